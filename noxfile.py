@@ -1,0 +1,65 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2026.4"]
+# ///
+"""Sessions: fast, slow, lint, types, docs, bench. All install the one lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["fast"]
+
+HERE = Path(__file__).parent
+
+
+def install(session: nox.Session) -> None:
+    """Install the lock, then the project itself as it lies here."""
+    session.install("--require-hashes", "-r", "requirements.lock")
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests that need no engine and no network."""
+    install(session)
+    session.run("pytest", "tests/fast", *session.posargs)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """Run the tests on real engines, real sorters and real recordings."""
+    install(session)
+    session.run("pytest", "tests/slow", "--durations=15", *session.posargs)
+
+
+@nox.session(default=False)
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and shell scripts."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    scripts = [*HERE.glob("ci/*.sh"), HERE / ".ci" / "run", *HERE.glob("docker/base/[ms]*[tl]")]
+    session.run("shellcheck", *map(str, sorted(scripts)))
+
+
+@nox.session(default=False)
+def types(session: nox.Session) -> None:
+    """Check the types, strictly."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure side by side against peers and floors, in one run; prints ratios."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

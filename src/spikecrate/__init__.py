@@ -1,0 +1,40 @@
+"""spikecrate: run spike sorters in pinned containers; this went in, this ran, run it again.
+
+>>> import spikecrate
+>>> result = spikecrate.sort("rec/", sorter="ms4")  # doctest: +SKIP
+>>> result.sorting.unit_ids  # doctest: +SKIP
+array([1, 2, 3])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spikecrate.api import Result, sort
+    from spikecrate.recordings import Recording, open_recording
+
+__version__ = "0.1.0"
+
+__all__ = ["Recording", "Result", "__version__", "open_recording", "sort"]
+
+_HOMES = {
+    "sort": "spikecrate.api",
+    "Result": "spikecrate.api",
+    "Recording": "spikecrate.recordings",
+    "open_recording": "spikecrate.recordings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used: `import spikecrate` itself costs nothing."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,85 @@
+"""The console program: the same tasks as `invoke`, from any folder."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from invoke.exceptions import Exit
+
+from spikecrate import __version__
+from spikecrate.errors import SpikecrateError, StoppedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    P = ParamSpec("P")
+
+
+def main() -> None:
+    """Run the console program `spikecrate`."""
+    from invoke.collection import Collection
+    from invoke.program import Program
+
+    from spikecrate import tasks
+
+    namespace = Collection.from_module(tasks)
+    Program(name="spikecrate", binary="spikecrate", namespace=namespace, version=__version__).run()
+
+
+def reported(body: Callable[P, None]) -> Callable[P, None]:
+    """Turn an error inside a task into its message, its next step and its exit code.
+
+    A traceback appears only with `--debug`. With `--json` the error is an object on standard output too.
+    SIGTERM, which a batch system sends before it kills, stops a job as Ctrl-C does.
+    """
+
+    @functools.wraps(body)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, _stop)
+        try:
+            body(*args, **kwargs)
+        except SpikecrateError as error:
+            raise _exit(error, to_json=bool(kwargs.get("json"))) from None
+        except KeyboardInterrupt:
+            raise _exit(StoppedError(), to_json=bool(kwargs.get("json"))) from None
+        except BrokenPipeError:
+            # Whoever read our output has gone: `spikecrate job.list | head`.
+            sys.stderr.close()
+            raise Exit(code=141) from None
+        except Exception as error:
+            if _debug():
+                raise
+            fault = SpikecrateError(
+                f"a fault in spikecrate: {type(error).__name__}: {error}",
+                next_step="run it again with --debug and report what it prints",
+            )
+            raise _exit(fault, to_json=bool(kwargs.get("json"))) from None
+
+    return wrapper
+
+
+def _exit(error: SpikecrateError, *, to_json: bool) -> Exit:
+    from spikecrate.report import as_json
+
+    if _debug():
+        traceback.print_exc()
+    code = error.code if isinstance(error, StoppedError) else error.exit_code
+    if to_json:
+        as_json({**error.as_dict(), "exit_code": code})
+    lines = [f"spikecrate: {error}", *([f"next: {error.next_step}"] if error.next_step else [])]
+    if "log" in error.details:
+        lines.append(f"log:  {error.details['log']}")
+    return Exit("\n".join(lines), code=code)
+
+
+def _debug() -> bool:
+    return any(word in ("--debug", "-d") for word in sys.argv[1:])
+
+
+def _stop(number: int, _frame: FrameType | None) -> Any:
+    raise StoppedError(signal=number)

@@ -1,0 +1,296 @@
+"""The run record as an RO-Crate, so that a result explains itself to programs that never heard of spikecrate.
+
+RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profile Process Run Crate 0.5
+(https://w3id.org/ro/wfrun/process/0.5): one CreateAction says which software made which files from what.
+Packages are named by their purl (https://github.com/package-url/purl-spec).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import uuid
+from pathlib import PurePosixPath
+from typing import Any, Final
+from urllib.parse import quote
+
+CONTEXT: Final = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
+UNITS: Final = {"wall_s": "SEC", "cpu_s": "SEC", "peak_memory_bytes": "BYTE"}
+"""What a run took: field of the run record, and its unit's name in QUDT."""
+PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
+TERMS: Final = "https://w3id.org/ro/terms/workflow-run#"
+FILE_KINDS: Final = {
+    "firings.mda": (
+        "The sorting: channel, time in samples and unit of every event",
+        "application/octet-stream",
+    ),
+    "log.txt": ("What the sorter printed", "text/plain"),
+    "job.json": ("What the sorter was given", "application/json"),
+    "run.json": ("The run record, which this file repeats in the terms of RO-Crate", "application/json"),
+}
+
+Entity = dict[str, Any]
+
+
+def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
+    """Say in RO-Crate terms what a run record says.
+
+    Parameters
+    ----------
+    record : dict
+        The run record of a finished job, as in `run.json`.
+
+    Returns
+    -------
+    dict
+        The content of `ro-crate-metadata.json`, JSON types only; the same record gives the same content.
+    """
+    sorter, recording = record["sorter"], record["recording"]
+    source = _recording(recording)
+    inputs = [source[0], *_parameters(record)]
+    outputs = [_file(name, facts) for name, facts in record["files"].items()]
+    hashes = [_hash(name, facts["blake3"]) for name, facts in record["files"].items()]
+    packages = [_package(name, version) for name, version in _inside(record, "packages").items()]
+    settings = [_value("environment", name, value) for name, value in _inside(record, "environment").items()]
+    usage = _usage(record)
+    image = _image(record)
+    made_from = _made_from(record)
+    software = _sorter(sorter, packages, made_from)
+    name = f"{sorter['title']} on {PurePosixPath(recording['path']).name}"
+
+    action: Entity = {
+        "@id": uuid.uuid5(uuid.NAMESPACE_URL, f"{record['key']} {record['started']}").urn,
+        "@type": "CreateAction",
+        "name": name,
+        "description": shlex.join(record["argv"]),
+        "startTime": record["started"],
+        "endTime": record["ended"],
+        "actionStatus": "http://schema.org/CompletedActionStatus",
+        "instrument": _link(software),
+        "object": _links(inputs),
+        "result": _links(outputs),
+    }
+    for term, entities in (("environment", settings), ("resourceUsage", usage)):
+        if entities:
+            action[term] = _links(entities)
+    if image:
+        action["containerImage"] = _link(image[0])
+    beside = [_file(name, {}) for name in ("run.json", "job.json")]
+    root: Entity = {
+        "@id": "./",
+        "@type": "Dataset",
+        "conformsTo": {"@id": PROFILE},
+        "name": name,
+        "description": (
+            f"{record['events']} events of {record['units']} units, found by {sorter['title']} "
+            f"{sorter['version']} and run by spikecrate {record['spikecrate']}. Job key {record['key']}."
+        ),
+        "identifier": f"urn:blake3:{record['key']}",
+        "datePublished": record["ended"],
+        "license": {"@id": "#licence"},
+        "hasPart": _links([*outputs, *beside, source[0]]),
+        "mentions": _link(action),
+    }
+    licence: Entity = {
+        "@id": "#licence",
+        "@type": "CreativeWork",
+        "name": "No licence given",
+        "description": "Whoever owns the recording decides on what terms its sorting may be used.",
+    }
+    descriptor: Entity = {
+        "@id": "ro-crate-metadata.json",
+        "@type": "CreativeWork",
+        "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+        "about": _link(root),
+    }
+    profile: Entity = {
+        "@id": PROFILE,
+        "@type": "CreativeWork",
+        "name": "Process Run Crate",
+        "version": "0.5",
+    }
+    return {
+        "@context": CONTEXT,
+        "@graph": [
+            *(descriptor, root, profile, licence, action, software),
+            *(*image, *made_from),
+            *source,
+            *inputs[1:],
+            *(*outputs, *beside, *hashes),
+            *(*settings, *usage, *packages),
+            *_citation(sorter),
+        ],
+    }
+
+
+def _recording(recording: dict[str, Any]) -> list[Entity]:
+    """Describe the recording, by where it lay and by the hash of its samples."""
+    path, sample_file = PurePosixPath(recording["path"]), PurePosixPath(recording["sample_file"])
+    is_folder = path in sample_file.parents
+    identity = recording["identity"]
+    samples = {
+        "@id": "#recording-samples",
+        "@type": "PropertyValue",
+        "name": "BLAKE3 of the samples",
+        "description": "Little-endian, interleaved, only the channels that were sorted",
+        "propertyID": "blake3",
+        "value": identity["samples"],
+    }
+    entity: Entity = {
+        "@id": path.as_uri() + ("/" if is_folder else ""),
+        "@type": "Dataset" if is_folder else "File",
+        "name": path.name,
+        "description": (
+            f"Recording in {recording['format']} format: {identity['num_channels']} channels, "
+            f"{identity['num_samples']} samples at {identity['sampling_frequency']:g} Hz, {identity['dtype']}"
+        ),
+        "identifier": _link(samples),
+    }
+    return [entity, samples]
+
+
+def _parameters(record: dict[str, Any]) -> list[Entity]:
+    """Describe every setting that the sorter was given."""
+    settings = [_value("parameter", name, value) for name, value in record["parameters"].items()]
+    return [*settings, _value("setting", "seed", record["seed"])]
+
+
+def _usage(record: dict[str, Any]) -> list[Entity]:
+    """Give what the run took, as far as it is known."""
+    return [
+        _value("usage", name, record[name]) | {"unitCode": f"http://qudt.org/vocab/unit/{unit}"}
+        for name, unit in UNITS.items()
+        if record[name] is not None
+    ]
+
+
+def _image(record: dict[str, Any]) -> list[Entity]:
+    """Describe the container image; nothing on the host runtime, which has none."""
+    image = record["image"]
+    if image is None:
+        return []
+    # A reference's first part is a registry where it could be a host's name; an image without one was built here.
+    first, _, rest = image["reference"].partition("/")
+    has_registry = bool(rest) and (first == "localhost" or "." in first or ":" in first)
+    registry, path = (first, rest) if has_registry else ("localhost", image["reference"])
+    name, _, tag = path.partition("@")[0].partition(":")
+    entity: Entity = {
+        "@id": "#image",
+        "@type": "ContainerImage",
+        "additionalType": {
+            "@id": TERMS + ("SIFImage" if record["runtime"] == "apptainer" else "DockerImage")
+        },
+        "registry": registry,
+        "name": name,
+    }
+    if tag:
+        entity["tag"] = tag
+    algorithm, _, digest = (image["digest"] or "").partition(":")
+    if algorithm == "sha256":
+        entity["sha256"] = digest
+    return [entity]
+
+
+def _made_from(record: dict[str, Any]) -> list[Entity]:
+    """Give the hashes that pin what the sorter ran in, whatever the runtime."""
+    hashes = {"recipe": record["recipe"]}
+    if record["environment"]:
+        hashes["lock"] = record["environment"]["lock"]
+    return [
+        {
+            "@id": f"#{name}",
+            "@type": "PropertyValue",
+            "name": f"BLAKE3 of the sorter's {name}",
+            "propertyID": "blake3",
+            "value": value,
+        }
+        for name, value in hashes.items()
+    ]
+
+
+def _sorter(sorter: dict[str, Any], packages: list[Entity], made_from: list[Entity]) -> Entity:
+    """Describe the sorter."""
+    entity: Entity = {
+        "@id": sorter["url"] or f"#{quote(sorter['name'])}",
+        "@type": "SoftwareApplication",
+        "name": sorter["title"],
+        "alternateName": sorter["name"],
+        "softwareVersion": sorter["version"],
+        "identifier": _links(made_from),
+    }
+    entity |= {term: sorter[term] for term in ("url", "license") if sorter[term]}
+    if packages:
+        entity["softwareRequirements"] = _links(packages)
+    citation = _citation(sorter)
+    if citation:
+        entity["citation"] = _links(citation)
+    return entity
+
+
+def _citation(sorter: dict[str, Any]) -> list[Entity]:
+    """Describe the article on the sorter, where its sorter.json gives a DOI."""
+    doi = sorter["reference"].get("doi")
+    if not doi:
+        return []
+    url = f"https://doi.org/{quote(doi)}"
+    return [
+        {"@id": url, "@type": "ScholarlyArticle", "name": f"The article on {sorter['title']}", "url": url}
+    ]
+
+
+def _package(name: str, version: Any) -> Entity:
+    """Describe one Python package by its purl."""
+    purl = f"pkg:pypi/{quote(name.lower().replace('_', '-'))}@{quote(str(version))}"
+    return {"@id": purl, "@type": "SoftwareApplication", "name": name, "softwareVersion": str(version)}
+
+
+def _file(name: str, facts: dict[str, Any]) -> Entity:
+    """Describe a file beside the crate."""
+    description, kind = FILE_KINDS.get(name, ("Left by the sorter", "application/octet-stream"))
+    entity: Entity = {
+        "@id": quote(name),
+        "@type": "File",
+        "name": name,
+        "description": description,
+        "encodingFormat": kind,
+    }
+    if "size" in facts:
+        entity["contentSize"] = str(facts["size"])
+    if "sha256" in facts:
+        entity["sha256"] = facts["sha256"]
+    if "blake3" in facts:
+        entity["identifier"] = {"@id": f"#blake3/{quote(name)}"}
+    return entity
+
+
+def _hash(name: str, blake3: str) -> Entity:
+    """Give a file's BLAKE3 hash, for which RO-Crate has no term of its own."""
+    return {
+        "@id": f"#blake3/{quote(name)}",
+        "@type": "PropertyValue",
+        "name": f"BLAKE3 of {name}",
+        "propertyID": "blake3",
+        "value": blake3,
+    }
+
+
+def _value(kind: str, name: str, value: Any) -> Entity:
+    """Describe a number or text that was not in a file: text as it is, everything else as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return {"@id": f"#{kind}/{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
+
+
+def _inside(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """Give a table of the harness's report; a sorter that brings its own entrypoint may leave it out."""
+    table = record["inside"].get(name)
+    return table if isinstance(table, dict) else {}
+
+
+def _link(entity: Entity) -> Entity:
+    return {"@id": entity["@id"]}
+
+
+def _links(entities: list[Entity]) -> Entity | list[Entity]:
+    """Refer to entities; a single one stands alone, as RO-Crate asks."""
+    links = [_link(entity) for entity in entities]
+    return links[0] if len(links) == 1 else links

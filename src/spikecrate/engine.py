@@ -1,0 +1,128 @@
+"""The Docker daemon: reached, or the reason why not.
+
+That a `docker` command exists says nothing: the daemon may be down, or this user may not talk to it. The three
+cases are told apart here, each with the next step, and every answer of the daemon is turned into one of our
+errors.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from spikecrate.errors import (
+    DiskFullError,
+    EngineDownError,
+    EngineError,
+    EngineMissingError,
+    EnginePermissionError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from docker import DockerClient
+
+TIMEOUT_S: Final = 600
+"""For one request. The library's own 60 s is too short for a wait or a large removal on a busy disk."""
+
+
+def docker_client() -> DockerClient:
+    """Connect to the daemon of the environment, or of the current context.
+
+    Raises
+    ------
+    EngineMissingError
+        No command and no socket.
+    EnginePermissionError
+        The socket is there but not for this user.
+    EngineDownError
+        The socket is missing or nobody answers.
+    """
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=TIMEOUT_S)
+        client.ping()
+    except (DockerException, OSError) as error:
+        raise _diagnosis(error) from None
+    return client
+
+
+@contextmanager
+def docker_errors() -> Iterator[None]:
+    """Turn what the Docker library raises inside the block into our errors.
+
+    Raises
+    ------
+    DiskFullError
+        The daemon's disk is full.
+    EngineDownError
+        The daemon went away.
+    EngineError
+        The daemon refused; with its own words.
+    """
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import ConnectionError as RequestsConnectionError
+    from requests.exceptions import ReadTimeout
+    from urllib3.exceptions import ProtocolError
+
+    try:
+        yield
+    except APIError as error:
+        message = f"docker: {error.explanation or error}"
+        if "no space left on device" in message.lower():
+            raise DiskFullError(message, next_step="docker system df shows what fills the disk") from None
+        raise EngineError(message, next_step="docker info; the daemon's log may say more") from None
+    except (RequestsConnectionError, ProtocolError, ReadTimeout, ConnectionError) as error:
+        message = f"docker: the daemon stopped answering ({error})"
+        raise EngineDownError(message, next_step=START) from None
+    except DockerException as error:
+        message = f"docker: {error}"
+        raise EngineError(message, next_step="docker info") from None
+
+
+START: Final = "start it: sudo systemctl start docker (or, without systemd, sudo dockerd &)"
+
+
+def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError | EngineDownError:
+    socket = _socket()
+    command = shutil.which("docker") or shutil.which("dockerd")
+    if socket is not None and _is_socket(socket) and not os.access(socket, os.R_OK | os.W_OK):
+        return EnginePermissionError(
+            f"you may not talk to the Docker daemon: no permission on {socket}",
+            next_step="sudo usermod -aG docker $USER, then log out and in again",
+            details={"socket": str(socket)},
+        )
+    if command is None and (socket is None or not _is_socket(socket)):
+        return EngineMissingError(
+            "Docker is not installed: there is no docker command and no daemon's socket",
+            next_step="sudo apt-get install docker.io docker-buildx, or run with --runtime host",
+        )
+    return EngineDownError(
+        f"Docker is installed but its daemon does not answer ({_short(error)})", next_step=START
+    )
+
+
+def _socket() -> Path | None:
+    """Give the socket that the environment names; None for a daemon reached by network."""
+    url = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    return Path(url.path) if url.scheme == "unix" else None
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _short(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) <= 200 else f"{text[:200]}…"

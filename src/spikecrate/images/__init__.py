@@ -1,0 +1,1 @@
+"""Images: what they are made from, and their making."""

@@ -1,0 +1,111 @@
+"""The images that every sorter's image is made from: Debian and Python, and the same with a compiler."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from spikecrate.engine import docker_client, docker_errors
+from spikecrate.errors import BaseImageMissingError, CommandError
+from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
+from spikecrate.images.recipe import base_hash
+from spikecrate.process import run
+from spikecrate.shipped import shipped
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.images import Image
+
+    from spikecrate.progress import Progress
+
+DEBIAN: Final = "debian:bookworm-slim"
+PULL_TIMEOUT_S: Final = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bases:
+    """What a sorter's Dockerfile gets as BASE and BUILDER.
+
+    Attributes
+    ----------
+    runtime, builder : str
+        References of the two images.
+    runtime_digest : str
+        Id of the first, which stays in the sorter's image.
+    """
+
+    runtime: str
+    builder: str
+    runtime_digest: str
+
+
+def ensure_bases(progress: Progress) -> Bases:
+    """Find the two base images, or build them.
+
+    Raises
+    ------
+    BaseImageMissingError
+        Where Debian's image is neither here nor can be pulled.
+    ImageBuildError, DiskFullError, EngineMissingError
+        As `build_logged`.
+    """
+    folder = shipped("docker") / "base"
+    recipe = base_hash(folder)
+    client = docker_client()
+    found: dict[str, Image] = {}
+    for target, name in (("runtime", "base"), ("builder", "builder")):
+        reference = f"spikecrate/{name}:{recipe[:12]}"
+        image = find_image(client, reference)
+        if image is None:
+            debian = _debian(client, progress)
+            progress.note(f"building {reference}, which all sorters share")
+            started = time.monotonic()
+            labels = {
+                "org.opencontainers.image.title": f"spikecrate {name}",
+                "org.opencontainers.image.created": CREATED,
+                "org.opencontainers.image.base.name": f"docker.io/library/{DEBIAN}",
+                "org.opencontainers.image.base.digest": str(debian.id),
+                "spikecrate.base": recipe,
+            }
+            argv = build_argv(folder, output=engine_output(reference), target=target, labels=labels)
+            build_logged(argv, reference, progress)
+            progress.note(f"built {reference} in {time.monotonic() - started:.0f} s")
+            with docker_errors():
+                image = client.images.get(reference)
+        found[target] = image
+    return Bases(
+        runtime=f"spikecrate/base:{recipe[:12]}",
+        builder=f"spikecrate/builder:{recipe[:12]}",
+        runtime_digest=str(found["runtime"].id),
+    )
+
+
+def find_image(client: DockerClient, reference: str) -> Image | None:
+    """Give the engine's image of that name, or None."""
+    from docker.errors import ImageNotFound
+
+    with docker_errors():
+        try:
+            return client.images.get(reference)
+        except ImageNotFound:
+            return None
+
+
+def _debian(client: DockerClient, progress: Progress) -> Image:
+    image = find_image(client, DEBIAN)
+    if image is not None:
+        return image
+    progress.note(f"pulling {DEBIAN}")
+    try:
+        run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
+    except CommandError as error:
+        said = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
+        message = f"{DEBIAN} is not in the engine and cannot be pulled: {said}"
+        raise BaseImageMissingError(
+            message,
+            next_step=f"docker pull {DEBIAN} where a registry is in reach; else, in a clone of spikecrate, "
+            "sudo ci/base.sh makes it from Debian's packages",
+        ) from None
+    with docker_errors():
+        return client.images.get(DEBIAN)

@@ -1,0 +1,147 @@
+"""`docker buildx build`: the command line, its log, and what its failures mean.
+
+docker-py has no BuildKit, so the command does the building. Two builds of one recipe give the same bytes:
+every file is dated by the Dockerfiles themselves (docker/base/seal), the image by `SOURCE_DATE_EPOCH`, and
+nothing that names this build (provenance, an SBOM's serial number) is attached.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
+from spikecrate.process import capture, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate.progress import Progress
+
+SOURCE_DATE_EPOCH: Final = 1767225600
+"""The date of everything in an image, in seconds since 1970. Newer than no file that matters, it only has to
+be the same for everyone."""
+CREATED: Final = "2026-01-01T00:00:00Z"
+"""The same, as labels write it."""
+
+PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+LAST_LINES: Final = 20
+
+
+def build_argv(
+    context: Path,
+    *,
+    output: str,
+    target: str = "",
+    labels: Mapping[str, str] | None = None,
+    arguments: Mapping[str, str] | None = None,
+    contexts: Mapping[str, Path] | None = None,
+    environ: Mapping[str, str] | None = None,
+    no_cache: bool = False,
+) -> list[str]:
+    """Give the command line of a build.
+
+    Parameters
+    ----------
+    context : Path
+        The folder that holds the Dockerfile.
+    output : str
+        As `--output` takes it: `engine_output(…)`, or `type=oci,dest=…` for an archive.
+    target : str, optional
+        Stage to stop at.
+    labels, arguments : mapping, optional
+        Labels of the image; build arguments.
+    contexts : mapping, optional
+        More folders that the Dockerfile names.
+    environ : mapping, optional
+        Where the proxy and the CA bundle are looked up; by default this process's environment.
+    no_cache : bool
+        Do every step again.
+    """
+    environ = os.environ if environ is None else environ
+    bundle = ca_bundle(environ)
+    return [
+        *("docker", "buildx", "build", "--builder=default", "--progress=plain"),
+        # A site's proxy often listens on this machine alone.
+        *("--network=host", "--provenance=false", "--sbom=false"),
+        *(["--no-cache"] if no_cache else []),
+        *([f"--target={target}"] if target else []),
+        f"--build-arg=SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}",
+        *(f"--build-arg={name}={value}" for name, value in (arguments or {}).items()),
+        # By name: the value, which may hold a password, stays out of the command line.
+        *(f"--build-arg={name}" for name in PROXY_VARIABLES if environ.get(name)),
+        *([f"--secret=id=ca,src={bundle}"] if bundle is not None else []),
+        *(f"--label={name}={value}" for name, value in (labels or {}).items()),
+        *(f"--build-context={name}={folder}" for name, folder in (contexts or {}).items()),
+        f"--output={output}",
+        os.fspath(context),
+    ]
+
+
+def engine_output(reference: str) -> str:
+    """Say that a build goes to the engine, as an OCI image: its digest is then that of an OCI archive."""
+    return f"type=image,name={reference},oci-mediatypes=true"
+
+
+def ca_bundle(environ: Mapping[str, str]) -> Path | None:
+    """Find the certificates that this machine trusts, for builds behind an inspecting proxy."""
+    named = [Path(environ[name]) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
+    return next((path for path in [*named, CA_BUNDLE] if path.is_file()), None)
+
+
+def require_buildx() -> None:
+    """Make sure that the command which builds is there.
+
+    Raises
+    ------
+    EngineMissingError
+    """
+    try:
+        capture(["docker", "buildx", "version"])
+    except CommandError:
+        message = "images are built with docker buildx, which is not installed here"
+        raise EngineMissingError(message, next_step="sudo apt-get install docker-buildx") from None
+
+
+def build_logged(argv: list[str], title: str, progress: Progress) -> None:
+    """Run a build; its lines go to `progress`, and to a file that stays where it fails.
+
+    Raises
+    ------
+    ImageBuildError
+        With the last lines, and the log's path.
+    DiskFullError
+    EngineMissingError
+    """
+    require_buildx()
+    descriptor, name = tempfile.mkstemp(prefix="spikecrate-build-", suffix=".txt")
+    log = Path(name)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+
+        def on_line(line: str) -> None:
+            print(line, file=file, flush=True)
+            progress.line(line)
+
+        try:
+            run(argv, on_line=on_line)
+        except CommandError as error:
+            raise _failure(title, error, log) from None
+        except BaseException:
+            log.unlink()
+            raise
+    log.unlink()
+
+
+def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:
+    last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
+    details = {"log": str(log), "code": error.code}
+    if "no space left on device" in error.tail.lower():
+        message = f"{title} could not be built: the disk is full\n{last}"
+        return DiskFullError(
+            message, next_step="docker system df shows what fills the engine's disk", details=details
+        )
+    message = f"{title} could not be built; the last lines:\n{last}"
+    return ImageBuildError(message, next_step=f"the whole log is {log}", details=details)

@@ -1,0 +1,236 @@
+"""A sorter's virtual environment on the host: the same hashed lock that its image is made from."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import secrets
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import spikecrate_harness
+from spikecrate.canonical import digest
+from spikecrate.errors import CommandError, EnvironmentBuildError
+from spikecrate.process import capture, run
+from spikecrate.store.files import disk_full_named, remove_tree
+from spikecrate.store.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spikecrate.images.build import BuildRequest
+
+    from spikecrate.progress import Progress
+    from spikecrate.store import Store
+
+LOCK: Final = "requirements.lock"
+BUILD_LOCK: Final = "build.lock"
+"""Pins what packages without a wheel are built with; a sorter of wheels alone has none."""
+COMPILER_LOCK: Final = "compiler.lock"
+"""Pins a C++ compiler from the Python package index, for a machine that has none."""
+
+C_FLAGS: Final = "-O2 -g0 -ffp-contract=off"
+"""As docker/base/make-environment: the processor's baseline, no fused multiply-add."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a sorter runs on the host.
+
+    Attributes
+    ----------
+    python : Path
+        The environment's interpreter.
+    code : Path
+        The folder it runs: the harness and the sorter's run.py, copied, so that an edit of the catalogue
+        cannot change a job that is running.
+    hash : str
+        Of the locks and the interpreter's version.
+    """
+
+    python: Path
+    code: Path
+    hash: str
+
+
+def place(request: BuildRequest, store: Store) -> Environment:
+    """Name the environment of a sorter, making nothing.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        Where no Python of this machine fits the lock.
+    """
+    interpreter, version = _interpreter(request)
+    locks = {
+        name: (request.folder / name).read_text()
+        for name in (LOCK, BUILD_LOCK)
+        if (request.folder / name).exists()
+    }
+    made_from = digest(["environment", locks, version, platform.machine(), C_FLAGS, str(interpreter)])
+    return Environment(
+        python=store.environments / f"{request.name}-{made_from[:16]}" / "bin" / "python",
+        code=store.environments / f"{request.name}-code-{request.recipe[:16]}",
+        hash=made_from,
+    )
+
+
+def make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
+    """Find a sorter's environment, or make it: all or nothing, once whoever else asks.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        With the last lines of what the installer said, and the one command that mends it where it is known.
+    DiskFullError
+    """
+    environment = place(request, store)
+    store.environments.mkdir(exist_ok=True)
+    with Lock(store.lock(f"environment-{environment.hash[:16]}")):
+        folder = environment.python.parents[1]
+        if not folder.exists():
+            progress.note(f"making the environment of {request.name} {request.version} in {folder}")
+            _whole(folder, functools.partial(_install, request, store, progress))
+        if not environment.code.exists():
+            _whole(environment.code, functools.partial(_copy_code, request))
+    return environment
+
+
+def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder beside and rename it into place, so that it is complete or absent."""
+    beside = folder.with_name(f"{folder.name}.new-{secrets.token_hex(4)}")
+    try:
+        with disk_full_named(folder):
+            fill(beside)
+            beside.rename(folder)
+    finally:
+        remove_tree(beside)
+
+
+def _copy_code(request: BuildRequest, folder: Path) -> None:
+    harness = Path(spikecrate_harness.__file__).parent
+    shutil.copytree(harness, folder / "spikecrate_harness", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
+    shutil.copyfile(request.folder / "run.py", folder / "run.py")
+
+
+def _install(request: BuildRequest, store: Store, progress: Progress, folder: Path) -> None:
+    import uv
+
+    tool = uv.find_uv_bin()
+    interpreter, _ = _interpreter(request)
+    build_lock = request.folder / BUILD_LOCK
+    environ = {
+        **os.environ,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        "CFLAGS": C_FLAGS,
+        "CXXFLAGS": C_FLAGS,
+    }
+    if build_lock.exists():
+        environ |= _compiler(request, store, interpreter, tool, progress)
+    builds = ["--build-constraints", str(build_lock)] if build_lock.exists() else ["--no-build"]
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        progress.line(line)
+
+    try:
+        # Not relocatable on purpose: only the interpreter is ever called, by its path.
+        run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=on_line)
+        run(
+            [
+                *install_argv(tool, folder),
+                *("--requirements", str(request.folder / LOCK), *builds),
+            ],
+            env=environ,
+            on_line=on_line,
+        )
+    except CommandError as error:
+        log = store.logs / f"environment-{request.name}.txt"
+        log.write_text("\n".join(lines))
+        message = f"the environment of {request.name} could not be made; {error}"
+        raise EnvironmentBuildError(
+            message, next_step=f"the whole log is {log}; is the package index in reach?"
+        ) from None
+
+
+def install_argv(tool: str, folder: Path) -> list[str]:
+    """Begin the command line that installs a lock into an environment; nothing without a hash gets in."""
+    return [tool, "pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes"]
+
+
+def _compiler(
+    request: BuildRequest, store: Store, interpreter: Path, tool: str, progress: Progress
+) -> dict[str, str]:
+    """Find a C++ compiler: the machine's, or the one that the sorter's compiler.lock names."""
+    _require_headers(request, interpreter)
+    for name in ("g++", "c++", "clang++"):
+        if (found := shutil.which(name)) is not None:
+            return {"CXX": found, "CC": shutil.which("gcc") or shutil.which("cc") or found}
+    lock = request.folder / COMPILER_LOCK
+    if not lock.exists():
+        message = f"{request.name} has to be compiled and this machine has no C++ compiler"
+        raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
+    progress.note("no C++ compiler here: installing the one that the sorter's compiler.lock names")
+    folder = store.environments / f"compiler-{digest(lock.read_text())[:16]}"
+    if not folder.exists():
+        _whole(folder, functools.partial(_install_compiler, lock, interpreter, tool))
+    words = [str(folder / "bin" / "python"), "-m", "ziglang"]
+    caches = {name: str(folder / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
+    return {"CC": shlex.join([*words, "cc"]), "CXX": shlex.join([*words, "c++"]), **caches}
+
+
+def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) -> None:
+    try:
+        run([tool, "venv", "--quiet", "--python", interpreter, folder])
+        run(
+            [
+                *install_argv(tool, folder),
+                *("--no-build", "--requirements", str(lock)),
+            ]
+        )
+    except CommandError as error:
+        message = f"the C++ compiler could not be installed; {error}"
+        raise EnvironmentBuildError(message, next_step="sudo apt-get install g++") from None
+
+
+def _require_headers(request: BuildRequest, interpreter: Path) -> None:
+    code = "import sysconfig; print(sysconfig.get_paths()['include'])"
+    include = Path(capture([interpreter, "-I", "-c", code]))
+    if not (include / "Python.h").exists():
+        _, version = _interpreter(request)
+        short = ".".join(version.split(".")[:2])
+        message = (
+            f"{request.name} has to be compiled and the headers of Python {short} are not here "
+            f"({include}/Python.h)"
+        )
+        raise EnvironmentBuildError(message, next_step=f"sudo apt-get install python{short}-dev")
+
+
+@functools.cache
+def _interpreter(request: BuildRequest) -> tuple[Path, str]:
+    """Find a Python that the sorter's lock is made for: this one, else one on PATH."""
+    from packaging.specifiers import SpecifierSet
+
+    fits = SpecifierSet(request.python)
+    own = platform.python_version()
+    if fits.contains(own):
+        return Path(getattr(sys, "_base_executable", sys.executable)), own
+    for minor in range(20, 8, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found is None:
+            continue
+        version = capture([found, "-I", "-c", "import platform; print(platform.python_version())"])
+        if fits.contains(version):
+            return Path(found), version
+    message = (
+        f"{request.name} needs Python {request.python}; this one is {own} and PATH has no other that fits"
+    )
+    raise EnvironmentBuildError(message, next_step="sudo apt-get install python3.11 python3.11-dev")

@@ -1,0 +1,1 @@
+"""Jobs: decide (hit, run, wait), then act."""

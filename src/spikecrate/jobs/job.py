@@ -1,0 +1,169 @@
+"""A job: a sorter, its parameters, a recording and a recipe, with the key that they give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import spikecrate_harness
+from spikecrate.canonical import digest
+from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.images.recipe import recipe_hash
+from spikecrate.jobs.key import KeyParts
+from spikecrate.recordings import content, open_recording
+from spikecrate.shipped import shipped
+from spikecrate.sorters import complete, find
+from spikecrate.store.memo import FileState, Memo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate.progress import Progress
+    from spikecrate.recordings import Recording
+    from spikecrate.sorters import Sorter
+    from spikecrate.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job, fully described; nothing of it has run.
+
+    Attributes
+    ----------
+    sorter : Sorter
+        From the catalogue.
+    recording : Recording
+        On disk.
+    state : FileState
+        Of the sample file, as it was when it was hashed.
+    parts : KeyParts
+        What the key is made of.
+    """
+
+    sorter: Sorter
+    recording: Recording
+    state: FileState
+    parts: KeyParts
+
+    @cached_property
+    def key(self) -> str:
+        """The job key, 64 hex digits."""
+        return self.parts.key
+
+    def check_unchanged(self) -> None:
+        """Hold the sample file to the state in which it was hashed.
+
+        Raises
+        ------
+        RecordingChangedError
+        """
+        path = self.recording.sample_file
+        try:
+            now = FileState.of(path)
+        except FileNotFoundError:
+            now = None
+        if now != self.state:
+            message = f"{path} changed while it was being sorted; the result is not kept"
+            raise RecordingChangedError(message, next_step="sort again once the recording is complete")
+
+
+def describe(
+    path: Path | str,
+    *,
+    sorter: str,
+    parameters: Mapping[str, Any],
+    seed: int,
+    cores: int,
+    store: Store,
+    progress: Progress,
+) -> Job:
+    """Describe a job; its recording is hashed, or the hash remembered.
+
+    Parameters
+    ----------
+    path : Path or str
+        The recording.
+    sorter : str
+        Name or alias.
+    parameters : mapping
+        Those that differ from the defaults.
+    seed : int
+        Handed to the sorter.
+    cores : int
+        Part of the key only for a sorter whose result depends on it.
+    store : Store
+        Where hashes are remembered.
+    progress : Progress
+        Told how far the hashing is.
+
+    Raises
+    ------
+    SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
+        From the catalogue.
+    RecordingNotFoundError and its kin
+        From the recording.
+    """
+    if isinstance(seed, bool) or not 0 <= seed < 2**32:
+        message = f"the seed is {seed}, it must be from 0 to 4294967295"
+        raise UsageError(message, next_step="choose another seed")
+    found = find(sorter)
+    complete_parameters = complete(found, parameters)
+    recording = open_recording(path)
+    state = FileState.of(recording.sample_file)
+    samples = samples_hash(recording, state, Memo(store.memo), progress)
+    parts = KeyParts(
+        sorter=found.name,
+        recipe=recipe(found),
+        parameters=complete_parameters,
+        seed=seed,
+        recording=content.identity(recording, samples),
+        cores=cores if found.cores_change_result else None,
+    )
+    return Job(sorter=found, recording=recording, state=state, parts=parts)
+
+
+def recipe(sorter: Sorter) -> str:
+    """Hash what a sorter's image is made from."""
+    return recipe_hash(
+        sorter.folder,
+        version=sorter.version,
+        entrypoint=sorter.entrypoint,
+        python=sorter.python,
+        harness=Path(spikecrate_harness.__file__).parent,
+        base=shipped("docker") / "base",
+    )
+
+
+def samples_hash(recording: Recording, state: FileState, memo: Memo, progress: Progress) -> str:
+    """Hash a recording's samples, or remember the hash.
+
+    Raises
+    ------
+    RecordingChangedError
+        Where the file changes while it is read.
+    RecordingValueError
+        For NaN or infinity in the samples.
+    """
+    layout = recording.layout
+    question = digest(
+        [
+            "samples",
+            layout.dtype,
+            layout.offset,
+            layout.time_axis,
+            layout.file_channels,
+            layout.channels,
+            layout.num_samples,
+        ]
+    )
+    remembered = memo.get(state, question)
+    if remembered is not None:
+        return remembered
+    samples = content.hash_samples(recording, progress)
+    if FileState.of(recording.sample_file) != state:
+        message = f"{recording.sample_file} changed while it was being read"
+        raise RecordingChangedError(message, next_step="try again once the recording is complete")
+    memo.put(state, question, samples)
+    return samples

@@ -1,0 +1,87 @@
+"""What a sorter prints: kept in a file, shown live, remembered at its end, never without bounds."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+KEPT_BYTES: Final = 64 * 2**20
+"""A sorter that prints without end does not fill the disk: the log keeps its first 64 MiB."""
+
+LINE_BYTES: Final = 64 * 2**10
+TAIL_LINES: Final = 30
+
+_BREAK: Final = re.compile(rb"\r\n|\n|\r")
+
+
+class Log:
+    """A sink for the bytes that a job prints.
+
+    Parameters
+    ----------
+    path : Path
+        The log's file, written as the output comes.
+    on_line : callable
+        Called with each line; a progress bar's carriage return ends a line too.
+    """
+
+    def __init__(self, path: Path, on_line: Callable[[str], None]) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._on_line = on_line
+        self._kept = 0
+        self._rest = b""
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+
+    @property
+    def tail(self) -> str:
+        """The last lines."""
+        return "\n".join(self._tail)
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of output as it came."""
+        room = KEPT_BYTES - self._kept
+        if room > 0:
+            self._file.write(data[:room])
+            self._kept += min(room, len(data))
+            if self._kept == KEPT_BYTES:
+                self._file.write(b"\n[the log is full at 64 MiB; the rest was not kept]\n")
+        *lines, self._rest = _BREAK.split(self._rest + data)
+        if len(self._rest) > LINE_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        for line in lines:
+            self._emit(line)
+
+    def close(self) -> None:
+        """Emit an unended last line and close the file."""
+        if self._rest:
+            self._emit(self._rest)
+            self._rest = b""
+        self._file.close()
+
+    def _emit(self, line: bytes) -> None:
+        text = line[:LINE_BYTES].decode("utf-8", errors="replace")
+        # Nothing that a sorter prints may move the cursor or set the title of the user's terminal.
+        text = "".join(sign if sign.isprintable() or sign == "\t" else "�" for sign in text)
+        if text.strip():
+            self._tail.append(text)
+        self._on_line(text)
+
+    def __enter__(self) -> Self:
+        """Give the log itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()

@@ -1,0 +1,101 @@
+"""The copy of a result that the user keeps: outside the store, which may not outlive a reboot."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spikecrate.errors import OutputError
+from spikecrate.store import seal
+from spikecrate.store.files import copy_file, disk_full_named, remove_tree
+
+if TYPE_CHECKING:
+    from spikecrate.recordings import Recording
+    from spikecrate.store.results import Stored
+
+STORE_ONLY: Final = "-"
+
+
+def default_output(recording: Recording, sorter: str, key: str) -> Path:
+    """Name the folder for a result: `sortings/<recording>/<sorter>-<8 digits of the key>`."""
+    return Path.cwd() / "sortings" / recording.path.name / f"{sorter}-{key[:8]}"
+
+
+def is_inside(output: Path, recording: Recording) -> bool:
+    """Say whether a folder lies in the recording's folder, where nothing is ever written."""
+    folder = recording.folder.resolve()
+    return Path(output).absolute().resolve().is_relative_to(folder)
+
+
+def put(stored: Stored, output: Path) -> None:
+    """Copy a result to a folder: complete or not at all; a copy that is there already is left alone.
+
+    Parameters
+    ----------
+    stored : Stored
+        The result in the store.
+    output : Path
+        Where to. It may exist if it is empty or holds a result of spikecrate, which is then replaced.
+
+    Raises
+    ------
+    OutputError
+        Where the folder holds something else, or cannot be written.
+    DiskFullError
+    """
+    output = output.absolute()
+    held = _held(output)
+    if held == stored.seal and _is_whole(output):
+        return
+    try:
+        if held is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+            message = f"{output} exists and is not a result of spikecrate; nothing was written to it"
+            raise OutputError(message, next_step="name another folder: --output DIR")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        beside = output.parent / f".{output.name}-{secrets.token_hex(4)}"
+        try:
+            _copy(stored.folder, beside)
+            _replace(beside, output)
+        finally:
+            remove_tree(beside)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        message = f"{output} cannot be written: {error.strerror}; the result is in {stored.folder}"
+        raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
+
+
+def _held(output: Path) -> str | None:
+    try:
+        return seal.read(output).hash
+    except (seal.BrokenSealError, OSError):
+        return None
+
+
+def _is_whole(output: Path) -> bool:
+    """Whether the copy is still what was put there; sizes tell, without reading gigabytes at every hit."""
+    found = seal.read(output)
+    return all(
+        (output / name).is_file() and (output / name).stat().st_size == entry["size"]
+        for name, entry in found.files.items()
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with disk_full_named(target):
+        target.mkdir()
+        for path in sorted(source.rglob("*")):
+            there = target / path.relative_to(source)
+            if path.is_dir():
+                there.mkdir()
+            else:
+                copy_file(path, there)
+
+
+def _replace(beside: Path, output: Path) -> None:
+    if output.exists():
+        old = output.parent / f".{output.name}-{secrets.token_hex(4)}"
+        output.rename(old)
+        beside.rename(output)
+        remove_tree(old)
+    else:
+        beside.rename(output)

@@ -1,0 +1,10 @@
+"""What goes in: recordings of every supported format, read in place.
+
+>>> from spikecrate.recordings import open_recording
+>>> recording = open_recording("rec/")  # doctest: +SKIP
+"""
+
+from spikecrate.recordings.flat import Recording
+from spikecrate.recordings.formats import open_recording
+
+__all__ = ["Recording", "open_recording"]

@@ -1,0 +1,127 @@
+"""The fields of a JSON object in a recording's file, each checked for presence, type and range."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from spikecrate.errors import RecordingFormatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REQUIRED: Final = object()
+SHOWN: Final = 60
+
+
+class Fields:
+    """A JSON object, the file it stands in and its place there.
+
+    Parameters
+    ----------
+    data : object
+        What the file holds; anything but an object is refused.
+    path : Path
+        The file.
+    place : str
+        Where in the file, for messages: "" for the top, "continuous[0]." further in.
+
+    Raises
+    ------
+    RecordingFormatError
+        Here, if `data` is not an object; in every method, if the field is missing, of another type, or out of
+        its range. The message names the file, the field and the value.
+    """
+
+    def __init__(self, data: Any, path: Path, place: str = "") -> None:
+        if not isinstance(data, dict):
+            where = f"{path}: {place.rstrip('.')}" if place else str(path)
+            message = f"{where}: expected a JSON object, got {shown(data)}"
+            raise RecordingFormatError(message, next_step="Correct the file.")
+        self.data: dict[str, Any] = data
+        self.path = path
+        self.place = place
+
+    def get(self, name: str) -> Any:
+        """Give the value as it stands, None where there is none."""
+        return self.data.get(name)
+
+    def text(self, name: str, default: Any = REQUIRED) -> str:
+        """Give a text."""
+        value = self._value(name, default)
+        if not isinstance(value, str):
+            self._refuse(name, "a text", value)
+        return value
+
+    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = False) -> float:
+        """Give a finite number, above 0 if asked."""
+        wanted = "a number above 0" if positive else "a number"
+        value = self._value(name, default)
+        number = as_number(value)
+        if number is None or (positive and number <= 0):
+            self._refuse(name, wanted, value)
+        return number
+
+    def whole(self, name: str, default: Any = REQUIRED, *, most: int | None = None) -> int:
+        """Give a whole number, 0 or more, at most `most`."""
+        value = self._value(name, default)
+        number = as_number(value)
+        if number is None or not number.is_integer() or number < 0 or (most is not None and number > most):
+            self._refuse(name, f"a whole number, {f'0 to {most}' if most else '0 or more'}", value)
+        return int(value)
+
+    def items(self, name: str, default: Any = REQUIRED) -> list[Any]:
+        """Give a list."""
+        value = self._value(name, default)
+        if not isinstance(value, list):
+            self._refuse(name, "a list", value)
+        return value
+
+    def objects(self, name: str) -> list[Fields]:
+        """Give a list of objects."""
+        return [
+            Fields(value, self.path, f"{self.place}{name}[{index}].")
+            for index, value in enumerate(self.items(name))
+        ]
+
+    def inner(self, name: str) -> Fields:
+        """Give an object."""
+        return Fields(self._value(name, REQUIRED), self.path, f"{self.place}{name}.")
+
+    def refuse(self, name: str, problem: str, *, next_step: str = "") -> NoReturn:
+        """Raise the error for a field whose value does not fit."""
+        message = f"{self.path}: {self.place}{name}: {problem}"
+        raise RecordingFormatError(
+            message,
+            next_step=next_step or f"Correct {self.place}{name} in {self.path.name}.",
+            details={"file": str(self.path), "field": f"{self.place}{name}"},
+        )
+
+    def _value(self, name: str, default: Any) -> Any:
+        value = self.data.get(name, default)
+        if value is REQUIRED:
+            self.refuse(name, "missing", next_step=f"Add {self.place}{name} to {self.path.name}.")
+        return value
+
+    def _refuse(self, name: str, wanted: str, value: Any) -> NoReturn:
+        self.refuse(name, f"expected {wanted}, got {shown(value)}")
+
+
+def as_number(value: Any) -> float | None:
+    """Give a JSON number as a float; None for anything else, infinite and not-a-number included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shown(value: Any) -> str:
+    """Show a value in a message, shortened."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} nested too deeply"
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,0 +1,162 @@
+"""The files of a recording: how they are looked at and read, and every way in which that can fail."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import (
+    RecordingFormatError,
+    RecordingLinkError,
+    RecordingNotFoundError,
+    RecordingPermissionError,
+    SpikecrateError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TEXT_LIMIT: Final = 64 * 2**20
+"""No description of a recording is larger; a larger file under that name is something else."""
+
+
+def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
+    """Look at a file that must be there, following links.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    named_in : Path, optional
+        The file that names it, for the message.
+
+    Returns
+    -------
+    os.stat_result
+        Of what a link leads to.
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If there is nothing.
+    RecordingLinkError
+        If it is a link to nothing, to itself, or to something that is not a file.
+    RecordingFormatError
+        If it is a folder, a pipe or a device.
+    RecordingPermissionError
+        If this user may not read it.
+    """
+    with reading(path, named_in=named_in):
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            if path.is_symlink():
+                message = f"{path} is a link to {str(path.readlink())!r}, which is not a file"
+                raise RecordingLinkError(message, next_step="Let the link lead to the data file.")
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+            message = f"{path} is {kind}, a file is needed"
+            raise RecordingFormatError(message, next_step="Put the data file there, or a link to it.")
+        # os.access asks for the real user, not the one who reads.
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    return found
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether something with that name is there that is meant as a file, be it a broken link."""
+    with reading(path):
+        return path.is_symlink() or path.is_file()
+
+
+def read_text(path: Path, *, named_in: Path | None = None) -> str:
+    """Read a small text file, UTF-8 with or without a byte order mark.
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is not UTF-8, or larger than any such file is.
+    SpikecrateError
+        As `regular_file`.
+    """
+    size = regular_file(path, named_in=named_in).st_size
+    if size > TEXT_LIMIT:
+        message = f"{path}: a small text file is expected, this one has {size} bytes"
+        raise RecordingFormatError(message, next_step="Check that the file is what its name says.")
+    with reading(path):
+        data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{path}: not text in UTF-8 (byte {error.start})"
+        raise RecordingFormatError(message, next_step="Save the file as UTF-8 text.") from None
+
+
+def read_json(path: Path, *, named_in: Path | None = None) -> Any:
+    """Read a small JSON file.
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is not JSON; the message names line and column.
+    SpikecrateError
+        As `read_text`.
+    """
+    text = read_text(path, named_in=named_in)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg}, line {error.lineno} column {error.colno}"
+    except ValueError as error:  # an integer of thousands of digits
+        problem = str(error)
+    except RecursionError:
+        problem = "nested too deeply"
+    message = f"{path}: not valid JSON: {problem}"
+    raise RecordingFormatError(message, next_step="Correct the file, or write it again with its program.")
+
+
+@contextmanager
+def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
+    """Turn what the system says about a file into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _explained(path, named_in, error) from None
+
+
+def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateError:
+    """Say what an error of the system means for a recording."""
+    source = f" ({named_in} names it)" if named_in is not None else ""
+    if error.errno == errno.ELOOP:
+        message = f"{path} is a link that leads to itself{source}"
+        return RecordingLinkError(message, next_step="Let the link lead to the data file.")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        link = _broken_link(path)
+        if link is not None:
+            message = f"{link} is a link to {str(link.readlink())!r}, which does not exist{source}"
+            return RecordingLinkError(message, next_step="Mount the place it leads to, or correct the link.")
+        message = f"{path} does not exist{source}"
+        return RecordingNotFoundError(message, next_step="Check the path.")
+    if error.errno == errno.ENAMETOOLONG:
+        message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
+        return RecordingNotFoundError(message, next_step="Check the path.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        message = f"{path} cannot be read: permission denied{source}"
+        return RecordingPermissionError(
+            message,
+            next_step=f"Ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}",
+        )
+    message = f"{path} cannot be read: {error.strerror or error}{source}"
+    return RecordingPermissionError(message, next_step="Check the disk or the network mount it is on.")
+
+
+def _broken_link(path: Path) -> Path | None:
+    """Find the link, the path itself or a folder above it, that leads nowhere."""
+    for candidate in (path, *path.parents):
+        if os.path.exists(candidate):  # noqa: PTH110 (Path.exists raises where a folder may not be entered)
+            return None
+        if os.path.islink(candidate):  # noqa: PTH114
+            return candidate
+    return None

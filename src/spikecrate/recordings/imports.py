@@ -1,0 +1,273 @@
+"""Recordings that are not a flat file: read once through SpikeInterface, written as one that is.
+
+SpikeInterface is the optional extra `import`. It is asked for the samples in pieces, so that memory stays flat,
+and what it knows of channels, gains and locations goes along.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import (
+    DiskFullError,
+    ExtraMissingError,
+    OutputError,
+    RecordingAmbiguousError,
+    RecordingEmptyError,
+    RecordingFormatError,
+    SpikecrateError,
+    UsageError,
+)
+from spikecrate.recordings.files import reading
+from spikecrate.recordings.flat import sample_type
+from spikecrate.recordings.flatfile import DESCRIPTION
+from spikecrate.recordings.formats import absolute, open_recording
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate.progress import Progress
+    from spikecrate.recordings.flat import Recording
+
+SAMPLES: Final = "traces.raw"
+GEOM: Final = "geom.csv"
+PIECE_BYTES: Final = 16 * 2**20
+BY_SUFFIX: Final = {
+    ".abf": "axon",
+    ".brw": "biocam",
+    ".continuous": "openephyslegacy",
+    ".edf": "edf",
+    ".mda": "mda",
+    ".meta": "spikeglx",
+    ".ncs": "neuralynx",
+    ".nex": "neuroexplorer",
+    ".nix": "nix",
+    ".nwb": "nwb",
+    ".oebin": "openephysbinary",
+    ".pl2": "plexon2",
+    ".plx": "plexon",
+    ".rec": "spikegadgets",
+    ".rhd": "intan",
+    ".rhs": "intan",
+    ".set": "axona",
+    ".smr": "ced",
+    ".smrx": "ced",
+    ".tev": "tdt",
+    ".zarr": "zarr",
+    **{f".ns{number}": "blackrock" for number in range(1, 7)},
+}
+"""SpikeInterface's reader for a suffix, where one suffix means one format."""
+BY_NAME: Final = {"binary.json": "binaryfolder", "si_folder.json": "binaryfolder"}
+DEPTH: Final = 4
+
+
+def import_recording(
+    source: str | Path,
+    destination: str | Path,
+    progress: Progress,
+    *,
+    reader: str | None = None,
+    stream: str | None = None,
+    segment: int | None = None,
+) -> Recording:
+    """Convert a recording that SpikeInterface reads into a flat file with a recording.json.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file or folder in any format of SpikeInterface.
+    destination : str or Path
+        The folder to make; it must not exist. It is complete or absent, also after an interruption.
+    progress : Progress
+        Told of the bytes.
+    reader : str, optional
+        SpikeInterface's name for the format ("intan", "nwb"); by default guessed from the file names.
+    stream : str, optional
+        The stream's name or id, where a source has several.
+    segment : int, optional
+        Which segment, from 0, where a source has several.
+
+    Returns
+    -------
+    Recording
+        The new one, opened in place.
+
+    Raises
+    ------
+    ExtraMissingError
+        If SpikeInterface is not installed.
+    RecordingAmbiguousError
+        If there are several streams or segments and none is named.
+    RecordingFormatError
+        If SpikeInterface cannot read the source, or gives samples that cannot be sorted.
+    OutputError, DiskFullError
+        If the destination exists or cannot be written.
+    """
+    origin, target = absolute(source), absolute(destination)
+    with reading(origin):
+        origin.stat()
+    if os.path.lexists(target):
+        message = f"{target} exists already"
+        raise OutputError(message, next_step="Name a folder that does not exist, or remove this one.")
+    extractor = _open(origin, reader, stream)
+    chosen = _segment(origin, extractor, segment)
+    part = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
+    try:
+        part.mkdir(parents=True)
+        _write(extractor, chosen, origin, part, progress)
+        part.rename(target)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return open_recording(target)
+
+
+def _open(origin: Path, reader: str | None, stream: str | None) -> Any:
+    """Open the source with SpikeInterface."""
+    try:
+        readers = import_module("spikeinterface.extractors").recording_extractor_full_dict
+    except ImportError as error:
+        message = f"SpikeInterface is needed to read {origin} ({error})"
+        raise ExtraMissingError(message, next_step='pip install "spikecrate[import]"') from None
+    name = reader or guess_reader(origin)
+    if name is None or name not in readers:
+        message = (
+            f"{origin}: no reader named {name!r}"
+            if name
+            else f"{origin}: its format is not known by its name"
+        )
+        raise UsageError(message, next_step=f"Name the reader, one of: {', '.join(sorted(readers))}.")
+    try:
+        return _read(readers[name], origin, stream)
+    # Forty readers of as many makers raise whatever they like; what they say is passed on.
+    except Exception as error:
+        text = str(error).strip() or type(error).__name__
+        if "several streams" in text:
+            message = f"{origin}: {text}"
+            raise RecordingAmbiguousError(message, next_step="Name one of the streams.") from None
+        message = f"SpikeInterface ({name}) cannot read {origin}: {text}"
+        raise RecordingFormatError(message, next_step="Check the files, or name another reader.") from error
+
+
+def _read(open_source: Any, origin: Path, stream: str | None) -> Any:
+    """Call a reader; a stream is taken by its name first, then by its id."""
+    if stream is None:
+        return open_source(origin)
+    try:
+        return open_source(origin, stream_name=stream)
+    except (ValueError, AssertionError, KeyError):
+        return open_source(origin, stream_id=stream)
+
+
+def guess_reader(origin: Path) -> str | None:
+    """Guess SpikeInterface's reader from the name of a file, or of what lies in a folder.
+
+    Returns
+    -------
+    str or None
+        None where the names say nothing, or several things.
+    """
+    known = BY_SUFFIX.get(origin.suffix.lower()) or BY_NAME.get(origin.name)
+    if known is not None or not origin.is_dir():
+        return known
+    folders = [origin]
+    for _level in range(DEPTH):
+        entries = [entry for folder in folders for entry in sorted(folder.iterdir())]
+        found = {BY_NAME.get(entry.name) or BY_SUFFIX.get(entry.suffix.lower()) for entry in entries} - {None}
+        if found:
+            return found.pop() if len(found) == 1 else None
+        folders = [entry for entry in entries if entry.is_dir()]
+    return None
+
+
+def _segment(origin: Path, extractor: Any, segment: int | None) -> int:
+    """Choose the segment."""
+    count = int(extractor.get_num_segments())
+    if segment is None and count > 1:
+        message = f"{origin} holds {count} segments"
+        raise RecordingAmbiguousError(message, next_step=f"Name one, from 0 to {count - 1}, and import each.")
+    chosen = segment or 0
+    if not 0 <= chosen < count:
+        message = f"{origin} has no segment {chosen}, it holds {count}"
+        raise UsageError(message, next_step=f"Name one from 0 to {count - 1}.")
+    return chosen
+
+
+def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Progress) -> None:
+    """Write samples, description and locations, and flush them to the disk."""
+    import numpy as np
+
+    num_channels = int(extractor.get_num_channels())
+    num_samples = int(extractor.get_num_samples(segment_index=segment))
+    dtype = np.dtype(extractor.get_dtype()).newbyteorder("<")
+    if num_samples < 1 or num_channels < 1:
+        message = f"{origin}: {num_channels} channels and {num_samples} samples"
+        raise RecordingEmptyError(message, next_step="Name another stream or segment.")
+    if sample_type(dtype.str) is None:
+        message = f"{origin}: samples of type {dtype} cannot be sorted"
+        raise RecordingFormatError(message, next_step="Convert the samples to int16 or float32.")
+    description: dict[str, Any] = {
+        "title": f"Imported from {origin.name}",
+        "file": SAMPLES,
+        "dtype": dtype.str,
+        "num_channels": num_channels,
+        "num_samples": num_samples,
+        "sampling_frequency": float(extractor.get_sampling_frequency()),
+        "channel_ids": [str(name) for name in extractor.get_channel_ids()],
+    }
+    if extractor.has_scaleable_traces():
+        description["gain_uv"] = [float(gain) for gain in extractor.get_channel_gains()]
+        description["offset_uv"] = [float(offset) for offset in extractor.get_channel_offsets()]
+    if extractor.has_channel_location():
+        rows = [[float(value) for value in row] for row in extractor.get_channel_locations()]
+        if all(math.isfinite(value) for row in rows for value in row):
+            description["probe"] = GEOM
+            lines = [",".join(map(repr, row)) for row in rows]
+            _put(part / GEOM, "\n".join(lines) + "\n")
+    step = max(1, PIECE_BYTES // (max(1, num_channels) * dtype.itemsize))
+    with (
+        (part / SAMPLES).open("wb") as file,
+        progress.bar(f"importing {origin.name}", num_samples) as advance,
+    ):
+        for start in range(0, num_samples, step):
+            stop = min(start + step, num_samples)
+            traces = _piece(extractor, segment, start, stop, origin)
+            file.write(np.ascontiguousarray(traces, dtype=dtype).data)
+            advance(stop - start)
+        file.flush()
+        os.fsync(file.fileno())
+    _put(part / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+
+
+def _piece(extractor: Any, segment: int, start: int, stop: int, origin: Path) -> Any:
+    """Read one piece: samples x channels."""
+    try:
+        return extractor.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
+    except Exception as error:  # as in _open
+        message = f"SpikeInterface cannot read samples {start} to {stop} of {origin}: {error}"
+        raise RecordingFormatError(message, next_step="Check that the file was copied whole.") from error
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a small file and flush it to the disk."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _unwritable(target: Path, error: OSError) -> SpikecrateError:
+    """Say why the destination could not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message = f"{target}: no space left on the disk"
+        return DiskFullError(message, next_step="Free some space, or name a folder on another disk.")
+    message = f"{target} cannot be written: {error.strerror or error}"
+    return OutputError(message, next_step="Name a folder that this user may write to.")

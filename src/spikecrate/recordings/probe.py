@@ -1,0 +1,173 @@
+"""Where the channels are: geom.csv, probeinterface JSON, and the column assumed where nothing is known."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from spikecrate.errors import ProbeError
+from spikecrate.recordings.fields import Fields, as_number, shown
+from spikecrate.recordings.files import is_file, read_json, read_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Locations = tuple[tuple[float, ...], ...]
+    Order = Literal["wires", "ranks", "given"]
+
+GEOM: Final = "geom.csv"
+PROBE: Final = "probe.json"
+PITCH_UM: Final = 20.0
+PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
+
+
+def column(num_channels: int) -> Locations:
+    """Give the locations assumed where none are known: one column of contacts 20 um apart."""
+    return tuple((0.0, PITCH_UM * index) for index in range(num_channels))
+
+
+def column_note(num_channels: int, reason: str) -> str:
+    """Say that a column is assumed, and why."""
+    if num_channels == 1:
+        return f"{reason}; the one channel is put at (0, 0)."
+    return (
+        f"{reason}; the {num_channels} channels are taken as one column, {PITCH_UM:g} um apart. "
+        "A sorter that uses neighbouring channels needs the true locations."
+    )
+
+
+def read_beside(folder: Path, num_channels: int) -> Locations | None:
+    """Read the locations that a user put beside the samples as geom.csv or probe.json (probeinterface)."""
+    geom, probe = folder / GEOM, folder / PROBE
+    if is_file(geom):
+        return read_geom(geom, num_channels)
+    return read_probeinterface(probe, num_channels) if is_file(probe) else None
+
+
+def read_geom(path: Path, num_channels: int) -> Locations:
+    """Read a MountainSort geom.csv: one row a channel, x and y in um (a third number is z).
+
+    Parameters
+    ----------
+    path : Path
+        The file. Empty lines and lines that start with # are passed over.
+    num_channels : int
+        The rows there must be.
+
+    Returns
+    -------
+    tuple of tuple of float
+        um, one row a channel.
+
+    Raises
+    ------
+    ProbeError
+        If a line is not numbers (its number is named), or there are more or fewer rows than channels.
+    """
+    rows: list[tuple[float, ...]] = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            row = tuple(float(word) for word in re.split(r"[\s,]+", text.rstrip(",")))
+        except ValueError:
+            row = ()
+        if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
+            raise _refused(path, f"line {number}: expected x,y in um, got {shown(text)}")
+        if rows and len(row) != len(rows[0]):
+            raise _refused(path, f"line {number}: {len(row)} numbers, the lines before have {len(rows[0])}")
+        rows.append(row)
+    if len(rows) != num_channels:
+        problem = f"{len(rows)} rows for {num_channels} channels"
+        raise _refused(
+            path, problem, next_step=f"Give {path.name} one row a channel, in the channels' order."
+        )
+    return tuple(rows)
+
+
+def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires") -> Locations:
+    """Read a probe or a group of probes in probeinterface's JSON.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Source of the format: probeinterface's `io.py` and `probegroup.py`.
+    num_channels : int
+        Channels of the recording.
+    order : {"wires", "ranks", "given"}
+        Which contact is which channel's. "wires": the one whose `device_channel_indices` is the channel, as
+        probeinterface means it. "ranks": likewise, but only the order of the indices counts (SpikeInterface's
+        probe.json, before 0.105). "given": they stand in the channels' order (its probegroup.json, since).
+        A file without indices is taken as it stands.
+
+    Returns
+    -------
+    tuple of tuple of float
+        um, one row a channel.
+
+    Raises
+    ------
+    ProbeError
+        If the contacts do not fit the channels.
+    RecordingFormatError
+        If the file is not what probeinterface writes.
+    """
+    top = Fields(read_json(path), path)
+    rows: list[tuple[float, ...]] = []
+    wires: list[int | None] = []
+    for probe in top.objects("probes"):
+        contacts, indices = _contacts(probe)
+        # Several probes without wiring of their own follow one another.
+        rows += contacts
+        wires += indices
+    places = top.get("global_contact_order")
+    if places is not None:
+        if not isinstance(places, list) or sorted(map(str, places)) != sorted(map(str, range(len(rows)))):
+            raise _refused(path, "global_contact_order does not name every contact once")
+        rows, wires = [rows[int(place)] for place in places], [wires[int(place)] for place in places]
+    if len({len(row) for row in rows}) > 1:
+        raise _refused(path, "some probes have 2 coordinates, others 3")
+    if order != "given" and any(wire is not None for wire in wires):
+        rows = _by_wire(path, rows, wires, num_channels if order == "wires" else None)
+    if len(rows) != num_channels:
+        raise _refused(path, f"{len(rows)} contacts for {num_channels} channels")
+    return tuple(rows)
+
+
+def _contacts(probe: Fields) -> tuple[list[tuple[float, ...]], list[int | None]]:
+    """Read one probe: its contacts in um and the channel each is wired to (None: not said)."""
+    unit = probe.text("si_units", "um")
+    if unit not in PER_UM:
+        probe.refuse("si_units", f"expected um, mm or m, got {unit!r}")
+    contacts: list[tuple[float, ...]] = []
+    for position in probe.items("contact_positions"):
+        row = [as_number(value) for value in position] if isinstance(position, list) else []
+        known = tuple(value * PER_UM[unit] for value in row if value is not None)
+        if len(known) != len(row) or len(row) not in (2, 3) or not all(map(math.isfinite, known)):
+            probe.refuse(f"contact_positions[{len(contacts)}]", f"expected x and y, got {shown(position)}")
+        contacts.append(known)
+    wires: list[Any] = probe.items("device_channel_indices", [None] * len(contacts))
+    if len(wires) != len(contacts) or not all(wire is None or type(wire) is int for wire in wires):
+        probe.refuse("device_channel_indices", f"expected {len(contacts)} whole numbers, got {shown(wires)}")
+    return contacts, wires
+
+
+def _by_wire(
+    path: Path, rows: list[tuple[float, ...]], wires: list[int | None], num_channels: int | None
+) -> list[tuple[float, ...]]:
+    """Put the contacts in the order of their wires; those with -1 are not recorded."""
+    place = {wire: row for wire, row in zip(wires, rows, strict=True) if wire is not None and wire >= 0}
+    if num_channels is None:
+        return [place[wire] for wire in sorted(place)]
+    missing = [channel for channel in range(num_channels) if channel not in place]
+    if missing:
+        raise _refused(path, f"device_channel_indices: no contact is wired to channel {missing[0]}")
+    return [place[channel] for channel in range(num_channels)]
+
+
+def _refused(path: Path, problem: str, *, next_step: str = "") -> ProbeError:
+    """Make the error for a probe file that does not fit."""
+    message = f"{path}: {problem}"
+    return ProbeError(message, next_step=next_step or f"Correct {path.name}.", details={"file": str(path)})

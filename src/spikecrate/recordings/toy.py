@@ -1,0 +1,330 @@
+"""A recording made up from a seed, with the truth beside it: something to try a sorter on.
+
+Units sit near the probe and fire at random with a refractory period; each spike adds the unit's biphasic
+waveform, weaker the further a channel is away, to coloured noise that neighbouring channels share in part.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import OutputError, UsageError
+from spikecrate.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from spikecrate.progress import Progress
+
+VERSION: Final = 1
+"""Raised whenever the same arguments give other bytes than before."""
+UV_PER_COUNT: Final = 0.195
+PITCH_UM: Final = 25.0
+NOISE_TAPS: Final = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.12, 0.06)
+"""White noise averaged with these weights: strongest below 2 kHz, as in tissue."""
+SHARED_NOISE: Final = 0.4
+"""The part of the noise's standard deviation that all channels have in common."""
+BLOCK: Final = 1 << 15
+"""Samples made at a time; random numbers are drawn per block, so it is part of what the bytes depend on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """What makes a recording easy or hard.
+
+    Attributes
+    ----------
+    units_per_channel : float
+        For the default number of units.
+    height : tuple of float
+        Smallest and largest spike at its nearest channel, in standard deviations of the noise.
+    jitter : float
+        Standard deviation of a spike's height from one spike to the next, relative.
+    """
+
+    units_per_channel: float
+    height: tuple[float, float]
+    jitter: float
+
+
+DIFFICULTIES: Final = {
+    "easy": Difficulty(units_per_channel=1.0, height=(14.0, 28.0), jitter=0.03),
+    "medium": Difficulty(units_per_channel=1.5, height=(9.0, 22.0), jitter=0.06),
+    "hard": Difficulty(units_per_channel=2.5, height=(4.0, 16.0), jitter=0.1),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Unit:
+    """One unit: float32 waveform in uV (samples x channels), the nearest channel from 1, int64 times, heights."""
+
+    waveform: NDArray[np.float32]
+    channel: int
+    times: NDArray[np.int64]
+    heights: NDArray[np.float32]
+
+
+def write_toy(
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    duration_s: float = 60.0,
+    num_channels: int = 4,
+    num_units: int | None = None,
+    sampling_frequency: float = 30000.0,
+    noise_uv: float = 10.0,
+    difficulty: str = "easy",
+    progress: Progress | None = None,
+) -> Path:
+    """Write a made-up recording as a MountainSort folder: the same bytes for the same arguments.
+
+    It holds `raw.mda` (int16), `params.json`, `geom.csv`, `firings_true.mda` (the truth) and `toy.json` (the
+    arguments). It is written beside and renamed, so that it is complete or absent, and in pieces: a long one
+    does not need more memory than a short one. Where a recording of the same arguments is there already,
+    nothing is done.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where to put it; must not exist, be empty, or be a toy recording of the same arguments.
+    seed : int
+        From 0.
+    duration_s : float
+        Length in seconds, at least 1.
+    num_channels : int
+        Channels, in two columns of 25 um pitch.
+    num_units : int, optional
+        Units; by default 1, 1.5 or 2.5 per channel, by difficulty.
+    sampling_frequency : float
+        Hz, at least 5000.
+    noise_uv : float
+        Standard deviation of the noise on every channel in uV.
+    difficulty : str
+        "easy", "medium" or "hard": how far spikes rise above the noise, how much they vary, how many units.
+    progress : Progress, optional
+        Told of the samples written.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        For an argument out of its range.
+    OutputError
+        If something else is at that path, or it cannot be written.
+    DiskFullError
+        If no space is left; nothing is left behind.
+    """
+    from spikecrate.store.files import disk_full_named, sync_folder
+
+    folder = Path(folder)
+    if difficulty not in DIFFICULTIES:
+        message = f"there is no difficulty {difficulty!r}"
+        raise UsageError(message, next_step=f"one of {', '.join(DIFFICULTIES)}")
+    if num_units is None:
+        num_units = max(2, round(num_channels * DIFFICULTIES[difficulty].units_per_channel))
+    arguments: dict[str, Any] = {
+        "toy": VERSION,
+        "seed": seed,
+        "duration_s": float(duration_s),
+        "num_channels": num_channels,
+        "num_units": num_units,
+        "sampling_frequency": float(sampling_frequency),
+        "noise_uv": float(noise_uv),
+        "difficulty": difficulty,
+    }
+    _check(arguments)
+    place = folder.absolute()
+    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    try:
+        if _is_there(place, arguments):
+            return folder
+        with disk_full_named(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside.mkdir()
+            _write(beside, arguments, progress or Silent())
+            sync_folder(beside)
+            beside.replace(place)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        message = f"{folder} cannot be written: {error.strerror}"
+        raise OutputError(message, next_step="name another folder") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return folder
+
+
+def _check(arguments: dict[str, Any]) -> None:
+    """Refuse arguments that no recording can be made of."""
+    ranges = {
+        "seed": (0, math.inf),
+        "duration_s": (1, 1e7),
+        "num_channels": (1, 10_000),
+        "num_units": (1, 10_000),
+        "sampling_frequency": (5000, 1e6),
+        "noise_uv": (0.1, 500),
+    }
+    for name, (least, most) in ranges.items():
+        if not least <= arguments[name] <= most:
+            message = f"{name} is {arguments[name]:g}"
+            raise UsageError(message, next_step=f"give {name} from {least:g} to {most:g}")
+
+
+def _is_there(folder: Path, arguments: dict[str, Any]) -> bool:
+    """Tell whether the folder is this very recording; refuse one that is anything else but empty."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        if json.loads((folder / "toy.json").read_text(encoding="utf-8")) == arguments:
+            return True
+    except (OSError, ValueError):
+        pass
+    message = f"{folder}: something else is there already"
+    raise OutputError(message, next_step="name another folder, or remove this one")
+
+
+def _write(folder: Path, arguments: dict[str, Any], progress: Progress) -> None:
+    """Write the files of the recording."""
+    import numpy as np
+
+    from spikecrate_harness import mda
+
+    rate, num_channels = arguments["sampling_frequency"], arguments["num_channels"]
+    num_samples = round(arguments["duration_s"] * rate)
+    # Independent streams: the noise does not change with the number of units.
+    of_units, of_noise = (
+        np.random.Generator(np.random.PCG64(seed))
+        for seed in np.random.SeedSequence(arguments["seed"]).spawn(2)
+    )
+    probe = _probe(num_channels)
+    homes = of_units.permutation(num_channels)
+    units = [
+        _unit(of_units, probe, int(homes[index % num_channels]), arguments)
+        for index in range(arguments["num_units"])
+    ]
+
+    # The codec makes the file, of zeros that take no memory; the samples then replace them as they are made.
+    raw = folder / "raw.mda"
+    mda.write(raw, np.broadcast_to(np.int16(0), (num_channels, num_samples)))
+    with raw.open("r+b") as file, progress.bar("toy recording", num_samples) as advance:
+        file.seek(mda.read_header(raw).offset)
+        for block in _blocks(of_noise, units, arguments):
+            file.write(block.astype("<i2").tobytes())
+            advance(len(block))
+
+    mda.write(folder / "firings_true.mda", _truth(units))
+    params = {"samplerate": rate, "spike_sign": -1, "scale_factor": UV_PER_COUNT}
+    geometry = "".join(f"{x:g},{y:g}\n" for x, y in probe)
+    for name, text in (
+        ("params.json", json.dumps(params) + "\n"),
+        ("geom.csv", geometry),
+        ("toy.json", json.dumps(arguments, indent=1) + "\n"),
+    ):
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _probe(num_channels: int) -> list[tuple[float, float]]:
+    """Place the channels: two columns, rows from the bottom up."""
+    return [(PITCH_UM * (channel % 2), PITCH_UM * (channel // 2)) for channel in range(num_channels)]
+
+
+def _unit(
+    rng: np.random.Generator, probe: list[tuple[float, float]], home: int, arguments: dict[str, Any]
+) -> _Unit:
+    """Draw one unit: where it is (near the channel `home`), what it looks like, when it fires."""
+    import numpy as np
+
+    level, rate = DIFFICULTIES[arguments["difficulty"]], arguments["sampling_frequency"]
+    num_samples = round(arguments["duration_s"] * rate)
+    place = np.array([*(probe[home] + rng.uniform(-0.4, 0.4, size=2) * PITCH_UM), rng.uniform(8, 25)])
+    distance = np.sqrt(((np.array([(x, y, 0.0) for x, y in probe]) - place) ** 2).sum(axis=1))
+    reach = rng.uniform(18, 35)
+    decay = 1 / (1 + (distance / reach) ** 2)
+    height = rng.uniform(*level.height) * arguments["noise_uv"]
+
+    width, delay = rng.uniform(0.07, 0.16), rng.uniform(0.3, 0.7)
+    ms = np.arange(-_lead(rate), round(0.0025 * rate) + 1) / rate * 1000
+    shape = -np.exp(-((ms / width) ** 2) / 2)
+    shape += rng.uniform(0.15, 0.45) * np.exp(-(((ms - delay) / (width * rng.uniform(1.5, 2.5))) ** 2) / 2)
+    # Rounded: exp() may differ in its last bit from one processor to another, the recording must not.
+    waveform = np.round(height * shape[:, np.newaxis] * (decay / decay.max()), 3)
+
+    refractory_s, mean_s = rng.uniform(0.002, 0.004), 1 / rng.uniform(2, 20)
+    expected = num_samples / rate / mean_s
+    gaps = rng.exponential(mean_s - refractory_s, size=int(expected + 6 * math.sqrt(expected) + 10))
+    times = np.ceil(np.cumsum(gaps + refractory_s) * rate).astype(np.int64)
+    # Rounding up keeps two spikes the refractory period apart only to within a sample: drop what comes too soon.
+    times = times[np.diff(times, prepend=-num_samples) >= math.ceil(0.002 * rate)]
+    times = times[times < num_samples - len(ms)]
+    heights = 1 + level.jitter * rng.standard_normal(len(times))
+    return _Unit(
+        waveform=waveform.astype(np.float32),
+        channel=int(distance.argmin()) + 1,
+        times=times,
+        heights=heights.astype(np.float32),
+    )
+
+
+def _lead(rate: float) -> int:
+    """Count the samples of a waveform before its trough, which is where the spike's time is."""
+    return round(0.001 * rate)
+
+
+def _blocks(
+    rng: np.random.Generator, units: list[_Unit], arguments: dict[str, Any]
+) -> Iterator[NDArray[np.int16]]:
+    """Make the samples, block after block: samples x channels int16.
+
+    Only sums and products of single numbers are used, never a matrix product or a transform, whose order of
+    summation differs between processors.
+    """
+    import numpy as np
+
+    rate, num_channels = arguments["sampling_frequency"], arguments["num_channels"]
+    num_samples = round(arguments["duration_s"] * rate)
+    taps = np.array(NOISE_TAPS, dtype=np.float32) / np.float32(math.sqrt(sum(tap**2 for tap in NOISE_TAPS)))
+    own, shared = np.float32(math.sqrt(1 - SHARED_NOISE**2)), np.float32(SHARED_NOISE)
+    lead, length = _lead(rate), len(units[0].waveform)
+    history = np.zeros((0, num_channels), dtype=np.float32)
+    for start in range(0, num_samples, BLOCK):
+        count = min(BLOCK, num_samples - start)
+        new = count + (len(taps) - 1 if start == 0 else 0)
+        drawn = rng.standard_normal((new, num_channels + 1), dtype=np.float32)
+        white = np.concatenate([history, own * drawn[:, :-1] + shared * drawn[:, -1:]])
+        history = white[count:]
+        block = np.zeros((count, num_channels), dtype=np.float32)
+        for lag, tap in enumerate(taps):
+            block += tap * white[lag : lag + count]
+        block *= np.float32(arguments["noise_uv"])
+        for unit in units:
+            first, last = np.searchsorted(unit.times, [start - length, start + count + lead])
+            for time, height in zip(unit.times[first:last].tolist(), unit.heights[first:last], strict=True):
+                begin = time - lead - start
+                low, high = max(begin, 0), min(begin + length, count)
+                if low < high:
+                    block[low:high] += height * unit.waveform[low - begin : high - begin]
+        block *= np.float32(1 / UV_PER_COUNT)
+        yield np.clip(np.rint(block), -32768, 32767).astype(np.int16)
+
+
+def _truth(units: list[_Unit]) -> NDArray[np.float64]:
+    """Give the table of `firings_true.mda`, 3 x events: nearest channel, time in samples, unit, by time."""
+    import numpy as np
+
+    rows = [
+        np.stack([np.full(len(unit.times), unit.channel), unit.times, np.full(len(unit.times), label)])
+        for label, unit in enumerate(units, start=1)
+    ]
+    table = np.concatenate(rows, axis=1).astype(np.float64)
+    return table[:, np.lexsort((table[2], table[1]))]

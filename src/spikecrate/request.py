@@ -1,0 +1,153 @@
+"""From the words of a command line to the library's arguments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spikecrate import api, output
+from spikecrate.errors import ParameterValueError, UsageError
+from spikecrate.progress import Terminal
+from spikecrate.quantities import parse_bytes, parse_seconds
+from spikecrate.sorters import find, parse_assignments
+from spikecrate.store import open_store
+
+if TYPE_CHECKING:
+    from spikecrate.api import Forecast, Result
+    from spikecrate.jobs.job import Job
+
+
+def read(
+    recording: str,
+    *,
+    sorter: str,
+    param: list[str],
+    params: str,
+    runtime: str,
+    cores: str,
+    memory: str,
+    timeout: str,
+    seed: int,
+    force: bool,
+) -> dict[str, Any]:
+    """Read the words of `sort` into the arguments of `spikecrate.sort`.
+
+    Raises
+    ------
+    UsageError, ParameterValueError, SorterNotFoundError
+        Naming the word that cannot be read.
+    """
+    if cores and not cores.isdigit():
+        message = f"--cores {cores!r} is not a whole number"
+        raise UsageError(message, next_step="--cores 4")
+    return {
+        "recording": recording,
+        "sorter": sorter,
+        "params": {**read_parameters(params), **parse_assignments(find(sorter), param)},
+        "runtime": runtime,
+        "cores": int(cores) if cores else None,
+        "memory_bytes": parse_bytes(memory) if memory else None,
+        "timeout_s": parse_seconds(timeout) if timeout else None,
+        "seed": seed,
+        "force": force,
+        "progress": Terminal(),
+    }
+
+
+def read_parameters(path: str) -> dict[str, Any]:
+    """Read a file of parameters, a JSON object; none for no path.
+
+    Raises
+    ------
+    ParameterValueError
+        Naming the file, and where in it.
+    """
+    if not path:
+        return {}
+    try:
+        found = json.loads(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"--params {path}: {error}"
+        raise ParameterValueError(message, next_step="give a JSON file with one object") from None
+    if not isinstance(found, dict):
+        message = f"--params {path} holds a {type(found).__name__}, not an object"
+        raise ParameterValueError(message, next_step='write it as {"detect_threshold": 4}')
+    return found
+
+
+def sort(asked: dict[str, Any], folder: str) -> Result:
+    """Sort, and put a copy of the result where the user keeps things.
+
+    Parameters
+    ----------
+    asked : dict
+        As `read` gives it.
+    folder : str
+        The word of `--output`; empty for the default place, `-` for no copy.
+    """
+    progress = asked["progress"]
+
+    def default(job: Job) -> Path | None:
+        place = output.default_output(job.recording, job.sorter.name, job.key)
+        if output.is_inside(place, job.recording):
+            progress.note("the current folder is the recording's own: the result stays in the store alone")
+            return None
+        return place
+
+    if folder == output.STORE_ONLY:
+        return api.sort(**asked)
+    return api.sort(**asked, output=Path(folder) if folder else default)
+
+
+def forecast(asked: dict[str, Any]) -> Forecast:
+    """Say what `sort` would do."""
+    return api.forecast(**asked)
+
+
+def build(sorter: str, *, verify: bool, no_cache: bool, wheelhouse: str) -> dict[str, Any]:
+    """Build a sorter's image, or build it twice and compare."""
+    from spikecrate.images import build as images
+    from spikecrate.jobs.job import recipe
+    from spikecrate.sorters import check
+
+    found = find(sorter)
+    check(found.folder)
+    asked = api.build_request(found, recipe(found))
+    wheels = Path(wheelhouse).absolute() if wheelhouse else None
+    if verify:
+        return asdict(images.verify(asked, Terminal(), wheelhouse=wheels))
+    return asdict(images.build(asked, Terminal(), no_cache=no_cache, wheelhouse=wheels))
+
+
+def recording_info(path: str, *, with_hash: bool) -> dict[str, Any]:
+    """Describe a recording."""
+    from spikecrate.jobs.job import samples_hash
+    from spikecrate.recordings import open_recording
+    from spikecrate.recordings.describe import describe
+    from spikecrate.store.memo import FileState, Memo
+
+    recording = open_recording(path)
+    samples = None
+    if with_hash:
+        state = FileState.of(recording.sample_file)
+        samples = samples_hash(recording, state, Memo(open_store().memo), Terminal())
+    return describe(recording, samples)
+
+
+def recording_import(source: str, destination: str) -> dict[str, Any]:
+    """Convert another format through SpikeInterface, and describe what came of it."""
+    from spikecrate.recordings.imports import import_recording
+
+    import_recording(source, destination, Terminal())
+    return recording_info(destination, with_hash=True)
+
+
+def collect_garbage() -> list[str]:
+    """Remove what stopped runs left, in every runtime that this machine has."""
+    from spikecrate.jobs.sweep import sweep
+    from spikecrate.runtimes.choice import usable
+
+    store = open_store()
+    return [name for runtime in usable(store) for name in sweep(store, runtime)]

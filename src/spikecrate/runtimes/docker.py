@@ -1,0 +1,219 @@
+"""Jobs in Docker containers."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.engine import docker_client, docker_errors
+from spikecrate.runtimes.task import PIDS_LIMIT, SCRATCH, Image, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+    from spikecrate.images.build import BuildRequest
+    from spikecrate.progress import Progress
+    from spikecrate.runtimes.task import Exit
+
+SHARED_MEMORY: Final = "1g"
+"""Of /dev/shm; the engine's 64 MB is too little for joblib and torch."""
+
+
+class Docker:
+    """The runtime of a machine with a Docker daemon.
+
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError
+        When no daemon can be used.
+    """
+
+    name: Final = "docker"
+
+    def __init__(self) -> None:
+        self.client: DockerClient = docker_client()
+
+    def prepare(self, request: BuildRequest, progress: Progress) -> Image:
+        """Find the sorter's image, or build it."""
+        from spikecrate.images.build import build
+
+        built = build(request, progress)
+        return Image(
+            reference=built.reference,
+            digest=built.digest,
+            entrypoint=request.entrypoint,
+            facts=self._facts(),
+        )
+
+    def preview(self, request: BuildRequest) -> Image:
+        """Name the image that `prepare` would give."""
+        return Image(reference=request.reference, digest="", entrypoint=request.entrypoint)
+
+    def command(self, task: Task) -> list[str]:
+        """Give the `docker run` that does the same."""
+        return run_argv(task)
+
+    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
+        """Run a task in a container, and remove the container whatever happens."""
+        with docker_errors():
+            container = self.client.containers.create(**create_arguments(task))
+        try:
+            with docker_errors():
+                return self._run(container, task, on_output)
+        finally:
+            with docker_errors():
+                _remove(container)
+
+    def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
+        """Remove containers whose owner is gone."""
+        removed = []
+        with docker_errors():
+            found = self.client.containers.list(
+                all=True, filters={"label": f"spikecrate.store={store_label}"}, ignore_removed=True
+            )
+            for container in found:
+                if is_orphan(container.labels.get("spikecrate.key", "")):
+                    _remove(container)
+                    removed.append(str(container.name))
+        return removed
+
+    def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
+        from spikecrate.runtimes.task import Exit
+
+        # Attached before the start, so that no line is missed; the engine itself keeps no log.
+        stream = container.attach(stdout=True, stderr=True, stream=True, logs=False)
+        container.start()
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            container.kill()
+
+        timer = None
+        if task.limits.timeout_s is not None:
+            timer = threading.Timer(task.limits.timeout_s, expire)
+            timer.daemon = True
+            timer.start()
+        try:
+            for chunk in stream:
+                on_output(chunk)
+            code = int(container.wait()["StatusCode"])
+        finally:
+            if timer is not None:
+                timer.cancel()
+        container.reload()
+        return Exit(
+            code=code,
+            out_of_memory=bool(container.attrs["State"].get("OOMKilled")),
+            timed_out=expired.is_set(),
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        version = self.client.version()
+        return {
+            "engine": "docker",
+            "engine_version": version["Version"],
+            "api_version": version["ApiVersion"],
+            "kernel": version.get("KernelVersion", ""),
+        }
+
+
+def create_arguments(task: Task) -> dict[str, Any]:
+    """Give the arguments of `containers.create` for a task: the contract, in the engine's words."""
+    from docker.types import LogConfig
+    from docker.types import Mount as DockerMount
+
+    return {
+        "image": task.image.digest or task.image.reference,
+        "name": task.name,
+        "entrypoint": list(task.image.entrypoint),
+        "labels": task.labels,
+        "user": f"{task.user[0]}:{task.user[1]}",
+        "working_dir": str(SCRATCH),
+        "environment": {"HOME": str(SCRATCH)},
+        "mounts": [
+            DockerMount(
+                target=str(mount.target), source=str(mount.source), type="bind", read_only=mount.read_only
+            )
+            for mount in task.mounts
+        ],
+        "read_only": True,
+        "network_mode": "none",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": PIDS_LIMIT,
+        "init": True,
+        "shm_size": SHARED_MEMORY,
+        "nano_cpus": task.limits.cores * 1_000_000_000,
+        "log_config": LogConfig(type=LogConfig.types.NONE),
+        **(
+            {"mem_limit": task.limits.memory_bytes, "memswap_limit": task.limits.memory_bytes}
+            if task.limits.memory_bytes is not None
+            else {}
+        ),
+    }
+
+
+def run_argv(task: Task) -> list[str]:
+    """Give the `docker run` command line of a task: what `create_arguments` says, for people and tests."""
+    first, *rest = task.image.entrypoint
+    return [
+        "docker",
+        "run",
+        "--rm",
+        *(word for key, value in task.labels.items() for word in ("--label", f"{key}={value}")),
+        "--name",
+        task.name,
+        "--user",
+        f"{task.user[0]}:{task.user[1]}",
+        "--workdir",
+        str(SCRATCH),
+        "--env",
+        f"HOME={SCRATCH}",
+        *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
+        "--read-only",
+        "--network=none",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        f"--pids-limit={PIDS_LIMIT}",
+        "--init",
+        f"--shm-size={SHARED_MEMORY}",
+        f"--cpus={task.limits.cores}",
+        *(
+            [f"--memory={task.limits.memory_bytes}", f"--memory-swap={task.limits.memory_bytes}"]
+            if task.limits.memory_bytes is not None
+            else []
+        ),
+        "--log-driver=none",
+        "--entrypoint",
+        first,
+        task.image.digest or task.image.reference,
+        *rest,
+    ]
+
+
+def mount_option(mount: Any) -> str:
+    """Write a mount as `--mount` reads it: one line of CSV, so that commas and quotes in paths survive."""
+    import csv
+    import io
+
+    line = io.StringIO()
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    csv.writer(line).writerow([*fields, *(["readonly"] if mount.read_only else [])])
+    return line.getvalue().removesuffix("\r\n")
+
+
+def _remove(container: Container) -> None:
+    from docker.errors import APIError, NotFound
+
+    try:
+        container.remove(force=True, v=True)
+    except NotFound:
+        return
+    except APIError as error:
+        # Someone else is removing it at this moment: gone is gone.
+        if error.status_code != 409:
+            raise

@@ -1,0 +1,21 @@
+"""What travels with the package: the catalogue of sorters and the recipe of the base image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = Path(__file__).parent
+
+
+def shipped(name: str) -> Path:
+    """Find a folder that is shipped: in the wheel, or in the clone that the package is imported from.
+
+    Parameters
+    ----------
+    name : str
+        `sorters` or `docker`.
+    """
+    # pyproject.toml puts them under share/ in the wheel.
+    in_wheel = PACKAGE / "share" / name
+    return in_wheel if in_wheel.is_dir() else PACKAGE.parents[1] / name

@@ -1,0 +1,244 @@
+"""How well a sorting found what is known to be there.
+
+Two events match when they are no further apart than the tolerance, and each event is matched once at most. The
+terms are SpikeForest's (Magland et al. 2020, eLife 9:e55167): with m matches between a true unit of n1 events
+and a found unit of n2, accuracy is m / (n1 + n2 - m), precision m / n2, recall m / n1. Unlike SpikeForest's
+counter, the tolerance is in milliseconds and chained events are counted in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from spikecrate.sortings.firings import Sorting
+
+TOLERANCE_MS: Final = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitMatch:
+    """How one true unit fared.
+
+    Attributes
+    ----------
+    unit, events : int
+        The true unit's label and its number of events.
+    found : int or None
+        Label of the unit matched with it; None where no unit has an event in common with it.
+    found_events, matches : int
+        Events of the found unit, and those of them that match one of the true unit's.
+    """
+
+    unit: int
+    events: int
+    found: int | None
+    found_events: int
+    matches: int
+
+    @property
+    def misses(self) -> int:
+        """True events that nothing matches."""
+        return self.events - self.matches
+
+    @property
+    def false_positives(self) -> int:
+        """Found events that match nothing."""
+        return self.found_events - self.matches
+
+    @property
+    def accuracy(self) -> float:
+        """Matches / (matches + misses + false positives); 0 where nothing matches."""
+        return _ratio(self.matches, self.events + self.found_events - self.matches)
+
+    @property
+    def precision(self) -> float:
+        """Matches / (matches + false positives); 0 where nothing matches."""
+        return _ratio(self.matches, self.found_events)
+
+    @property
+    def recall(self) -> float:
+        """Matches / (matches + misses); 0 where nothing matches."""
+        return _ratio(self.matches, self.events)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts and the three ratios, JSON types only."""
+        ratios = {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall}
+        return asdict(self) | {"misses": self.misses, "false_positives": self.false_positives} | ratios
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Every true unit against every found unit.
+
+    Attributes
+    ----------
+    tolerance_ms : float
+        Two events within it match.
+    true_units, found_units : numpy.ndarray
+        Int64, labels, ascending.
+    true_events, found_events : numpy.ndarray
+        Int64, events of each unit.
+    matches : numpy.ndarray
+        True units x found units int64: events matched one to one.
+    """
+
+    tolerance_ms: float
+    true_units: NDArray[np.int64]
+    found_units: NDArray[np.int64]
+    true_events: NDArray[np.int64]
+    found_events: NDArray[np.int64]
+    matches: NDArray[np.int64]
+
+    @property
+    def agreement(self) -> NDArray[np.float64]:
+        """True units x found units float64: matches / (true + found events - matches), 0 to 1."""
+        import numpy as np
+
+        either = self.true_events[:, np.newaxis] + self.found_events - self.matches
+        agreement: NDArray[np.float64] = self.matches / np.maximum(either, 1)
+        return agreement
+
+    @property
+    def best(self) -> tuple[UnitMatch, ...]:
+        """For every true unit the found unit of highest agreement; one found unit may serve several."""
+        if not self.matches.size:
+            return self._units({})
+        return self._units(dict(enumerate(self.agreement.argmax(axis=1).tolist())))
+
+    @property
+    def assigned(self) -> tuple[UnitMatch, ...]:
+        """True and found units paired one to one with the largest total agreement (the Hungarian assignment)."""
+        from spikecrate.sortings.assignment import assign
+
+        rows, columns = assign(self.agreement)
+        return self._units(dict(zip(rows.tolist(), columns.tolist(), strict=True)))
+
+    @property
+    def unassigned(self) -> tuple[int, ...]:
+        """Labels of found units that no true unit is assigned to."""
+        taken = {unit.found for unit in self.assigned}
+        return tuple(label for label in self.found_units.tolist() if label not in taken)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give both matchings, JSON types only."""
+        return {
+            "tolerance_ms": self.tolerance_ms,
+            "best": [unit.as_dict() for unit in self.best],
+            "assigned": [unit.as_dict() for unit in self.assigned],
+            "unassigned": list(self.unassigned),
+        }
+
+    def _units(self, columns: dict[int, int]) -> tuple[UnitMatch, ...]:
+        units = []
+        for row, (unit, events) in enumerate(
+            zip(self.true_units.tolist(), self.true_events.tolist(), strict=True)
+        ):
+            column = columns.get(row)
+            matches = 0 if column is None else int(self.matches[row, column])
+            found, found_events = None, 0
+            if column is not None and matches:
+                found, found_events = int(self.found_units[column]), int(self.found_events[column])
+            units.append(
+                UnitMatch(unit=unit, events=events, found=found, found_events=found_events, matches=matches)
+            )
+        return tuple(units)
+
+
+def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) -> Comparison:
+    """Match the events of every true unit with those of every found unit.
+
+    Parameters
+    ----------
+    truth, found : Sorting
+        Of the same recording; either may be empty.
+    tolerance_ms : float
+        Events at most this far apart, in milliseconds, can match.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UsageError
+        If the sampling frequencies differ or the tolerance is negative.
+    """
+    import numpy as np
+
+    if truth.sampling_frequency != found.sampling_frequency:
+        message = f"the sortings have {truth.sampling_frequency:g} Hz and {found.sampling_frequency:g} Hz"
+        raise UsageError(message, next_step="compare two sortings of the same recording")
+    if not 0 <= tolerance_ms < float("inf"):
+        message = f"tolerance_ms is {tolerance_ms:g}"
+        raise UsageError(message, next_step="give the tolerance as milliseconds from 0")
+    # Rounded, so that 0.1 ms at 30 kHz is 3 samples and not a hair more or less.
+    tolerance = round(tolerance_ms * truth.sampling_frequency / 1000, 6)
+    true_units, true_events = np.unique(truth.labels, return_counts=True)
+    found_units, columns, found_events = np.unique(found.labels, return_inverse=True, return_counts=True)
+    trains = truth.trains()
+    matches = np.zeros((len(true_units), len(found_units)), dtype=np.int64)
+    for row, unit in enumerate(true_units.tolist()):
+        matches[row] = _count_matches(trains[unit], found.times, columns, len(found_units), tolerance)
+    return Comparison(
+        tolerance_ms=float(tolerance_ms),
+        true_units=true_units,
+        found_units=found_units,
+        true_events=true_events.astype(np.int64),
+        found_events=found_events.astype(np.int64),
+        matches=matches,
+    )
+
+
+def _count_matches(
+    train: NDArray[np.float64],
+    times: NDArray[np.float64],
+    columns: NDArray[np.intp],
+    num_columns: int,
+    tolerance: float,
+) -> NDArray[np.int64]:
+    """Count the largest one-to-one matchings of one true unit's train with each of the found units'.
+
+    Both sides are sorted and every event reaches equally far, so taking for each true event in turn the earliest
+    found event that is in reach and free is optimal. Most events have one candidate at most and are counted at
+    once; only where candidates share an event is that rule walked through.
+    """
+    import numpy as np
+
+    first = np.searchsorted(times, train - tolerance, side="left")
+    last = np.searchsorted(times, train + tolerance, side="right")
+    reach = last - first
+    mine = np.repeat(np.arange(len(train)), reach)
+    theirs = np.arange(len(mine)) - np.repeat(np.cumsum(reach) - reach, reach) + np.repeat(first, reach)
+    order = np.argsort(columns[theirs], kind="stable")
+    mine, theirs = mine[order], theirs[order]
+    unit = columns[theirs]
+
+    # Candidates come by unit, true event, found event: two neighbours belong together where they share the true
+    # event, or where the later one's reach begins no later than the earlier one's ends.
+    linked = (unit[1:] == unit[:-1]) & ((mine[1:] == mine[:-1]) | (theirs[1:] <= theirs[:-1]))
+    shared = np.zeros(len(unit), dtype=bool)
+    shared[1:] |= linked
+    shared[:-1] |= linked
+    counts = np.bincount(unit[~shared], minlength=num_columns)
+    taken_mine, taken_theirs = -1, -1
+    unit_before = -1
+    for column, true_event, found_event in zip(
+        unit[shared].tolist(), mine[shared].tolist(), theirs[shared].tolist(), strict=True
+    ):
+        if column != unit_before:
+            taken_mine, taken_theirs, unit_before = -1, -1, column
+        if true_event > taken_mine and found_event > taken_theirs:
+            taken_mine, taken_theirs = true_event, found_event
+            counts[column] += 1
+    return counts
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

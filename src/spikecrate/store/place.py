@@ -1,0 +1,141 @@
+"""Where the store is, and what lies where in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from spikecrate.errors import StoreError
+from spikecrate.store.files import disk_full_named, write_atomically
+
+SCHEMA: Final = 1
+"""Raised when the layout changes in a way that an older spikecrate would misread."""
+
+KEY_DIGITS: Final = 64
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder that holds everything spikecrate keeps; each property is one kind of thing.
+
+    Attributes
+    ----------
+    root : Path
+        Absolute path of the store.
+    """
+
+    root: Path
+
+    @property
+    def results(self) -> Path:
+        """Finished results: `results/ab/abcd…/`."""
+        return self.root / "results"
+
+    @property
+    def failures(self) -> Path:
+        """The last failure of each job: `failures/ab/abcd…/`."""
+        return self.root / "failures"
+
+    @property
+    def work(self) -> Path:
+        """Jobs that are running, or were when their owner died."""
+        return self.root / "work"
+
+    @property
+    def locks(self) -> Path:
+        """One file for each job that runs."""
+        return self.root / "locks"
+
+    @property
+    def memo(self) -> Path:
+        """Answers about files: hashes of recordings, checks of results."""
+        return self.root / "memo"
+
+    @property
+    def environments(self) -> Path:
+        """Virtual environments of the host runtime."""
+        return self.root / "environments"
+
+    @property
+    def logs(self) -> Path:
+        """Logs of image and environment builds."""
+        return self.root / "logs"
+
+    @property
+    def quarantine(self) -> Path:
+        """Results that were found corrupt, set aside."""
+        return self.root / "quarantine"
+
+    def result(self, key: str) -> Path:
+        """Folder of a job's result."""
+        return self.results / key[:2] / key
+
+    def failure(self, key: str) -> Path:
+        """Folder of a job's last failure."""
+        return self.failures / key[:2] / key
+
+    def lock(self, name: str) -> Path:
+        """File of the lock of that name."""
+        return self.locks / f"{name}.lock"
+
+
+def open_store(root: Path | str | None = None) -> Store:
+    """Open the store, making it where there is none.
+
+    Parameters
+    ----------
+    root : Path or str, optional
+        By default `SPIKECRATE_STORE`, else `/tmp/spikecrate-<uid>`.
+
+    Raises
+    ------
+    StoreError
+        Where the folder is another user's, a link under /tmp, not writable, or of a newer spikecrate.
+    DiskFullError
+    """
+    named = root or os.environ.get("SPIKECRATE_STORE")
+    place = Path(named).expanduser().absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
+    mend = "set SPIKECRATE_STORE to a folder of your own"
+    store = Store(place)
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A link that someone else planted in /tmp must not lead our files elsewhere.
+        seen = place.stat() if named else place.lstat()
+        if not stat.S_ISDIR(seen.st_mode):
+            message = f"the store {place} is not a folder"
+            raise StoreError(message, next_step=mend)
+        if seen.st_uid != os.geteuid():
+            message = f"the store {place} belongs to user {seen.st_uid}, you are {os.geteuid()}"
+            raise StoreError(message, next_step=mend)
+        _check_schema(place / "store.json")
+        with disk_full_named(place):
+            for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
+                folder.mkdir(exist_ok=True)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        message = f"the store {place} cannot be used: {error.strerror}"
+        raise StoreError(message, next_step=mend) from None
+    except OSError as error:
+        # A read-only file system, and what else a mount can say.
+        message = f"the store {place} cannot be used: {error.strerror}"
+        raise StoreError(message, next_step=mend) from None
+    return store
+
+
+def _check_schema(path: Path) -> None:
+    try:
+        schema = json.loads(path.read_bytes())["schema"]
+    except FileNotFoundError:
+        write_atomically(path, json.dumps({"schema": SCHEMA}).encode())
+        return
+    except (ValueError, KeyError, TypeError):
+        message = f"{path} cannot be read: is {path.parent} a store of spikecrate?"
+        raise StoreError(
+            message, next_step="set SPIKECRATE_STORE elsewhere, or remove the file if it is a store"
+        ) from None
+    if schema > SCHEMA:
+        message = f"{path.parent} is a store of a newer spikecrate (schema {schema}, this one knows {SCHEMA})"
+        raise StoreError(message, next_step="upgrade spikecrate, or set SPIKECRATE_STORE elsewhere")

@@ -1,0 +1,82 @@
+"""job.json: what the library asks of the harness. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate_harness.layout import Layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTRACT: Final = 1
+"""Of job.json; an image refuses one that it does not know."""
+
+
+class JobError(ValueError):
+    """job.json or the recording is not what the contract says."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """job.json, read."""
+
+    key: str
+    sorter: str
+    parameters: dict[str, Any]
+    layout: Layout
+    seed: int
+    cores: int
+    memory_bytes: int | None
+
+
+def read_job(path: Path) -> Job:
+    """Read job.json.
+
+    Raises
+    ------
+    JobError
+        Naming the file and the field.
+    """
+    try:
+        fields = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        message = f"{path}: {error}"
+        raise JobError(message) from None
+    if not isinstance(fields, dict):
+        message = f"{path}: not an object"
+        raise JobError(message)
+    if fields.get("contract") != CONTRACT:
+        message = (
+            f"{path}: contract: is {fields.get('contract')!r}, this image keeps {CONTRACT}; build it anew"
+        )
+        raise JobError(message)
+
+    def field(name: str, kinds: tuple[type, ...], least: int | None = None) -> Any:
+        value = fields.get(name)
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        if name not in fields or wrong or (least is not None and value is not None and value < least):
+            problem = repr(value) if name in fields else "missing"
+            message = f"{path}: {name}: {problem}"
+            raise JobError(message)
+        return value
+
+    nothing = type(None)
+    try:
+        layout = Layout.from_dict(field("recording", (dict,)))
+    except JobError:
+        raise
+    except ValueError as error:
+        message = f"{path}: recording: {error}"
+        raise JobError(message) from None
+    return Job(
+        key=field("key", (str,)),
+        sorter=field("sorter", (str,)),
+        parameters=field("parameters", (dict,)),
+        layout=layout,
+        seed=field("seed", (int,), 0),
+        cores=field("cores", (int,), 1),
+        memory_bytes=field("memory_bytes", (int, nothing), 1),
+    )

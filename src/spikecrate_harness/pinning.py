@@ -1,0 +1,150 @@
+"""Pin what another machine would do otherwise: floating point, threads, hash seed, locale, time zone, folders.
+
+All of it is read by libraries from the environment when they are loaded, so it must stand there before the
+interpreter starts: the harness starts itself anew once. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PINNED: Final = {
+    "PYTHONHASHSEED": "0",
+    "TZ": "UTC",
+    "LC_ALL": "C.UTF-8",
+    # One thread a process: the order of a sum must not hang on the number of processors.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "BLIS_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    # glibc's exp, log, sin, … give other last bits with fused multiply-add. Up to 2.32 the names end in _Usable.
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-FMA_Usable,-FMA4_Usable",
+}
+
+BLAS_KERNEL: Final = {"x86_64": "Haswell", "aarch64": "ARMV8"}
+"""Of OpenBLAS, by machine; each package brings its own OpenBLAS, all of them obey the one variable."""
+KERNEL_NEEDS: Final = {"x86_64": frozenset({"avx2", "fma"})}
+
+NUMPY_FEATURES: Final = {
+    # Up to numpy 2.3 (read from 1.26, 2.0, 2.1, 2.2, 2.3); the baseline is SSE3.
+    "single": (
+        "SSSE3 SSE41 POPCNT SSE42 AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_KNL AVX512_KNM AVX512_SKX "
+        "AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
+    ),
+    # From numpy 2.4 on; the baseline is X86_V2.
+    "levels": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+}
+"""What numpy dispatches above its baseline on x86_64. It ignores names that the processor lacks, warns
+(ImportWarning, hidden) of those that it does not dispatch, and refuses to start on those of its baseline."""
+
+DROPPED: Final = (
+    *("PYTHON", "OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NPY_", "NUMBA_"),
+    *("VECLIB_", "GLIBC_", "MALLOC_", "LC_", "LD_PRELOAD", "LD_AUDIT", "DASK_", "HDF5_", "XDG_"),
+)
+"""Variables that start like this are taken away: a value forced from outside must not win."""
+DROPPED_NAMES: Final = frozenset({"LANG", "LANGUAGE", "TMP", "TEMP"})
+
+FOLDERS: Final = {
+    "HOME": "home",
+    "TMPDIR": "",
+    "TEMPDIR": "",
+    "XDG_CACHE_HOME": "home/.cache",
+    "XDG_CONFIG_HOME": "home/.config",
+    "NUMBA_CACHE_DIR": "home/.cache/numba",
+    "MPLCONFIGDIR": "home/.config/matplotlib",
+}
+"""Where libraries write of their own accord, inside the scratch folder."""
+
+
+class ProcessorError(RuntimeError):
+    """The processor lacks instructions that the pinned arithmetic is made of."""
+
+
+def environment(outside: Mapping[str, str], scratch: Path) -> dict[str, str]:
+    """Give the environment in which a sorter runs.
+
+    Parameters
+    ----------
+    outside : mapping
+        The environment at hand.
+    scratch : Path
+        The scratch folder, absolute.
+
+    Returns
+    -------
+    dict
+        `pinned(scratch)`, and of `outside` what cannot change a result (PATH, the libraries' path, GPU choice, …).
+    """
+    kept = {
+        name: value
+        for name, value in outside.items()
+        if not name.startswith(DROPPED) and name not in DROPPED_NAMES
+    }
+    return kept | pinned(scratch)
+
+
+def pinned(scratch: Path) -> dict[str, str]:
+    """Give the variables that are pinned, with their values on this machine."""
+    values = dict(PINNED)
+    machine = platform.machine()
+    if machine in BLAS_KERNEL:
+        values["OPENBLAS_CORETYPE"] = BLAS_KERNEL[machine]
+    if machine == "x86_64" and (features := _numpy_features()):
+        values["NPY_DISABLE_CPU_FEATURES"] = features
+    return values | {name: str(scratch / folder) for name, folder in FOLDERS.items()}
+
+
+def pin(scratch: Path) -> dict[str, str]:
+    """Start this very command anew in the pinned environment, unless it already runs in it.
+
+    Returns
+    -------
+    dict
+        The pinned variables, for the record. Where the interpreter was started anew this does not return.
+
+    Raises
+    ------
+    ProcessorError
+        Where the processor lacks instructions that the pinned arithmetic is made of.
+    """
+    _require_processor()
+    values = pinned(scratch)
+    wanted = environment(os.environ, scratch)
+    # Isolated mode (-I) ignores PYTHONHASHSEED; in an environment freed of PYTHON* this is as isolated.
+    if dict(os.environ) != wanted or sys.flags.hash_randomization or sys.flags.ignore_environment:
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, "-s", "-P", *sys.argv], wanted)
+    for name in FOLDERS:
+        Path(values[name]).mkdir(parents=True, exist_ok=True)
+    return values
+
+
+def _numpy_features() -> str:
+    """Name what numpy is not to use; empty where there is no numpy. Importing it to ask would cost 0.1 s."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        major, minor = version("numpy").split(".")[:2]
+    except PackageNotFoundError:
+        return ""
+    return NUMPY_FEATURES["single" if (int(major), int(minor)) < (2, 4) else "levels"]
+
+
+def _require_processor() -> None:
+    needed = KERNEL_NEEDS.get(platform.machine(), frozenset())
+    cpuinfo = Path("/proc/cpuinfo")
+    if not needed or not cpuinfo.exists():
+        return
+    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
+    if flags and (missing := needed - set(flags.split())):
+        message = f"this processor lacks {' and '.join(sorted(missing))}, which equal results everywhere need"
+        raise ProcessorError(message)

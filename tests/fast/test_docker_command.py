@@ -1,0 +1,105 @@
+"""The container contract in Docker's words: what is asked of the engine, argument by argument."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spikecrate.runtimes.docker import create_arguments, mount_option, run_argv
+from spikecrate.runtimes.task import Image, Limits, Mount, Task
+
+
+def task(**changes):
+    fields = {
+        "name": "spikecrate-abc",
+        "labels": {"spikecrate.key": "abc"},
+        "image": Image(
+            reference="spikecrate/ms4:1-f00",
+            digest="sha256:f00",
+            entrypoint=("/opt/sorter/bin/python", "-I", "/opt/spikecrate"),
+        ),
+        "mounts": (
+            Mount(source=Path("/data/my rec"), target=PurePosixPath("/recording")),
+            Mount(source=Path("/store/out"), target=PurePosixPath("/out"), read_only=False),
+        ),
+        "limits": Limits(cores=2, memory_bytes=2**30, timeout_s=60),
+        "user": (1000, 1001),
+    }
+    return Task(**{**fields, **changes})
+
+
+def test_the_command_line_of_a_task_is_this():
+    assert run_argv(task()) == [
+        "docker",
+        "run",
+        "--rm",
+        "--label",
+        "spikecrate.key=abc",
+        "--name",
+        "spikecrate-abc",
+        "--user",
+        "1000:1001",
+        "--workdir",
+        "/tmp",
+        "--env",
+        "HOME=/tmp",
+        "--mount",
+        "type=bind,source=/data/my rec,target=/recording,readonly",
+        "--mount",
+        "type=bind,source=/store/out,target=/out",
+        "--read-only",
+        "--network=none",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--pids-limit=4096",
+        "--init",
+        "--shm-size=1g",
+        "--cpus=2",
+        "--memory=1073741824",
+        "--memory-swap=1073741824",
+        "--log-driver=none",
+        "--entrypoint",
+        "/opt/sorter/bin/python",
+        "sha256:f00",
+        "-I",
+        "/opt/spikecrate",
+    ]
+
+
+def test_the_image_runs_by_digest_not_by_tag():
+    assert create_arguments(task())["image"] == "sha256:f00"
+
+
+def test_the_recording_is_mounted_read_only_and_nothing_but_out_is_writable():
+    mounts = {mount["Target"]: mount["ReadOnly"] for mount in create_arguments(task())["mounts"]}
+    assert mounts == {"/recording": True, "/out": False}
+    assert create_arguments(task())["read_only"] is True
+
+
+def test_privileges_are_dropped():
+    arguments = create_arguments(task())
+    assert arguments["cap_drop"] == ["ALL"]
+    assert arguments["security_opt"] == ["no-new-privileges"]
+    assert arguments["network_mode"] == "none"
+    assert arguments["user"] == "1000:1001"
+    assert arguments["pids_limit"] == 4096
+
+
+@pytest.mark.parametrize("memory", [None, 2**30])
+def test_memory_is_limited_only_when_asked_for_and_swap_does_not_widen_it(memory):
+    arguments = create_arguments(task(limits=Limits(cores=1, memory_bytes=memory)))
+    assert arguments.get("mem_limit") == arguments.get("memswap_limit") == memory
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_any_path_survives_the_mount_option(name):
+    """Commas, quotes, colons and line breaks are data: the option is one line of CSV."""
+    source = Path("/data") / name.replace("/", "_")
+    option = mount_option(Mount(source=source, target=PurePosixPath("/recording")))
+    (fields,) = csv.reader(io.StringIO(option, newline=""))
+    assert fields == ["type=bind", f"source={source}", "target=/recording", "readonly"]

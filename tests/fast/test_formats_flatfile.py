@@ -1,0 +1,202 @@
+"""recording.json: any flat file, and errors that name the field."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+from recording_writers import places, samples, write_flat, write_geom, write_probe
+
+from spikecrate.errors import (
+    ProbeError,
+    RecordingFormatError,
+    RecordingNotFoundError,
+    RecordingTruncatedError,
+)
+from spikecrate.recordings import open_recording
+from spikecrate.recordings.flatfile import schema
+
+
+def test_the_schema_is_valid_and_describes_every_field():
+    jsonschema.Draft202012Validator.check_schema(schema())
+    fields = {name: field for name, field in schema()["properties"].items() if name != "$schema"}
+    assert all(field["description"].endswith(".") for field in fields.values())
+
+
+@pytest.mark.parametrize(
+    "dtype", ["|u1", "|i1", "<u2", ">u2", "<i2", ">i2", "<i4", "<u4", "<i8", "<f4", ">f4", "<f8"]
+)
+@pytest.mark.parametrize("time_axis", [0, 1])
+def test_every_sample_type_order_and_axis_is_read(tmp_path, dtype, time_axis):
+    traces = samples(dtype="uint8").clip(0, 120)
+    recording = open_recording(write_flat(tmp_path, traces, dtype=dtype, time_axis=time_axis, offset=3))
+    assert recording.layout.dtype == dtype
+    assert np.array_equal(recording.traces(), traces)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"), [("int16", "<i2"), ("uint8", "|u1"), ("float32", "<f4"), ("=i4", "<i4")]
+)
+def test_types_are_named_as_numpy_does(tmp_path, name, stored):
+    write_flat(tmp_path, samples(), dtype=stored)
+    change(tmp_path, dtype=name)
+    assert open_recording(tmp_path).layout.dtype == stored
+
+
+def change(folder, **fields):
+    path = folder / "recording.json"
+    content = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+
+
+def test_some_channels_in_another_order_are_read(tmp_path):
+    write_flat(tmp_path, samples(), probe=False, channels=[3, 1], channel_ids=["deep", "shallow"])
+    recording = open_recording(tmp_path)
+    assert np.array_equal(recording.traces(), samples()[:, [3, 1]])
+    assert recording.channel_ids == ("deep", "shallow")
+    assert recording.layout.locations == ((0.0, 0.0), (0.0, 20.0))
+
+
+def test_samples_may_lie_anywhere(tmp_path):
+    write_flat(tmp_path / "rec", samples())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "rec" / "data.raw").rename(tmp_path / "elsewhere" / "x y.raw")
+    for file in ("../elsewhere/x y.raw", str(tmp_path / "elsewhere" / "x y.raw")):
+        change(tmp_path / "rec", file=file)
+        recording = open_recording(tmp_path / "rec")
+        assert np.array_equal(recording.traces(), samples())
+        assert recording.folder.samefile(tmp_path / "elsewhere")
+
+
+def test_another_name_than_recording_json_will_do(tmp_path):
+    write_flat(tmp_path, samples())
+    (tmp_path / "recording.json").rename(tmp_path / "session 1.json")
+    assert np.array_equal(open_recording(tmp_path / "session 1.json").traces(), samples())
+
+
+def test_a_probeinterface_file_is_taken_by_its_wires(tmp_path):
+    write_flat(tmp_path, samples(num_channels=3), probe="p.json")
+    write_probe(tmp_path / "p.json", [[1, 0], [2, 0], [3, 0], [4, 0]], wires=[2, 0, -1, 1])
+    assert open_recording(tmp_path).layout.locations == ((2.0, 0.0), (4.0, 0.0), (1.0, 0.0))
+
+
+def test_a_probe_in_millimetres_becomes_micrometres(tmp_path):
+    write_flat(tmp_path, samples(num_channels=2), probe="p.json")
+    write_probe(tmp_path / "p.json", [[0, 0], [0.25, 0.5]], units="mm")
+    assert open_recording(tmp_path).layout.locations == ((0.0, 0.0), (250.0, 500.0))
+
+
+@pytest.mark.parametrize(
+    ("positions", "wires", "problem"),
+    [
+        ([[0, 0]], [0], "no contact is wired to channel 1"),
+        ([[0, 0], [0, 1]], [0, 0], "no contact is wired to channel 1"),
+        ([[0, 0]], None, "1 contacts for 2 channels"),
+    ],
+)
+def test_a_probe_that_does_not_fit_is_refused(tmp_path, positions, wires, problem):
+    write_flat(tmp_path, samples(num_channels=2), probe="p.json")
+    write_probe(tmp_path / "p.json", positions, wires=wires)
+    with pytest.raises(ProbeError, match=problem):
+        open_recording(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("positions", "wires", "problem"),
+    [
+        ([[0, 0], [0]], None, r"contact_positions\[1\]"),
+        ([[0, 0], "ab"], None, r"contact_positions\[1\]"),
+        ([[0, 0], [0, None]], None, r"contact_positions\[1\]"),
+        ([[0, 0], [0, 1]], [0], "device_channel_indices: expected 2"),
+        ([[0, 0], [0, 1]], [0, "1"], "device_channel_indices: expected 2"),
+    ],
+)
+def test_a_malformed_probe_names_its_field(tmp_path, positions, wires, problem):
+    write_flat(tmp_path, samples(num_channels=2), probe="p.json")
+    write_probe(tmp_path / "p.json", positions, wires=wires)
+    with pytest.raises(RecordingFormatError, match=problem):
+        open_recording(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("file", None, "'file' is a required property"),
+        ("file", "", "file: "),
+        ("dtype", "int17", "'int17' cannot be sorted"),
+        ("dtype", "complex64", "'complex64' cannot be sorted"),
+        ("dtype", 2, "dtype: 2 is not of type 'string'"),
+        ("num_channels", 0, "num_channels: 0 is less than the minimum of 1"),
+        ("num_channels", "4", "num_channels: '4' is not of type 'integer'"),
+        ("num_channels", 10**12, "more than any probe has"),
+        ("sampling_frequency", 0, "sampling_frequency: 0 is less than or equal to"),
+        ("sampling_frequency", float("nan"), "sampling_frequency: too large, or not a number"),
+        ("sampling_frequency", 10**400, "sampling_frequency: too large, or not a number"),
+        ("offset", -4, "offset: -4 is less than the minimum of 0"),
+        ("time_axis", 2, r"time_axis: 2 is not one of \[0, 1\]"),
+        ("channels", [4], "channels: 4 is not one of the 4 columns"),
+        ("channels", [0, 0], "channels: .*non-unique"),
+        ("channels", [], "channels: "),
+        ("channel_ids", ["a"], "channel_ids: 1 names for 4 channels"),
+        ("gain_uv", [1.0], "gain_uv: 1 values for 4 channels"),
+        ("gain_uv", "1", "gain_uv: "),
+        ("gain_uv", 0, "a gain of 0"),
+        ("gain_uv", float("inf"), "gain_uv: a value is too large"),
+        ("offset_uv", [0, 0, 0, float("nan")], "offset_uv: a value is too large"),
+        ("spike_sign", 3, "spike_sign: 3 is not one of"),
+        ("sampling_frequncy", 3, "unknown field 'sampling_frequncy', did you mean 'sampling_frequency'"),
+        ("colour", 3, "unknown field 'colour'"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path, field, value, problem):
+    write_flat(tmp_path, samples())
+    change(tmp_path, **{field: value})
+    with pytest.raises(RecordingFormatError, match=problem) as caught:
+        open_recording(tmp_path)
+    assert str(tmp_path / "recording.json") in str(caught.value)
+    assert "sampling_frequency" in caught.value.next_step or "gains" in caught.value.next_step
+
+
+def test_a_probe_that_is_neither_is_refused(tmp_path):
+    write_flat(tmp_path, samples(), probe="probe.mat")
+    with pytest.raises(ProbeError, match=r"neither a \.csv nor a \.json"):
+        open_recording(tmp_path)
+
+
+def test_a_file_that_is_not_there_is_named_with_who_names_it(tmp_path):
+    write_flat(tmp_path, samples(), file="gone.raw")
+    with pytest.raises(RecordingNotFoundError, match=r"gone\.raw does not exist .*recording\.json names it"):
+        open_recording(tmp_path)
+
+
+def test_channel_after_channel_must_divide_evenly(tmp_path):
+    write_flat(tmp_path, samples(), time_axis=1)
+    with (tmp_path / "data.raw").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(RecordingFormatError, match="do not divide into channels"):
+        open_recording(tmp_path)
+
+
+def test_more_samples_than_there_are_is_cut_short(tmp_path):
+    write_flat(tmp_path, samples(), num_samples=501)
+    with pytest.raises(RecordingTruncatedError, match="4008 bytes are promised, 4000 are there"):
+        open_recording(tmp_path)
+
+
+def test_fewer_samples_than_there_are_may_be_asked_for(tmp_path):
+    write_flat(tmp_path, samples(), num_samples=100)
+    assert np.array_equal(open_recording(tmp_path).traces(), samples()[:100])
+
+
+def test_what_a_flat_recording_needs_is_no_more_than_four_fields(tmp_path):
+    (tmp_path / "d.raw").write_bytes(samples().tobytes())
+    content = {"file": "d.raw", "dtype": "int16", "num_channels": 4, "sampling_frequency": 25000}
+    (tmp_path / "recording.json").write_text(json.dumps(content))
+    recording = open_recording(tmp_path)
+    assert np.array_equal(recording.traces(), samples())
+    assert recording.layout.gains == (1.0,) * 4
+    write_geom(tmp_path / "geom.csv", 4)
+    change(tmp_path, probe="geom.csv")
+    assert [list(row) for row in open_recording(tmp_path).layout.locations] == places(4)

@@ -1,0 +1,156 @@
+"""Open Ephys binary: which stream is meant, which channels are kept, and what their units mean."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from recording_writers import GAIN, OPENEPHYS, samples, write_openephys
+
+from spikecrate.errors import (
+    RecordingAmbiguousError,
+    RecordingEmptyError,
+    RecordingFormatError,
+    RecordingNotFoundError,
+)
+from spikecrate.recordings import open_recording
+
+RECORDING = "Record Node 101/experiment1/recording1"
+
+
+def test_the_streams_of_a_real_recording_are_listed_and_open():
+    with pytest.raises(RecordingAmbiguousError, match="2 streams") as caught:
+        open_recording(OPENEPHYS)
+    first, second = (open_recording(path) for path in caught.value.details["choices"])
+    assert {first.folder.name, second.folder.name} == {"File_Reader-106.0", "File_Reader-114.0"}
+    assert first.layout.gains == (0.05000000074505806,) * 16
+    assert first.channel_ids[:2] == ("CH0", "CH1")
+
+
+@pytest.mark.parametrize(
+    "level", ["", "Record Node 101", f"{RECORDING}/..", RECORDING, f"{RECORDING}/continuous"]
+)
+def test_several_streams_must_be_told_apart_at_every_level(tmp_path, level):
+    write_openephys(tmp_path, samples(), streams=("A-100.0", "B-101.0"))
+    with pytest.raises(RecordingAmbiguousError) as caught:
+        open_recording(tmp_path / level)
+    choices = caught.value.details["choices"]
+    assert choices == [str(tmp_path / RECORDING / "continuous" / name) for name in ("A-100.0", "B-101.0")]
+    assert all(f"\n  {choice}" in str(caught.value) for choice in choices)
+    assert open_recording(choices[1]).folder.name == "B-101.0"
+
+
+def test_several_recordings_are_listed_in_their_order(tmp_path):
+    write_openephys(tmp_path, samples())
+    first = tmp_path / RECORDING
+    for number in (2, 10):
+        other = first.with_name(f"recording{number}")
+        (other / "continuous" / "Probe-100.0").mkdir(parents=True)
+        (other / "structure.oebin").write_text((first / "structure.oebin").read_text())
+    with pytest.raises(RecordingAmbiguousError) as caught:
+        open_recording(tmp_path)
+    names = [choice.split("/")[-3] for choice in caught.value.details["choices"]]
+    assert names == ["recording1", "recording2", "recording10"]
+
+
+def test_headstage_channels_are_kept_and_others_left_out(tmp_path):
+    recording = open_recording(write_openephys(tmp_path, samples(), adc=3))
+    assert recording.channel_ids == ("CH1", "CH2", "CH3", "CH4")
+    assert np.array_equal(recording.traces(), samples())
+    assert any("3 ADC" in note for note in recording.notes)
+
+
+def test_a_stream_of_adc_channels_alone_is_a_recording_in_volts(tmp_path):
+    recording = open_recording(write_openephys(tmp_path, samples(), channel_name="ADC1", units=""))
+    assert recording.layout.gains == (GAIN * 1e6,) * 4
+
+
+@pytest.mark.parametrize(
+    ("channel", "kept"),
+    [
+        ({"description": "Auxiliary data channel", "channel_name": "AUX1"}, 0),
+        ({"description": "Analog Input channel from a NIDAQ device", "channel_name": "AI0"}, 0),
+        ({"channel_name": "AP_SYNC"}, 0),
+        ({"channel_name": "EXT", "type": 2}, 0),
+        ({"channel_name": "EXT", "type": 1}, 0),
+        ({"channel_name": "EXT", "type": 0}, 1),
+        ({"channel_name": "EXT"}, 1),
+    ],
+)
+def test_a_channel_is_known_by_type_name_and_description(tmp_path, channel, kept):
+    write_openephys(tmp_path, samples(), geom=False)
+    path = tmp_path / RECORDING / "structure.oebin"
+    structure = json.loads(path.read_text())
+    structure["continuous"][0]["channels"][3].update(channel)
+    path.write_text(json.dumps(structure))
+    assert open_recording(tmp_path).layout.num_channels == 3 + kept
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("uV", 1), ("µV", 1), ("", 1), ("mV", 1e3), ("V", 1e6)])
+def test_units_become_microvolts(tmp_path, unit, factor):
+    recording = open_recording(write_openephys(tmp_path, samples(), units=unit))
+    assert recording.layout.gains == (GAIN * factor,) * 4
+
+
+def test_unknown_places_are_a_column_and_noted(tmp_path):
+    recording = open_recording(write_openephys(tmp_path, samples(), geom=False))
+    assert recording.layout.locations[1] == (0.0, 20.0)
+    assert any("does not say where channels are" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(
+    ("channel", "problem"),
+    [
+        ({"units": "pH"}, r"channels\[0\]\.units: expected uV, mV or V, got 'pH'"),
+        ({"bit_volts": 0}, "a gain of 0"),
+        ({"bit_volts": None}, r"channels\[0\]\.bit_volts: expected a number"),
+        ({"channel_name": 3}, r"channels\[0\]\.channel_name: expected a text"),
+    ],
+)
+def test_a_wrong_channel_is_named(tmp_path, channel, problem):
+    with pytest.raises(RecordingFormatError, match=problem):
+        open_recording(write_openephys(tmp_path, samples(), **channel))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "problem"),
+    [
+        ("num_channels", 5, "5, but 4 channels are described"),
+        ("sample_rate", 0, "expected a number above 0"),
+        ("folder_name", "../../elsewhere", "expected the name of a folder"),
+        ("folder_name", "", "expected the name of a folder"),
+        ("channels", {}, "expected a list"),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path, field, value, problem):
+    write_openephys(tmp_path, samples())
+    path = tmp_path / RECORDING / "structure.oebin"
+    structure = json.loads(path.read_text())
+    structure["continuous"][0][field] = value
+    path.write_text(json.dumps(structure))
+    with pytest.raises(RecordingFormatError, match=rf"continuous\[0\]\.{field}: {problem}"):
+        open_recording(tmp_path)
+
+
+def test_a_recording_without_streams_is_empty(tmp_path):
+    write_openephys(tmp_path, samples())
+    (tmp_path / RECORDING / "structure.oebin").write_text('{"continuous": []}')
+    with pytest.raises(RecordingEmptyError, match="no continuous stream"):
+        open_recording(tmp_path)
+
+
+def test_a_stream_whose_samples_are_gone_is_named(tmp_path):
+    write_openephys(tmp_path, samples())
+    (tmp_path / RECORDING / "continuous" / "Probe-100.0" / "continuous.dat").unlink()
+    with pytest.raises(
+        RecordingNotFoundError, match=r"continuous\.dat does not exist .*structure\.oebin names it"
+    ):
+        open_recording(tmp_path)
+
+
+def test_samples_without_their_structure_say_where_it_belongs(tmp_path):
+    write_openephys(tmp_path, samples())
+    (tmp_path / RECORDING / "structure.oebin").unlink()
+    with pytest.raises(RecordingFormatError, match=r"there is no structure\.oebin"):
+        open_recording(tmp_path / RECORDING / "continuous" / "Probe-100.0" / "continuous.dat")

@@ -1,0 +1,82 @@
+"""job.json, read and refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from spikecrate_harness.job import JobError, read_job
+
+LAYOUT = {
+    "file": "raw.dat",
+    "dtype": "<i2",
+    "offset": 0,
+    "time_axis": 0,
+    "file_channels": 2,
+    "channels": [0, 1],
+    "num_samples": 100,
+    "sampling_frequency": 30000.0,
+    "gains": [1.0, 1.0],
+    "offsets": [0.0, 0.0],
+    "locations": [[0.0, 0.0], [0.0, 20.0]],
+}
+JOB = {
+    "contract": 1,
+    "key": "0" * 64,
+    "sorter": "fake",
+    "parameters": {"a": 1},
+    "recording": LAYOUT,
+    "seed": 0,
+    "cores": 2,
+    "memory_bytes": None,
+}
+
+
+def written(path, job):
+    path.write_text(job if isinstance(job, str) else json.dumps(job))
+    return path
+
+
+def test_a_job_is_read_whole(tmp_path):
+    job = read_job(written(tmp_path / "job.json", JOB))
+    assert (job.sorter, job.parameters, job.cores, job.memory_bytes) == ("fake", {"a": 1}, 2, None)
+    assert job.layout.as_dict() == LAYOUT
+
+
+@pytest.mark.parametrize("name", sorted(set(JOB)))
+def test_a_missing_field_is_named(tmp_path, name):
+    fields = {key: value for key, value in JOB.items() if key != name}
+    with pytest.raises(JobError, match=rf"job\.json: {name}: "):
+        read_job(written(tmp_path / "job.json", fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("contract", 2),
+        ("key", 1),
+        ("parameters", []),
+        ("seed", -1),
+        ("seed", True),
+        ("cores", 0),
+        ("cores", "2"),
+        ("memory_bytes", 0),
+        ("recording", {**LAYOUT, "num_samples": 0}),
+        ("recording", {**LAYOUT, "gains": [1.0]}),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, name, value):
+    with pytest.raises(JobError, match=rf"job\.json: {name}: "):
+        read_job(written(tmp_path / "job.json", {**JOB, name: value}))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
+def test_what_is_not_a_json_object_is_refused(tmp_path, text):
+    with pytest.raises(JobError, match=r"job\.json"):
+        read_job(written(tmp_path / "job.json", text))
+
+
+def test_a_job_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(JobError, match="No such file"):
+        read_job(tmp_path / "job.json")

@@ -1,0 +1,277 @@
+"""A job from request to sealed result, on the harness itself with small sorters: no engine, nothing faked inside."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import spikecrate
+import spikecrate_harness
+from spikecrate import api
+from spikecrate.errors import (
+    DiskFullError,
+    JobFailedError,
+    JobMemoryError,
+    JobNotFoundError,
+    JobTimeoutError,
+    OutputError,
+    RecordingChangedError,
+    ResultInvalidError,
+    UsageError,
+)
+from spikecrate.jobs import listing
+from spikecrate.recordings.toy import write_toy
+from spikecrate.runtimes import choice
+from spikecrate.runtimes.host import Host
+from spikecrate.runtimes.task import Image
+from spikecrate.store import results
+
+ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
+TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
+
+
+class Here(Host):
+    """The host runtime with this very interpreter in place of an environment of its own."""
+
+    def prepare(self, request, progress):  # noqa: ARG002
+        code = self.store.root / f"code-{request.recipe[:12]}"
+        if not code.exists():
+            shutil.copytree(Path(spikecrate_harness.__file__).parent, code / "spikecrate_harness")
+            shutil.copyfile(code / "spikecrate_harness" / "__main__.py", code / "__main__.py")
+            shutil.copyfile(request.folder / "run.py", code / "run.py")
+        return Image(reference=sys.prefix, digest="", entrypoint=(sys.executable, "-I", str(code)), facts={})
+
+    preview = None
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    monkeypatch.setattr(choice, "_makers", lambda store: {"host": lambda: Here(store)})
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return write_toy(tmp_path_factory.mktemp("toy") / "recording", duration_s=1, num_units=2)
+
+
+@pytest.fixture
+def recording(toy, tmp_path):
+    return shutil.copytree(toy, tmp_path / "rec")
+
+
+@pytest.fixture
+def sorter(tmp_path, monkeypatch):
+    def make(body, name="lab", **fields):
+        folder = tmp_path / "sorters" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
+        described = {
+            "name": name,
+            "title": "A sorter of the test's",
+            "version": "1",
+            "license": "MIT",
+            "reference": {},
+            "url": "https://example.org",
+            "description": "It answers what the test wants.",
+            "gpu": "none",
+            "deterministic": True,
+            "cores_change_result": False,
+            "python": ">=3.11",
+            "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
+            **fields,
+        }
+        (folder / "sorter.json").write_text(json.dumps(described))
+        (folder / "Dockerfile").write_text("FROM scratch\n")
+        (folder / "requirements.lock").write_text("")
+        (folder / "run.py").write_text(body)
+        monkeypatch.setenv("SPIKECRATE_SORTERS", str(folder.parent))
+        return name
+
+    return make
+
+
+def test_a_job_runs_once_and_is_then_found(recording, sorter):
+    name = sorter(ANSWER + TWO_EVENTS)
+    first, second = (spikecrate.sort(recording, sorter=name) for _ in range(2))
+    assert (first.status, second.status) == ("ran", "cached")
+    assert first.folder == second.folder
+    assert second.sorting.times.tolist() == [10.0, 20.0]
+    assert second.sorting.unit_ids.tolist() == [1, 2]
+
+
+def test_a_result_folder_holds_what_the_docs_say(recording, sorter):
+    name = sorter(ANSWER + "    open('extra.txt', 'w').write('x')\n" + TWO_EVENTS)
+    folder = spikecrate.sort(recording, sorter=name).folder
+    assert {path.name for path in folder.iterdir()} == {
+        *("firings.mda", "run.json", "log.txt", "job.json", "manifest.json", "ro-crate-metadata.json")
+    }
+
+
+def test_what_else_a_sorter_leaves_is_kept_in_a_folder_of_its_own(recording, sorter):
+    body = ANSWER + "    import sys; out = sys.argv[sys.argv.index('--out') + 1]\n"
+    body += "    open(out + '/templates.txt', 'w').write('x')\n"
+    folder = spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS)).folder
+    assert (folder / "sorter" / "templates.txt").read_text() == "x"
+
+
+def test_a_changed_parameter_seed_sample_or_line_of_code_is_another_job(recording, sorter):
+    name = sorter(ANSWER + TWO_EVENTS)
+    keys = [
+        spikecrate.sort(recording, sorter=name, params=params, seed=seed).key
+        for params, seed in (({}, 0), ({"value": 2}, 0), ({}, 1))
+    ]
+    sorter(ANSWER + "    # another line\n" + TWO_EVENTS)
+    keys.append(spikecrate.sort(recording, sorter=name).key)
+    with (recording / "raw.mda").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\x55\x55")
+    keys.append(spikecrate.sort(recording, sorter=name).key)
+    assert len(set(keys)) == 5
+
+
+def test_a_moved_recording_is_the_same_job(recording, sorter, tmp_path):
+    name = sorter(ANSWER + TWO_EVENTS)
+    first = spikecrate.sort(recording, sorter=name)
+    moved = recording.rename(tmp_path / "elsewhere")
+    assert spikecrate.sort(moved, sorter=name).key == first.key
+
+
+def test_force_runs_again(recording, sorter):
+    name = sorter(ANSWER + TWO_EVENTS)
+    spikecrate.sort(recording, sorter=name)
+    assert spikecrate.sort(recording, sorter=name, force=True).status == "ran"
+
+
+def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, sorter, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    free, bound = (
+        sorter(ANSWER + TWO_EVENTS, "free"),
+        sorter(ANSWER + TWO_EVENTS, "bound", cores_change_result=True),
+    )
+    keys = {
+        (name, cores): spikecrate.sort(recording, sorter=name, cores=cores).key
+        for name in (free, bound)
+        for cores in (1, 2)
+    }
+    assert keys[free, 1] == keys[free, 2]
+    assert keys[bound, 1] != keys[bound, 2]
+
+
+def test_a_corrupt_result_is_set_aside_and_made_again(recording, sorter, store):
+    name = sorter(ANSWER + TWO_EVENTS)
+    first = spikecrate.sort(recording, sorter=name)
+    good = (first.folder / "firings.mda").read_bytes()
+    (first.folder / "firings.mda").write_bytes(good[:-1] + b"\x01")
+    again = spikecrate.sort(recording, sorter=name)
+    assert again.status == "ran"
+    assert (again.folder / "firings.mda").read_bytes() == good
+    assert len(list(store.quarantine.iterdir())) == 1
+
+
+def test_nothing_of_a_run_is_left_in_the_work_folder(recording, sorter, store):
+    spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
+    assert list(store.work.iterdir()) == []
+    assert list(store.locks.iterdir()) == []
+
+
+def test_a_failure_is_kept_with_its_log_and_is_no_result(recording, sorter, store):
+    name = sorter(ANSWER + "    raise RuntimeError('no spikes today')\n")
+    with pytest.raises(JobFailedError, match="no spikes today") as caught:
+        spikecrate.sort(recording, sorter=name)
+    assert "no spikes today" in Path(caught.value.details["log"]).read_text()
+    (row,) = listing.list_jobs(store)
+    assert (row["status"], row["reason"]) == ("failed", "JobFailedError")
+    assert listing.show_job(store, row["key"][:8])["error"] == "JobFailedError"
+    assert list(results.keys(store)) == []
+    assert list(store.work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("    raise MemoryError\n", JobMemoryError),
+        ("    raise OSError(28, 'No space left on device')\n", DiskFullError),
+        ("    return np.array([np.nan]), np.array([1])\n", ResultInvalidError),
+        ("    import os; os._exit(0)\n", ResultInvalidError),
+        ("    import os; os.kill(os.getpid(), 9)\n", JobFailedError),
+    ],
+    ids=["memory", "disk", "answer", "no answer", "killed"],
+)
+def test_every_bad_end_has_its_error(recording, sorter, body, error):
+    with pytest.raises(error):
+        spikecrate.sort(recording, sorter=sorter(ANSWER + body))
+
+
+def test_the_time_limit_ends_the_sorter_and_its_children(recording, sorter):
+    body = ANSWER + "    import subprocess; subprocess.run(['sleep', '600'])\n"
+    with pytest.raises(JobTimeoutError, match=r"0\.5 s"):
+        spikecrate.sort(recording, sorter=sorter(body), timeout_s=0.5)
+
+
+def test_the_memory_limit_ends_the_sorter(recording, sorter):
+    body = ANSWER + "    x = np.ones(10**8); import time; time.sleep(60)\n"
+    with pytest.raises(JobMemoryError, match=r"0\.2 GiB") as caught:
+        spikecrate.sort(recording, sorter=sorter(body), memory_bytes=200 * 2**20)
+    assert caught.value.next_step == "give it more: --memory 1G"
+
+
+def test_a_recording_that_changes_meanwhile_gives_no_result(recording, sorter, store):
+    body = ANSWER + f"    open({str(recording / 'raw.mda')!r}, 'ab').close()\n"
+    body += f"    import os; os.utime({str(recording / 'raw.mda')!r})\n"
+    with pytest.raises(RecordingChangedError, match=r"raw\.mda changed while it was being sorted"):
+        spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS))
+    assert list(results.keys(store)) == []
+
+
+def test_an_output_inside_the_recording_is_refused_before_anything_runs(recording, sorter, store):
+    name = sorter(ANSWER + TWO_EVENTS)
+    with pytest.raises(OutputError, match="nothing is written"):
+        spikecrate.sort(recording, sorter=name, output=recording / "sortings")
+    assert list(results.keys(store)) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"cores": 0}, {"cores": 10_000}, {"memory_bytes": 1}, {"timeout_s": 0}, {"seed": -1}]
+)
+def test_limits_that_make_no_sense_are_refused(recording, sorter, asked):
+    with pytest.raises(UsageError):
+        spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS), **asked)
+
+
+def test_a_key_is_found_by_its_first_digits_and_an_unknown_one_is_said_so(recording, sorter, store):
+    key = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS)).key
+    assert listing.find_key(store, key[:6]) == key
+    with pytest.raises(JobNotFoundError):
+        listing.find_key(store, "zz")
+
+
+def test_a_sample_file_that_is_a_link_is_read_where_it_is(recording, sorter, tmp_path):
+    target = (recording / "raw.mda").rename(tmp_path / "archive.mda")
+    (recording / "raw.mda").symlink_to(target)
+    body = ANSWER + "    assert recording.traces(0, 5).shape == (5, 4)\n"
+    assert spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS)).status == "ran"
+
+
+def test_the_json_of_a_result_has_the_promised_fields(recording, sorter, tmp_path):
+    result = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS), output=tmp_path / "copy")
+    assert {
+        *("key", "status", "folder", "sorter", "version", "recipe", "image", "runtime", "units", "events"),
+        *("wall_s", "output"),
+    } <= set(json.loads(json.dumps(result.as_dict())))
+
+
+def test_the_forecast_names_what_is_new_against_the_nearest_result(recording, sorter, store, monkeypatch):
+    name = sorter(ANSWER + TWO_EVENTS)
+    monkeypatch.setattr(Here, "preview", lambda self, request: self.prepare(request, None))
+    first = spikecrate.sort(recording, sorter=name)
+    assert api.forecast(recording, sorter=name).plan.action == "hit"
+    seen = api.forecast(recording, sorter=name, params={"value": 7})
+    assert seen.plan.action == "run"
+    assert seen.plan.nearest == first.key
+    assert seen.plan.reasons == ("parameters.value: 7.0 (was 1.0)",)
+    assert seen.argv[:2] == [sys.executable, "-I"]
+    assert list(store.work.iterdir()) == []

@@ -1,0 +1,71 @@
+"""Running a command: its lines, its exit code, its end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from spikecrate.errors import CommandError
+from spikecrate.process import capture, run
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_lines_come_as_they_are_printed_errors_included():
+    lines = []
+    run(python("import sys; print('one'); print('two', file=sys.stderr)"), on_line=lines.append)
+    assert sorted(lines) == ["one", "two"]
+
+
+def test_a_failing_command_raises_with_its_code_and_last_lines():
+    with pytest.raises(CommandError, match="went wrong") as caught:
+        run(python("print('went wrong'); raise SystemExit(7)"))
+    assert caught.value.code == 7
+
+
+def test_a_command_that_does_not_exist_is_127():
+    with pytest.raises(CommandError, match="no-such-command: command not found") as caught:
+        run(["no-such-command"])
+    assert caught.value.code == 127
+
+
+def test_words_are_data_never_shell_text(tmp_path):
+    word = f"$(touch {tmp_path}/made); `touch {tmp_path}/made` \"'"
+    assert run([*python("import sys; print(sys.argv[1])"), word]).output == word
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_time_out_ends_the_command_and_its_children():
+    sleeper = "import subprocess; print(subprocess.Popen(['sleep', '60']).pid, flush=True); input()"
+    lines = []
+    started = time.monotonic()
+    with pytest.raises(CommandError):
+        run(
+            python(f"import time; exec({sleeper.replace('input()', 'time.sleep(60)')!r})"),
+            on_line=lines.append,
+            timeout=1,
+        )
+    assert time.monotonic() - started < 20
+    state = subprocess.run(["ps", "-o", "stat=", "-p", lines[0]], capture_output=True, text=True, check=False)
+    assert state.stdout.strip() in ("", "Z", "Zs")
+
+
+def test_an_interrupt_ends_the_command():
+    pids = []
+
+    def interrupt(line):
+        pids.append(line)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(python("import os, time; print(os.getpid(), flush=True); time.sleep(60)"), on_line=interrupt)
+    assert subprocess.run(["kill", "-0", pids[0]], stderr=subprocess.DEVNULL, check=False).returncode != 0
+
+
+def test_capture_gives_standard_output_alone():
+    assert capture(python("import sys; print('out'); print('err', file=sys.stderr)")) == "out"
