@@ -35,7 +35,7 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 # What Debian's own slim image leaves out as well: documentation, manuals, translations. Licences stay.
-mmdebstrap --quiet --variant=minbase --format=tar \
+if ! mmdebstrap --variant=minbase --format=tar \
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr --include=usr-is-merged \
     --aptopt='Acquire::Languages "none"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
@@ -44,7 +44,10 @@ mmdebstrap --quiet --variant=minbase --format=tar \
     --dpkgopt='path-exclude=/usr/share/groff/*' \
     --customize-hook='rm -f "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old' \
     --customize-hook=': >"$1/etc/resolv.conf"; echo localhost >"$1/etc/hostname"' \
-    bookworm "$scratch/rootfs.tar" "${sources[@]}"
+    bookworm "$scratch/rootfs.tar" "${sources[@]}" >"$scratch/log" 2>&1; then
+    tail -n 20 "$scratch/log" >&2
+    exit 1
+fi
 # Not `docker import`: that would write the current time into the image.
 cat >"$scratch/Dockerfile" <<'EOF'
 FROM scratch

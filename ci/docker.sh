@@ -11,6 +11,12 @@ if docker info >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; then
     exit 0
 fi
 
+# First of all: where there is an init system, the installation starts the daemon.
+mkdir -p /etc/docker
+if [ ! -e /etc/docker/daemon.json ]; then
+    printf '{"features": {"containerd-snapshotter": true}}\n' >/etc/docker/daemon.json
+fi
+
 if ! command -v dockerd >/dev/null || ! docker buildx version >/dev/null 2>&1; then
     apt-get -qq update
     # The mirror this machine already uses; no address is written down here.
@@ -24,13 +30,8 @@ if ! command -v dockerd >/dev/null || ! docker buildx version >/dev/null 2>&1; t
         docker.io/trixie docker-cli/trixie docker-buildx/trixie containerd/bookworm runc/bookworm iptables >/dev/null
 fi
 
-mkdir -p /etc/docker
-if [ ! -e /etc/docker/daemon.json ]; then
-    printf '{"features": {"containerd-snapshotter": true}}\n' >/etc/docker/daemon.json
-fi
-
 # A daemon of its own session: it outlives the shell that started it.
-setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+docker info >/dev/null 2>&1 || setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
 for _ in $(seq 60); do
     if docker info >/dev/null 2>&1; then
         echo "docker: $(docker version --format '{{.Server.Version}}') started"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -52,6 +53,8 @@ def docker_client() -> DockerClient:
         client.ping()
     except (DockerException, OSError) as error:
         raise _diagnosis(error) from None
+    # Its connections close with it, whoever holds it last.
+    weakref.finalize(client, client.api.close)
     return client
 
 

@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
     _obey_signals()
     # A log is read while it is written; worker processes share it, so that it must go line by line.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # not in pytest's capture, which is not used
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         job = read_job(options.job)
         recording = _open(job.layout, options.recording)
@@ -149,17 +149,23 @@ def _write_firings(path: Path, firings: np.ndarray) -> None:
 
 
 def _write(path: Path, fill: Callable[[Path], Any]) -> None:
-    """Write a file beside, flush it to disk, rename it into place."""
+    """Write a file beside, flush it to disk, rename it into place; where that fails nothing is left."""
     beside = path.with_name(f".{path.name}.new")
-    fill(beside)
-    for entry, rename in ((beside, True), (path.parent, False)):
-        handle = os.open(entry, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if rename:
-            beside.replace(path)
+    try:
+        fill(beside)
+        _flush(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _packages() -> dict[str, str]:

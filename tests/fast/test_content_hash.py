@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_writers import samples, write_flat, write_mountainsort, write_spikeglx
+from recording_files import samples, write_flat, write_mountainsort, write_spikeglx
 
 from spikecrate.errors import RecordingChangedError, RecordingNotFoundError, RecordingValueError
 from spikecrate.progress import Silent

@@ -7,7 +7,7 @@ import json
 import jsonschema
 import numpy as np
 import pytest
-from recording_writers import places, samples, write_flat, write_geom, write_probe
+from recording_files import places, samples, write_flat, write_geom, write_probe
 
 from spikecrate.errors import (
     ProbeError,

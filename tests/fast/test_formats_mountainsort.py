@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from recording_writers import samples, write_mountainsort
+from recording_files import samples, write_mountainsort
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError, RecordingTruncatedError
 from spikecrate.recordings import open_recording

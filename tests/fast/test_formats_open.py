@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recording_writers import (
+from recording_files import (
     DATA,
     RATE,
     WRITERS,

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from recording_writers import GAIN, OPENEPHYS, samples, write_openephys
+from recording_files import GAIN, OPENEPHYS, samples, write_openephys
 
 from spikecrate.errors import (
     RecordingAmbiguousError,

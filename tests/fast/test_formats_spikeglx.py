@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from recording_writers import DATA, GAIN, places, samples, write_geom, write_spikeglx
+from recording_files import DATA, GAIN, places, samples, write_geom, write_spikeglx
 
 from spikecrate.errors import (
     ProbeError,

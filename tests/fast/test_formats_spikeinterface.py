@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from recording_writers import DATA, GAIN, places, samples, write_geom, write_probe, write_spikeinterface
+from recording_files import DATA, GAIN, places, samples, write_geom, write_probe, write_spikeinterface
 
 from spikecrate.errors import (
     ProbeError,

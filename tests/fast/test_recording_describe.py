@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from recording_writers import GAIN, RATE, WRITERS, samples
+from recording_files import GAIN, RATE, WRITERS, samples
 
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.describe import describe

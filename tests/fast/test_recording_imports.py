@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from recording_writers import places, samples, write_mountainsort
+from recording_files import places, samples, write_mountainsort
 
 from spikecrate.errors import (
     DiskFullError,

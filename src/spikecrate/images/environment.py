@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spikecrate.images.build import BuildRequest
-
     from spikecrate.progress import Progress
     from spikecrate.store import Store
 
@@ -34,8 +33,14 @@ BUILD_LOCK: Final = "build.lock"
 COMPILER_LOCK: Final = "compiler.lock"
 """Pins a C++ compiler from the Python package index, for a machine that has none."""
 
-C_FLAGS: Final = "-O2 -g0 -ffp-contract=off"
-"""As docker/base/make-environment: the processor's baseline, no fused multiply-add."""
+C_FLAGS: Final = "-O2 -g0 -DNDEBUG -fwrapv -ffp-contract=off"
+"""As docker/base/make-environment: the processor's baseline, no fused multiply-add, no path of the build."""
+ZIG_FLAGS: Final = (
+    # The oldest glibc that a machine of today has, and its processor's baseline instead of the one at hand.
+    *("-target", f"{platform.machine()}-linux-gnu.2.28", "-mcpu=baseline", "-fno-sanitize=undefined"),
+    # Debian's pyconfig.h is found by way of /usr/include, which must not come before zig's own headers.
+    *("-idirafter", "/usr/include"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,10 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         "UV_NO_PROGRESS": "1",
         "CFLAGS": C_FLAGS,
         "CXXFLAGS": C_FLAGS,
+        "LDFLAGS": "-Wl,-s",
+        "SOURCE_DATE_EPOCH": "315532800",
+        # A cache of our own: the shared one may hold a wheel that was compiled with other flags.
+        "UV_CACHE_DIR": str(store.environments / "cache"),
     }
     if build_lock.exists():
         environ |= _compiler(request, store, interpreter, tool, progress)
@@ -173,7 +182,7 @@ def _compiler(
     _require_headers(request, interpreter)
     for name in ("g++", "c++", "clang++"):
         if (found := shutil.which(name)) is not None:
-            return {"CXX": found, "CC": shutil.which("gcc") or shutil.which("cc") or found}
+            return _compiler_words(found)
     lock = request.folder / COMPILER_LOCK
     if not lock.exists():
         message = f"{request.name} has to be compiled and this machine has no C++ compiler"
@@ -182,9 +191,18 @@ def _compiler(
     folder = store.environments / f"compiler-{digest(lock.read_text())[:16]}"
     if not folder.exists():
         _whole(folder, functools.partial(_install_compiler, lock, interpreter, tool))
-    words = [str(folder / "bin" / "python"), "-m", "ziglang"]
+    if any(sign.isspace() for sign in str(folder)):
+        message = f"the C++ compiler lies in {folder}: build tools split its path at the blank"
+        raise EnvironmentBuildError(message, next_step="sudo apt-get install g++, or set SPIKECRATE_STORE")
+    words = [str(folder / "bin" / "python"), "-m", "ziglang", "c++", *ZIG_FLAGS]
     caches = {name: str(folder / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
-    return {"CC": shlex.join([*words, "cc"]), "CXX": shlex.join([*words, "c++"]), **caches}
+    return {**_compiler_words(shlex.join(words)), **caches}
+
+
+def _compiler_words(compiler: str) -> dict[str, str]:
+    """Name a C++ compiler to setuptools, for C as well, and without the linker options of Python's own build."""
+    shared = f"{compiler} -shared"
+    return {"CC": compiler, "CXX": compiler, "LDSHARED": shared, "LDCXXSHARED": shared}
 
 
 def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) -> None:
@@ -211,7 +229,7 @@ def _require_headers(request: BuildRequest, interpreter: Path) -> None:
             f"{request.name} has to be compiled and the headers of Python {short} are not here "
             f"({include}/Python.h)"
         )
-        raise EnvironmentBuildError(message, next_step=f"sudo apt-get install python{short}-dev")
+        raise EnvironmentBuildError(message, next_step=f"sudo apt-get install libpython{short}-dev")
 
 
 @functools.cache

@@ -169,7 +169,7 @@ def _attempt(
         task = make_task(job, image, limits, paths, store)
         started = now()
         try:
-            with Log(paths.log, progress.line) as log:
+            with disk_full_named(store.root), Log(paths.log, progress.line) as log:
                 ended_as = runtime.run(task, log.write)
             ended = now()
             _obey(ended_as, log.tail, task, keeps_codes=job.sorter.entrypoint == HARNESS_ENTRYPOINT)

@@ -81,10 +81,12 @@ class Docker:
         return removed
 
     def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
+        from docker.utils.socket import frames_iter
+
         from spikecrate.runtimes.task import Exit
 
         # Attached before the start, so that no line is missed; the engine itself keeps no log.
-        stream = container.attach(stdout=True, stderr=True, stream=True, logs=False)
+        socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
         container.start()
         expired = threading.Event()
 
@@ -98,10 +100,12 @@ class Docker:
             timer.daemon = True
             timer.start()
         try:
-            for chunk in stream:
-                on_output(chunk)
+            for _, data in frames_iter(socket, tty=False):  # type: ignore[no-untyped-call]
+                on_output(data)
             code = int(container.wait()["StatusCode"])
         finally:
+            # The library hangs the response on the socket, and with it the connection.
+            socket._response.close()
             if timer is not None:
                 timer.cancel()
         container.reload()
@@ -126,10 +130,12 @@ def create_arguments(task: Task) -> dict[str, Any]:
     from docker.types import LogConfig
     from docker.types import Mount as DockerMount
 
+    first, *rest = task.image.entrypoint
     return {
         "image": task.image.digest or task.image.reference,
         "name": task.name,
-        "entrypoint": list(task.image.entrypoint),
+        "entrypoint": [first],
+        "command": rest,
         "labels": task.labels,
         "user": f"{task.user[0]}:{task.user[1]}",
         "working_dir": str(SCRATCH),

@@ -1,0 +1,163 @@
+"""What the slow tier stands on: real engines, real sorters, real recordings.
+
+Nothing is skipped here: a missing engine is a failure, and its error names the command that mends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from spikecrate.engine import docker_client
+from spikecrate.recordings.toy import write_toy
+from spikecrate.sorters import find
+
+ROOT = Path(__file__).parents[2]
+OTHER_UID = 54321
+DATA = Path(__file__).parents[1] / "data"
+SPIKECRATE = Path(sys.executable).with_name("spikecrate")
+
+
+@pytest.fixture(scope="session")
+def docker():
+    return docker_client()
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory):
+    """One folder of virtual environments for all tests: making one takes a minute."""
+    return tmp_path_factory.mktemp("environments")
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    """Give every test a store of its own."""
+    monkeypatch.setenv("SPIKECRATE_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def shared_environments(own_store, environments):
+    """Let the test's store use the session's environments."""
+    own_store.mkdir(mode=0o700, exist_ok=True)
+    (own_store / "environments").symlink_to(environments)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(docker, own_store):
+    """Fail a test that leaves a container or a scratch folder."""
+    yield
+    left = docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"})
+    assert [container.name for container in left] == []
+    assert list((own_store / "work").glob("*")) == []
+
+
+@pytest.fixture
+def spikerbox():
+    """A real recording of one channel, 47 s."""
+    return DATA / "spikerbox_neuron"
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A small synthetic recording of four channels."""
+    return write_toy(tmp_path_factory.mktemp("toy") / "recording", duration_s=10, num_units=3)
+
+
+@pytest.fixture
+def command():
+    """Run the console program as a user does; give its exit code, standard output and standard error."""
+
+    def run(*words, **options):
+        environ = {**os.environ, **options.pop("env", {})}
+        return subprocess.run(
+            [SPIKECRATE, *map(str, words)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environ,
+            **options,
+        )
+
+    return run
+
+
+def last_json(done):
+    """Read the one JSON object that `--json` prints last."""
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def lab_sorter(tmp_path, monkeypatch):
+    """Make a sorter of ms4's environment with a run.py of the test's own; it builds in seconds."""
+    root = tmp_path / "sorters"
+
+    def make(body, name="lab"):
+        folder = root / name
+        folder.mkdir(parents=True)
+        ms4 = find("ms4").folder
+        for part in ("Dockerfile", "requirements.lock", "build.lock"):
+            shutil.copyfile(ms4 / part, folder / part)
+        described = json.loads((ms4 / "sorter.json").read_text())
+        properties = {"value": {"type": "string", "default": "", "description": "Anything."}}
+        described |= {
+            "name": name,
+            "aliases": [],
+            "version": "1",
+            "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
+        }
+        (folder / "sorter.json").write_text(json.dumps(described))
+        (folder / "run.py").write_text(body)
+        monkeypatch.setenv("SPIKECRATE_SORTERS", str(root))
+        return name
+
+    yield make
+    for folder in root.glob("*"):
+        for image in docker_client().images.list(f"spikecrate/{folder.name}"):
+            docker_client().images.remove(image.id, force=True)
+
+
+@pytest.fixture
+def other_user():
+    """Run a Python program as a user that no image knows, from a wheel of this project installed where all can read.
+
+    Gives a folder that belongs to the user, and a function that runs.
+    """
+    place = Path(tempfile.mkdtemp(prefix="spikecrate-other-user-"))
+    place.chmod(0o755)
+    python = place / "venv" / "bin" / "python"
+    uv = find_uv_bin()
+    install = [uv, "pip", "install", "--quiet", "--python", python]
+    subprocess.run([uv, "venv", "--quiet", "--python", "/usr/bin/python3", place / "venv"], check=True)
+    subprocess.run([*install, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True)
+    subprocess.run([*install, "--no-deps", "--no-build-isolation", ROOT], check=True)
+    home = place / "home"
+    home.mkdir()
+
+    def run(*words, groups=(), **environ):
+        os.chown(home, OTHER_UID, OTHER_UID)
+        belongs = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+        variables = {"PATH": os.environ["PATH"], "HOME": home, "SPIKECRATE_STORE": home / "store", **environ}
+        return subprocess.run(
+            [
+                *("setpriv", f"--reuid={OTHER_UID}", f"--regid={OTHER_UID}", belongs, "--inh-caps=-all"),
+                *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
+                *(python, *map(str, words)),
+            ],
+            cwd=home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    yield home, run
+    shutil.rmtree(place)
