@@ -14,21 +14,26 @@ from spikecrate import __version__
 from spikecrate.errors import SpikecrateError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
+
+    from invoke.program import Program
 
     P = ParamSpec("P")
 
 
 def main() -> None:
     """Run the console program `spikecrate`."""
-    from invoke.collection import Collection
+    program().run()
+
+
+def program() -> Program:
+    """Make the console program of the tasks."""
     from invoke.program import Program
 
-    from spikecrate import tasks
+    from spikecrate.tasks import namespace
 
-    namespace = Collection.from_module(tasks)
-    Program(name="spikecrate", binary="spikecrate", namespace=namespace, version=__version__).run()
+    return Program(name="spikecrate", binary="spikecrate", namespace=namespace, version=__version__)
 
 
 def reported(body: Callable[P, None]) -> Callable[P, None]:
@@ -42,7 +47,10 @@ def reported(body: Callable[P, None]) -> Callable[P, None]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, _stop)
         try:
+            _help_if_asked(kwargs.values())
             body(*args, **kwargs)
+        except Exit:
+            raise
         except SpikecrateError as error:
             raise _exit(error, to_json=bool(kwargs.get("json"))) from None
         except KeyboardInterrupt:
@@ -61,6 +69,14 @@ def reported(body: Callable[P, None]) -> Callable[P, None]:
             raise _exit(fault, to_json=bool(kwargs.get("json"))) from None
 
     return wrapper
+
+
+def _help_if_asked(words: Iterable[object]) -> None:
+    """Print a task's help where invoke took `--help` for its first argument: `spikecrate sort --help`."""
+    if not {"--help", "-h"}.isdisjoint(word for word in words if isinstance(word, str)):
+        at = next(at for at, word in enumerate(sys.argv) if word in ("--help", "-h"))
+        program().run(["spikecrate", "--help", sys.argv[at - 1]])
+        raise Exit(code=0)
 
 
 def _exit(error: SpikecrateError, *, to_json: bool) -> Exit:

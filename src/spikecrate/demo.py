@@ -34,7 +34,7 @@ def run(folder: str, *, runtime: str, progress: Progress) -> None:
     if not recording.exists():
         progress.note(f"writing a toy recording with ground truth to {recording}")
         place.mkdir(parents=True, exist_ok=True)
-        write_toy(recording)
+        write_toy(recording, progress=progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
     report.table(COLUMNS, rows(recording, done))
     report.say("")

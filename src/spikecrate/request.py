@@ -39,21 +39,27 @@ def read(
     UsageError, ParameterValueError, SorterNotFoundError
         Naming the word that cannot be read.
     """
-    if cores and not cores.isdigit():
-        message = f"--cores {cores!r} is not a whole number"
-        raise UsageError(message, next_step="--cores 4")
     return {
         "recording": recording,
         "sorter": sorter,
         "params": {**read_parameters(params), **parse_assignments(find(sorter), param)},
         "runtime": runtime,
-        "cores": int(cores) if cores else None,
+        "cores": _whole_number("--cores", cores),
         "memory_bytes": parse_bytes(memory) if memory else None,
         "timeout_s": parse_seconds(timeout) if timeout else None,
         "seed": seed,
         "force": force,
         "progress": Terminal(),
     }
+
+
+def _whole_number(option: str, text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        message = f"{option} {text!r} is not a whole number"
+        raise UsageError(message, next_step=f"{option} 1")
+    return int(text)
 
 
 def read_parameters(path: str) -> dict[str, Any]:
@@ -136,11 +142,26 @@ def recording_info(path: str, *, with_hash: bool) -> dict[str, Any]:
     return describe(recording, samples)
 
 
-def recording_import(source: str, destination: str) -> dict[str, Any]:
-    """Convert another format through SpikeInterface, and describe what came of it."""
+def recording_import(
+    source: str, destination: str, *, reader: str, stream: str, segment: str
+) -> dict[str, Any]:
+    """Convert another format through SpikeInterface, and describe what came of it.
+
+    Raises
+    ------
+    UsageError
+        For a segment that is not a whole number.
+    """
     from spikecrate.recordings.imports import import_recording
 
-    import_recording(source, destination, Terminal())
+    import_recording(
+        source,
+        destination,
+        Terminal(),
+        reader=reader or None,
+        stream=stream or None,
+        segment=_whole_number("--segment", segment),
+    )
     return recording_info(destination, with_hash=True)
 
 

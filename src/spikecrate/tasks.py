@@ -153,6 +153,9 @@ def recording_info(
     help={
         "source": "a file or folder in any format that SpikeInterface reads",
         "destination": "the folder to make; its samples are then read in place",
+        "reader": "SpikeInterface's name of the format: intan, nwb, …; by default told by the file's name",
+        "stream": "id or name of one of several streams",
+        "segment": "number of one of several segments, from 0",
         "json": "print one JSON object",
     },
     auto_shortflags=False,
@@ -162,12 +165,16 @@ def recording_import(
     context: Context,  # noqa: ARG001
     source: str,
     destination: str,
+    reader: str = "",
+    stream: str = "",
+    segment: str = "",
     json: bool = False,
 ) -> None:
     """Convert another format through SpikeInterface (the extra spikecrate[import])."""
     from spikecrate import report, request
 
-    report.fields(request.recording_import(source, destination), to_json=json)
+    done = request.recording_import(source, destination, reader=reader, stream=stream, segment=segment)
+    report.fields(done, to_json=json)
 
 
 @task(
@@ -194,6 +201,7 @@ def recording_toy(
 ) -> None:
     """Write a synthetic recording with ground truth, in MountainSort's format."""
     from spikecrate import report
+    from spikecrate.progress import Terminal
     from spikecrate.recordings.toy import write_toy
 
     folder = write_toy(
@@ -203,6 +211,7 @@ def recording_toy(
         num_channels=channels,
         num_units=units,
         difficulty=difficulty,
+        progress=Terminal(),
     )
     report.say(str(folder))
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import socket
 
 import pytest
+from hypothesis import settings
 
 from spikecrate.store import open_store
+
+# A machine that is busy is no failure.
+settings.register_profile("spikecrate", deadline=None)
+settings.load_profile("spikecrate")
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from spikecrate.errors import ImageBuildError, ImageNotReproducibleError
 from spikecrate.images.base import ensure_bases
 from spikecrate.images.build import build, verify
 from spikecrate.jobs.job import recipe
-from spikecrate.progress import Silent
+from spikecrate.progress import Silent, Terminal
 from spikecrate.sorters import find
 
 WHEELS = """
@@ -27,8 +27,8 @@ def request_for(name):
 
 
 @pytest.fixture
-def ms4(progress):
-    return build(request_for("ms4"), progress)
+def ms4():
+    return build(request_for("ms4"), Terminal())
 
 
 def unpacked(image):
@@ -42,8 +42,8 @@ def test_building_what_is_there_returns_at_once(ms4):
     assert (again.reference, again.digest) == (ms4.reference, ms4.digest)
 
 
-def test_two_builds_from_nothing_have_the_digest_of_the_image_that_jobs_run_in(ms4, progress):
-    verified = verify(request_for("ms4"), progress)
+def test_two_builds_from_nothing_have_the_digest_of_the_image_that_jobs_run_in(ms4):
+    verified = verify(request_for("ms4"), Terminal())
     assert verified.first == verified.second == ms4.digest
 
 
@@ -93,8 +93,8 @@ def test_it_is_hardly_larger_than_the_base_and_its_wheels(ms4, docker):
     assert ms4.size_bytes <= 1.10 * (base + wheels)
 
 
-def test_a_changed_line_of_code_is_built_in_seconds(ms4, lab_sorter, progress):
-    lab = build(request_for(lab_sorter("def sort(): ...")), progress)
+def test_a_changed_line_of_code_is_built_in_seconds(ms4, lab_sorter):
+    lab = build(request_for(lab_sorter("def sort(): ...")), Terminal())
     assert lab.built
     assert lab.digest != ms4.digest
     assert lab.seconds < 30
