@@ -11,13 +11,14 @@ if docker image inspect "$image" >/dev/null 2>&1; then
     echo "base: $image is there"
     exit 0
 fi
-if timeout 60 docker pull --quiet "$image" >/dev/null 2>&1; then
+if timeout 300 docker pull --quiet "$image" >/dev/null 2>&1; then
     echo "base: $image pulled"
     exit 0
 fi
 
+# Without lists, apt does not tell its mirrors.
+apt-get -qq update
 if ! command -v mmdebstrap >/dev/null; then
-    apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends mmdebstrap >/dev/null
 fi
 
