@@ -284,6 +284,7 @@ def _run(
     from spikecrate.runtimes import choose
 
     _check_job(job)
+    _note_spike_sign(job, progress)
     outcome = run(
         job,
         runtime=choose(runtime, store, progress),
@@ -299,6 +300,16 @@ def _run(
 def _check_job(job: Job) -> None:
     check(job.sorter.folder)
     validate(job.sorter, job.parts.parameters)
+
+
+def _note_spike_sign(job: Job, progress: Progress) -> None:
+    """Say so where the recording names the sign of its spikes and the sorter is told another."""
+    sign, asked = job.recording.spike_sign, job.parts.parameters.get("detect_sign")
+    if sign is not None and asked is not None and sign != asked:
+        progress.note(
+            f"the recording says that its spikes have sign {sign}, {job.sorter.name} looks for sign {asked}: "
+            f"--param detect_sign={sign} takes the recording's"
+        )
 
 
 def _limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:

@@ -64,7 +64,7 @@ def build_argv(
     environ = os.environ if environ is None else environ
     bundle = ca_bundle(environ)
     return [
-        *("docker", "buildx", "build", "--builder=default", "--progress=plain"),
+        *("docker", "buildx", "build", f"--builder={builder(environ)}", "--progress=plain"),
         # A site's proxy often listens on this machine alone.
         *("--network=host", "--provenance=false", "--sbom=false"),
         *(["--no-cache"] if no_cache else []),
@@ -79,6 +79,15 @@ def build_argv(
         f"--output={output}",
         os.fspath(context),
     ]
+
+
+def builder(environ: Mapping[str, str]) -> str:
+    """Name the builder inside the engine that docker-py speaks to: it is named after the engine's context."""
+    if environ.get("DOCKER_HOST"):
+        return "default"
+    from docker.context.config import get_current_context_name
+
+    return environ.get("DOCKER_CONTEXT") or str(get_current_context_name())
 
 
 def engine_output(reference: str) -> str:

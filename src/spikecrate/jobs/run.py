@@ -172,7 +172,7 @@ def _attempt(
             with disk_full_named(store.root), Log(paths.log, progress.line) as log:
                 ended_as = runtime.run(task, log.write)
             ended = now()
-            _obey(ended_as, log.tail, task, keeps_codes=job.sorter.entrypoint == HARNESS_ENTRYPOINT)
+            _obey(ended_as, log.tail, task, job)
             report = _collect(paths, job)
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
@@ -205,12 +205,15 @@ def _attempt(
         remove_tree(paths.root)
 
 
-def _obey(ended_as: Exit, tail: str, task: Task, *, keeps_codes: bool) -> None:
+def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
     """Turn every end but a good one into its error; only the harness keeps the harness's exit codes."""
+    keeps_codes = job.sorter.entrypoint == HARNESS_ENTRYPOINT
     last = f"; its last lines:\n{tail}" if tail else ""
     if ended_as.timed_out:
         message = f"the sorter ran into its time limit of {task.limits.timeout_s:g} s{last}"
         raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
+    if ended_as.code == 0:
+        return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
         raise _memory_error(ended_as, task, last)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
@@ -221,10 +224,13 @@ def _obey(ended_as: Exit, tail: str, task: Task, *, keeps_codes: bool) -> None:
         raise DiskFullError(
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )
-    if ended_as.code != 0:
-        how = f"signal {ended_as.code - 128}" if ended_as.code > 128 else f"exit code {ended_as.code}"
-        message = f"the sorter failed with {how}{last}"
-        raise JobFailedError(message, details={"exit_code": ended_as.code})
+    how = f"signal {ended_as.code - 128}" if ended_as.code > 128 else f"exit code {ended_as.code}"
+    message = f"the sorter failed with {how}{last}"
+    raise JobFailedError(
+        message,
+        next_step=f"spikecrate job.logs {job.key[:12]} prints its whole log",
+        details={"exit_code": ended_as.code},
+    )
 
 
 def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
