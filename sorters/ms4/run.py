@@ -34,6 +34,8 @@ BLOCK_VALUES: Final = 2**23
 """Samples x channels of a block at most: 64 MiB of float64."""
 COVARIANCE_BLOCKS: Final = 64
 """A longer recording's covariance is taken from this many blocks, evenly spaced: 140 s at 30 kHz."""
+MARGIN_VALUES: Final = 2**24
+"""Samples x channels of a block's margin at most: about 1.5 GiB while a block is filtered."""
 FLOOR: Final = 1e-3
 """Of the median channel's variance, added to every direction's: a silent channel is not blown up to noise."""
 
@@ -136,6 +138,11 @@ class Blocks:
         Raw traces.
     band : tuple of float, optional
         Lower and upper edge in Hz; the upper may be infinite. Without it the traces are as recorded.
+
+    Raises
+    ------
+    ValueError
+        Where the filter rings for longer than a block can be.
     """
 
     def __init__(self, recording: Recording, band: tuple[float, float] | None) -> None:
@@ -149,7 +156,17 @@ class Blocks:
             edges, kind = (low, "highpass") if math.isinf(high) else ([low, high], "bandpass")
             self.filter = butter(ORDER, edges, kind, output="zpk", fs=recording.sampling_frequency)
             # What a block shows of the samples beyond its margin decays with the pole nearest the unit circle.
-            self.margin = math.ceil(math.log(RINGING) / math.log(np.abs(self.filter[1]).max()))
+            slowest = np.abs(self.filter[1]).max()
+            self.margin = (
+                math.ceil(math.log(RINGING) / math.log(slowest)) if slowest < 1 else MARGIN_VALUES + 1
+            )
+            if self.margin * recording.num_channels > MARGIN_VALUES:
+                message = (
+                    f"freq_min ({low:g} Hz) and freq_max ({high:g} Hz) make a filter that rings for too long at "
+                    f"{recording.sampling_frequency:g} Hz: raise freq_min, or set them further apart, or freq_max "
+                    "further from half the sampling frequency"
+                )
+                raise ValueError(message)
         fit = min(BLOCK_SAMPLES, max(1, BLOCK_VALUES // recording.num_channels))
         self.size = max(fit, self.margin)
         self.starts = range(0, recording.num_samples, self.size)

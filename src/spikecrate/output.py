@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import OutputError
+from spikecrate.files import copy_file, disk_full_named, remove_tree
 from spikecrate.store import seal
-from spikecrate.store.files import copy_file, disk_full_named, remove_tree
 
 if TYPE_CHECKING:
     from spikecrate.recordings import Recording

@@ -157,12 +157,11 @@ def capture(
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """End a child's process group: SIGTERM, and SIGKILL for what is left after a few seconds."""
-    for number, wait in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        try:
-            child.wait(wait)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+    """End a child's process group: SIGTERM, and SIGKILL for what is left when it ends or after a few seconds."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -106,6 +106,13 @@ def test_an_empty_band_is_refused_by_name(tmp_path, low, high, words):
         prepared(recording, tmp_path, freq_min=low, freq_max=high)
 
 
+@pytest.mark.parametrize("band", [(1e-4, 6000), (1e-12, 6000), (300, 300.001), (300, 14999.9999)])
+def test_a_band_whose_filter_rings_too_long_is_refused_by_name(tmp_path, band):
+    recording = recording_of(noise(1000, 4))
+    with pytest.raises(ValueError, match=r"freq_min .* and freq_max .* rings for too long"):
+        prepared(recording, tmp_path, freq_min=band[0], freq_max=band[1])
+
+
 def test_prepared_traces_are_read_in_part(tmp_path):
     recording = recording_of(noise(5000, 4))
     traces = run.prepare(recording, DEFAULTS, tmp_path)

@@ -17,11 +17,16 @@ def python(code):
 
 
 def is_alive(pid):
-    """Whether a process runs; one that ended and waits for its parent to ask does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    """Whether a process still runs a moment later; one that ended and waits for its parent to ask does not."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return False
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_lines_come_as_they_are_printed_errors_included():

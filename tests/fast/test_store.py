@@ -11,8 +11,8 @@ import time
 import pytest
 
 from spikecrate.errors import DiskFullError, StoreError
+from spikecrate.files import copy_file, remove_tree, write_atomically
 from spikecrate.store import open_store, results, seal
-from spikecrate.store.files import copy_file, remove_tree, write_atomically
 from spikecrate.store.lock import Lock
 from spikecrate.store.memo import FileState, Memo
 

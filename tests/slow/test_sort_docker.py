@@ -103,7 +103,9 @@ def test_the_number_of_cores_changes_neither_bytes_nor_key(toy):
     assert (two.folder / "firings.mda").read_bytes() == first
 
 
-def test_the_printed_command_asks_the_engine_for_the_same_container(toy, docker, lab_sorter, monkeypatch):
+def test_the_printed_command_asks_the_engine_for_the_same_container(
+    toy, docker, lab_sorter, monkeypatch, own_store
+):
     """`--dry-run` and the record print a command line; the library speaks to the engine's API: one contract."""
     from spikecrate.runtimes import docker as runtime
 
@@ -130,7 +132,7 @@ def test_the_printed_command_asks_the_engine_for_the_same_container(toy, docker,
     host, config = container.attrs["HostConfig"], container.attrs["Config"]
     container.remove()
     for mount in record["mounts"]:
-        if "/work/" in mount["source"]:
+        if Path(mount["source"]).is_relative_to(own_store):
             subprocess.run(["rm", "-r", Path(mount["source"]).parent], check=False)
     for name in (
         *("Mounts", "ReadonlyRootfs", "NetworkMode", "CapDrop", "SecurityOpt", "PidsLimit", "Init"),

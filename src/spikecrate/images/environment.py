@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import spikecrate_harness
 from spikecrate.canonical import digest
 from spikecrate.errors import CommandError, EnvironmentBuildError
+from spikecrate.files import disk_full_named, remove_tree
 from spikecrate.process import capture, run
-from spikecrate.store.files import disk_full_named, remove_tree
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:

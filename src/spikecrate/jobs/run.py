@@ -17,6 +17,7 @@ from spikecrate.errors import (
     ResultInvalidError,
     SpikecrateError,
 )
+from spikecrate.files import disk_full_named, remove_tree
 from spikecrate.jobs.log import Log
 from spikecrate.jobs.paths import CRATE, FAILURE, FIRINGS, LOG, RECORD, WorkPaths
 from spikecrate.jobs.record import now, run_record
@@ -24,7 +25,6 @@ from spikecrate.jobs.sweep import sweep
 from spikecrate.runtimes.task import JOB, OUT, RECORDING, SCRATCH, Mount, Task
 from spikecrate.sorters import HARNESS_ENTRYPOINT
 from spikecrate.store import results, seal
-from spikecrate.store.files import disk_full_named, remove_tree
 from spikecrate.store.lock import Lock
 from spikecrate_harness import main as harness
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from spikecrate.files import remove_tree
 from spikecrate.jobs.paths import attempts
-from spikecrate.store.files import remove_tree
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:

@@ -127,7 +127,7 @@ def write_toy(
     DiskFullError
         If no space is left; nothing is left behind.
     """
-    from spikecrate.store.files import disk_full_named, sync_folder
+    from spikecrate.files import disk_full_named, sync_folder
 
     folder = Path(folder)
     if difficulty not in DIFFICULTIES:

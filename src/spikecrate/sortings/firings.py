@@ -171,7 +171,7 @@ def write_firings(path: str | Path, sorting: Sorting) -> None:
 
     import numpy as np
 
-    from spikecrate.store.files import disk_full_named
+    from spikecrate.files import disk_full_named
     from spikecrate_harness import mda
 
     path = Path(path)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.canonical import digest
-from spikecrate.store.files import write_atomically
+from spikecrate.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from spikecrate.errors import StoreError
-from spikecrate.store.files import disk_full_named, write_atomically
+from spikecrate.files import disk_full_named, write_atomically
 
 SCHEMA: Final = 1
 """Raised when the layout changes in a way that an older spikecrate would misread."""

@@ -8,8 +8,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate.files import disk_full_named, remove_tree, sync_folder
 from spikecrate.store import seal
-from spikecrate.store.files import disk_full_named, remove_tree, sync_folder
 from spikecrate.store.memo import FileState, Memo
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from spikecrate.canonical import digest
-from spikecrate.store.files import write_atomically
+from spikecrate.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
