@@ -1,0 +1,1 @@
+"""Side-by-side measurements against floors and peers, in one run: `nox -s bench`."""

@@ -1,0 +1,64 @@
+"""`python -m benchmarks [--only hit,hash] [--json]`: measure, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import bench_hash, bench_hit, bench_run, bench_spikeinterface, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.measure import Row
+
+BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
+    "run": bench_run.whole_run,
+    "spikeinterface": bench_spikeinterface.overhead,
+    "hit": bench_hit.cache_hit,
+    "hash": bench_hash.throughput,
+    "container": bench_run.container_against_host,
+    "list": bench_hit.task_list,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {','.join(BENCHMARKS)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    facts = machine.facts()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="spikecrate-bench-") as scratch:
+        for name in options.only.split(","):
+            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            folder = Path(scratch) / name
+            folder.mkdir()
+            rows += BENCHMARKS[name](folder)
+    if options.json:
+        print(json.dumps({"machine": facts, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}))
+        return
+    print("; ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
+    print("| what | ours (least–most) | against | ratio | goal | met |\n|---|---|---|---|---|---|")
+    for row in rows:
+        met = "yes" if row.met else f"missed by {row.missed_by}"
+        print(
+            f"| {row.what} | {_amount(row.ours, row.unit)} ({row.spread}) | {row.against} "
+            f"{_amount(row.other, row.unit)} | {row.ratio:.2f} | {row.goal} | {met} |"
+        )
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "B/s":
+        return f"{value / 1e9:.2f} GB/s"
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+if __name__ == "__main__":
+    main()

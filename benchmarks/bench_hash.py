@@ -1,0 +1,50 @@
+"""Hashing a recording against reading it and against SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.measure import Row, faster, interleaved, process, timed
+from spikecrate.progress import Silent
+from spikecrate.recordings import content, open_recording
+from spikecrate_harness import mda
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHANNELS, SAMPLES = 64, 2**23
+"""1 GiB of int16."""
+
+
+def throughput(scratch: Path) -> list[Row]:
+    """Time hash, SHA-256 and `cat` over the same warm file."""
+    folder = scratch / "large"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    piece = generator.integers(-2000, 2000, (CHANNELS, 2**17), dtype=np.int16)
+    mda.write(folder / "raw.mda", np.tile(piece, SAMPLES // 2**17))
+    (folder / "params.json").write_text('{"samplerate": 30000}')
+    recording = open_recording(folder)
+    path = folder / "raw.mda"
+
+    def sha256() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    found = interleaved(
+        {
+            "ours": timed(lambda: content.hash_samples(recording, Silent())),
+            "SHA-256": timed(sha256),
+            "cat": process(["cat", str(path)]),
+        },
+        5,
+    )
+    size = path.stat().st_size
+    path.unlink()
+    return [
+        faster("(c) hash of 1 GiB", found, "ours", "SHA-256", size=size, ratio=2.5),
+        faster("(c) hash of 1 GiB, against reading", found, "ours", "cat", size=size, ratio=0),
+    ]

@@ -1,0 +1,86 @@
+"""What a container costs: our overhead over the sorter itself, against SpikeInterface's own container mode.
+
+SpikeInterface 0.105's wrapper of MountainSort 4 does not run with its numpy, so its overhead is that of
+MountainSort 5, whole process in its container mode less whole process natively, on the same recording, with an
+image that is complete (`installation_mode="no-install"`). Ours is MountainSort 4 in Docker less the same job by
+hand in the host's environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from uv import find_uv_bin
+
+from benchmarks.bench_run import native, our_sort, small
+from benchmarks.measure import Row, difference, interleaved, process
+from spikecrate.engine import docker_client
+from spikecrate.images.base import ensure_bases
+from spikecrate.images.buildx import build_argv, build_logged, engine_output
+from spikecrate.process import run
+from spikecrate.progress import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE: Final = Path(__file__).parent / "spikeinterface"
+IMAGE: Final = "spikecrate-bench/spikeinterface:0.105.3"
+ROUNDS: Final = 5
+
+
+def overhead(scratch: Path) -> list[Row]:
+    """Time both tools in a container and without, interleaved; compare the differences of the medians."""
+    python = _environment(scratch)
+    _image()
+    try:
+        recording = small(scratch)
+        words: Sequence[str] = (str(python), str(HERE / "sort.py"), str(recording))
+        found = interleaved(
+            {
+                "spikecrate": our_sort(recording, scratch / "store"),
+                "spikecrate, natively": native(recording, scratch),
+                "SpikeInterface": process([*words, str(scratch / "in-container"), IMAGE]),
+                "SpikeInterface, natively": process([*words, str(scratch / "natively")]),
+            },
+            ROUNDS,
+        )
+    finally:
+        docker_client().images.remove(IMAGE, force=True)
+    return [
+        difference(
+            "(a) overhead of the container",
+            found,
+            ("spikecrate", "spikecrate, natively"),
+            ("SpikeInterface", "SpikeInterface, natively"),
+            smaller=5,
+        )
+    ]
+
+
+def _environment(scratch: Path) -> Path:
+    python = scratch / "venv" / "bin" / "python"
+    uv = find_uv_bin()
+    run([uv, "venv", "--quiet", "--python", "3.11", scratch / "venv"])
+    run(
+        [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "--require-hashes",
+            "-r",
+            HERE / "requirements.lock",
+        ]
+    )
+    return python
+
+
+def _image() -> None:
+    bases = ensure_bases(Silent())
+    argv = build_argv(
+        HERE, output=engine_output(IMAGE), arguments={"BASE": bases.runtime, "BUILDER": bases.builder}
+    )
+    build_logged(argv, IMAGE, Silent())
