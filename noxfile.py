@@ -19,7 +19,8 @@ HERE = Path(__file__).parent
 
 def install(session: nox.Session) -> None:
     """Install the lock, then the project itself as it lies here."""
-    session.install("--require-hashes", "-r", "requirements.lock")
+    # Compiled at once, as pip does it and uv does not by itself.
+    session.install("--require-hashes", "-r", "requirements.lock", env={"UV_COMPILE_BYTECODE": "1"})
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from dataclasses import asdict
@@ -33,6 +34,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {','.join(BENCHMARKS)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    # Python's default, which some build machines turn off: modules are compiled once, not at every start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     facts = machine.facts()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="spikecrate-bench-") as scratch:

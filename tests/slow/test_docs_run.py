@@ -1,0 +1,60 @@
+"""The commands of the README and the task pages, run as they stand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT, SPIKECRATE
+
+PAGES = ["README.md", "docs/sort.md", "docs/recordings.md", "docs/results.md", "docs/troubleshoot.md"]
+
+ELSEWHERE = {
+    "make demo": "run by hand on a bare machine; `demo` is run below",
+    "make test": "is the fast tier itself",
+    "spikecrate build --sorter ms4 --verify": "test_images.py",
+    "pip install": "needs the package index",
+    "spikecrate recording.import session.rhd": "needs the extra `import` and a recording of that format",
+    "export": "sets a variable of the shell",
+}
+
+
+def commands(page):
+    """Give the lines that a page's console blocks begin with `$`."""
+    text = (ROOT / page).read_text()
+    for block in re.findall(r"^```console\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        yield from (line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
+
+
+def place(tmp_path, toy):
+    """Lay out what the pages speak of: a recording, a file of parameters, an empty folder of wheels."""
+    shutil.copytree(toy, tmp_path / "rec")
+    (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
+    (tmp_path / "wheels").mkdir()
+
+
+def run(line, key):
+    words = shlex.split(line.replace("0123abcd", key))
+    assert words[0] == "spikecrate", line
+    done = subprocess.run([SPIKECRATE, *words[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_works(page, tmp_path, toy):
+    place(tmp_path, toy)
+    key = re.search(r"^key +(\w+)", run("spikecrate sort rec/", ""), flags=re.MULTILINE)[1]
+    ran = [run(line, key[:8]) for line in commands(page) if not line.startswith(tuple(ELSEWHERE))]
+    assert ran
+
+
+def test_the_demonstration_finds_its_units(tmp_path):
+    shown = run("spikecrate demo", "")
+    accuracies = [float(row.split()[4]) for row in shown.splitlines()[1:] if row[:4].strip().isdigit()]
+    assert len(accuracies) == 4
+    assert min(accuracies) > 0.9
+    assert (tmp_path / "demo" / "ms4" / "firings.mda").exists()
