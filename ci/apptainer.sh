@@ -26,6 +26,9 @@ wanted=()
 for pair in mksquashfs:squashfs-tools newuidmap:uidmap squashfuse:squashfuse fuse-overlayfs:fuse-overlayfs patchelf:patchelf; do
     command -v "${pair%%:*}" >/dev/null || wanted+=("${pair##*:}")
 done
+for pair in libsqlite3.so.0:libsqlite3-0 libseccomp.so.2:libseccomp2; do
+    [ -e "/usr/lib/$(uname -m)-linux-gnu/${pair%%:*}" ] || wanted+=("${pair##*:}")
+done
 if [ "${#wanted[@]}" -gt 0 ]; then
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${wanted[@]}" >/dev/null
@@ -45,7 +48,8 @@ mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" "$scratch/pa
 # apt downloads as a user of its own.
 chown -R _apt "$scratch" 2>/dev/null || true
 chmod 755 "$scratch"
-apart=(-o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=-
+apart=(-o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
     -o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o Acquire::Languages=none)
 apt-get -qq "${apart[@]}" update
 (cd "$scratch/packages" && apt-get -qq "${apart[@]}" download apptainer/sid libc6/trixie)
@@ -54,10 +58,25 @@ rm -rf "$place"
 mkdir -p "$place/libc"
 dpkg -x "$scratch"/packages/apptainer_*.deb "$place"
 dpkg -x "$scratch"/packages/libc6_*.deb "$place/libc"
+# Apptainer finds its settings from where its programs lie: bin/ beside etc/ and var/ for the one, and for the
+# other, whose folder is one deeper than the upstream's, from lib/.
+mv "$place"/usr/* "$place"
+rmdir "$place/usr"
+ln -s ../etc ../var "$place/lib"
 
-library="$place/libc/usr/lib/$(uname -m)-linux-gnu"
-loader=$(find "$place/libc/usr" -name 'ld-linux-*.so.*' -print -quit)
-while IFS= read -r program; do
+machine="$(uname -m)-linux-gnu"
+library="$place/libc/usr/lib/$machine"
+loader=$(find "$library" -name 'ld-linux-*.so.*' -print -quit)
+for program in "$place/bin/apptainer" "$place/lib/$machine/apptainer/bin/starter"; do
     # Whatever else it loads is the release's.
-    patchelf --set-interpreter "$loader" --set-rpath "$library:/usr/lib/$(uname -m)-linux-gnu" "$program"
-done < <(find "$place/usr" -type f \( -name apptainer -o -name starter \) -perm -100)
+    patchelf --set-interpreter "$loader" --set-rpath "$library:/usr/lib/$machine" "$program"
+done
+ln -sf "$place/bin/apptainer" "$bin/apptainer"
+# The other name that programs know it by.
+ln -sf apptainer "$bin/singularity"
+
+works || {
+    echo "apptainer: it is unpacked in $place but does not start" >&2
+    exit 1
+}
+echo "apptainer: $(apptainer --version) is unpacked in $place"

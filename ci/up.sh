@@ -4,3 +4,4 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 "$here/docker.sh"
 "$here/base.sh"
+"$here/apptainer.sh"

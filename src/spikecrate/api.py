@@ -148,7 +148,7 @@ def sort(
     params : mapping, optional
         Parameters that differ from the sorter's defaults.
     runtime : str
-        `docker`, `host`, or `auto`: the first that this machine has.
+        `docker`, `apptainer`, `host`, or `auto`: the first that this machine has.
     output : Path, str or callable, optional
         Folder for a copy of the result; a callable is given the job and names the folder, or None. By default
         the result stays in the store alone.
@@ -246,8 +246,9 @@ def forecast(
         progress=progress,
     )
     _check_job(job)
-    engine = choose(runtime, opened, progress)
-    image = engine.preview(build_request(job.sorter, job.parts.recipe))
+    request = build_request(job.sorter, job.parts.recipe)
+    engine = choose(runtime, opened, progress, request=request)
+    image = engine.preview(request)
     task = make_task(job, image, limits, WorkPaths(opened.work / f"{job.key}-attempt"), opened)
     return Forecast(
         job=job,
@@ -285,10 +286,11 @@ def _run(
 
     _check_job(job)
     _note_spike_sign(job, progress)
+    request = build_request(job.sorter, job.parts.recipe)
     outcome = run(
         job,
-        runtime=choose(runtime, store, progress),
-        request=build_request(job.sorter, job.parts.recipe),
+        runtime=choose(runtime, store, progress, request=request),
+        request=request,
         limits=limits,
         store=store,
         progress=progress,

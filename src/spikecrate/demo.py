@@ -25,7 +25,7 @@ def run(folder: str, *, runtime: str, progress: Progress) -> None:
     folder : str
         Where the recording and the copy of the result go.
     runtime : str
-        `auto`, `docker` or `host`.
+        `auto`, `docker`, `apptainer` or `host`.
     progress : Progress
         Told what happens.
     """

@@ -193,6 +193,12 @@ class EnvironmentBuildError(SpikecrateError):
     exit_code = 37
 
 
+class ImageInvalidError(SpikecrateError):
+    """An image's archive or SIF is damaged, of another recipe, or for another kind of processor."""
+
+    exit_code = 38
+
+
 # The job ------------------------------------------------------------------------------------------
 
 

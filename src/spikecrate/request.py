@@ -127,6 +127,19 @@ def build(sorter: str, *, verify: bool, no_cache: bool, wheelhouse: str) -> dict
     return asdict(images.build(asked, Terminal(), no_cache=no_cache, wheelhouse=wheels))
 
 
+def convert(sorter: str, *, compression: str, archive: str) -> dict[str, Any]:
+    """Make a sorter's SIF for Apptainer, or find it."""
+    from spikecrate.images import sif
+    from spikecrate.jobs.job import recipe
+    from spikecrate.sorters import check
+
+    found = find(sorter)
+    check(found.folder)
+    asked = api.build_request(found, recipe(found))
+    file = Path(archive).absolute() if archive else None
+    return sif.convert(asked, open_store(), Terminal(), compression=compression, archive=file).as_dict()
+
+
 def recording_info(path: str, *, with_hash: bool) -> dict[str, Any]:
     """Describe a recording."""
     from spikecrate.jobs.job import samples_hash

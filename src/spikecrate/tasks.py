@@ -15,7 +15,7 @@ SORT_HELP = {
     "sorter": "name or alias of a sorter in the catalogue (spikecrate sorters)",
     "param": "a parameter as name=value; may be given many times",
     "params": "a JSON file with an object of parameters; --param wins over it",
-    "runtime": "auto, docker or host",
+    "runtime": "auto, docker, apptainer or host",
     "output": "folder for a copy of the result, - for none; by default sortings/<recording>/<sorter>-<key>",
     "cores": "processors for the sorter; by default all that this process may use",
     "memory": "memory limit: 8G, 512M; by default none",
@@ -94,7 +94,33 @@ def build(
 
 
 @task(
-    help={"folder": "where the toy recording and its sorting go", "runtime": "auto, docker or host"},
+    help={
+        "sorter": "name or alias of a sorter",
+        "compression": "zstd, gzip, lz4 or xz",
+        "archive": "the image as `docker save` wrote it, for a machine without Docker",
+        "json": "print one JSON object as the last line",
+    },
+    auto_shortflags=False,
+)
+@reported
+def convert(
+    context: Context,  # noqa: ARG001
+    sorter: str = "ms4",
+    compression: str = "zstd",
+    archive: str = "",
+    json: bool = False,
+) -> None:
+    """Make a sorter's image one file for Apptainer; returns at once where it is there."""
+    from spikecrate import report, request
+
+    report.fields(request.convert(sorter, compression=compression, archive=archive), to_json=json)
+
+
+@task(
+    help={
+        "folder": "where the toy recording and its sorting go",
+        "runtime": "auto, docker, apptainer or host",
+    },
     auto_shortflags=False,
 )
 @reported
@@ -265,7 +291,7 @@ def _collection(name: str, *members: Task[Any]) -> Collection:
     return collection
 
 
-namespace = Collection(sort, build, demo)
+namespace = Collection(sort, build, convert, demo)
 namespace.add_collection(_collection("sorters", sorters_list, sorters_show))
 namespace.add_collection(_collection("recording", recording_info, recording_import, recording_toy))
 namespace.add_collection(_collection("job", job_list, job_show, job_logs))

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "spikecrate"
 
 FLOORS = [
     {"errors", "canonical", "shipped"},
-    {"process", "progress", "quantities", "engine", "files"},
+    {"process", "progress", "quantities", "engine", "apptainer", "files"},
     {"recordings"},
     {"sortings"},
     {"sorters", "store", "crate"},

@@ -50,7 +50,7 @@ class Here(Host):
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
-    monkeypatch.setattr(choice, "_makers", lambda store: {"host": lambda: Here(store)})
+    monkeypatch.setattr(choice, "_makers", lambda store, _needed=None: {"host": lambda: Here(store)})
 
 
 @pytest.fixture(scope="module")

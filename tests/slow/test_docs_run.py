@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -30,10 +31,12 @@ def commands(page):
 
 
 def place(tmp_path, toy):
-    """Lay out what the pages speak of: a recording, a file of parameters, an empty folder of wheels."""
+    """Lay out what the pages speak of: a recording, a file of parameters, a folder of wheels, an image."""
     shutil.copytree(toy, tmp_path / "rec")
     (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
     (tmp_path / "wheels").mkdir()
+    reference = json.loads(run("spikecrate build --json", "").splitlines()[-1])["reference"]
+    subprocess.run(["docker", "save", reference, "--output", tmp_path / "ms4.tar"], check=True)
 
 
 def run(line, key):

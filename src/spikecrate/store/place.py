@@ -61,6 +61,11 @@ class Store:
         return self.root / "environments"
 
     @property
+    def sifs(self) -> Path:
+        """Images as single files for Apptainer, each with its provenance beside."""
+        return self.root / "sif"
+
+    @property
     def logs(self) -> Path:
         """Logs of image and environment builds."""
         return self.root / "logs"

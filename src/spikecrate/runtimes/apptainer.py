@@ -1,0 +1,215 @@
+"""Jobs in Apptainer or SingularityCE: the contract of Docker's runtime, as a user without privileges.
+
+The program has no daemon and, for such a user, no control groups: memory and time are held by looking at the
+processes. What the program says of itself on the way is told from what the sorter prints.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spikecrate import apptainer
+from spikecrate.errors import CommandError, EngineError, EngineMissingError
+from spikecrate.images import sif
+from spikecrate.process import run
+from spikecrate.runtimes import session
+from spikecrate.runtimes.docker import mount_option
+from spikecrate.runtimes.task import SCRATCH, Image, Task
+from spikecrate.store.memo import FileState, Memo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.sif import Sif
+    from spikecrate.progress import Progress
+    from spikecrate.runtimes.task import Exit
+    from spikecrate.store import Store
+
+HEAD_BYTES: Final = 4096
+"""Of the output, kept to tell a failure of the program from one of the sorter."""
+PROBE_S: Final = 60
+USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "usr", "nix")
+"""Folders of this machine that a trial run borrows to have something to run."""
+MOUNTPOINTS: Final = ("dev", "etc", "home", "proc", "root", "sys", "tmp", "var")
+
+
+class Apptainer:
+    """The runtime of a machine with Apptainer or SingularityCE; the user needs no privileges.
+
+    Parameters
+    ----------
+    store : Store
+        Where the SIFs are kept.
+
+    Raises
+    ------
+    EngineMissingError, EnginePermissionError, EngineError
+        When it cannot be used.
+    """
+
+    name: Final = "apptainer"
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.program = apptainer.find_program()
+        self.in_user_namespace = apptainer.lacks_capabilities()
+        self._require_usable()
+
+    def require_image(self, request: BuildRequest) -> None:
+        """Make sure that there is a SIF already, for a machine where none can be made.
+
+        Raises
+        ------
+        EngineMissingError
+        """
+        if not sif.stored(request, self.store):
+            message = f"Apptainer has no SIF of {request.name} in the store"
+            raise EngineMissingError(
+                message, next_step=f"spikecrate convert --sorter {request.name} --archive FILE.tar"
+            )
+
+    def prepare(self, request: BuildRequest, progress: Progress) -> Image:
+        """Find the sorter's SIF, or make it; one that is corrupt is noticed here."""
+        return self._image(request, sif.ensure(request, self.store, progress))
+
+    def preview(self, request: BuildRequest) -> Image:
+        """Name the SIF that `prepare` would give."""
+        there = sif.stored(request, self.store, sif.docker_digest(request))
+        if there:
+            return self._image(request, there[0])
+        return Image(
+            reference=request.reference,
+            digest="",
+            entrypoint=request.entrypoint,
+            facts={"sif": {"path": str(self.store.sifs / f"{request.name}-{request.recipe[:16]}.sif")}},
+        )
+
+    def command(self, task: Task) -> list[str]:
+        """Give the `apptainer exec` of a task."""
+        return exec_argv(task, self.program.path, in_user_namespace=self.in_user_namespace)
+
+    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
+        """Run a task in a session of its own, and end the session whatever happens."""
+        head = bytearray()
+
+        def keep_head(data: bytes) -> None:
+            head.extend(data[: HEAD_BYTES - len(head)])
+            on_output(data)
+
+        attempt = task.source(SCRATCH).parent
+        try:
+            ended = session.run(
+                self.command(task),
+                cwd=attempt,
+                env=environment(attempt),
+                limits=task.limits,
+                attempt=attempt,
+                on_output=keep_head,
+            )
+        except CommandError as error:
+            message = f"{self.program.path}: {error.tail}"
+            raise EngineError(message) from None
+        said = head.decode(errors="replace")
+        if apptainer.failed_itself(ended.code, said) and not ended.timed_out and not ended.out_of_memory:
+            raise apptainer.refusal(said)
+        return ended
+
+    def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
+        """End sessions whose owner is gone, and remove what stopped conversions left."""
+        if store_label != str(self.store.root):
+            return []
+        return [*session.sweep(self.store.work, is_orphan), *sif.sweep(self.store)]
+
+    def _image(self, request: BuildRequest, made: Sif) -> Image:
+        return Image(
+            reference=made.reference,
+            digest=made.image_digest,
+            entrypoint=request.entrypoint,
+            facts={
+                "engine": self.program.engine,
+                "engine_version": self.program.version,
+                "kernel": os.uname().release,
+                "sif": {
+                    "path": str(made.path),
+                    "blake3": made.blake3,
+                    "sha256": made.sha256,
+                    "made_with": f"{made.engine} {made.engine_version}",
+                },
+            },
+        )
+
+    def _require_usable(self) -> None:
+        """Run something once: only then is it known whether this kernel lets this user."""
+        memo, binary = Memo(self.store.memo), FileState.of(Path(self.program.path))
+        boot = apptainer.read_setting("kernel/random/boot_id")
+        question = f"usable by {os.geteuid()}, namespace {self.in_user_namespace}, boot {boot}"
+        if memo.get(binary, question) == self.program.version:
+            return
+        with tempfile.TemporaryDirectory(prefix="spikecrate-probe-") as folder:
+            done = run(
+                probe_argv(self.program.path, Path(folder), in_user_namespace=self.in_user_namespace),
+                env=environment(Path(folder)),
+                timeout=PROBE_S,
+                check=False,
+            )
+        if done.timed_out or done.code != 0:
+            raise apptainer.refusal(done.output or f"FATAL: no answer within {PROBE_S} s")
+        if os.geteuid() != 0 or self.in_user_namespace:
+            apptainer.require_fuse(self.program)
+        memo.put(binary, question, self.program.version)
+
+
+def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]:
+    """Give the command line of a task: the container contract, in the program's words."""
+    return [
+        *options(program, in_user_namespace=in_user_namespace),
+        *("--pwd", str(SCRATCH)),
+        *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
+        task.image.facts["sif"]["path"],
+        *task.image.entrypoint,
+    ]
+
+
+def options(program: str, *, in_user_namespace: bool) -> list[str]:
+    """Give what every command line begins with: no privileges, and nothing of the machine but what is mounted."""
+    return [
+        *(program, "--quiet", "--nocolor", "exec"),
+        *(["--userns"] if in_user_namespace else []),
+        "--no-privs",
+        "--containall",
+        "--cleanenv",
+        # No home is mounted, and HOME is the scratch folder.
+        *("--no-home", "--home", str(SCRATCH)),
+        # Its own /tmp and /var/tmp would be writable memory; hosts and time zone are the machine's.
+        *("--no-mount", "tmp,bind-paths"),
+        *("--net", "--network", "none"),
+    ]
+
+
+def probe_argv(program: str, folder: Path, *, in_user_namespace: bool) -> list[str]:
+    """Give a command line that runs `true` of this machine in an empty container, made in `folder`."""
+    for name in MOUNTPOINTS:
+        (folder / name).mkdir()
+    mounts = []
+    for name in USERLAND:
+        there = Path("/", name)
+        if there.is_symlink():
+            (folder / name).symlink_to(there.readlink())
+        elif there.is_dir():
+            (folder / name).mkdir()
+            mounts += ["--mount", f"type=bind,source=/{name},target=/{name},readonly"]
+    return [
+        *options(program, in_user_namespace=in_user_namespace),
+        *mounts,
+        str(folder),
+        "/usr/bin/true",
+    ]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Give the environment of the program: none of the user's settings for it, which could add mounts."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home)}
