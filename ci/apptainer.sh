@@ -50,7 +50,9 @@ chown -R _apt "$scratch" 2>/dev/null || true
 chmod 755 "$scratch"
 apart=(-o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
-    -o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o Acquire::Languages=none)
+    -o "Dir::State::lists=$scratch/lists" -o "Dir::Cache=$scratch/cache" -o Acquire::Languages=none
+    # A frozen mirror's sid is past its date after a week; its signature is checked all the same.
+    -o Acquire::Check-Valid-Until=false)
 apt-get -qq "${apart[@]}" update
 (cd "$scratch/packages" && apt-get -qq "${apart[@]}" download apptainer/sid libc6/trixie)
 
