@@ -27,12 +27,19 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "list": bench_hit.task_list,
 }
 
+HEAD = """# Measured
+
+Made by `nox -s bench -- --write benchmarks/README.md`, which runs everything below side by side, in turn, on one
+machine, and compares medians. Each row's goal stands beside it; a goal that is missed says by how much.
+"""
+
 
 def main() -> None:
     """Run the benchmarks that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {','.join(BENCHMARKS)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--write", type=Path, help="write the table to this file, too")
     options = parser.parse_args()
     # Python's default, which some build machines turn off: modules are compiled once, not at every start.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -47,14 +54,26 @@ def main() -> None:
     if options.json:
         print(json.dumps({"machine": facts, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}))
         return
-    print("; ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
-    print("| what | ours (least–most) | against | ratio | goal | met |\n|---|---|---|---|---|---|")
-    for row in rows:
-        met = "yes" if row.met else f"missed by {row.missed_by}"
-        print(
-            f"| {row.what} | {_amount(row.ours, row.unit)} ({row.spread}) | {row.against} "
-            f"{_amount(row.other, row.unit)} | {row.ratio:.2f} | {row.goal} | {met} |"
-        )
+    text = "\n".join(
+        [
+            "; ".join(f"{name} {value}" for name, value in facts.items()),
+            "",
+            "| what | ours (least–most) | against | ratio | goal | met |",
+            "|---|---|---|---|---|---|",
+            *map(_line, rows),
+        ]
+    )
+    print(text)
+    if options.write is not None:
+        options.write.write_text(f"{HEAD}\n{text}\n")
+
+
+def _line(row: Row) -> str:
+    met = "yes" if row.met else f"missed by {row.missed_by}"
+    return (
+        f"| {row.what} | {_amount(row.ours, row.unit)} ({row.spread}) | {row.against} "
+        f"{_amount(row.other, row.unit)} | {row.ratio:.2f} | {row.goal} | {met} |"
+    )
 
 
 def _amount(value: float, unit: str) -> str:

@@ -30,8 +30,10 @@ if ! command -v dockerd >/dev/null || ! docker buildx version >/dev/null 2>&1; t
         docker.io/trixie docker-cli/trixie docker-buildx/trixie containerd/bookworm runc/bookworm iptables >/dev/null
 fi
 
-# A daemon of its own session: it outlives the shell that started it.
-docker info >/dev/null 2>&1 || setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+# A daemon of its own session: it outlives the shell that started it, and holds none of its pipes open.
+if ! docker info >/dev/null 2>&1; then
+    setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+fi
 for _ in $(seq 60); do
     if docker info >/dev/null 2>&1; then
         echo "docker: $(docker version --format '{{.Server.Version}}') started"
