@@ -31,14 +31,20 @@ if ! command -v dockerd >/dev/null || ! docker buildx version >/dev/null 2>&1; t
 fi
 
 # A daemon of its own session: it outlives the shell that started it, and holds none of its pipes open.
-if ! docker info >/dev/null 2>&1; then
+daemon=""
+start() {
     setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
-fi
+    daemon=$!
+}
+
+docker info >/dev/null 2>&1 || start
 for _ in $(seq 60); do
     if docker info >/dev/null 2>&1; then
         echo "docker: $(docker version --format '{{.Server.Version}}') started"
         exit 0
     fi
+    # It gives up where an earlier daemon is still on its way out.
+    kill -0 "$daemon" 2>/dev/null || start
     sleep 0.5
 done
 echo "docker: the daemon did not come up; the end of /var/log/dockerd.log:" >&2
