@@ -140,6 +140,53 @@ def convert(sorter: str, *, compression: str, archive: str) -> dict[str, Any]:
     return sif.convert(asked, open_store(), Terminal(), compression=compression, archive=file).as_dict()
 
 
+def images() -> list[dict[str, Any]]:
+    """List the images in the engine and the SIFs in the store."""
+    from spikecrate.images.inventory import inventory
+
+    return inventory(open_store(), _recipes(), Terminal())
+
+
+def prune_images(*, dry_run: bool) -> dict[str, Any]:
+    """Remove stale images and SIFs."""
+    from spikecrate.images.prune import prune
+    from spikecrate.jobs.listing import sorters_running
+
+    store = open_store()
+    busy = sorters_running(store, "apptainer")
+    return prune(store, _recipes(), Terminal(), busy=busy, dry_run=dry_run)
+
+
+def lock_image(sorter: str) -> dict[str, Any]:
+    """Write a sorter's `image.lock`, and sum it up."""
+    from spikecrate.images import lockfile
+    from spikecrate.jobs.job import recipe
+    from spikecrate.sorters import check
+
+    found = find(sorter)
+    check(found.folder)
+    path = lockfile.lock(api.build_request(found, recipe(found)), Terminal())
+    locked = lockfile.read_lock(path)
+    python = sum(map(len, locked.python.values()))
+    return {"lock": str(path), "digest": locked.digest, "debian": len(locked.debian), "python": python}
+
+
+def compare_images(first: str, second: str) -> dict[str, Any]:
+    """Name what differs between two images or locks."""
+    from spikecrate.images.lockfile import compare
+    from spikecrate.images.lockfile import read as read_image
+
+    progress = Terminal()
+    return compare(read_image(first, progress), read_image(second, progress))
+
+
+def _recipes() -> dict[str, str]:
+    from spikecrate.jobs.job import recipe
+    from spikecrate.sorters import catalogue
+
+    return {name: recipe(sorter) for name, sorter in catalogue().items()}
+
+
 def recording_info(path: str, *, with_hash: bool) -> dict[str, Any]:
     """Describe a recording."""
     from spikecrate.jobs.job import samples_hash

@@ -275,6 +275,58 @@ def job_logs(context: Context, key: str) -> None:  # noqa: ARG001
     report.say(log_of(open_store(), key).read_text(errors="replace").rstrip("\n"))
 
 
+@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
+@reported
+def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
+    """List the images in Docker and the SIFs in the store: size, results made with them, stale or not."""
+    from spikecrate import report, request
+
+    report.images(request.images(), to_json=json)
+
+
+@task(
+    name="prune",
+    help={"dry-run": "only say what would be removed", "json": "print one JSON object"},
+    auto_shortflags=False,
+)
+@reported
+def image_prune(context: Context, dry_run: bool = False, json: bool = False) -> None:  # noqa: ARG001
+    """Remove the images and SIFs of recipes that no sorter of the catalogue has any more."""
+    from spikecrate import report, request
+
+    report.pruned(request.prune_images(dry_run=dry_run), to_json=json)
+
+
+@task(
+    name="lock",
+    help={"sorter": "name or alias of a sorter", "json": "print one JSON object"},
+    auto_shortflags=False,
+)
+@reported
+def image_lock(context: Context, sorter: str = "ms4", json: bool = False) -> None:  # noqa: ARG001
+    """Write a sorter's image.lock: digest, and every Debian and Python package of its image."""
+    from spikecrate import report, request
+
+    report.fields(request.lock_image(sorter), to_json=json)
+
+
+@task(
+    name="diff",
+    help={
+        "first": "reference or digest of an image in Docker, or the path of an image.lock",
+        "second": "another",
+        "json": "print one JSON object, with all files",
+    },
+    auto_shortflags=False,
+)
+@reported
+def image_diff(context: Context, first: str, second: str, json: bool = False) -> None:  # noqa: ARG001
+    """Name the packages and files that differ between two images."""
+    from spikecrate import report, request
+
+    report.image_differences(request.compare_images(first, second), to_json=json)
+
+
 @task(name="gc", help={"json": "print one JSON object"}, auto_shortflags=False)
 @reported
 def store_gc(context: Context, json: bool = False) -> None:  # noqa: ARG001
@@ -295,4 +347,5 @@ namespace = Collection(sort, build, convert, demo)
 namespace.add_collection(_collection("sorters", sorters_list, sorters_show))
 namespace.add_collection(_collection("recording", recording_info, recording_import, recording_toy))
 namespace.add_collection(_collection("job", job_list, job_show, job_logs))
+namespace.add_collection(_collection("image", image_list, image_prune, image_lock, image_diff))
 namespace.add_collection(_collection("store", store_gc))

@@ -149,7 +149,7 @@ def build(
     built = BuiltImage(
         reference=request.reference,
         digest=str(image.id),
-        size_bytes=_unpacked_size(image),
+        size_bytes=unpacked_size(image),
         built=not there,
         seconds=round(time.monotonic() - started, 3),
     )
@@ -175,7 +175,7 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     _require(request, wheelhouse)
     bases = ensure_bases(progress)
     kind = "oci"
-    if not _has_containerd_store(client):
+    if not has_containerd_store(client):
         kind = "tar"
         progress.note(
             "this engine lacks the containerd image store: the files are compared, not the image's digest "
@@ -256,13 +256,14 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
         raise UsageError(message, next_step="name a folder of wheels")
 
 
-def _unpacked_size(image: Image) -> int:
+def unpacked_size(image: Image) -> int:
     """Sum the layers. What `inspect` says is the compressed size or the unpacked one, by the engine's store."""
     with docker_errors():
         return sum(int(layer["Size"]) for layer in image.history())
 
 
-def _has_containerd_store(client: DockerClient) -> bool:
+def has_containerd_store(client: DockerClient) -> bool:
+    """Say whether the engine's digests are those of manifests, the same on every machine."""
     with docker_errors():
         status = client.info().get("DriverStatus") or []
     return any("containerd.snapshotter" in str(value) for row in status for value in row)

@@ -85,6 +85,21 @@ def find_key(store: Store, prefix: str) -> str:
     raise JobNotFoundError(message)
 
 
+def sorters_running(store: Store, runtime: str) -> set[str]:
+    """Give the sorters of the jobs that run in a runtime at this moment, of all users of the store."""
+    found = set()
+    for paths in attempts(store.work):
+        try:
+            owner = json.loads(paths.owner.read_bytes())
+            sorter = str(json.loads(paths.job_json.read_bytes())["sorter"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # It ended at this moment.
+            continue
+        if owner.get("runtime") == runtime and is_running(store, paths.root.name.split("-")[0]):
+            found.add(sorter)
+    return found
+
+
 def _failed_keys(store: Store) -> list[str]:
     return [path.name for path in store.failures.glob("*/*")]
 

@@ -1,0 +1,182 @@
+"""Images and SIFs that nobody needs any more, removed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.engine import docker_errors
+from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images
+from spikecrate.store.lock import Lock
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from docker import DockerClient
+    from docker.models.images import Image
+
+    from spikecrate.images.inventory import Entry
+    from spikecrate.progress import Progress
+    from spikecrate.store import Store
+
+CONFLICT: Final = 409
+
+
+def prune(
+    store: Store,
+    recipes: Mapping[str, str],
+    progress: Progress,
+    *,
+    busy: Collection[str] = (),
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Remove the stale images and SIFs that nothing runs in.
+
+    Parameters
+    ----------
+    store, recipes, progress
+        As `inventory`.
+    busy : collection of str
+        Sorters with a job that runs in a SIF at this moment: their SIFs stay.
+    dry_run : bool
+        Only say what would be removed.
+
+    Returns
+    -------
+    dict
+        `removed`: list of `{"what", "size_bytes"}`; `kept`: stale or unknown, `{"what", "why"}`;
+        `freed_bytes`: of an image, the unpacked layers that no other image has; `dry_run`.
+
+    Raises
+    ------
+    EngineError
+        Where the engine refuses.
+    """
+    removed: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    freed = 0
+    client = engine_client(progress)
+    if client is not None:
+        freed += _prune_engine(client, recipes, removed, kept, dry_run=dry_run)
+    for entry in in_store(store, recipes):
+        why = _why_kept(entry, busy)
+        if why is None and not dry_run and not _remove_sif(store, entry):
+            why = "it is being checked or made"
+        if why is None:
+            removed.append({"what": str(entry.sif), "size_bytes": entry.sif_bytes})
+            freed += entry.sif_bytes or 0
+        elif entry.state != "current":
+            kept.append({"what": str(entry.sif), "why": why})
+    return {"removed": removed, "kept": kept, "freed_bytes": freed, "dry_run": dry_run}
+
+
+def own_layers(
+    removed: Iterable[Iterable[tuple[str, int]]], remaining: Iterable[Iterable[tuple[str, int]]]
+) -> int:
+    """Sum the layers that go when images are removed: those that no remaining image has, each once.
+
+    Parameters
+    ----------
+    removed, remaining : iterables
+        Of images, each as its layers from the lowest: (id, size in bytes). A layer is the same only on the same
+        layers below.
+    """
+
+    def chains(images: Iterable[Iterable[tuple[str, int]]]) -> dict[tuple[str, ...], int]:
+        sizes = {}
+        for image in images:
+            chain: tuple[str, ...] = ()
+            for layer, size in image:
+                chain = (*chain, layer)
+                sizes[chain] = size
+        return sizes
+
+    shared = chains(remaining)
+    return sum(size for chain, size in chains(removed).items() if chain not in shared)
+
+
+def _prune_engine(
+    client: DockerClient,
+    recipes: Mapping[str, str],
+    removed: list[dict[str, Any]],
+    kept: list[dict[str, Any]],
+    *,
+    dry_run: bool,
+) -> int:
+    """Remove stale images from the engine; give the bytes freed."""
+    everything = {str(image.id): image for image in list_images(client)}
+    layers = {digest: _layers(image) for digest, image in everything.items()}
+    tags = {digest: set(image.tags) for digest, image in everything.items()}
+    touched: set[str] = set()
+    with docker_errors():
+        used = {
+            str(row.attrs["ImageID"])
+            for row in client.containers.list(all=True, sparse=True, ignore_removed=True)
+        }
+    for entry in in_engine(client, recipes):
+        if entry.digest not in everything:
+            # It came a moment ago.
+            continue
+        why = _why_kept(entry, ())
+        if why is None and entry.digest in used:
+            why = "a container is made from it"
+        if why is None and not dry_run and not _remove_image(client, str(entry.reference)):
+            why = "the engine is using it"
+        if why is None:
+            removed.append({"what": entry.reference, "size_bytes": entry.size_bytes})
+            tags[entry.digest].discard(str(entry.reference))
+            touched.add(entry.digest)
+        elif entry.state != "current":
+            kept.append({"what": entry.reference, "why": why})
+    # One that has a name left, someone's own, only lost a name.
+    gone = {digest for digest in touched if not tags[digest]}
+    return own_layers(
+        [layers[digest] for digest in gone],
+        [of_image for digest, of_image in layers.items() if digest not in gone],
+    )
+
+
+def _why_kept(entry: Entry, busy: Collection[str]) -> str | None:
+    if entry.state == "current":
+        return "it is current"
+    if entry.state == "unknown":
+        return f"no sorter {entry.name} is in the catalogue: is SPIKECRATE_SORTERS set?"
+    return f"a job of {entry.name} is running in a SIF" if entry.name in busy else None
+
+
+def _layers(image: Image) -> list[tuple[str, int]]:
+    with docker_errors():
+        sizes = [int(step["Size"]) for step in reversed(image.history()) if step["Size"]]
+    identities = image.attrs["RootFS"].get("Layers") or []
+    # The engine does not say which step made which layer; steps without size made none, or an empty one.
+    return list(zip(identities, [*sizes, *([0] * len(identities))], strict=False))
+
+
+def _remove_image(client: DockerClient, reference: str) -> bool:
+    from docker.errors import APIError, ImageNotFound
+
+    with docker_errors():
+        try:
+            client.images.remove(reference)
+        except ImageNotFound:
+            return True
+        except APIError as error:
+            # A container was made from it meanwhile.
+            if error.status_code != CONFLICT:
+                raise
+            return False
+    return True
+
+
+def _remove_sif(store: Store, entry: Entry) -> bool:
+    assert entry.sif is not None
+    # As images/sif.py names the lock of those who make or check it.
+    lock = Lock(store.lock(f"sif-{entry.sif.stem.rsplit('-', 2)[-2:][0]}"))
+    if not lock.try_acquire():
+        return False
+    try:
+        # The provenance first: without it no job takes the SIF, and the next call removes what is left.
+        entry.sif.with_suffix(".json").unlink(missing_ok=True)
+        entry.sif.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
