@@ -80,7 +80,7 @@ def _help_if_asked(words: Iterable[object]) -> None:
 
 
 def _exit(error: SpikecrateError, *, to_json: bool) -> Exit:
-    from spikecrate.report import as_json
+    from spikecrate.report.text import as_json
 
     if _debug():
         traceback.print_exc()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate import api, report
+from spikecrate import api
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
+from spikecrate.report.jobs import result
+from spikecrate.report.text import say, table
 
 if TYPE_CHECKING:
     from spikecrate.api import Result
@@ -36,9 +38,9 @@ def run(folder: str, *, runtime: str, progress: Progress) -> None:
         place.mkdir(parents=True, exist_ok=True)
         write_toy(recording, progress=progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
-    report.table(COLUMNS, rows(recording, done))
-    report.say("")
-    report.result(done, to_json=False)
+    table(COLUMNS, rows(recording, done))
+    say("")
+    result(done, to_json=False)
 
 
 def rows(recording: Path, done: Result) -> list[tuple[Any, ...]]:

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from spikecrate import report
 from spikecrate.errors import ImageInvalidError, UsageError
 from spikecrate.images import lockfile
 from spikecrate.images.contents import Contents, File
 from spikecrate.images.lockfile import compare, read, read_lock
 from spikecrate.images.recipe import NOT_IN_IMAGE
 from spikecrate.progress import Silent
+from spikecrate.report import images as report
 from spikecrate.sorters import catalogue
 
 FOLDER = "/opt/sorter/lib/python3.11/site-packages"
@@ -46,7 +46,7 @@ def write(tmp_path, **changes):
 def test_an_image_does_not_differ_from_itself(capsys):
     found = compare(contents(), contents())
     assert [found[kind] for kind in ("debian", "python", "settings", "files")] == [[], [], [], []]
-    report.image_differences(found, to_json=False)
+    report.differences(found, to_json=False)
     assert capsys.readouterr().out.splitlines()[-1] == "nothing differs"
 
 
@@ -70,7 +70,7 @@ def test_every_difference_is_named_from_both_sides(capsys):
         ("/b", "only in the first"),
         ("/c", "only in the second"),
     ]
-    report.image_differences(found, to_json=False)
+    report.differences(found, to_json=False)
     said = capsys.readouterr().out
     assert "adduser: 3.134 | 3.135" in said
     assert "numpy: 1.26.4 (sha256:aa) | 1.26.4 (sha256:bb)" in said
@@ -80,9 +80,9 @@ def test_every_difference_is_named_from_both_sides(capsys):
 def test_many_files_are_cut_short_for_people_and_complete_for_programs(capsys):
     many = {f"f{number}": File("file", 0o644, "0:0", 1.0, "") for number in range(100)}
     found = compare(contents(), contents(files={**contents().files, **many}))
-    report.image_differences(found, to_json=False)
+    report.differences(found, to_json=False)
     assert "and 60 more files" in capsys.readouterr().out
-    report.image_differences(found, to_json=True)
+    report.differences(found, to_json=True)
     assert len(json.loads(capsys.readouterr().out)["files"]) == 100
 
 
@@ -92,7 +92,7 @@ def test_against_a_lock_the_packages_are_compared_and_the_rest_is_said_to_be_lef
     assert [row["name"] for row in found["debian"]] == ["libc6:amd64"]
     assert found["python"] == []
     assert found["files"] is None
-    report.image_differences(found, to_json=False)
+    report.differences(found, to_json=False)
     assert "a lock has packages alone" in capsys.readouterr().out
 
 

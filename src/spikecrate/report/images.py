@@ -1,0 +1,76 @@
+"""How images, what was removed of them, and what differs between them are printed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from spikecrate.quantities import format_bytes
+from spikecrate.report.text import as_json, say, table
+
+FILES_SHOWN: Final = 40
+
+
+def images(rows: list[dict[str, Any]], *, to_json: bool) -> None:
+    """Print the images and SIFs."""
+    if to_json:
+        as_json(rows)
+        return
+    table(
+        ("image", "recipe", "digest", "size", "SIF", "results", "state"),
+        (
+            (
+                row["name"],
+                row["recipe"][:12],
+                row["digest"].removeprefix("sha256:")[:12],
+                _size(row["size_bytes"]),
+                _size(row["sif_bytes"]),
+                row["results"],
+                row["state"],
+            )
+            for row in rows
+        ),
+    )
+
+
+def pruned(done: dict[str, Any], *, to_json: bool) -> None:
+    """Print what was removed, what was kept and why, and the space."""
+    if to_json:
+        as_json(done)
+        return
+    word, words = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
+    for row in done["removed"]:
+        say(f"{word} {row['what']}  {_size(row['size_bytes'])}")
+    for row in done["kept"]:
+        say(f"kept {row['what']}: {row['why']}")
+    say(f"{words} {_size(done['freed_bytes'])}")
+
+
+def differences(found: dict[str, Any], *, to_json: bool) -> None:
+    """Print what differs between two images: packages, settings, and the first files."""
+    if to_json:
+        as_json(found)
+        return
+    for side in ("first", "second"):
+        say(f"{side.ljust(6)}  {found[side]['title']}  {found[side]['digest'] or ''}".rstrip())
+    for kind in ("debian", "python", "settings"):
+        for row in found[kind] or []:
+            say(f"{kind}  {row['name']}: {_version(row['first'])} | {_version(row['second'])}")
+    if found["files"] is None:
+        say("files and settings are not compared: a lock has packages alone")
+    for row in (found["files"] or [])[:FILES_SHOWN]:
+        say(f"file  {row['name']}: {row['difference']}")
+    if len(found["files"] or []) > FILES_SHOWN:
+        say(f"and {len(found['files']) - FILES_SHOWN} more files; --json names all")
+    if not any(found[kind] for kind in ("debian", "python", "settings", "files")):
+        say("nothing differs")
+
+
+def _size(number: int | None) -> str | None:
+    return None if number is None else format_bytes(number)
+
+
+def _version(value: Any) -> str:
+    """Write a package as one side has it: of Python's, version and the first digits of its RECORD's hash."""
+    if isinstance(value, dict):
+        return f"{value['version']} ({(value['record'] or 'no RECORD')[:15]})"
+    return "–" if value is None else str(value)

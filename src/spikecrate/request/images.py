@@ -1,0 +1,84 @@
+"""From the words of the tasks on images to the library's arguments."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spikecrate import api
+from spikecrate.progress import Terminal
+from spikecrate.sorters import catalogue, check, find
+from spikecrate.store import open_store
+
+if TYPE_CHECKING:
+    from spikecrate.images.build import BuildRequest
+
+
+def build(sorter: str, *, verify: bool, no_cache: bool, wheelhouse: str) -> dict[str, Any]:
+    """Build a sorter's image, or build it twice and compare."""
+    from spikecrate.images import build as images
+
+    asked = _asked(sorter)
+    wheels = Path(wheelhouse).absolute() if wheelhouse else None
+    if verify:
+        return asdict(images.verify(asked, Terminal(), wheelhouse=wheels))
+    return asdict(images.build(asked, Terminal(), no_cache=no_cache, wheelhouse=wheels))
+
+
+def convert(sorter: str, *, compression: str, archive: str) -> dict[str, Any]:
+    """Make a sorter's SIF for Apptainer, or find it."""
+    from spikecrate.images import sif
+
+    asked = _asked(sorter)
+    file = Path(archive).absolute() if archive else None
+    return sif.convert(asked, open_store(), Terminal(), compression=compression, archive=file).as_dict()
+
+
+def inventory() -> list[dict[str, Any]]:
+    """List the images in the engine and the SIFs in the store."""
+    from spikecrate.images import inventory
+
+    return inventory.inventory(open_store(), _recipes(), Terminal())
+
+
+def prune(*, dry_run: bool) -> dict[str, Any]:
+    """Remove stale images and SIFs."""
+    from spikecrate.images import prune
+    from spikecrate.jobs.listing import sorters_running
+
+    store = open_store()
+    busy = sorters_running(store, "apptainer")
+    return prune.prune(store, _recipes(), Terminal(), busy=busy, dry_run=dry_run)
+
+
+def lock(sorter: str) -> dict[str, Any]:
+    """Write a sorter's `image.lock`, and sum it up."""
+    from spikecrate.images import lockfile
+
+    path = lockfile.lock(_asked(sorter), Terminal())
+    locked = lockfile.read_lock(path)
+    python = sum(map(len, locked.python.values()))
+    return {"lock": str(path), "digest": locked.digest, "debian": len(locked.debian), "python": python}
+
+
+def compare(first: str, second: str) -> dict[str, Any]:
+    """Name what differs between two images or locks."""
+    from spikecrate.images import lockfile
+
+    progress = Terminal()
+    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress))
+
+
+def _asked(sorter: str) -> BuildRequest:
+    from spikecrate.jobs.job import recipe
+
+    found = find(sorter)
+    check(found.folder)
+    return api.build_request(found, recipe(found))
+
+
+def _recipes() -> dict[str, str]:
+    from spikecrate.jobs.job import recipe
+
+    return {name: recipe(sorter) for name, sorter in catalogue().items()}

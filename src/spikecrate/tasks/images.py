@@ -1,0 +1,114 @@
+"""Tasks on sorters' images."""
+
+from __future__ import annotations
+
+from invoke.context import Context  # noqa: TC002
+from invoke.tasks import task
+
+from spikecrate.cli import reported
+
+
+@task(
+    help={
+        "sorter": "name or alias of a sorter",
+        "verify": "build twice from nothing and compare the digests",
+        "no-cache": "build every step again",
+        "wheelhouse": "a folder of wheels, for packages that this site has only on disk",
+        "json": "print one JSON object as the last line",
+    },
+    auto_shortflags=False,
+)
+@reported
+def build(
+    context: Context,  # noqa: ARG001
+    sorter: str = "ms4",
+    verify: bool = False,
+    no_cache: bool = False,
+    wheelhouse: str = "",
+    json: bool = False,
+) -> None:
+    """Build a sorter's image; returns at once where its recipe is unchanged."""
+    from spikecrate.report.text import fields
+    from spikecrate.request import images as request
+
+    fields(request.build(sorter, verify=verify, no_cache=no_cache, wheelhouse=wheelhouse), to_json=json)
+
+
+@task(
+    help={
+        "sorter": "name or alias of a sorter",
+        "compression": "zstd, gzip, lz4 or xz",
+        "archive": "the image as `docker save` wrote it, for a machine without Docker",
+        "json": "print one JSON object as the last line",
+    },
+    auto_shortflags=False,
+)
+@reported
+def convert(
+    context: Context,  # noqa: ARG001
+    sorter: str = "ms4",
+    compression: str = "zstd",
+    archive: str = "",
+    json: bool = False,
+) -> None:
+    """Make a sorter's image one file for Apptainer; returns at once where it is there."""
+    from spikecrate.report.text import fields
+    from spikecrate.request import images as request
+
+    fields(request.convert(sorter, compression=compression, archive=archive), to_json=json)
+
+
+@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
+@reported
+def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
+    """List the images in Docker and the SIFs in the store: size, results made with them, stale or not."""
+    from spikecrate.report import images as report
+    from spikecrate.request import images as request
+
+    report.images(request.inventory(), to_json=json)
+
+
+@task(
+    name="prune",
+    help={"dry-run": "only say what would be removed", "json": "print one JSON object"},
+    auto_shortflags=False,
+)
+@reported
+def image_prune(context: Context, dry_run: bool = False, json: bool = False) -> None:  # noqa: ARG001
+    """Remove the images and SIFs of recipes that no sorter of the catalogue has any more."""
+    from spikecrate.report import images as report
+    from spikecrate.request import images as request
+
+    report.pruned(request.prune(dry_run=dry_run), to_json=json)
+
+
+@task(
+    name="lock",
+    help={"sorter": "name or alias of a sorter", "json": "print one JSON object"},
+    auto_shortflags=False,
+)
+@reported
+def image_lock(context: Context, sorter: str = "ms4", json: bool = False) -> None:  # noqa: ARG001
+    """Write a sorter's image.lock: digest, and every Debian and Python package of its image."""
+    from spikecrate.report.text import fields
+    from spikecrate.request import images as request
+
+    fields(request.lock(sorter), to_json=json)
+
+
+@task(
+    name="diff",
+    help={
+        "first": "reference or digest of an image in Docker, or the path of an image.lock",
+        "second": "another",
+        "json": "print one JSON object, with all files",
+    },
+    auto_shortflags=False,
+)
+@reported
+def image_diff(context: Context, first: str, second: str, json: bool = False) -> None:  # noqa: ARG001
+    """Name the packages and files that differ between two images."""
+    from spikecrate.report import images as report
+    from spikecrate.request import images as request
+
+    report.differences(request.compare(first, second), to_json=json)

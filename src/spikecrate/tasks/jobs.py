@@ -1,0 +1,113 @@
+"""Tasks that sort, and those that look at what was sorted."""
+
+from __future__ import annotations
+
+from invoke.context import Context  # noqa: TC002
+from invoke.tasks import task
+
+from spikecrate.cli import reported
+
+SORT_HELP = {
+    "recording": "the recording: a folder or file in any format of docs/recordings.md; read in place",
+    "sorter": "name or alias of a sorter in the catalogue (spikecrate sorters)",
+    "param": "a parameter as name=value; may be given many times",
+    "params": "a JSON file with an object of parameters; --param wins over it",
+    "runtime": "auto, docker, apptainer or host",
+    "output": "folder for a copy of the result, - for none; by default sortings/<recording>/<sorter>-<key>",
+    "cores": "processors for the sorter; by default all that this process may use",
+    "memory": "memory limit: 8G, 512M; by default none",
+    "timeout": "time limit for the sorter: 2h, 90m; by default none",
+    "seed": "handed to the sorter; part of the job key",
+    "force": "run the job although its result is in the store",
+    "dry-run": "print what would happen, why, and the exact command line",
+    "json": "print one JSON object as the last line",
+}
+
+
+@task(help=SORT_HELP, iterable=["param"], auto_shortflags=False)
+@reported
+def sort(
+    context: Context,  # noqa: ARG001
+    recording: str,
+    sorter: str = "ms4",
+    param: list[str] | None = None,
+    params: str = "",
+    runtime: str = "auto",
+    output: str = "",
+    cores: str = "",
+    memory: str = "",
+    timeout: str = "",
+    seed: int = 0,
+    force: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Sort a recording in the sorter's pinned image, or find the result made before."""
+    from spikecrate.report import jobs as report
+    from spikecrate.request import sort as request
+
+    asked = request.read(
+        recording,
+        sorter=sorter,
+        param=param or [],
+        params=params,
+        runtime=runtime,
+        cores=cores,
+        memory=memory,
+        timeout=timeout,
+        seed=seed,
+        force=force,
+    )
+    if dry_run:
+        report.forecast(request.forecast(asked), to_json=json)
+    else:
+        report.result(request.sort(asked, output), to_json=json)
+
+
+@task(
+    help={
+        "folder": "where the toy recording and its sorting go",
+        "runtime": "auto, docker, apptainer or host",
+    },
+    auto_shortflags=False,
+)
+@reported
+def demo(context: Context, folder: str = "demo", runtime: str = "auto") -> None:  # noqa: ARG001
+    """Write a toy recording with ground truth, sort it with ms4, print how well each unit was found."""
+    from spikecrate.demo import run
+    from spikecrate.progress import Terminal
+
+    run(folder, runtime=runtime, progress=Terminal())
+
+
+@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
+@reported
+def job_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
+    """List the jobs that the store knows, the latest first."""
+    from spikecrate.jobs.listing import list_jobs
+    from spikecrate.report import jobs as report
+    from spikecrate.store import open_store
+
+    report.jobs(list_jobs(open_store()), to_json=json)
+
+
+@task(name="show", help={"key": "the first digits of a job key", "json": "one line"}, auto_shortflags=False)
+@reported
+def job_show(context: Context, key: str, json: bool = False) -> None:  # noqa: ARG001
+    """Show a job's run record, or its failure."""
+    from spikecrate.jobs.listing import show_job
+    from spikecrate.report.text import fields
+    from spikecrate.store import open_store
+
+    fields(show_job(open_store(), key), to_json=json)
+
+
+@task(name="logs", help={"key": "the first digits of a job key"}, auto_shortflags=False)
+@reported
+def job_logs(context: Context, key: str) -> None:  # noqa: ARG001
+    """Print what a job's sorter printed; of a running job, what it printed so far."""
+    from spikecrate.jobs.listing import log_of
+    from spikecrate.report.text import say
+    from spikecrate.store import open_store
+
+    say(log_of(open_store(), key).read_text(errors="replace").rstrip("\n"))
