@@ -130,6 +130,7 @@ def sort(
     runtime: str = "auto",
     output: Path | str | Callable[[Job], Path | None] | None = None,
     cores: int | None = None,
+    gpu: str = "auto",
     memory_bytes: int | None = None,
     timeout_s: float | None = None,
     seed: int = 0,
@@ -154,6 +155,8 @@ def sort(
         the result stays in the store alone.
     cores : int, optional
         Processors for the sorter; by default all that this process may use.
+    gpu : str
+        `on`, `off`, or `auto`: where the sorter uses one and the machine has one.
     memory_bytes : int, optional
         Memory limit; by default none.
     timeout_s : float, optional
@@ -186,6 +189,7 @@ def sort(
         parameters=params or {},
         seed=seed,
         cores=limits.cores,
+        gpu=gpu,
         store=opened,
         progress=progress,
     )
@@ -215,6 +219,7 @@ def forecast(
     params: Mapping[str, Any] | None = None,
     runtime: str = "auto",
     cores: int | None = None,
+    gpu: str = "auto",
     memory_bytes: int | None = None,
     timeout_s: float | None = None,
     seed: int = 0,
@@ -242,6 +247,7 @@ def forecast(
         parameters=params or {},
         seed=seed,
         cores=limits.cores,
+        gpu=gpu,
         store=opened,
         progress=progress,
     )

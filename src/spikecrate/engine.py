@@ -82,7 +82,8 @@ def docker_errors() -> Iterator[None]:
         message = f"docker: {error.explanation or error}"
         if "no space left on device" in message.lower():
             raise DiskFullError(message, next_step="docker system df shows what fills the disk") from None
-        raise EngineError(message, next_step="docker info; the daemon's log may say more") from None
+        mend = NO_GPU if "[[gpu]]" in message else "docker info; the daemon's log may say more"
+        raise EngineError(message, next_step=mend) from None
     except (RequestsConnectionError, ProtocolError, ReadTimeout, ConnectionError) as error:
         message = f"docker: the daemon stopped answering ({error})"
         raise EngineDownError(message, next_step=START) from None
@@ -92,6 +93,11 @@ def docker_errors() -> Iterator[None]:
 
 
 START: Final = "start it: sudo systemctl start docker (or, without systemd, sudo dockerd &)"
+
+
+NO_GPU: Final = (
+    "install nvidia-container-toolkit and restart the daemon; or --runtime apptainer, or --gpu off"
+)
 
 
 def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError | EngineDownError:

@@ -236,6 +236,12 @@ class JobNotFoundError(SpikecrateError):
 # The store ----------------------------------------------------------------------------------------
 
 
+class GpuMissingError(SpikecrateError):
+    """The sorter needs a GPU, or was asked to use one, and the machine shows none."""
+
+    exit_code = 45
+
+
 class StoreError(SpikecrateError):
     """The store cannot be used: another user's, read-only, or of a newer spikecrate."""
 

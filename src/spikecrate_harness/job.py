@@ -30,6 +30,7 @@ class Job:
     seed: int
     cores: int
     memory_bytes: int | None
+    gpu: bool
 
 
 def read_job(path: Path) -> Job:
@@ -79,4 +80,5 @@ def read_job(path: Path) -> Job:
         seed=field("seed", (int,), 0),
         cores=field("cores", (int,), 1),
         memory_bytes=field("memory_bytes", (int, nothing), 1),
+        gpu=field("gpu", (bool,)),
     )

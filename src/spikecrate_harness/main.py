@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
     np.random.seed(job.seed % 2**32)
     group = usage.own_group()
     kills_before = usage.oom_kills(group) or 0
-    resources = Resources(scratch, job.cores, job.memory_bytes, job.seed)
+    resources = Resources(scratch, job.cores, job.memory_bytes, job.seed, job.gpu)
     try:
         answer = _load_sort()(recording, job.parameters, resources)
     except (Exception, SystemExit) as error:  # noqa: BLE001  (a sorter that exits has not answered)

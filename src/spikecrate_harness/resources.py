@@ -23,9 +23,12 @@ class Resources:
         Memory limit; None where there is none.
     seed : int
         For whatever is random; numpy's and Python's global generators are seeded with it already.
+    gpu : bool
+        Whether to run on a GPU; one that is not to be used is not visible either.
     """
 
     scratch: Path
     cores: int
     memory_bytes: int | None
     seed: int
+    gpu: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -109,6 +110,13 @@ def test_the_trial_run_is_as_contained_as_a_task(tmp_path):
     assert all(word.endswith("readonly") for word in argv if word.startswith("type="))
     assert (tmp_path / "usr").is_dir()
     assert (tmp_path / "bin").is_symlink() == Path("/bin").is_symlink()
+
+
+def test_a_gpu_is_shown_only_to_a_task_that_runs_on_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    without = exec_argv(TASK, "apptainer", in_user_namespace=False)
+    line = exec_argv(dataclasses.replace(TASK, gpu=True), "apptainer", in_user_namespace=False)
+    assert [word for word in line if word not in without] == ["--nv", "--env", "CUDA_VISIBLE_DEVICES=0,1"]
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,21 @@ def test_privileges_are_dropped():
     assert arguments["pids_limit"] == 4096
 
 
+def test_a_container_sees_the_gpus_only_for_a_task_that_runs_on_one(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    without, with_one = create_arguments(task()), create_arguments(task(gpu=True))
+    assert "device_requests" not in without
+    assert [dict(one) for one in with_one["device_requests"]] == [
+        {"Driver": "", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
+    ]
+    assert without["environment"] == {"HOME": "/tmp"}
+    assert with_one["environment"] == {"HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "1"}
+    line = run_argv(task(gpu=True))
+    assert "--gpus=all" in line
+    assert "CUDA_VISIBLE_DEVICES=1" in line
+    assert "--gpus=all" not in run_argv(task())
+
+
 @pytest.mark.parametrize("memory", [None, 2**30])
 def test_memory_is_limited_only_when_asked_for_and_swap_does_not_widen_it(memory):
     arguments = create_arguments(task(limits=Limits(cores=1, memory_bytes=memory)))

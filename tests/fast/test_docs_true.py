@@ -164,6 +164,7 @@ def test_the_contract_names_every_field_of_job_json(tmp_path):
         sorter=SimpleNamespace(name="ms4"),
         parts=SimpleNamespace(parameters={}, seed=0),
         recording=recording,
+        gpu=False,
     )
     document = run.job_document(job, SimpleNamespace(cores=1, memory_bytes=None))
     assert [row[0] for row in table(DOCS / "contract.md", "## `job.json`")] == list(document)

@@ -30,6 +30,7 @@ JOB = {
     "seed": 0,
     "cores": 2,
     "memory_bytes": None,
+    "gpu": False,
 }
 
 
@@ -61,6 +62,7 @@ def test_a_missing_field_is_named(tmp_path, name):
         ("seed", True),
         ("cores", 0),
         ("cores", "2"),
+        ("gpu", 1),
         ("memory_bytes", 0),
         ("recording", {**LAYOUT, "num_samples": 0}),
         ("recording", {**LAYOUT, "gains": [1.0]}),

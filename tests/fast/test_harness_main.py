@@ -107,6 +107,7 @@ def job(code, tmp_path):
             "seed": 7,
             "cores": 3,
             "memory_bytes": 10**9,
+            "gpu": False,
             **changes,
         }
         (tmp_path / "job.json").write_text(json.dumps(fields))

@@ -161,6 +161,25 @@ def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, 
     assert keys[bound, 1] != keys[bound, 2]
 
 
+def test_a_gpu_is_part_of_the_key_only_where_the_sorter_can_do_without(recording, sorter, monkeypatch):
+    sees = ANSWER + "    import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))\n" + TWO_EVENTS
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    monkeypatch.setattr("spikecrate.jobs.job.is_present", lambda: True)
+    seen = {}
+    for need, asked in (("optional", "on"), ("optional", "off"), ("required", "auto"), ("none", "auto")):
+        result = spikecrate.sort(recording, sorter=sorter(sees, f"lab-{need}", gpu=need), gpu=asked)
+        (line,) = [
+            line for line in (result.folder / "log.txt").read_text().splitlines() if line.startswith("sees")
+        ]
+        seen[need, asked] = (result.record["key_parts"].get("gpu"), line)
+    assert seen == {
+        ("optional", "on"): (True, "sees 7"),
+        ("optional", "off"): (False, "sees "),
+        ("required", "auto"): (None, "sees 7"),
+        ("none", "auto"): (None, "sees "),
+    }
+
+
 def test_a_corrupt_result_is_set_aside_and_made_again(recording, sorter, store):
     name = sorter(ANSWER + TWO_EVENTS)
     first = spikecrate.sort(recording, sorter=name)

@@ -63,6 +63,8 @@ def test_nan_and_infinity_cannot_be_hashed(value):
         {"seed": 1},
         {"recording": {"samples": "cd" * 32, "sampling_frequency": 30001.0}},
         {"cores": 2},
+        {"gpu": True},
+        {"gpu": False},
     ],
     ids=lambda change: next(iter(change)),
 )

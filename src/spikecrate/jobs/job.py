@@ -13,6 +13,7 @@ from spikecrate.errors import RecordingChangedError, UsageError
 from spikecrate.images.recipe import recipe_hash
 from spikecrate.jobs.key import KeyParts
 from spikecrate.recordings import content, open_recording
+from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.shipped import shipped
 from spikecrate.sorters import complete, find
 from spikecrate.store.memo import FileState, Memo
@@ -40,12 +41,15 @@ class Job:
         Of the sample file, as it was when it was hashed.
     parts : KeyParts
         What the key is made of.
+    gpu : bool
+        Whether it runs on a GPU.
     """
 
     sorter: Sorter
     recording: Recording
     state: FileState
     parts: KeyParts
+    gpu: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -76,6 +80,7 @@ def describe(
     parameters: Mapping[str, Any],
     seed: int,
     cores: int,
+    gpu: str = "auto",
     store: Store,
     progress: Progress,
 ) -> Job:
@@ -93,6 +98,8 @@ def describe(
         Handed to the sorter.
     cores : int
         Part of the key only for a sorter whose result depends on it.
+    gpu : str
+        `auto`, `on` or `off`; part of the key only for a sorter that can do with or without.
     store : Store
         Where hashes are remembered.
     progress : Progress
@@ -102,6 +109,8 @@ def describe(
     ------
     SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
         From the catalogue.
+    GpuMissingError
+        Where one is needed and there is none.
     RecordingNotFoundError and its kin
         From the recording.
     """
@@ -110,6 +119,7 @@ def describe(
         raise UsageError(message, next_step="choose another seed")
     found = find(sorter)
     complete_parameters = complete(found, parameters)
+    on_gpu = decide(found.name, found.gpu, gpu, present=is_present())
     recording = open_recording(path)
     state = FileState.of(recording.sample_file)
     samples = samples_hash(recording, state, Memo(store.memo), progress)
@@ -120,8 +130,9 @@ def describe(
         seed=seed,
         recording=content.identity(recording, samples),
         cores=cores if found.cores_change_result else None,
+        gpu=on_gpu if found.gpu == "optional" else None,
     )
-    return Job(sorter=found, recording=recording, state=state, parts=parts)
+    return Job(sorter=found, recording=recording, state=state, parts=parts, gpu=on_gpu)
 
 
 def recipe(sorter: Sorter) -> str:

@@ -34,6 +34,8 @@ class KeyParts:
         Identity of the recording: hash of the samples, dtype, channels, rate, locations, gains.
     cores : int, optional
         Only for a sorter whose result depends on it.
+    gpu : bool, optional
+        Whether it runs on a GPU; only for a sorter that can do with or without.
     """
 
     sorter: str
@@ -42,6 +44,7 @@ class KeyParts:
     seed: int
     recording: dict[str, Any]
     cores: int | None
+    gpu: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the parts as the JSON object that is hashed, and kept in the run record."""
@@ -52,6 +55,8 @@ class KeyParts:
             "seed": self.seed,
             "recording": self.recording,
             "cores": self.cores,
+            # Left out rather than null: keys made before there was a choice stay what they are.
+            **({} if self.gpu is None else {"gpu": self.gpu}),
         }
 
     @property
@@ -69,9 +74,9 @@ def differences(parts: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
         As `KeyParts.as_dict` gives them: the job at hand and an earlier one.
     """
     lines = [
-        f"{name}: {_short(parts[name])} (was {_short(earlier[name])})"
-        for name in ("sorter", "recipe", "seed", "cores")
-        if parts[name] != earlier[name]
+        f"{name}: {_short(parts.get(name))} (was {_short(earlier.get(name))})"
+        for name in ("sorter", "recipe", "seed", "cores", "gpu")
+        if parts.get(name) != earlier.get(name)
     ]
     for group in ("parameters", "recording"):
         mine, theirs = parts[group], earlier[group]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import spikecrate
 from spikecrate.errors import CommandError
 from spikecrate.process import capture
+from spikecrate.runtimes import gpu
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +109,7 @@ def run_record(
             "memory_bytes": task.limits.memory_bytes,
             "timeout_s": task.limits.timeout_s,
         },
+        "gpu": gpu.devices() if task.gpu else None,
         "started": started.isoformat(timespec="milliseconds"),
         "ended": ended.isoformat(timespec="milliseconds"),
         "wall_s": round((ended - started).total_seconds(), 3),

@@ -117,6 +117,7 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
         "seed": job.parts.seed,
         "cores": limits.cores,
         "memory_bytes": limits.memory_bytes,
+        "gpu": job.gpu,
     }
 
 
@@ -134,6 +135,7 @@ def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: S
         ),
         limits=limits,
         user=(os.getuid(), os.getgid()),
+        gpu=job.gpu,
     )
 
 

@@ -15,7 +15,7 @@ from spikecrate import apptainer
 from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
 from spikecrate.process import run
-from spikecrate.runtimes import session
+from spikecrate.runtimes import gpu, session
 from spikecrate.runtimes.docker import mount_option
 from spikecrate.runtimes.task import SCRATCH, Image, Task
 from spikecrate.store.memo import FileState, Memo
@@ -167,6 +167,8 @@ def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]
     """Give the command line of a task: the container contract, in the program's words."""
     return [
         *options(program, in_user_namespace=in_user_namespace),
+        *(["--nv"] if task.gpu else []),
+        *(word for item in gpu.visible().items() if task.gpu for word in ("--env", "=".join(item))),
         *("--pwd", str(SCRATCH)),
         *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
         task.image.facts["sif"]["path"],

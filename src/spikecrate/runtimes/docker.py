@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engine import docker_client, docker_errors
+from spikecrate.runtimes import gpu
 from spikecrate.runtimes.task import PIDS_LIMIT, SCRATCH, Image, Task
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Docker:
 
 def create_arguments(task: Task) -> dict[str, Any]:
     """Give the arguments of `containers.create` for a task: the contract, in the engine's words."""
-    from docker.types import LogConfig
+    from docker.types import DeviceRequest, LogConfig
     from docker.types import Mount as DockerMount
 
     first, *rest = task.image.entrypoint
@@ -139,7 +140,7 @@ def create_arguments(task: Task) -> dict[str, Any]:
         "labels": task.labels,
         "user": f"{task.user[0]}:{task.user[1]}",
         "working_dir": str(SCRATCH),
-        "environment": {"HOME": str(SCRATCH)},
+        "environment": environment(task),
         "mounts": [
             DockerMount(
                 target=str(mount.target), source=str(mount.source), type="bind", read_only=mount.read_only
@@ -160,7 +161,13 @@ def create_arguments(task: Task) -> dict[str, Any]:
             if task.limits.memory_bytes is not None
             else {}
         ),
+        **({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]} if task.gpu else {}),
     }
+
+
+def environment(task: Task) -> dict[str, str]:
+    """Give the variables of a task's container that its image does not set."""
+    return {"HOME": str(SCRATCH), **(gpu.visible() if task.gpu else {})}
 
 
 def run_argv(task: Task) -> list[str]:
@@ -177,8 +184,7 @@ def run_argv(task: Task) -> list[str]:
         f"{task.user[0]}:{task.user[1]}",
         "--workdir",
         str(SCRATCH),
-        "--env",
-        f"HOME={SCRATCH}",
+        *(word for name, value in environment(task).items() for word in ("--env", f"{name}={value}")),
         *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
         "--read-only",
         "--network=none",
@@ -194,6 +200,7 @@ def run_argv(task: Task) -> list[str]:
             else []
         ),
         "--log-driver=none",
+        *(["--gpus=all"] if task.gpu else []),
         "--entrypoint",
         first,
         task.image.digest or task.image.reference,

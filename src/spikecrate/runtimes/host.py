@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
-from spikecrate.runtimes import session
+from spikecrate.runtimes import gpu, session
 from spikecrate.runtimes.task import JOB, OUT, RECORDING, SCRATCH, Image, Task
 
 if TYPE_CHECKING:
@@ -79,7 +79,12 @@ class Host:
             return session.run(
                 self.command(task),
                 cwd=scratch,
-                env={"PATH": os.defpath, "HOME": str(scratch)},
+                # What a container is not shown has to be hidden here.
+                env={
+                    "PATH": os.defpath,
+                    "HOME": str(scratch),
+                    **(gpu.visible() if task.gpu else {gpu.VISIBLE: ""}),
+                },
                 limits=task.limits,
                 attempt=scratch.parent,
                 on_output=on_output,

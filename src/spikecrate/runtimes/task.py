@@ -99,6 +99,8 @@ class Task:
         What it may use.
     user : tuple of int
         uid and gid.
+    gpu : bool
+        Whether it sees the machine's GPUs.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Task:
     mounts: tuple[Mount, ...]
     limits: Limits
     user: tuple[int, int]
+    gpu: bool = False
 
     def source(self, target: PurePosixPath) -> Path:
         """Give the host path of the folder that is seen at `target`, or that holds the file seen in it."""
