@@ -5,3 +5,4 @@ here=$(dirname "$(readlink -f "$0")")
 "$here/docker.sh"
 "$here/base.sh"
 "$here/apptainer.sh"
+"$here/qemu.sh"

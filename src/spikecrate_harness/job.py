@@ -43,7 +43,7 @@ def read_job(path: Path) -> Job:
     """
     try:
         fields = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path}: {error}"
         raise JobError(message) from None
     if not isinstance(fields, dict):

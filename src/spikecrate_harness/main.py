@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from spikecrate_harness import usage
+    from spikecrate_harness import processor, usage
     from spikecrate_harness.resources import Resources
 
     random.seed(job.seed)
@@ -113,6 +113,8 @@ def _run(options: argparse.Namespace) -> int:
         "machine": platform.machine(),
         "packages": _packages(),
         "environment": environment,
+        "pinned": processor.in_use(),
+        "not_pinned": processor.around(),
         "wall_s": round(time.monotonic() - started, 3),
         "cpu_s": round(usage.cpu_seconds(), 3),
         "peak_memory_bytes": peak,

@@ -132,9 +132,16 @@ def open_array(path: str | Path) -> np.ndarray[Any, Any]:
     found = path.stat().st_size
     if found < header.file_size:
         raise MdaTruncatedError(path, header.file_size, found)
-    if 0 in header.shape:
-        return np.empty(header.shape, header.dtype, order="F")
-    return np.memmap(path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape, order="F")
+    try:
+        if 0 in header.shape:
+            return np.empty(header.shape, header.dtype, order="F")
+        return np.memmap(
+            path, dtype=header.dtype, mode="r", offset=header.offset, shape=header.shape, order="F"
+        )
+    except ValueError as error:
+        # Empty, but with other dimensions beyond all bounds, or with more of them than this numpy can have.
+        message = f"{path}: not an MDA file: {error}"
+        raise MdaError(message) from None
 
 
 def read(path: str | Path) -> np.ndarray[Any, Any]:

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate_harness.processor import instructions
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -116,16 +118,31 @@ def pin(scratch: Path) -> dict[str, str]:
     ProcessorError
         Where the processor lacks instructions that the pinned arithmetic is made of.
     """
-    _require_processor()
     values = pinned(scratch)
     wanted = environment(os.environ, scratch)
     # Isolated mode (-I) ignores PYTHONHASHSEED; in an environment freed of PYTHON* this is as isolated.
     if dict(os.environ) != wanted or sys.flags.hash_randomization or sys.flags.ignore_environment:
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, "-s", "-P", *sys.argv], wanted)
+    # Only now: the C library, which is asked, obeys GLIBC_TUNABLES.
+    require_processor()
     for name in FOLDERS:
         Path(values[name]).mkdir(parents=True, exist_ok=True)
     return values
+
+
+def require_processor() -> None:
+    """Make sure that the processor has the instructions of the pinned BLAS kernel.
+
+    Raises
+    ------
+    ProcessorError
+        Naming those that it lacks. Where nobody tells what it has, it passes.
+    """
+    needed, found = KERNEL_NEEDS.get(platform.machine(), frozenset()), instructions()
+    if found and (missing := needed - found):
+        message = f"this processor lacks {' and '.join(sorted(missing))}, which equal results everywhere need"
+        raise ProcessorError(message)
 
 
 def _numpy_features() -> str:
@@ -137,14 +154,3 @@ def _numpy_features() -> str:
     except PackageNotFoundError:
         return ""
     return NUMPY_FEATURES["single" if (int(major), int(minor)) < (2, 4) else "levels"]
-
-
-def _require_processor() -> None:
-    needed = KERNEL_NEEDS.get(platform.machine(), frozenset())
-    cpuinfo = Path("/proc/cpuinfo")
-    if not needed or not cpuinfo.exists():
-        return
-    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    if flags and (missing := needed - set(flags.split())):
-        message = f"this processor lacks {' and '.join(sorted(missing))}, which equal results everywhere need"
-        raise ProcessorError(message)
