@@ -89,6 +89,7 @@ def find_program() -> Program:
     raise EngineMissingError(
         message,
         next_step="install Apptainer (on a cluster: module load apptainer), or run with --runtime host",
+        doctor="apptainer.installed",
     )
 
 
@@ -177,26 +178,32 @@ def refusal(said: str, setting: Callable[[str], str | None] = read_setting) -> S
             + (", or install Apptainer's own package, which AppArmor lets pass" if "apparmor" in name else "")
             if wrong
             else "ask the administrator to allow them or to install apptainer-suid; or run with --runtime host",
+            doctor="apptainer.namespaces",
         )
     if str(FUSE) in text:
         return EnginePermissionError(
             f"Apptainer may not mount a SIF: this user cannot open /dev/fuse ({last})",
             next_step="sudo chmod 666 /dev/fuse (in a container: start it with --device /dev/fuse)",
+            doctor="apptainer.fuse",
         )
     if "unknown userid" in text or "user account information" in text:
         return EnginePermissionError(
             f"Apptainer runs only as a user that the machine knows; {os.geteuid()} has no name here ({last})",
             next_step=f"sudo useradd --uid {os.geteuid()} NAME",
+            doctor="apptainer.runs",
         )
     if "squashfuse" in text and "not found" in text:
         return EngineError(
             f"Apptainer cannot mount a SIF without squashfuse ({last})",
             next_step="sudo apt-get install squashfuse",
+            doctor="apptainer.tools",
         )
     if "architecture" in text:
         return ImageInvalidError(
             f"the SIF is of another kind of processor ({last})", next_step="convert the image on this machine"
         )
     return EngineError(
-        f"apptainer: {last}", next_step="its own words say what it wants; apptainer --debug more"
+        f"apptainer: {last}",
+        next_step="its own words say what it wants; apptainer --debug more",
+        doctor="apptainer.runs",
     )

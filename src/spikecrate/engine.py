@@ -71,19 +71,28 @@ def docker_errors() -> Iterator[None]:
     EngineError
         The daemon refused; with its own words.
     """
-    from docker.errors import APIError, DockerException
+    from docker.errors import APIError, DockerException, ImageNotFound
     from requests.exceptions import ConnectionError as RequestsConnectionError
     from requests.exceptions import ReadTimeout
     from urllib3.exceptions import ProtocolError
 
     try:
         yield
+    except ImageNotFound as error:
+        # Who calls this has found it before: a prune from another checkout, or someone by hand.
+        message = f"docker: the image was removed meanwhile ({error.explanation})"
+        raise EngineError(
+            message, next_step="run it again: the image is built anew", doctor="images.sorters"
+        ) from None
     except APIError as error:
         message = f"docker: {error.explanation or error}"
         if "no space left on device" in message.lower():
-            raise DiskFullError(message, next_step="docker system df shows what fills the disk") from None
-        mend = NO_GPU if "[[gpu]]" in message else "docker info; the daemon's log may say more"
-        raise EngineError(message, next_step=mend) from None
+            raise DiskFullError(
+                message, next_step="docker system df shows what fills the disk", doctor="docker.space"
+            ) from None
+        if "[[gpu]]" in message:
+            raise EngineError(message, next_step=NO_GPU, doctor="gpu.docker") from None
+        raise EngineError(message, next_step="docker info; the daemon's log may say more") from None
     except (RequestsConnectionError, ProtocolError, ReadTimeout, ConnectionError) as error:
         message = f"docker: the daemon stopped answering ({error})"
         raise EngineDownError(message, next_step=START) from None
@@ -92,6 +101,7 @@ def docker_errors() -> Iterator[None]:
         raise EngineError(message, next_step="docker info") from None
 
 
+DEFAULT_URL: Final = "unix:///var/run/docker.sock"
 START: Final = "start it: sudo systemctl start docker (or, without systemd, sudo dockerd &)"
 
 
@@ -100,8 +110,28 @@ NO_GPU: Final = (
 )
 
 
+def engine_url() -> str:
+    """Give the address of the daemon: of the environment, or of the current context."""
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+
+    if named := os.environ.get("DOCKER_HOST"):
+        return named
+    try:
+        context = ContextAPI.get_current_context()
+    except (DockerException, OSError, ValueError):  # a context that is named and not there, or a torn file
+        context = None
+    return str(context.Host) if context is not None and context.Host else DEFAULT_URL
+
+
+def socket_of(url: str) -> Path | None:
+    """Give the socket of an address; None for a daemon reached by network."""
+    parts = urlsplit(url)
+    return Path(parts.path) if parts.scheme == "unix" else None
+
+
 def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError | EngineDownError:
-    socket = _socket()
+    socket = socket_of(engine_url())
     command = shutil.which("docker") or shutil.which("dockerd")
     if socket is not None and _is_socket(socket) and not os.access(socket, os.R_OK | os.W_OK):
         return EnginePermissionError(
@@ -117,12 +147,6 @@ def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError |
     return EngineDownError(
         f"Docker is installed but its daemon does not answer ({_short(error)})", next_step=START
     )
-
-
-def _socket() -> Path | None:
-    """Give the socket that the environment names; None for a daemon reached by network."""
-    url = urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
-    return Path(url.path) if url.scheme == "unix" else None
 
 
 def _is_socket(path: Path) -> bool:

@@ -24,14 +24,25 @@ class SpikecrateError(Exception):
         What the user can do about it; a command where there is one.
     details : dict, optional
         Facts for `--json` (a file, a field, a value), JSON types only.
+    doctor : str, optional
+        The check of `spikecrate doctor` that explains it, where it is the machine's fault; by default the class's.
     """
 
     exit_code: ClassVar[int] = 1
     next_step: str = ""
+    doctor: str = ""
 
-    def __init__(self, message: str, *, next_step: str = "", details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_step: str = "",
+        details: dict[str, Any] | None = None,
+        doctor: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.next_step = next_step or type(self).next_step
+        self.doctor = type(self).doctor if doctor is None else doctor
         self.details: dict[str, Any] = details or {}
 
     def as_dict(self) -> dict[str, Any]:
@@ -41,6 +52,7 @@ class SpikecrateError(Exception):
             "message": str(self),
             "next_step": self.next_step,
             "exit_code": self.exit_code,
+            **({"doctor": f"spikecrate doctor --check {self.doctor}"} if self.doctor else {}),
             **({"details": self.details} if self.details else {}),
         }
 
@@ -103,7 +115,7 @@ class RecordingLinkError(SpikecrateError):
 
 
 class RecordingChangedError(SpikecrateError):
-    """The recording changed while it was being read or sorted."""
+    """The recording changed while it was being read or sorted, or since it was sorted."""
 
     exit_code = 18
 
@@ -149,24 +161,28 @@ class EngineMissingError(SpikecrateError):
     """The container engine asked for is not installed."""
 
     exit_code = 30
+    doctor = "docker.installed"
 
 
 class EngineDownError(SpikecrateError):
     """The container engine is installed but does not answer."""
 
     exit_code = 31
+    doctor = "docker.daemon"
 
 
 class EnginePermissionError(SpikecrateError):
     """The container engine is there but not for this user."""
 
     exit_code = 32
+    doctor = "docker.permission"
 
 
 class EngineError(SpikecrateError):
     """The container engine refused or failed a request."""
 
     exit_code = 33
+    doctor = "docker.daemon"
 
 
 class ImageBuildError(SpikecrateError):
@@ -179,6 +195,7 @@ class BaseImageMissingError(SpikecrateError):
     """The Debian image that every image starts from is not here and cannot be pulled."""
 
     exit_code = 35
+    doctor = "images.base"
 
 
 class ImageNotReproducibleError(SpikecrateError):
@@ -191,12 +208,19 @@ class EnvironmentBuildError(SpikecrateError):
     """The sorter's virtual environment (the host runtime) could not be made."""
 
     exit_code = 37
+    doctor = "runtime.host"
 
 
 class ImageInvalidError(SpikecrateError):
     """An image's archive or SIF is damaged, of another recipe, or for another kind of processor."""
 
     exit_code = 38
+
+
+class BundleError(SpikecrateError):
+    """A bundle is damaged or incomplete, or was made for another machine or another spikecrate."""
+
+    exit_code = 39
 
 
 # The job ------------------------------------------------------------------------------------------
@@ -233,31 +257,58 @@ class JobNotFoundError(SpikecrateError):
     next_step = "spikecrate job.list shows what the store holds"
 
 
-# The store ----------------------------------------------------------------------------------------
-
-
 class GpuMissingError(SpikecrateError):
     """The sorter needs a GPU, or was asked to use one, and the machine shows none."""
 
     exit_code = 45
+    doctor = "gpu.driver"
+
+
+class ResultDiffersError(SpikecrateError):
+    """The job was run again and did not give the same bytes."""
+
+    exit_code = 46
+
+
+class RecipeGoneError(SpikecrateError):
+    """The sorter is another than when the job ran, and what it was then is nowhere at hand."""
+
+    exit_code = 47
+
+
+class ResultCorruptError(SpikecrateError):
+    """A result folder is not what was sealed: a file of it is missing, changed or unreadable."""
+
+    exit_code = 48
+
+
+# The store ----------------------------------------------------------------------------------------
 
 
 class StoreError(SpikecrateError):
     """The store cannot be used: another user's, read-only, or of a newer spikecrate."""
 
     exit_code = 50
+    doctor = "store.place"
 
 
 class DiskFullError(SpikecrateError):
     """No space is left where spikecrate or the sorter writes."""
 
     exit_code = 51
+    doctor = "store.space"
 
 
 class OutputError(SpikecrateError):
     """The result could not be copied to the folder asked for."""
 
     exit_code = 52
+
+
+class StoreCorruptError(SpikecrateError):
+    """Something in the store is not what was written; it was named and set aside."""
+
+    exit_code = 53
 
 
 # This machine -------------------------------------------------------------------------------------
@@ -284,6 +335,8 @@ class CommandError(SpikecrateError):
         super().__init__(
             f"command ended with {code}: {shlex.join(argv)}" + (f"\n{tail.rstrip()}" if tail.strip() else ""),
             next_step=next_step,
+            # A shell's code for a program that is not there.
+            doctor="machine.programs" if code == 127 else "",
         )
         self.argv = argv
         self.code = code
@@ -294,6 +347,13 @@ class ExtraMissingError(SpikecrateError):
     """An optional dependency is needed for this."""
 
     exit_code = 61
+
+
+class DevContainerError(SpikecrateError):
+    """The development container cannot be made, started or entered."""
+
+    exit_code = 62
+    doctor = "dev.container"
 
 
 class StoppedError(SpikecrateError):

@@ -1,4 +1,4 @@
-"""What travels with the package: the catalogue of sorters and the recipe of the base image."""
+"""What travels with the package: the catalogue of sorters, the recipe of the base image, the library's lock."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ PACKAGE: Final = Path(__file__).parent
 
 
 def shipped(name: str) -> Path:
-    """Find a folder that is shipped: in the wheel, or in the clone that the package is imported from.
+    """Find what is shipped: in the wheel, or in the clone that the package is imported from.
 
     Parameters
     ----------
     name : str
-        `sorters` or `docker`.
+        `sorters`, `docker` or `requirements.lock`.
     """
     # pyproject.toml puts them under share/ in the wheel.
     in_wheel = PACKAGE / "share" / name
-    return in_wheel if in_wheel.is_dir() else PACKAGE.parents[1] / name
+    return in_wheel if in_wheel.exists() else PACKAGE.parents[1] / name

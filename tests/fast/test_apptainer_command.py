@@ -21,8 +21,10 @@ from spikecrate.apptainer import (
     require_fuse,
 )
 from spikecrate.errors import EngineError, EngineMissingError, EnginePermissionError, ImageInvalidError
+from spikecrate.runtimes import apptainer as runtime
 from spikecrate.runtimes.apptainer import environment, exec_argv, probe_argv
 from spikecrate.runtimes.task import Image, Limits, Mount, Task
+from spikecrate.store.memo import Memo
 
 TASK = Task(
     name="spikecrate-abc",
@@ -153,6 +155,25 @@ def test_a_program_that_does_not_start_for_this_user_says_why(tmp_path, monkeypa
     with pytest.raises(EnginePermissionError, match="unknown userid 54321") as caught:
         find_program()
     assert f"useradd --uid {os.geteuid()}" in caught.value.next_step
+
+
+@pytest.mark.parametrize(("binary", "asked"), [(True, 1), (False, 2)], ids=["binary", "script"])
+def test_the_version_of_a_binary_is_asked_once_and_that_of_a_script_every_time(
+    tmp_path, monkeypatch, binary, asked
+):
+    """A script may start another program the next day without having changed."""
+    path = program(tmp_path, "apptainer", "apptainer version 1.4.5")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(runtime, "ELF", b"#!/b" if binary else b"\x7fELF")
+    monkeypatch.setattr("spikecrate.store.memo.SETTLED_S", 0.0)
+    calls = []
+    monkeypatch.setattr("spikecrate.apptainer.find_program", lambda: calls.append(1) or find_program())
+    memo = Memo(tmp_path / "memo")
+    for _ in range(2):
+        assert runtime.find_program(memo) == Program(str(path), "apptainer", "1.4.5")
+    assert len(calls) == asked
+    program(tmp_path, "apptainer", "apptainer version 1.4.66")
+    assert runtime.find_program(memo).version == "1.4.66"
 
 
 USERNS = (

@@ -16,11 +16,17 @@ from spikecrate.report import images as report
 from spikecrate.sorters import catalogue
 
 FOLDER = "/opt/sorter/lib/python3.11/site-packages"
+
+
+def package(version):
+    return {"version": version, "record": f"sha256:{version}"}
+
+
 LOCK = {
     "schema": 1,
     "sorter": "ms4",
     "digest": "sha256:1",
-    "debian": {"adduser": "3.134"},
+    "debian": {"adduser": package("3.134")},
     "python": {FOLDER: {"numpy": {"version": "1.26.4", "record": "sha256:aa"}}},
 }
 
@@ -29,7 +35,7 @@ def contents(**changes):
     start = {
         "title": "spikecrate/ms4:1",
         "digest": "sha256:1",
-        "debian": {"adduser": "3.134", "libc6:amd64": "2.36"},
+        "debian": {"adduser": package("3.134"), "libc6:amd64": package("2.36")},
         "python": {FOLDER: {"numpy": {"version": "1.26.4", "record": "sha256:aa"}}},
         "settings": {"User": '"65534"'},
         "files": {"a": File("file", 0o644, "0:0", 1.0, "11"), "b": File("file", 0o644, "0:0", 1.0, "22")},
@@ -52,16 +58,16 @@ def test_an_image_does_not_differ_from_itself(capsys):
 
 def test_every_difference_is_named_from_both_sides(capsys):
     other = contents(
-        debian={"adduser": "3.135", "zlib1g:amd64": "1"},
+        debian={"adduser": package("3.135"), "zlib1g:amd64": package("1")},
         python={FOLDER: {"numpy": {"version": "1.26.4", "record": "sha256:bb"}}},
         settings={"User": '"0"'},
         files={"a": File("file", 0o755, "0:0", 1.0, "33"), "c": File("folder", 0o755, "0:0", 1.0, "")},
     )
     found = compare(contents(), other)
     assert [(row["name"], row["first"], row["second"]) for row in found["debian"]] == [
-        ("adduser", "3.134", "3.135"),
-        ("libc6:amd64", "2.36", None),
-        ("zlib1g:amd64", None, "1"),
+        ("adduser", package("3.134"), package("3.135")),
+        ("libc6:amd64", package("2.36"), None),
+        ("zlib1g:amd64", None, package("1")),
     ]
     assert [row["name"] for row in found["python"]] == [f"{FOLDER}/numpy"]
     assert [row["name"] for row in found["settings"]] == ["User"]
@@ -72,7 +78,7 @@ def test_every_difference_is_named_from_both_sides(capsys):
     ]
     report.differences(found, to_json=False)
     said = capsys.readouterr().out
-    assert "adduser: 3.134 | 3.135" in said
+    assert "adduser: 3.134 (sha256:3.134) | 3.135 (sha256:3.135)" in said
     assert "numpy: 1.26.4 (sha256:aa) | 1.26.4 (sha256:bb)" in said
     assert "nothing differs" not in said
 

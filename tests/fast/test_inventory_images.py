@@ -52,7 +52,20 @@ def put_sif(store):
 def put_result(store, key, recipe):
     folder = store.result(key)
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"key": key, "recipe": recipe}))
+    record = {
+        "key": key,
+        "recipe": recipe,
+        "sorter": {"name": "ms4"},
+        "recording": {"path": "/rec"},
+        "runtime": "host",
+        "units": 1,
+        "events": 1,
+        "wall_s": 1.0,
+        "started": "2026-01-01T00:00:00.000+00:00",
+        "key_parts": {"sorter": "ms4", "parameters": {}, "recording": {"samples": "00"}},
+    }
+    (folder / "run.json").write_text(json.dumps(record))
+    (folder / "manifest.json").write_text('{"files": {}}')
 
 
 @pytest.mark.parametrize(
@@ -129,6 +142,22 @@ def test_the_sif_of_a_sorter_that_is_not_in_the_catalogue_stays_and_the_reason_i
     assert kept["what"] == str(other)
     assert "SPIKECRATE_SORTERS" in kept["why"]
     assert other.exists()
+
+
+def test_asked_for_one_sorter_it_looks_at_no_other(store, put_sif):
+    stale, other = put_sif(BEFORE), put_sif(BEFORE, name="lab")
+    recipes = {"ms4": NOW, "lab": NOW}
+    done = prune(store, recipes, Silent(), only="ms4")
+    assert [row["what"] for row in done["removed"]] == [str(stale)]
+    assert done["kept"] == []
+    assert other.exists()
+
+
+def test_a_file_of_no_sorter_among_the_sifs_goes_too(store, put_sif):
+    put_sif(NOW)
+    stray = store.sifs / "stray.sif"
+    stray.write_bytes(b"x")
+    assert [row["what"] for row in prune(store, RECIPES, Silent())["removed"]] == [str(stray)]
 
 
 def test_a_stale_sif_that_is_being_checked_stays(store, put_sif):

@@ -14,7 +14,7 @@ import pytest
 
 from spikecrate.apptainer import Program
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageInvalidError, UsageError
-from spikecrate.images import sif, squash
+from spikecrate.images import provenance, sif, squash
 from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.build import BuildRequest
 from spikecrate.images.sif import Sif
@@ -76,7 +76,7 @@ def put(store, name="ms4-abababababababab-cdcdcdcdcdcdcdcd", **changes):
         seconds=1.0,
     )
     made = dataclasses.replace(made, **changes)
-    path.with_suffix(".json").write_text(json.dumps({"schema": 1, "sif": made.as_dict()}))
+    path.with_suffix(".json").write_text(json.dumps(provenance.sealed(made.as_dict(), {})))
     return made
 
 
@@ -139,7 +139,7 @@ def test_a_damaged_sif_is_set_aside_with_a_note(store, damage):
     with pytest.raises(EngineMissingError):
         sif.ensure(REQUEST, store, notes)
     assert "is corrupt; set aside in" in notes.notes[0]
-    (aside,) = store.quarantine.iterdir()
+    (aside,) = store.quarantine.glob("*.sif")
     assert aside.read_bytes() == changed
     assert list(store.sifs.iterdir()) == []
 

@@ -17,13 +17,24 @@ import pytest
 from uv import find_uv_bin
 
 from spikecrate.engine import docker_client
+from spikecrate.images import sif
+from spikecrate.jobs.job import build_request, recipe
+from spikecrate.progress import Silent
 from spikecrate.recordings.toy import write_toy
 from spikecrate.sorters import find
+from spikecrate.store import open_store
 
 ROOT = Path(__file__).parents[2]
 OTHER_UID = 54321
 DATA = Path(__file__).parents[1] / "data"
 SPIKECRATE = Path(sys.executable).with_name("spikecrate")
+ANY = """
+def sort(recording, parameters, resources):
+    scope = {}
+    exec(parameters["value"], scope)
+    return scope["sort"](recording, parameters, resources)
+"""
+"""A sorter that runs the code of its parameter: one image for all tests."""
 
 
 @pytest.fixture(scope="session")
@@ -161,3 +172,46 @@ def other_user():
 
     yield home, run
     shutil.rmtree(place)
+
+
+def asked(name):
+    found = find(name)
+    return build_request(found, recipe(found))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """A store with the SIFs of ms4 and of the sorter `any`, and the folder that holds the latter."""
+    root = tmp_path_factory.mktemp("apptainer")
+    folder = root / "sorters" / "any"
+    folder.mkdir(parents=True)
+    ms4 = find("ms4").folder
+    for part in ("Dockerfile", "requirements.lock", "build.lock"):
+        shutil.copyfile(ms4 / part, folder / part)
+    described = json.loads((ms4 / "sorter.json").read_text())
+    value = {"type": "string", "default": "", "description": "The body of run.py."}
+    described |= {
+        "name": "any",
+        "aliases": [],
+        "version": "1",
+        "parameters": {"type": "object", "additionalProperties": False, "properties": {"value": value}},
+    }
+    (folder / "sorter.json").write_text(json.dumps(described))
+    (folder / "run.py").write_text(ANY)
+    store = open_store(root / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKECRATE_SORTERS", str(root / "sorters"))
+        for name in ("ms4", "any"):
+            sif.convert(asked(name), store, Silent())
+        yield root
+    images = docker_client().images
+    for image in images.list("spikecrate/any"):
+        images.remove(image.id, force=True)
+
+
+@pytest.fixture
+def sifs(shared, own_store, monkeypatch):
+    """Let the test's store use the session's SIFs."""
+    monkeypatch.setenv("SPIKECRATE_SORTERS", str(shared / "sorters"))
+    own_store.mkdir(mode=0o700)
+    (own_store / "sif").symlink_to(shared / "store" / "sif")

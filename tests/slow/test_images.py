@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from spikecrate.api import build_request
 from spikecrate.errors import ImageBuildError, ImageNotReproducibleError
 from spikecrate.images.base import ensure_bases
 from spikecrate.images.build import build, verify
-from spikecrate.jobs.job import recipe
+from spikecrate.jobs.job import build_request, recipe
 from spikecrate.progress import Silent, Terminal
 from spikecrate.sorters import find
 

@@ -11,12 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DATA, OTHER_UID, SPIKECRATE, last_json
+from conftest import DATA, OTHER_UID, SPIKECRATE, asked, last_json
 
 import spikecrate
-from spikecrate.api import build_request
 from spikecrate.apptainer import find_program, lacks_capabilities
-from spikecrate.engine import docker_client
 from spikecrate.errors import (
     DiskFullError,
     JobFailedError,
@@ -26,58 +24,11 @@ from spikecrate.errors import (
 )
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.jobs.job import recipe
 from spikecrate.progress import Silent
-from spikecrate.sorters import find
 from spikecrate.store import open_store
 
 ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
 NOTHING = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
-ANY = """
-def sort(recording, parameters, resources):
-    scope = {}
-    exec(parameters["value"], scope)
-    return scope["sort"](recording, parameters, resources)
-"""
-"""A sorter that runs the code of its parameter: one image for all tests."""
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory):
-    """A store with the SIFs of ms4 and of the sorter `any`, and the folder that holds the latter."""
-    root = tmp_path_factory.mktemp("apptainer")
-    folder = root / "sorters" / "any"
-    folder.mkdir(parents=True)
-    ms4 = find("ms4").folder
-    for part in ("Dockerfile", "requirements.lock", "build.lock"):
-        shutil.copyfile(ms4 / part, folder / part)
-    described = json.loads((ms4 / "sorter.json").read_text())
-    value = {"type": "string", "default": "", "description": "The body of run.py."}
-    described |= {
-        "name": "any",
-        "aliases": [],
-        "version": "1",
-        "parameters": {"type": "object", "additionalProperties": False, "properties": {"value": value}},
-    }
-    (folder / "sorter.json").write_text(json.dumps(described))
-    (folder / "run.py").write_text(ANY)
-    store = open_store(root / "store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPIKECRATE_SORTERS", str(root / "sorters"))
-        for name in ("ms4", "any"):
-            sif.convert(asked(name), store, Silent())
-        yield root
-    images = docker_client().images
-    for image in images.list("spikecrate/any"):
-        images.remove(image.id, force=True)
-
-
-@pytest.fixture
-def sifs(shared, own_store, monkeypatch):
-    """Let the test's store use the session's SIFs."""
-    monkeypatch.setenv("SPIKECRATE_SORTERS", str(shared / "sorters"))
-    own_store.mkdir(mode=0o700)
-    (own_store / "sif").symlink_to(shared / "store" / "sif")
 
 
 @pytest.fixture
@@ -114,11 +65,6 @@ def known_user():
     subprocess.run(["useradd", "--uid", str(OTHER_UID), "--no-create-home", name], check=True)
     yield name
     subprocess.run(["userdel", name], check=True)
-
-
-def asked(name):
-    found = find(name)
-    return build_request(found, recipe(found))
 
 
 def run_any(recording, body, **options):

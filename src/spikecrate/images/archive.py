@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names of processors: the kernel's, and those of images."""
-COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
+ZSTD: Final = b"\x28\xb5\x2f\xfd"
+COMPRESSED: Final = (b"\x1f\x8b", ZSTD)
 """How gzip's and zstd's bytes begin."""
 UNPACKED_RATIO: Final = 4
 """How much larger a compressed layer is unpacked, guessed high: a sorter's image is 3.6 times its archive."""

@@ -14,6 +14,8 @@ from spikecrate.process import run
 from spikecrate.shipped import shipped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from docker import DockerClient
     from docker.models.images import Image
 
@@ -40,8 +42,15 @@ class Bases:
     runtime_digest: str
 
 
-def ensure_bases(progress: Progress) -> Bases:
+def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
     """Find the two base images, or build them.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets the builds' log.
+    folder : Path, optional
+        What they are made from; by default what this spikecrate ships.
 
     Raises
     ------
@@ -50,7 +59,7 @@ def ensure_bases(progress: Progress) -> Bases:
     ImageBuildError, DiskFullError, EngineMissingError
         As `build_logged`.
     """
-    folder = shipped("docker") / "base"
+    folder = folder or shipped("docker") / "base"
     recipe = base_hash(folder)
     client = docker_client()
     found: dict[str, Image] = {}
@@ -58,7 +67,7 @@ def ensure_bases(progress: Progress) -> Bases:
         reference = f"spikecrate/{name}:{recipe[:12]}"
         image = find_image(client, reference)
         if image is None:
-            debian = _debian(client, progress)
+            debian = ensure_debian(client, progress)
             progress.note(f"building {reference}, which all sorters share")
             started = time.monotonic()
             labels = {
@@ -92,7 +101,13 @@ def find_image(client: DockerClient, reference: str) -> Image | None:
             return None
 
 
-def _debian(client: DockerClient, progress: Progress) -> Image:
+def ensure_debian(client: DockerClient, progress: Progress) -> Image:
+    """Find the image that all others start from, or pull it.
+
+    Raises
+    ------
+    BaseImageMissingError
+    """
     image = find_image(client, DEBIAN)
     if image is not None:
         return image

@@ -15,6 +15,7 @@ from spikecrate.images.base import Bases, ensure_bases, find_image
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
 from spikecrate.images.recipe import image_reference
 from spikecrate.quantities import format_bytes
+from spikecrate.shipped import shipped
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -38,6 +39,8 @@ class BuildRequest:
         The sorter's folder.
     recipe : str
         Hash of everything that the image is made from (`recipe_hash`).
+    harness, base : Path
+        The harness's package and what the base images are made from; by default those of this spikecrate.
     """
 
     name: str
@@ -50,6 +53,8 @@ class BuildRequest:
     entrypoint: tuple[str, ...]
     python: str
     recipe: str
+    harness: Path = Path(spikecrate_harness.__file__).parent
+    base: Path = shipped("docker") / "base"
 
     @property
     def reference(self) -> str:
@@ -138,7 +143,7 @@ def build(
     there = image is not None and image.labels.get("spikecrate.recipe") == request.recipe
     if not there:
         _require(request, wheelhouse)
-        bases = ensure_bases(progress)
+        bases = ensure_bases(progress, request.base)
         progress.note(f"building {request.reference}; the first time takes some minutes")
         output = engine_output(request.reference)
         argv = sorter_argv(request, bases, output=output, no_cache=no_cache, wheelhouse=wheelhouse)
@@ -173,7 +178,7 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     started = time.monotonic()
     client = docker_client()
     _require(request, wheelhouse)
-    bases = ensure_bases(progress)
+    bases = ensure_bases(progress, request.base)
     kind = "oci"
     if not has_containerd_store(client):
         kind = "tar"
@@ -222,7 +227,7 @@ def sorter_argv(
         labels=labels(request, bases),
         arguments={"BASE": bases.runtime, "BUILDER": bases.builder},
         contexts={
-            "harness": Path(spikecrate_harness.__file__).parent,
+            "harness": request.harness,
             **({"wheelhouse": wheelhouse} if wheelhouse is not None else {}),
         },
         no_cache=no_cache,

@@ -16,7 +16,7 @@ from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, I
 from spikecrate.process import capture, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from spikecrate.progress import Progress
 
@@ -35,10 +35,12 @@ def build_argv(
     context: Path,
     *,
     output: str,
+    dockerfile: Path | None = None,
     target: str = "",
     labels: Mapping[str, str] | None = None,
     arguments: Mapping[str, str] | None = None,
     contexts: Mapping[str, Path] | None = None,
+    options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     no_cache: bool = False,
 ) -> list[str]:
@@ -47,27 +49,33 @@ def build_argv(
     Parameters
     ----------
     context : Path
-        The folder that holds the Dockerfile.
+        The folder that the build sees.
     output : str
         As `--output` takes it: `engine_output(…)`, or `type=oci,dest=…` for an archive.
+    dockerfile : Path, optional
+        By default the context's own.
     target : str, optional
         Stage to stop at.
     labels, arguments : mapping, optional
         Labels of the image; build arguments.
     contexts : mapping, optional
         More folders that the Dockerfile names.
+    options : sequence of str, optional
+        More words; a secret `ca` among them stands in place of the machine's CA bundle.
     environ : mapping, optional
         Where the proxy and the CA bundle are looked up; by default this process's environment.
     no_cache : bool
         Do every step again.
     """
     environ = os.environ if environ is None else environ
-    bundle = ca_bundle(environ)
+    named = any(option.startswith("--secret=id=ca,") for option in options)
+    bundle = None if named else ca_bundle(environ)
     return [
         *("docker", "buildx", "build", f"--builder={builder(environ)}", "--progress=plain"),
         # A site's proxy often listens on this machine alone.
         *("--network=host", "--provenance=false", "--sbom=false"),
         *(["--no-cache"] if no_cache else []),
+        *([f"--file={dockerfile}"] if dockerfile is not None else []),
         *([f"--target={target}"] if target else []),
         f"--build-arg=SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}",
         *(f"--build-arg={name}={value}" for name, value in (arguments or {}).items()),
@@ -76,6 +84,7 @@ def build_argv(
         *([f"--secret=id=ca,src={bundle}"] if bundle is not None else []),
         *(f"--label={name}={value}" for name, value in (labels or {}).items()),
         *(f"--build-context={name}={folder}" for name, folder in (contexts or {}).items()),
+        *options,
         f"--output={output}",
         os.fspath(context),
     ]
@@ -112,7 +121,9 @@ def require_buildx() -> None:
         capture(["docker", "buildx", "version"])
     except CommandError:
         message = "images are built with docker buildx, which is not installed here"
-        raise EngineMissingError(message, next_step="sudo apt-get install docker-buildx") from None
+        raise EngineMissingError(
+            message, next_step="sudo apt-get install docker-buildx", doctor="docker.buildx"
+        ) from None
 
 
 def build_logged(argv: list[str], title: str, progress: Progress) -> None:
@@ -150,7 +161,10 @@ def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | Di
     if "no space left on device" in error.tail.lower():
         message = f"{title} could not be built: the disk is full\n{last}"
         return DiskFullError(
-            message, next_step="docker system df shows what fills the engine's disk", details=details
+            message,
+            next_step="docker system df shows what fills the engine's disk",
+            details=details,
+            doctor="docker.space",
         )
     message = f"{title} could not be built; the last lines:\n{last}"
     return ImageBuildError(message, next_step=f"the whole log is {log}", details=details)

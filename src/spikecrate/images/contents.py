@@ -1,18 +1,21 @@
 """What is in an image: every file, every Debian and Python package.
 
 Read from the image's own archive, layer by layer; nothing of the image is started. Debian's packages are those
-of /var/lib/dpkg/status, Python's those with a `.dist-info` folder, whose RECORD has the hash of each of their files.
+of /var/lib/dpkg/status, Python's those with a `.dist-info` folder. Both kinds bring a list of their files with the hash
+of each, dpkg's `.md5sums` and Python's RECORD; the hash of that list stands for the package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tarfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from spikecrate.errors import ImageInvalidError
+from spikecrate.images.archive import ZSTD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from spikecrate.progress import Progress
 
 DPKG_STATUS: Final = "var/lib/dpkg/status"
+DPKG_LISTS: Final = "var/lib/dpkg/info"
 METADATA: Final = ".dist-info/METADATA"
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
@@ -50,9 +54,10 @@ class Contents:
     digest : str or None
         Its id; None in a lock that was made by an engine whose digests are its own.
     debian : dict
-        Version by package; named as `dpkg --list` does, `libc6:amd64`.
+        `{"version", "record"}` by package, named as `dpkg --list` does, `libc6:amd64`; `record` is the SHA-256 of its
+        list of files, or None.
     python : dict
-        `{"version", "record"}` by folder and package; `record` is the SHA-256 of its RECORD, or None.
+        The same by folder and package.
     settings : dict or None
         Entrypoint, labels and the like, each as JSON; None in a lock.
     files : dict or None
@@ -61,7 +66,7 @@ class Contents:
 
     title: str
     digest: str | None
-    debian: dict[str, str]
+    debian: dict[str, dict[str, str | None]]
     python: dict[str, dict[str, dict[str, str | None]]]
     settings: dict[str, str] | None = None
     files: dict[str, File] | None = None
@@ -92,20 +97,20 @@ def read_archive(archive: IO[bytes], progress: Progress, title: str) -> Contents
     return Contents(
         title=title,
         digest=None,
-        debian=debian_packages(texts[status.content].decode()) if status is not None else {},
+        debian=debian_packages(texts[status.content].decode(), files) if status is not None else {},
         python=python_packages(files, texts),
         settings=_settings(config),
         files=files,
     )
 
 
-def debian_packages(status: str) -> dict[str, str]:
-    r"""Read the installed packages with their versions from dpkg's status file.
+def debian_packages(status: str, files: Mapping[str, File]) -> dict[str, dict[str, str | None]]:
+    r"""Read the installed packages from dpkg's status file.
 
-    >>> debian_packages("Package: adduser\nStatus: install ok installed\nVersion: 3.134\n")
-    {'adduser': '3.134'}
+    >>> debian_packages("Package: adduser\nStatus: install ok installed\nVersion: 3.134\n", {})
+    {'adduser': {'version': '3.134', 'record': None}}
     """
-    found = {}
+    found: dict[str, dict[str, str | None]] = {}
     for paragraph in status.split("\n\n"):
         lines = [line.partition(":") for line in paragraph.splitlines() if not line[:1].isspace()]
         fields = {name: value.strip() for name, _, value in lines}
@@ -113,7 +118,8 @@ def debian_packages(status: str) -> dict[str, str]:
             continue
         # The architecture belongs to the name where several may be installed at once.
         also = f":{fields['Architecture']}" if fields.get("Multi-Arch") == "same" else ""
-        found[fields["Package"] + also] = fields["Version"]
+        name = fields["Package"] + also
+        found[name] = _package(fields["Version"], files.get(f"{DPKG_LISTS}/{name}.md5sums"))
     return dict(sorted(found.items()))
 
 
@@ -141,11 +147,14 @@ def python_packages(
             continue
         said = BytesHeaderParser().parsebytes(texts[files[path].content])
         record = files.get(path.removesuffix("METADATA") + "RECORD")
-        found.setdefault(f"/{folder}", {})[canonicalize_name(said["Name"])] = {
-            "version": str(said["Version"]),
-            "record": None if record is None else f"sha256:{record.content}",
-        }
+        found.setdefault(f"/{folder}", {})[canonicalize_name(said["Name"])] = _package(
+            str(said["Version"]), record
+        )
     return found
+
+
+def _package(version: str, record: File | None) -> dict[str, str | None]:
+    return {"version": version, "record": None if record is None else f"sha256:{record.content}"}
 
 
 def _walk(
@@ -159,10 +168,22 @@ def _walk(
         for member in members:
             packed = archive.extractfile(member)
             assert packed is not None
+            _require_readable(packed.read(len(ZSTD)), title)
+            packed.seek(0)
             with packed, tarfile.open(fileobj=packed, mode="r|*") as layer:
                 _lay(files, texts, layer)
             advance(member.size)
     return files, texts
+
+
+def _require_readable(head: bytes, title: str) -> None:
+    if head == ZSTD and sys.version_info < (3, 14):
+        message = f"a layer of {title} is packed with zstd, which Python reads only from 3.14 on"
+        raise ImageInvalidError(
+            message,
+            next_step="run spikecrate with Python 3.14, or build the image here instead of pulling it: "
+            "spikecrate build --sorter NAME --no-cache",
+        )
 
 
 def _lay(files: dict[str, File], texts: dict[str, bytes], layer: tarfile.TarFile) -> None:

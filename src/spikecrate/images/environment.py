@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import spikecrate_harness
 from spikecrate.canonical import digest
 from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.files import disk_full_named, remove_tree
@@ -32,6 +31,7 @@ BUILD_LOCK: Final = "build.lock"
 """Pins what packages without a wheel are built with; a sorter of wheels alone has none."""
 COMPILER_LOCK: Final = "compiler.lock"
 """Pins a C++ compiler from the Python package index, for a machine that has none."""
+COMPILERS: Final = ("g++", "c++", "clang++")
 
 C_FLAGS: Final = "-O2 -g0 -DNDEBUG -fwrapv -ffp-contract=off"
 """As docker/base/make-environment: the processor's baseline, no fused multiply-add, no path of the build."""
@@ -71,18 +71,31 @@ def place(request: BuildRequest, store: Store) -> Environment:
     EnvironmentBuildError
         Where no Python of this machine fits the lock.
     """
-    interpreter, version = _interpreter(request)
-    locks = {
-        name: (request.folder / name).read_text()
-        for name in (LOCK, BUILD_LOCK)
-        if (request.folder / name).exists()
-    }
+    interpreter, version = find_interpreter(request)
+    locks = _locks(request)
     made_from = digest(["environment", locks, version, platform.machine(), C_FLAGS, str(interpreter)])
     return Environment(
         python=store.environments / f"{request.name}-{made_from[:16]}" / "bin" / "python",
         code=store.environments / f"{request.name}-code-{request.recipe[:16]}",
         hash=made_from,
     )
+
+
+def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
+    """Name the folder of the wheels that a bundle brought for an environment; it need not be there.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+    store : Store
+        Where the folder lies.
+    version : str
+        Of Python: `3.11`, or longer.
+    """
+    minor = ".".join(version.split(".")[:2])
+    made_for = digest(["wheels", _locks(request), minor, platform.machine()])
+    return store.wheels / f"{request.name}-{made_for[:16]}"
 
 
 def make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
@@ -106,6 +119,14 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     return environment
 
 
+def _locks(request: BuildRequest) -> dict[str, str]:
+    return {
+        name: (request.folder / name).read_text()
+        for name in (LOCK, BUILD_LOCK)
+        if (request.folder / name).exists()
+    }
+
+
 def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder beside and rename it into place, so that it is complete or absent."""
     beside = folder.with_name(f"{folder.name}.new-{secrets.token_hex(4)}")
@@ -118,8 +139,8 @@ def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def _copy_code(request: BuildRequest, folder: Path) -> None:
-    harness = Path(spikecrate_harness.__file__).parent
-    shutil.copytree(harness, folder / "spikecrate_harness", ignore=shutil.ignore_patterns("__pycache__"))
+    harness = folder / "spikecrate_harness"
+    shutil.copytree(request.harness, harness, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
     shutil.copyfile(request.folder / "run.py", folder / "run.py")
 
@@ -128,22 +149,16 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     import uv
 
     tool = uv.find_uv_bin()
-    interpreter, _ = _interpreter(request)
-    build_lock = request.folder / BUILD_LOCK
-    environ = {
-        **os.environ,
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_NO_PROGRESS": "1",
-        "CFLAGS": C_FLAGS,
-        "CXXFLAGS": C_FLAGS,
-        "LDFLAGS": "-Wl,-s",
-        "SOURCE_DATE_EPOCH": "315532800",
-        # A cache of our own: the shared one may hold a wheel that was compiled with other flags.
-        "UV_CACHE_DIR": str(store.environments / "cache"),
-    }
-    if build_lock.exists():
-        environ |= _compiler(request, store, interpreter, tool, progress)
+    interpreter, version = find_interpreter(request)
+    lock, build_lock = request.folder / LOCK, request.folder / BUILD_LOCK
     builds = ["--build-constraints", str(build_lock)] if build_lock.exists() else ["--no-build"]
+    brought = wheels_folder(request, store, version)
+    if brought.exists():
+        progress.note(f"from the wheels of a bundle, in {brought}")
+        lock, builds = brought / LOCK, ["--no-build", "--no-index", "--find-links", str(brought)]
+        environ = _environ(store)
+    else:
+        environ = build_environ(request, store, progress)
     lines: list[str] = []
 
     def on_line(line: str) -> None:
@@ -156,7 +171,7 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         run(
             [
                 *install_argv(tool, folder),
-                *("--requirements", str(request.folder / LOCK), *builds),
+                *("--requirements", str(lock), *builds),
             ],
             env=environ,
             on_line=on_line,
@@ -170,27 +185,72 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         ) from None
 
 
+def _environ(store: Store) -> dict[str, str]:
+    return {
+        **os.environ,
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_NO_PROGRESS": "1",
+        # A cache of our own: the shared one may hold a wheel that was compiled with other flags.
+        "UV_CACHE_DIR": str(store.environments / "cache"),
+    }
+
+
+def build_environ(
+    request: BuildRequest, store: Store, progress: Progress, *, portable: bool = False
+) -> dict[str, str]:
+    """Give the variables under which the packages of a sorter are built.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+    store : Store
+        Where a compiler is put that this machine lacks.
+    progress : Progress
+        Told where one is fetched.
+    portable : bool
+        Prefer the compiler of the sorter's compiler.lock to the machine's: what it makes runs with older C
+        libraries than this machine's too.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        Where there is no compiler, or Python's headers are missing.
+    """
+    flags = {
+        "CFLAGS": C_FLAGS,
+        "CXXFLAGS": C_FLAGS,
+        "LDFLAGS": "-Wl,-s",
+        "SOURCE_DATE_EPOCH": "315532800",
+    }
+    if (request.folder / BUILD_LOCK).exists():
+        flags |= _compiler(request, store, progress, portable=portable)
+    return {**_environ(store), **flags}
+
+
 def install_argv(tool: str, folder: Path) -> list[str]:
     """Begin the command line that installs a lock into an environment; nothing without a hash gets in."""
     return [tool, "pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes"]
 
 
-def _compiler(
-    request: BuildRequest, store: Store, interpreter: Path, tool: str, progress: Progress
-) -> dict[str, str]:
+def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portable: bool) -> dict[str, str]:
     """Find a C++ compiler: the machine's, or the one that the sorter's compiler.lock names."""
-    _require_headers(request, interpreter)
-    for name in ("g++", "c++", "clang++"):
+    import uv
+
+    interpreter, _ = find_interpreter(request)
+    require_headers(request, interpreter)
+    lock = request.folder / COMPILER_LOCK
+    for name in () if portable and lock.exists() else COMPILERS:
         if (found := shutil.which(name)) is not None:
             return _compiler_words(found)
-    lock = request.folder / COMPILER_LOCK
     if not lock.exists():
         message = f"{request.name} has to be compiled and this machine has no C++ compiler"
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
-    progress.note("no C++ compiler here: installing the one that the sorter's compiler.lock names")
+    why = "for wheels that run elsewhere too" if portable else "no C++ compiler here"
+    progress.note(f"{why}: installing the one that the sorter's compiler.lock names")
     folder = store.environments / f"compiler-{digest(lock.read_text())[:16]}"
     if not folder.exists():
-        _whole(folder, functools.partial(_install_compiler, lock, interpreter, tool))
+        _whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
     if any(sign.isspace() for sign in str(folder)):
         message = f"the C++ compiler lies in {folder}: build tools split its path at the blank"
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++, or set SPIKECRATE_STORE")
@@ -219,11 +279,17 @@ def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) ->
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++") from None
 
 
-def _require_headers(request: BuildRequest, interpreter: Path) -> None:
+def require_headers(request: BuildRequest, interpreter: Path) -> None:
+    """Make sure that an interpreter has its headers, for packages that are compiled.
+
+    Raises
+    ------
+    EnvironmentBuildError
+    """
     code = "import sysconfig; print(sysconfig.get_paths()['include'])"
     include = Path(capture([interpreter, "-I", "-c", code]))
     if not (include / "Python.h").exists():
-        _, version = _interpreter(request)
+        _, version = find_interpreter(request)
         short = ".".join(version.split(".")[:2])
         message = (
             f"{request.name} has to be compiled and the headers of Python {short} are not here "
@@ -233,7 +299,7 @@ def _require_headers(request: BuildRequest, interpreter: Path) -> None:
 
 
 @functools.cache
-def _interpreter(request: BuildRequest) -> tuple[Path, str]:
+def find_interpreter(request: BuildRequest) -> tuple[Path, str]:
     """Find a Python that the sorter's lock is made for: this one, else one on PATH."""
     from packaging.specifiers import SpecifierSet
 

@@ -18,7 +18,7 @@ from spikecrate.images.base import find_image
 from spikecrate.images.build import unpacked_size
 from spikecrate.images.recipe import base_hash
 from spikecrate.shipped import shipped
-from spikecrate.store import results
+from spikecrate.store import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +100,7 @@ def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> l
     """
     client = engine_client(progress)
     images = [] if client is None else in_engine(client, recipes)
-    used = Counter(str(record.get("recipe")) for record in results.records(store))
+    used = Counter(row.recipe for row in summary.results(store, progress))
     return [entry.as_dict() for entry in joined(images, in_store(store, recipes), used)]
 
 

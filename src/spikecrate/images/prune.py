@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engine import docker_errors
+from spikecrate.images import sif
 from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images
-from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -26,6 +26,7 @@ def prune(
     recipes: Mapping[str, str],
     progress: Progress,
     *,
+    only: str | None = None,
     busy: Collection[str] = (),
     dry_run: bool = False,
 ) -> dict[str, Any]:
@@ -35,6 +36,8 @@ def prune(
     ----------
     store, recipes, progress
         As `inventory`.
+    only : str, optional
+        The sorter whose images are looked at; by default those of all, and the bases.
     busy : collection of str
         Sorters with a job that runs in a SIF at this moment: their SIFs stay.
     dry_run : bool
@@ -56,10 +59,13 @@ def prune(
     freed = 0
     client = engine_client(progress)
     if client is not None:
-        freed += _prune_engine(client, recipes, removed, kept, dry_run=dry_run)
+        freed += _prune_engine(client, recipes, removed, kept, only=only, dry_run=dry_run)
     for entry in in_store(store, recipes):
+        if only not in (None, entry.name):
+            continue
+        assert entry.sif is not None
         why = _why_kept(entry, busy)
-        if why is None and not dry_run and not _remove_sif(store, entry):
+        if why is None and not dry_run and not sif.remove(store, entry.sif):
             why = "it is being checked or made"
         if why is None:
             removed.append({"what": str(entry.sif), "size_bytes": entry.sif_bytes})
@@ -100,6 +106,7 @@ def _prune_engine(
     removed: list[dict[str, Any]],
     kept: list[dict[str, Any]],
     *,
+    only: str | None,
     dry_run: bool,
 ) -> int:
     """Remove stale images from the engine; give the bytes freed."""
@@ -113,8 +120,8 @@ def _prune_engine(
             for row in client.containers.list(all=True, sparse=True, ignore_removed=True)
         }
     for entry in in_engine(client, recipes):
-        if entry.digest not in everything:
-            # It came a moment ago.
+        # One that came a moment ago waits for the next time.
+        if only not in (None, entry.name) or entry.digest not in everything:
             continue
         why = _why_kept(entry, ())
         if why is None and entry.digest in used:
@@ -164,19 +171,4 @@ def _remove_image(client: DockerClient, reference: str) -> bool:
             if error.status_code != CONFLICT:
                 raise
             return False
-    return True
-
-
-def _remove_sif(store: Store, entry: Entry) -> bool:
-    assert entry.sif is not None
-    # As images/sif.py names the lock of those who make or check it.
-    lock = Lock(store.lock(f"sif-{entry.sif.stem.rsplit('-', 2)[-2:][0]}"))
-    if not lock.try_acquire():
-        return False
-    try:
-        # The provenance first: without it no job takes the SIF, and the next call removes what is left.
-        entry.sif.with_suffix(".json").unlink(missing_ok=True)
-        entry.sif.unlink(missing_ok=True)
-    finally:
-        lock.release()
     return True

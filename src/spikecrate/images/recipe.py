@@ -62,11 +62,24 @@ def recipe_hash(
             version,
             entrypoint,
             python,
-            sorted(entry for entry in _entries(folder) if entry[0] not in NOT_IN_IMAGE),
-            sorted(entry for entry in _entries(harness) if entry[0].endswith(".py")),
-            sorted(_entries(base)),
+            *ingredients(folder, harness=harness, base=base).values(),
         ]
     )
+
+
+def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[Entry]]:
+    """Give the files that a recipe hashes: of the `sorter`, the `harness` and the `base`, each sorted.
+
+    Raises
+    ------
+    SorterInvalidError
+        As `recipe_hash`.
+    """
+    return {
+        "sorter": sorted(entry for entry in _entries(folder) if entry[0] not in NOT_IN_IMAGE),
+        "harness": sorted(entry for entry in _entries(harness) if entry[0].endswith(".py")),
+        "base": sorted(_entries(base)),
+    }
 
 
 def base_hash(base: Path) -> str:
@@ -78,6 +91,28 @@ def base_hash(base: Path) -> str:
         As `recipe_hash`.
     """
     return digest(["base", SCHEMA, sorted(_entries(base))])
+
+
+def file_names(folder: Path) -> list[str]:
+    """Name the files below a folder that can count, by their paths in it: not hidden, no source of a lock.
+
+    Raises
+    ------
+    SorterInvalidError
+        As `recipe_hash`.
+    """
+    return sorted(name for name, _, _ in _entries(folder))
+
+
+def same_files(first: Path, second: Path) -> bool:
+    """Say whether two folders hold the same files, hidden ones and sources of locks left out.
+
+    Raises
+    ------
+    SorterInvalidError
+        As `recipe_hash`.
+    """
+    return sorted(_entries(first)) == sorted(_entries(second))
 
 
 def image_reference(name: str, version: str, recipe: str) -> str:

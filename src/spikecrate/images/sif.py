@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from spikecrate.apptainer import find_program, read_labels
 from spikecrate.errors import (
@@ -25,12 +25,12 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.files import disk_full_named, sync_folder, write_atomically
-from spikecrate.images import squash
+from spikecrate.images import provenance, squash
 from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.squash import Source
 from spikecrate.process import capture
 from spikecrate.quantities import format_bytes
-from spikecrate.store.lock import Lock
+from spikecrate.store.lock import is_free
 from spikecrate.store.memo import FileState, Memo
 from spikecrate.store.seal import hash_file
 
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
     from spikecrate.progress import Progress
     from spikecrate.store import Store
-
-SCHEMA: Final = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +159,8 @@ def stored(request: BuildRequest, store: Store, digest: str | None = None) -> li
     found = []
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
         try:
-            entry = json.loads(path.read_bytes())
-            sif = Sif(**{**entry["sif"], "path": path.with_suffix(".sif")})
-        except (OSError, ValueError, KeyError, TypeError):
+            sif = Sif(**{**provenance.read(path)["sif"], "path": path.with_suffix(".sif")})
+        except (ValueError, TypeError):
             continue
         if (
             sif.recipe == request.recipe
@@ -173,6 +170,37 @@ def stored(request: BuildRequest, store: Store, digest: str | None = None) -> li
         ):
             found.append(sif)
     return sorted(found, key=lambda sif: sif.created, reverse=True)
+
+
+def adopt(
+    request: BuildRequest, store: Store, progress: Progress, *, image: Path, entry: dict[str, Any]
+) -> Path:
+    """Take a SIF into the store that was made elsewhere, as `convert` leaves one; give its place.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        Of what.
+    store : Store
+        Where; one of the same image that is there and sound stays.
+    progress : Progress
+        Told where that one is not sound.
+    image : Path
+        The file, in the store's file system; it is moved.
+    entry : dict
+        Its provenance, as it stood beside it.
+    """
+    digest = str(entry["sif"]["image_digest"])
+    target = _place(request, store, digest)
+    with _locked(request, store, progress):
+        found = _checked(request, store, progress, digest=digest)
+        if found is not None:
+            return found.path
+        target.unlink(missing_ok=True)
+        placed = provenance.sealed({**entry["sif"], "path": str(target)}, entry.get("labels", {}))
+        write_atomically(target.with_suffix(".json"), json.dumps(placed, indent=1).encode())
+        image.rename(target)
+    return target
 
 
 def docker_digest(request: BuildRequest) -> str | None:
@@ -187,11 +215,25 @@ def docker_digest(request: BuildRequest) -> str | None:
     return digest if recipe == request.recipe else None
 
 
+def remove(store: Store, path: Path) -> bool:
+    """Remove a SIF with its provenance; say whether it is gone, which it is not while it is made or checked."""
+    lock = provenance.lock_of(store, provenance.recipe_of(path))
+    if not lock.try_acquire():
+        return False
+    try:
+        # The provenance first: without it no job takes the SIF, and the next call removes what is left.
+        path.with_suffix(".json").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
+
+
 def sweep(store: Store) -> list[str]:
     """Remove what conversions left whose process was killed; give what was removed."""
     removed = []
     for path in store.sifs.glob(f"{squash.NEW}*"):
-        lock = Lock(store.lock(f"sif-{path.name.split('-')[1]}"))
+        lock = provenance.lock_of(store, provenance.recipe_of(path))
         if lock.try_acquire():
             try:
                 squash.remove(path)
@@ -201,11 +243,24 @@ def sweep(store: Store) -> list[str]:
     return removed
 
 
+def left_behind(store: Store) -> list[Path]:
+    """Find what `sweep` would remove; nothing is removed."""
+    found = []
+    for path in sorted(store.sifs.glob(f"{squash.NEW}*")):
+        try:
+            free = is_free(provenance.lock_of(store, provenance.recipe_of(path)).path)
+        except FileNotFoundError:
+            free = True
+        if free and path.exists():
+            found.append(path)
+    return found
+
+
 @contextmanager
 def _locked(request: BuildRequest, store: Store, progress: Progress) -> Iterator[None]:
     with disk_full_named(store.root):
         store.sifs.mkdir(exist_ok=True)
-    lock = Lock(store.lock(f"sif-{request.recipe[:16]}"))
+    lock = provenance.lock_of(store, request.recipe)
     lock.acquire(
         lambda owner: progress.note(
             f"the SIF of {request.name} is being made (process {owner.get('pid', '?')} "
@@ -221,6 +276,12 @@ def _locked(request: BuildRequest, store: Store, progress: Progress) -> Iterator
 def _checked(request: BuildRequest, store: Store, progress: Progress, digest: str | None) -> Sif | None:
     """Give the latest SIF whose bytes are those that were written; set aside those whose are not."""
     memo = Memo(store.memo)
+    for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
+        try:
+            provenance.read(path)
+        except ValueError as problem:
+            aside = provenance.set_aside(store, path.with_suffix(".sif"))
+            progress.note(f"{path.with_suffix('.sif')}: {problem}; set aside in {aside}, and made again")
     for sif in stored(request, store, digest):
         state = FileState.of(sif.path)
         if memo.get(state, "SIF") == sif.blake3:
@@ -228,10 +289,7 @@ def _checked(request: BuildRequest, store: Store, progress: Progress, digest: st
         if state.size == sif.size_bytes and hash_file(sif.path) == sif.blake3:
             memo.put(state, "SIF", sif.blake3)
             return sif
-        store.quarantine.mkdir(exist_ok=True)
-        aside = store.quarantine / f"{sif.path.stem}-{secrets.token_hex(4)}.sif"
-        sif.path.rename(aside)
-        sif.path.with_suffix(".json").unlink()
+        aside = provenance.set_aside(store, sif.path)
         progress.note(f"{sif.path} is corrupt; set aside in {aside}, and made again")
     return None
 
@@ -247,6 +305,7 @@ def _from_docker(request: BuildRequest, progress: Progress) -> Source:
             message,
             next_step=f"where there is Docker: docker save {request.reference} --output {request.name}.tar; "
             f"here: spikecrate convert --sorter {request.name} --archive {request.name}.tar",
+            doctor=error.doctor,
         ) from None
     return Source(digest=built.digest, unpacked_bytes=built.size_bytes)
 
@@ -264,6 +323,10 @@ def _from_archive(request: BuildRequest, path: Path) -> Source:
         message = f"{path} is for {archive.architecture}, this machine is {machine_architecture()}"
         raise ImageInvalidError(message, next_step="build the image on a machine of this kind")
     return Source(digest=archive.digest, unpacked_bytes=archive.unpacked_bytes, archive=archive)
+
+
+def _place(request: BuildRequest, store: Store, digest: str) -> Path:
+    return store.sifs / f"{request.name}-{request.recipe[:16]}-{digest[-64:][:16]}.sif"
 
 
 def _make(
@@ -290,11 +353,11 @@ def _make(
                 message = f"the image of {request.name} changed while it was converted"
                 raise ImageInvalidError(message, next_step="convert it again")
             sif = _described(request, source, program, packed, image)
-            target = store.sifs / f"{request.name}-{request.recipe[:16]}-{source.digest[-64:][:16]}.sif"
+            target = _place(request, store, source.digest)
             sif = replace(sif, path=target, seconds=round(time.monotonic() - started, 3), converted=True)
             sync_folder(work)
             target.unlink(missing_ok=True)
-            entry = {"schema": SCHEMA, "sif": {**sif.as_dict(), "converted": False}, "labels": labels}
+            entry = provenance.sealed({**sif.as_dict(), "converted": False}, labels)
             write_atomically(target.with_suffix(".json"), json.dumps(entry, indent=1).encode())
             image.rename(target)
     finally:

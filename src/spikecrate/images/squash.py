@@ -89,6 +89,9 @@ def write_image(
         if "no space left on device" in error.tail.lower():
             message = f"the SIF of {name} could not be made: the disk is full\n{last}"
             raise DiskFullError(message, next_step="set SPIKECRATE_STORE to a larger disk") from None
+        if "no such image" in error.tail.lower():
+            message = f"the image of {name} was removed while its SIF was made"
+            raise ImageBuildError(message, next_step="run it again: the image is built anew") from None
         message = f"the SIF of {name} could not be made; the last lines:\n{last}"
         raise ImageBuildError(message, details={"code": error.code, "argv": error.argv}) from None
     (work / ARCHIVE).unlink()
@@ -134,7 +137,9 @@ def require_space(name: str, source: Source, sifs: Path) -> None:
                 f"{format_bytes(free)} are free"
             )
             raise DiskFullError(
-                message, next_step="free some space, or set SPIKECRATE_STORE to a larger disk"
+                message,
+                next_step="free some space, or set SPIKECRATE_STORE to a larger disk",
+                doctor="apptainer.temp",
             )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Final
 
 from spikecrate.quantities import format_bytes
-from spikecrate.report.text import as_json, say, table
+from spikecrate.report.text import as_json, fields, say, table
 
 FILES_SHOWN: Final = 40
 
@@ -45,6 +46,23 @@ def pruned(done: dict[str, Any], *, to_json: bool) -> None:
     say(f"{words} {_size(done['freed_bytes'])}")
 
 
+def unbundled(done: dict[str, Any], *, to_json: bool) -> None:
+    """Print what a bundle brought, and what to do next."""
+    if to_json:
+        as_json(done)
+        return
+    fields({name: value for name, value in done.items() if value is not None}, to_json=False)
+    if done["sorters"] is not None:
+        say(
+            f"{done['sorter']} is not in the catalogue; it is found after: "
+            f"export SPIKECRATE_SORTERS={shlex.quote(done['sorters'])}"
+        )
+    runtimes = {"apptainer": done["sif"], "host": done["wheels"], "docker": done["docker"]}
+    ready = [name for name, brought in runtimes.items() if brought is not None]
+    if ready:
+        say(f"next: spikecrate sort RECORDING --sorter {done['sorter']} --runtime {' | '.join(ready)}")
+
+
 def differences(found: dict[str, Any], *, to_json: bool) -> None:
     """Print what differs between two images: packages, settings, and the first files."""
     if to_json:
@@ -70,7 +88,7 @@ def _size(number: int | None) -> str | None:
 
 
 def _version(value: Any) -> str:
-    """Write a package as one side has it: of Python's, version and the first digits of its RECORD's hash."""
+    """Write a package as one side has it: version and the first digits of the hash of its list of files."""
     if isinstance(value, dict):
-        return f"{value['version']} ({(value['record'] or 'no RECORD')[:15]})"
+        return f"{value['version']} ({(value['record'] or 'no list of files')[:15]})"
     return "–" if value is None else str(value)

@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikecrate import api
 from spikecrate.progress import Terminal
-from spikecrate.sorters import catalogue, check, find
+from spikecrate.sorters import catalogue, check, find, read
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -35,6 +34,26 @@ def convert(sorter: str, *, compression: str, archive: str) -> dict[str, Any]:
     return sif.convert(asked, open_store(), Terminal(), compression=compression, archive=file).as_dict()
 
 
+def bundle(sorter: str, *, output: str, parts: str, python: str) -> dict[str, Any]:
+    """Write a sorter's bundle for a machine without a network."""
+    from spikecrate.images import bundle as bundles
+
+    asked = _asked(sorter)
+    target = Path(output or f"{asked.name}.crate.tar").absolute()
+    chosen = tuple(part.strip() for part in parts.split(",") if part.strip())
+    done = bundles.bundle(asked, open_store(), Terminal(), target=target, parts=chosen, python=python)
+    return done.as_dict()
+
+
+def unbundle(file: str, *, docker: bool) -> dict[str, Any]:
+    """Check a bundle and install what it brings."""
+    from spikecrate.images import unbundle as bundles
+
+    store = open_store()
+    path = Path(file).absolute()
+    return bundles.unbundle(path, store, Terminal(), describe=_described, docker=docker).as_dict()
+
+
 def inventory() -> list[dict[str, Any]]:
     """List the images in the engine and the SIFs in the store."""
     from spikecrate.images import inventory
@@ -42,14 +61,15 @@ def inventory() -> list[dict[str, Any]]:
     return inventory.inventory(open_store(), _recipes(), Terminal())
 
 
-def prune(*, dry_run: bool) -> dict[str, Any]:
-    """Remove stale images and SIFs."""
+def prune(sorter: str, *, dry_run: bool) -> dict[str, Any]:
+    """Remove stale images and SIFs, of all sorters or of one."""
     from spikecrate.images import prune
     from spikecrate.jobs.listing import sorters_running
 
     store = open_store()
+    only = find(sorter).name if sorter else None
     busy = sorters_running(store, "apptainer")
-    return prune.prune(store, _recipes(), Terminal(), busy=busy, dry_run=dry_run)
+    return prune.prune(store, _recipes(), Terminal(), only=only, busy=busy, dry_run=dry_run)
 
 
 def lock(sorter: str) -> dict[str, Any]:
@@ -71,11 +91,15 @@ def compare(first: str, second: str) -> dict[str, Any]:
 
 
 def _asked(sorter: str) -> BuildRequest:
-    from spikecrate.jobs.job import recipe
+    return _described(find(sorter).folder)
 
-    found = find(sorter)
-    check(found.folder)
-    return api.build_request(found, recipe(found))
+
+def _described(folder: Path) -> BuildRequest:
+    from spikecrate.jobs.job import build_request, recipe
+
+    found = read(folder)
+    check(folder)
+    return build_request(found, recipe(found))
 
 
 def _recipes() -> dict[str, str]:

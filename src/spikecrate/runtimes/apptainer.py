@@ -7,7 +7,9 @@ processes. What the program says of itself on the way is told from what the sort
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +25,7 @@ from spikecrate.store.memo import FileState, Memo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spikecrate.apptainer import Program
     from spikecrate.images.build import BuildRequest
     from spikecrate.images.sif import Sif
     from spikecrate.progress import Progress
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 4096
 """Of the output, kept to tell a failure of the program from one of the sorter."""
 PROBE_S: Final = 60
+VERSION: Final = "engine and version"
+"""What is remembered of a binary."""
+ELF: Final = b"\x7fELF"
 USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "usr", "nix")
 """Folders of this machine that a trial run borrows to have something to run."""
 MOUNTPOINTS: Final = ("dev", "etc", "home", "proc", "root", "sys", "tmp", "var")
@@ -55,7 +61,7 @@ class Apptainer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.program = apptainer.find_program()
+        self.program = find_program(Memo(store.memo))
         self.in_user_namespace = apptainer.lacks_capabilities()
         self._require_usable()
 
@@ -69,7 +75,9 @@ class Apptainer:
         if not sif.stored(request, self.store):
             message = f"Apptainer has no SIF of {request.name} in the store"
             raise EngineMissingError(
-                message, next_step=f"spikecrate convert --sorter {request.name} --archive FILE.tar"
+                message,
+                next_step=f"spikecrate convert --sorter {request.name} --archive FILE.tar",
+                doctor="images.sorters",
             )
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
@@ -112,9 +120,16 @@ class Apptainer:
             )
         except CommandError as error:
             message = f"{self.program.path}: {error.tail}"
-            raise EngineError(message) from None
+            raise EngineError(message, doctor="apptainer.runs") from None
         said = head.decode(errors="replace")
         if apptainer.failed_itself(ended.code, said) and not ended.timed_out and not ended.out_of_memory:
+            path = task.image.facts["sif"]["path"]
+            if not Path(path).exists():
+                # By a prune from another checkout, or by hand; one that is open can be read to the end.
+                message = f"{path} was removed while the job was starting"
+                raise EngineError(
+                    message, next_step="run it again: the SIF is made anew", doctor="images.sorters"
+                )
             raise apptainer.refusal(said)
         return ended
 
@@ -161,6 +176,25 @@ class Apptainer:
         if os.geteuid() != 0 or self.in_user_namespace:
             apptainer.require_fuse(self.program)
         memo.put(binary, question, self.program.version)
+
+
+def find_program(memo: Memo) -> Program:
+    """Find the program; the version of a binary is remembered, that of a script, which may start another, is not.
+
+    Raises
+    ------
+    EngineMissingError, EnginePermissionError
+        As `spikecrate.apptainer.find_program`.
+    """
+    path = next((found for name in apptainer.NAMES if (found := shutil.which(name))), None)
+    if path is not None and (known := memo.get(FileState.of(Path(path)), VERSION)) is not None:
+        engine, _, version = known.partition(" ")
+        return apptainer.Program(path, engine, version)
+    program = apptainer.find_program()
+    with suppress(OSError), Path(program.path).open("rb") as file:
+        if file.read(len(ELF)) == ELF:
+            memo.put(FileState.of(Path(program.path)), VERSION, f"{program.engine} {program.version}")
+    return program
 
 
 def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]:

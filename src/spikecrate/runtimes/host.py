@@ -92,7 +92,9 @@ class Host:
         except CommandError as error:
             message = f"{task.image.entrypoint[0]}: {error.tail}"
             raise EngineError(
-                message, next_step=f"remove {task.image.reference}; it is made again at the next run"
+                message,
+                next_step=f"remove {task.image.reference}; it is made again at the next run",
+                doctor="runtime.host",
             ) from None
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:

@@ -69,17 +69,76 @@ def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
 
 
 @task(
-    name="prune",
-    help={"dry-run": "only say what would be removed", "json": "print one JSON object"},
+    name="bundle",
+    help={
+        "sorter": "name or alias of a sorter",
+        "output": "the file to write; by default SORTER.crate.tar",
+        "python": "version of Python on the other side, such as 3.12; by default this side's",
+        "parts": "some of sif, docker, host (its wheels); by default sif,host, without Apptainer docker,host",
+        "json": "print one JSON object as the last line",
+    },
     auto_shortflags=False,
 )
 @reported
-def image_prune(context: Context, dry_run: bool = False, json: bool = False) -> None:  # noqa: ARG001
+def image_bundle(
+    context: Context,  # noqa: ARG001
+    sorter: str = "ms4",
+    output: str = "",
+    parts: str = "",
+    python: str = "",
+    json: bool = False,
+) -> None:
+    """Write one file that brings a sorter, its image and spikecrate to a machine without a network."""
+    from spikecrate.report.text import fields
+    from spikecrate.request import images as request
+
+    fields(request.bundle(sorter, output=output, parts=parts, python=python), to_json=json)
+
+
+@task(
+    name="unbundle",
+    help={
+        "file": "a bundle",
+        "docker": "also load its image into Docker",
+        "json": "print one JSON object as the last line",
+    },
+    auto_shortflags=False,
+)
+@reported
+def image_unbundle(
+    context: Context,  # noqa: ARG001
+    file: str,
+    docker: bool = False,
+    json: bool = False,
+) -> None:
+    """Check every file of a bundle, then install what it brings; needs no network."""
+    from spikecrate.report import images as report
+    from spikecrate.request import images as request
+
+    report.unbundled(request.unbundle(file, docker=docker), to_json=json)
+
+
+@task(
+    name="prune",
+    help={
+        "sorter": "only the images of this sorter",
+        "dry-run": "only say what would be removed",
+        "json": "print one JSON object",
+    },
+    auto_shortflags=False,
+)
+@reported
+def image_prune(
+    context: Context,  # noqa: ARG001
+    sorter: str = "",
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
     """Remove the images and SIFs of recipes that no sorter of the catalogue has any more."""
     from spikecrate.report import images as report
     from spikecrate.request import images as request
 
-    report.pruned(request.prune(dry_run=dry_run), to_json=json)
+    report.pruned(request.prune(sorter, dry_run=dry_run), to_json=json)
 
 
 @task(

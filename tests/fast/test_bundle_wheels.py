@@ -1,0 +1,79 @@
+"""Of what an index has, the file is taken that the lock allows and that most machines can use."""
+
+from __future__ import annotations
+
+import pytest
+
+from spikecrate.errors import BundleError
+from spikecrate.images.library import BLOCK
+from spikecrate.images.wheels import choose, lock_of, tags_of
+from spikecrate.shipped import shipped
+
+ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
+TAGS = ("cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_17_x86_64", "py3-none-any")
+
+
+def package(*files, sdist=None):
+    wheels = [{"url": f"https://index/{name}", "hashes": {"sha256": digest}} for name, digest in files]
+    source = {"sdist": {"url": f"https://index/{sdist[0]}", "hashes": {"sha256": sdist[1]}}} if sdist else {}
+    return {"name": "x", "version": "1", "wheels": wheels, **source}
+
+
+def test_the_wheel_that_fits_best_is_taken():
+    (file,) = choose(
+        [
+            package(
+                ("x-1-py3-none-any.whl", ONE),
+                ("x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl", TWO),
+                ("x-1-cp312-cp312-manylinux_2_28_x86_64.whl", THREE),
+            )
+        ],
+        {ONE, TWO, THREE},
+        TAGS,
+    )
+    assert (file.sha256, file.is_wheel) == (TWO, True)
+
+
+def test_a_file_that_the_lock_does_not_name_is_not_taken():
+    (file,) = choose(
+        [package(("x-1-cp311-cp311-manylinux_2_28_x86_64.whl", TWO), ("x-1-py3-none-any.whl", ONE))],
+        {ONE},
+        TAGS,
+    )
+    assert file.sha256 == ONE
+
+
+def test_a_source_is_taken_only_where_no_wheel_fits():
+    files = (("x-1-py3-none-any.whl", ONE),)
+    assert choose([package(*files, sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS)[0].is_wheel
+    (file,) = choose(
+        [package(("x-1-cp27-cp27m-win32.whl", ONE), sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS
+    )
+    assert (file.filename, file.is_wheel) == ("x-1.tar.gz", False)
+
+
+def test_a_package_without_a_file_that_will_do_is_named():
+    with pytest.raises(BundleError, match="no file of x 1"):
+        choose([package(("x-1-py3-none-any.whl", ONE))], {TWO}, TAGS)
+
+
+def test_wheels_for_an_old_c_library_come_before_those_for_a_new_one():
+    tags = tags_of("3.11")
+    old = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_28_")]
+    new = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_36_")]
+    assert not new or old[0] < new[0]
+    assert not any(tag.startswith("cp312-cp312") for tag in tags)
+
+
+def test_the_lock_of_a_bundle_allows_its_wheels_alone(tmp_path):
+    names = ["Zed_pkg-2.0-py3-none-any.whl", "a-1-py3-none-any.whl"]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    lines = lock_of([tmp_path / name for name in names]).splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["zed-pkg==2.0", "a==1"]
+    assert all(" --hash=sha256:" in line for line in lines)
+
+
+def test_the_project_s_lock_travels_with_the_library():
+    names = {found[1] for found in BLOCK.finditer(shipped("requirements.lock").read_text())}
+    assert {"blake3", "docker", "invoke", "uv", "numpy"} <= names
