@@ -3,32 +3,86 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import re
+from heapq import nlargest
+from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import JobNotFoundError
+from spikecrate.errors import JobNotFoundError, UsageError
 from spikecrate.jobs.paths import FAILURE, LOG, attempts
 from spikecrate.jobs.plan import is_running
-from spikecrate.store import results
+from spikecrate.store import pins, results, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
+    from spikecrate.progress import Progress
     from spikecrate.store import Store
+    from spikecrate.store.summary import Failed, Summary
+
+KEY: Final = re.compile(r"[0-9a-f]*")
+STATUSES: Final = ("completed", "failed", "running")
 
 
-def list_jobs(store: Store) -> list[dict[str, Any]]:
-    """List all jobs, the latest first.
+def list_jobs(
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    sorters: Collection[str] = (),
+    status: str = "",
+    recording: str = "",
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """List jobs, the latest first; results and failures as the store's index has them.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are.
+    progress : Progress, optional
+        Told how far it is, where many have to be read that the index does not have.
+    sorters : collection of str
+        Only those of these sorters; by default of all.
+    status : str
+        Only `completed`, `failed` or `running` ones.
+    recording : str
+        Only those whose recording's path has this in it. Of a failed or running job the path is not known.
+    limit : int, optional
+        The latest so many; by default all.
 
     Returns
     -------
     list of dict
-        Each with `key`, `status` (completed, failed, running), `sorter`, `recording`, `runtime`, `units`,
-        `events`, `wall_s` and `started`; what a status does not have is None.
+        Each with `key`, `status`, `sorter`, `recording`, `runtime`, `units`, `events`, `wall_s`, `started`,
+        `reason` and `pinned`; what a status does not have is None.
+
+    Raises
+    ------
+    UsageError
+        For another status.
     """
-    rows = [_completed_row(record) for record in results.records(store)]
-    rows += [_failed_row(what) for what in _failures(store)]
-    rows += [_running_row(key) for key in _running(store)]
-    return sorted(rows, key=lambda row: row["started"] or "9", reverse=True)
+    if status not in {"", *STATUSES}:
+        message = f"--status {status!r} is not known"
+        raise UsageError(message, next_step=f"one of: {', '.join(STATUSES)}")
+    found: list[Summary | dict[str, Any]] = []
+    if status in ("", "completed"):
+        every = summary.results(store, progress)
+        found += (row for row in every if recording in row.recording) if recording else every
+    if status in ("", "failed") and not recording:
+        found += map(_failed_row, summary.failures(store, progress))
+    if status in ("", "running") and not recording:
+        found += (_running_row(store, key) for key in _running(store))
+    if sorters:
+        found = [row for row in found if _of(row, "sorter") in sorters]
+    # Those that run are the latest.
+    latest = nlargest(
+        len(found) if limit is None else limit, found, key=lambda row: _of(row, "started") or "9"
+    )
+    rows = [row if isinstance(row, dict) else _completed_row(row) for row in latest]
+    pinned = pins.pinned(store)
+    for row in rows:
+        row["pinned"] = row["key"] in pinned
+    return rows
 
 
 def show_job(store: Store, prefix: str) -> dict[str, Any]:
@@ -72,8 +126,12 @@ def find_key(store: Store, prefix: str) -> str:
     JobNotFoundError
         Where no key, or more than one, starts like that.
     """
-    known = {*results.keys(store), *_failed_keys(store), *_running(store)}
-    found = sorted(key for key in known if prefix and key.startswith(prefix.lower()))
+    start = prefix.lower()
+    shelves = (store.results, store.failures)
+    known = (
+        {key for shelf in shelves for key in results.keys_in(shelf, start)} if KEY.fullmatch(start) else ()
+    )
+    found: list[str] = sorted({*known, *_running(store, start)}) if prefix else []
     if len(found) == 1:
         return found[0]
     if found:
@@ -100,51 +158,41 @@ def sorters_running(store: Store, runtime: str) -> set[str]:
     return found
 
 
-def _failed_keys(store: Store) -> list[str]:
-    return [path.name for path in store.failures.glob("*/*")]
-
-
-def _running(store: Store) -> list[str]:
+def _running(store: Store, prefix: str = "") -> list[str]:
     keys = {paths.root.name.split("-")[0] for paths in attempts(store.work)}
-    return sorted(key for key in keys if is_running(store, key))
+    return sorted(key for key in keys if key.startswith(prefix) and is_running(store, key))
 
 
-def _failures(store: Store) -> list[dict[str, Any]]:
-    found = []
-    for key in _failed_keys(store):
-        try:
-            found.append(json.loads((store.failure(key) / FAILURE).read_bytes()))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def _completed_row(record: dict[str, Any]) -> dict[str, Any]:
+def _completed_row(found: Summary) -> dict[str, Any]:
     return {
-        "key": record["key"],
+        "key": found.key,
         "status": "completed",
-        "sorter": record["sorter"]["name"],
-        "recording": record["recording"]["path"],
-        "runtime": record["runtime"],
-        "units": record["units"],
-        "events": record["events"],
-        "wall_s": record["wall_s"],
-        "started": record["started"],
+        "sorter": found.sorter,
+        "recording": found.recording,
+        "runtime": found.runtime,
+        "units": found.units,
+        "events": found.events,
+        "wall_s": found.wall_s,
+        "started": found.started,
         "reason": None,
     }
 
 
-def _failed_row(what: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_empty_row(what["key"], "failed"),
-        "sorter": what["key_parts"]["sorter"],
-        "started": what["at"],
-        "reason": what["error"],
-    }
+def _failed_row(found: Failed) -> dict[str, Any]:
+    told = {"sorter": found.sorter, "started": found.at, "reason": found.error}
+    return {**_empty_row(found.key, "failed"), **told}
 
 
-def _running_row(key: str) -> dict[str, Any]:
-    return _empty_row(key, "running")
+def _running_row(store: Store, key: str) -> dict[str, Any]:
+    row = _empty_row(key, "running")
+    for paths in attempts(store.work, key):
+        try:
+            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # It begins or ends at this moment.
+            continue
+    return row
 
 
 def _empty_row(key: str, status: str) -> dict[str, Any]:
@@ -152,3 +200,7 @@ def _empty_row(key: str, status: str) -> dict[str, Any]:
         ("sorter", "recording", "runtime", "units", "events", "wall_s", "started", "reason")
     )
     return {"key": key, "status": status, **empty}
+
+
+def _of(row: Summary | dict[str, Any], name: str) -> Any:
+    return row[name] if isinstance(row, dict) else getattr(row, name)

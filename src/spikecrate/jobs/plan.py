@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from spikecrate.jobs.key import differences
-from spikecrate.store import results
+from spikecrate.store import results, summary
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
         return Plan(action="run", reasons=("--force: the result in the store is made again",))
     if is_running(store, job.key):
         return Plan(action="wait", reasons=("another process is running this job",))
-    earlier = nearest(job.parts.as_dict(), results.records(store))
+    earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
         return Plan(action="run", reasons=("the store holds no result of this sorter or this recording",))
     changed = differences(job.parts.as_dict(), earlier["key_parts"])
@@ -90,15 +90,16 @@ def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[st
     records : iterable of dict
         Run records.
     """
-    best, best_score = None, (-1, "")
+    best, best_score = None, (0, 0, "")
     for record in records:
         theirs = record["key_parts"]
         same_recording = theirs["recording"]["samples"] == parts["recording"]["samples"]
-        same_sorter = theirs["sorter"] == parts["sorter"]
-        if not (same_recording or same_sorter):
+        shared = same_recording + (theirs["sorter"] == parts["sorter"])
+        # The differences take a while; of a hundred thousand records few come this far.
+        if shared == 0 or shared < best_score[0]:
             continue
-        score = 1000 * (same_recording + same_sorter) - len(differences(parts, theirs))
+        score = (shared, -len(differences(parts, theirs)), record["started"])
         # Among equals the latest: what the user did last is what they compare with.
-        if (score, record["started"]) > best_score:
-            best, best_score = record, (score, record["started"])
+        if score > best_score:
+            best, best_score = record, score
     return best

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING
 
 from spikecrate.files import remove_tree
 from spikecrate.jobs.paths import attempts
+from spikecrate.jobs.plan import is_running
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
     from spikecrate.jobs.paths import WorkPaths
     from spikecrate.runtimes import Runtime
     from spikecrate.store import Store
+
+
+def left_over(store: Store) -> list[str]:
+    """Name the folders of stopped runs, which `sweep` removes with what still runs in them; nothing is changed."""
+    return [
+        str(paths.root)
+        for paths in attempts(store.work)
+        if len(key := paths.root.name.split("-")[0]) == 64 and not is_running(store, key)
+    ]
 
 
 def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[str]:

@@ -13,9 +13,11 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from spikecrate.errors import StoreError
+from spikecrate.files import disk_full_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +47,10 @@ class Lock:
         Raises
         ------
         StoreError
-            Where the file system has no locks.
+            Where the file system has no locks, or something that is no file bears the lock's name.
+        DiskFullError
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -56,7 +59,9 @@ class Lock:
                 return False
             message = f"{self.path}: the file system gives no lock ({error.strerror})"
             raise StoreError(
-                message, next_step="set SPIKECRATE_STORE to a folder on a file system with locks"
+                message,
+                next_step="set SPIKECRATE_STORE to a folder on a file system with locks",
+                doctor="store.locks",
             ) from None
         # The last owner may have removed the file between our open and our lock: then ours locks nothing.
         if not self._is_current(descriptor):
@@ -64,8 +69,10 @@ class Lock:
             return self.try_acquire()
         self._descriptor = descriptor
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+        # On a full disk it says nothing, and locks nevertheless.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(owner).encode(), 0)
         return True
 
     def acquire(self, on_wait: Callable[[dict[str, Any]], None] | None = None) -> bool:
@@ -99,9 +106,19 @@ class Lock:
         """Read what the present owner wrote about itself; empty where that cannot be read."""
         try:
             owner = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return owner if isinstance(owner, dict) else {}
+
+    def _open(self) -> int:
+        try:
+            with disk_full_named(self.path):
+                return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            message = f"the lock {self.path} cannot be opened ({error.strerror})"
+            raise StoreError(
+                message, next_step="spikecrate store.verify sets aside what is no lock", doctor="store.locks"
+            ) from None
 
     def _is_current(self, descriptor: int) -> bool:
         try:
@@ -124,3 +141,21 @@ class Lock:
     ) -> None:
         """Give the lock back."""
         self.release()
+
+
+def is_free(path: Path) -> bool:
+    """Say whether nobody holds the lock of that file; nothing is made or removed.
+
+    Raises
+    ------
+    OSError
+        Where there is no such file, or it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -56,6 +56,16 @@ class Store:
         return self.root / "memo"
 
     @property
+    def index(self) -> Path:
+        """What lists are made from, a small file for each shard of results and failures."""
+        return self.root / "index"
+
+    @property
+    def pins(self) -> Path:
+        """One file for each result that `store.gc` leaves alone, named by its key."""
+        return self.root / "pins"
+
+    @property
     def environments(self) -> Path:
         """Virtual environments of the host runtime."""
         return self.root / "environments"
@@ -64,6 +74,21 @@ class Store:
     def sifs(self) -> Path:
         """Images as single files for Apptainer, each with its provenance beside."""
         return self.root / "sif"
+
+    @property
+    def wheels(self) -> Path:
+        """Wheels that bundles brought: environments are made of them without a network."""
+        return self.root / "wheels"
+
+    @property
+    def sorters(self) -> Path:
+        """Sorters that bundles brought and the catalogue lacks: a folder for SPIKECRATE_SORTERS."""
+        return self.root / "sorters"
+
+    @property
+    def recipes(self) -> Path:
+        """What images were made from, by the recipe's hash: so that an old result can be made again."""
+        return self.root / "recipes"
 
     @property
     def logs(self) -> Path:
@@ -88,6 +113,12 @@ class Store:
         return self.locks / f"{name}.lock"
 
 
+def place_of(root: Path | str | None) -> Path:
+    """Say where the store is: where it is named, by the caller or by `SPIKECRATE_STORE`; else under /tmp."""
+    named = root or os.environ.get("SPIKECRATE_STORE")
+    return Path(named).expanduser().absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
+
+
 def open_store(root: Path | str | None = None) -> Store:
     """Open the store, making it where there is none.
 
@@ -103,7 +134,7 @@ def open_store(root: Path | str | None = None) -> Store:
     DiskFullError
     """
     named = root or os.environ.get("SPIKECRATE_STORE")
-    place = Path(named).expanduser().absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
+    place = place_of(named)
     mend = "set SPIKECRATE_STORE to a folder of your own"
     store = Store(place)
     try:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate.canonical import digest
 from spikecrate.files import disk_full_named, remove_tree, sync_folder
 from spikecrate.store import seal
-from spikecrate.store.memo import FileState, Memo
+from spikecrate.store.index import names_in
+from spikecrate.store.memo import FileState, Memo, flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +22,11 @@ if TYPE_CHECKING:
 
     from spikecrate.store.place import Store
 
-CHECKED: Final = ("run.json", "firings.mda")
-"""Read whenever a result is used; the rest of the folder is for `store.verify`."""
+Identity = tuple[int, int]
+"""Inode and change time of a result's folder."""
+
+USED_S: Final = 600.0
+"""How old the note of a result's last use may be: it is renewed no more often."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +63,26 @@ def find(store: Store, key: str, on_corrupt: Callable[[str], None]) -> Stored | 
     Returns
     -------
     Stored or None
-        None where there is no result, or none that can be believed.
+        None where there is no result, or none that can be believed: every file that was sealed is held to its
+        hash, again whenever one of them was touched.
     """
     folder = store.result(key)
-    if not folder.is_dir():
-        return None
-    try:
-        return _checked(store, folder, key)
-    except seal.BrokenSealError as broken:
-        aside = _set_aside(store, folder)
-        on_corrupt(f"the stored result {key[:8]} is corrupt ({broken}); set aside in {aside}")
-        return None
+    while (seen := _identity(folder)) is not None:
+        broken = None
+        try:
+            _note_use(folder)
+            stored = _checked(store, folder, key)
+        except (seal.BrokenSealError, FileNotFoundError) as error:
+            broken = error
+        # Replaced or collected while it was read: what was read is of two results, or of none.
+        if _identity(folder) != seen:
+            continue
+        if broken is None:
+            return stored
+        aside = set_aside(store, folder, seen)
+        if aside is not None:
+            on_corrupt(f"the stored result {key[:8]} is corrupt ({broken}); set aside in {aside}")
+    return None
 
 
 def publish(store: Store, key: str, built: Path) -> Stored:
@@ -102,45 +118,111 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     return Stored(target, _record(target), made.hash)
 
 
-def keys(store: Store) -> Iterator[str]:
-    """Give the keys of all results, in no order."""
-    with os.scandir(store.results) as shelves:
-        for shelf in shelves:
-            with os.scandir(shelf) as folders:
-                for folder in folders:
-                    yield folder.name
+def last_use(folder: Path | str) -> float:
+    """Give when a result was last used, to `USED_S`, in seconds since 1970: the time of its seal's file.
+
+    Access times would tell too, where they are written at all: many file systems are mounted without them.
+
+    Raises
+    ------
+    OSError
+        Where there is no seal.
+    """
+    return os.stat(f"{folder}/{seal.NAME}").st_mtime  # noqa: PTH116
 
 
-def records(store: Store) -> Iterator[dict[str, Any]]:
-    """Give the run records of all results that can be read, unchecked: for listings."""
-    for key in keys(store):
+def problem_of(store: Store, key: str) -> tuple[str, Identity] | None:
+    """Read the whole of a result; say what is wrong and with which folder, None where it is whole or gone.
+
+    Unlike `find` it takes no file for checked, and a file that was added is wrong, too.
+    """
+    folder = store.result(key)
+    while (seen := _identity(folder)) is not None:
+        problem = None
         try:
-            yield _record(store.result(key))
-        except (OSError, ValueError):
-            continue
+            found = seal.read(folder)
+            seal.check(folder, found)
+            _record_of(folder, key)
+        except (seal.BrokenSealError, OSError) as broken:
+            problem = str(broken)
+        if _identity(folder) == seen:
+            return None if problem is None else (problem, seen)
+    return None
+
+
+def set_aside(store: Store, folder: Path, seen: Identity) -> Path | None:
+    """Move a corrupt result to the quarantine; give where it went, None where another process did."""
+    store.quarantine.mkdir(exist_ok=True)
+    aside = store.quarantine / f"{folder.name}-{secrets.token_hex(4)}"
+    try:
+        folder.rename(aside)
+    except FileNotFoundError:
+        return None
+    if aside.lstat().st_ino != seen[0] and not folder.exists():
+        # A new one had just arrived.
+        aside.rename(folder)
+        return None
+    return aside
+
+
+def keys(store: Store, prefix: str = "") -> Iterator[str]:
+    """Give the keys of all results, or of those that start like that, in no order."""
+    return keys_in(store.results, prefix)
+
+
+def keys_in(shelves: Path, prefix: str = "") -> Iterator[str]:
+    """Give the names in all shards of a folder; two digits of a prefix are enough to look into one alone."""
+    shards = [prefix[:2]] if len(prefix) > 1 else names_in(shelves)
+    for shard in shards:
+        yield from (name for name in names_in(shelves / shard) if name.startswith(prefix))
 
 
 def _checked(store: Store, folder: Path, key: str) -> Stored:
     found = seal.read(folder)
-    memo = Memo(store.memo)
-    for name in CHECKED:
-        path = folder / name
-        try:
-            state = FileState.of(path)
-        except FileNotFoundError:
-            state = None
-        question = f"sealed as {found.hash}"
-        # A sorting of a day on 384 channels is gigabytes: it is read again only when it was touched.
-        if state is not None and not path.is_symlink() and memo.get(state, question) == name:
-            continue
-        seal.check_file(path, name, found)
-        if state is not None:
-            memo.put(state, question, name)
-    record = _record(folder)
-    if record.get("key") != key:
-        message = f"run.json is of job {str(record.get('key'))[:8]}"
+    if not {"run.json", "firings.mda"} <= found.files.keys():
+        message = f"{seal.NAME} names no run.json or no firings.mda"
         raise seal.BrokenSealError(message)
-    return Stored(folder, record, found.hash)
+    memo = Memo(store.memo)
+    question = f"sealed as {found.hash}"
+    state, states = _states(folder, found)
+    # A sorting of a day on 384 channels is gigabytes: it is read again only when a file was touched.
+    if memo.get(state, question) != states:
+        flush(folder / name for name in found.files)
+        seal.check(folder, found, found.files)
+        if _states(folder, found)[1] == states:
+            memo.put(state, question, states)
+    return Stored(folder, _record_of(folder, key), found.hash)
+
+
+def _states(folder: Path, found: seal.Seal) -> tuple[FileState, str]:
+    """Give a state that stands for all files that were sealed, and what it is in full."""
+    size = latest_change = latest_edit = 0
+    states = {}
+    for name in found.files:
+        try:
+            stat = os.lstat(f"{folder}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            message = f"{name} is missing"
+            raise seal.BrokenSealError(message) from None
+        states[name] = [stat.st_mode, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        size += stat.st_size
+        latest_edit, latest_change = max(latest_edit, stat.st_mtime_ns), max(latest_change, stat.st_ctime_ns)
+    run = (folder / "run.json").lstat()
+    state = FileState(run.st_dev, run.st_ino, size, latest_edit, latest_change, str(folder / "run.json"))
+    return state, digest(["states", states])
+
+
+def _record_of(folder: Path, key: str) -> dict[str, Any]:
+    try:
+        record = _record(folder)
+        right = record["key"] == key
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        message = f"run.json cannot be read: {error}"
+        raise seal.BrokenSealError(message) from None
+    if not right:
+        message = f"run.json is not of job {key[:8]}"
+        raise seal.BrokenSealError(message)
+    return record
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -148,11 +230,20 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _set_aside(store: Store, folder: Path) -> Path:
-    store.quarantine.mkdir(exist_ok=True)
-    aside = store.quarantine / f"{folder.name}-{secrets.token_hex(4)}"
-    folder.rename(aside)
-    return aside
+def _identity(folder: Path) -> Identity | None:
+    """Tell one folder of a name from another; the change time tells when it came."""
+    try:
+        stat = folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat.st_ino, stat.st_ctime_ns
+
+
+def _note_use(folder: Path) -> None:
+    """Note that a result is used now, for `store.gc`; a store that is read-only is used all the same."""
+    with suppress(OSError):
+        if time.time() - last_use(folder) > USED_S:
+            os.utime(folder / seal.NAME)
 
 
 def _sync(folder: Path) -> None:

@@ -77,11 +77,13 @@ def read(folder: Path) -> Seal:
     try:
         entry = json.loads(path.read_bytes())
         found = Seal(entry["files"], entry["seal"])
-        whole = digest(["seal", found.files]) == found.hash
+        whole = digest(["seal", found.files]) == found.hash and all(
+            facts.keys() == {"size", "blake3"} for facts in found.files.values()
+        )
     except FileNotFoundError:
         message = f"{NAME} is missing"
         raise BrokenSealError(message) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         message = f"{NAME} cannot be read: {error}"
         raise BrokenSealError(message) from None
     if not whole:

@@ -1,0 +1,127 @@
+"""The results and failures of the store in a line each, for lists: from the index, unchecked."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spikecrate.progress import Silent
+from spikecrate.store import seal
+from spikecrate.store.index import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from spikecrate.progress import Progress
+    from spikecrate.store.place import Store
+
+
+class Summary(NamedTuple):
+    """A finished result in a line.
+
+    Attributes
+    ----------
+    key, sorter, recording, runtime, started, recipe : str
+        Of its run record; `recording` is its path.
+    units, events : int
+        What was found.
+    wall_s : float
+        How long it took.
+    size_bytes : int
+        Of all its files.
+    """
+
+    key: str
+    sorter: str
+    recording: str
+    runtime: str
+    units: int
+    events: int
+    wall_s: float
+    started: str
+    recipe: str
+    size_bytes: int
+
+
+class Failed(NamedTuple):
+    """A kept failure in a line.
+
+    Attributes
+    ----------
+    key, sorter : str
+        Which job's.
+    at : str
+        When, in UTC.
+    error : str
+        Class of the error.
+    size_bytes : int
+        Of its files.
+    """
+
+    key: str
+    sorter: str
+    at: str
+    error: str
+    size_bytes: int
+
+
+def results(store: Store, progress: Progress | None = None) -> Iterator[Summary]:
+    """Give all results that can be read, in no order."""
+    return map(Summary._make, _results(store).rows(progress or Silent()))
+
+
+def failures(store: Store, progress: Progress | None = None) -> Iterator[Failed]:
+    """Give all failures that can be read, in no order."""
+    index = Index(store.failures, store.index / store.failures.name, _read_failure)
+    return map(Failed._make, index.rows(progress or Silent()))
+
+
+def history(store: Store, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
+    """Give of all results' run records what tells how near one job is to another: `key`, `started`, `key_parts`."""
+    for row, parts in _results(store).full_rows(progress or Silent()):
+        summary = Summary._make(row)
+        yield {"key": summary.key, "started": summary.started, "key_parts": parts}
+
+
+def _results(store: Store) -> Index:
+    return Index(store.results, store.index / store.results.name, _read_result)
+
+
+def _read_result(folder: Path) -> tuple[Summary, dict[str, Any]]:
+    record = json.loads((folder / "run.json").read_bytes())
+    manifest = (folder / seal.NAME).read_bytes()
+    parts = dict(record["key_parts"])
+    # What `job.explain` compares.
+    if not (isinstance(parts["parameters"], dict) and isinstance(parts["recording"]["samples"], str)):
+        message = f"{folder}: key_parts"
+        raise TypeError(message)
+    sizes = [int(facts["size"]) for facts in json.loads(manifest)["files"].values()]
+    summary = Summary(
+        key=folder.name,
+        sorter=str(record["sorter"]["name"]),
+        recording=str(record["recording"]["path"]),
+        runtime=str(record["runtime"]),
+        units=int(record["units"]),
+        events=int(record["events"]),
+        wall_s=float(record["wall_s"]),
+        started=str(record["started"]),
+        recipe=str(record["recipe"]),
+        size_bytes=sum(sizes) + len(manifest),
+    )
+    return summary, parts
+
+
+def _read_failure(folder: Path) -> tuple[Failed, None]:
+    what = json.loads((folder / "failure.json").read_bytes())
+    with os.scandir(folder) as files:
+        size = sum(file.stat(follow_symlinks=False).st_size for file in files)
+    failed = Failed(
+        key=folder.name,
+        sorter=str(what["key_parts"]["sorter"]),
+        at=str(what["at"]),
+        error=str(what["error"]),
+        size_bytes=size,
+    )
+    return failed, None
