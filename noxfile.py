@@ -2,10 +2,11 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2026.4"]
 # ///
-"""Sessions: fast, slow, lint, types, docs, bench. All install the one lock."""
+"""Sessions: fast, slow, lint, types, docs, bench, fuzz. All install the one lock."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nox
@@ -13,6 +14,8 @@ import nox
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["fast"]
+# Elsewhere in the development container: what lies in the clone is the host's.
+nox.options.envdir = os.environ.get("NOX_ENVDIR", ".nox")
 
 HERE = Path(__file__).parent
 
@@ -45,6 +48,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     scripts = [*HERE.glob("ci/*.sh"), HERE / ".ci" / "run", *HERE.glob("docker/base/[ms]*[tl]")]
+    scripts += [HERE / ".devcontainer" / "entrypoint"]
     session.run("shellcheck", *map(str, sorted(scripts)))
 
 
@@ -53,6 +57,14 @@ def types(session: nox.Session) -> None:
     """Check the types, strictly."""
     install(session)
     session.run("mypy")
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Throw mutated bytes at every parser, or at those named: `nox -s fuzz -- --runs 1000000 mda`."""
+    install(session)
+    session.install("--require-hashes", "-r", "fuzz/requirements.lock")
+    session.run("python", "-m", "fuzz.every", *session.posargs)
 
 
 @nox.session(default=False)

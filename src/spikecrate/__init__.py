@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from spikecrate.api import Result, sort
+    from spikecrate.api import Result, load, sort
     from spikecrate.recordings import Recording, open_recording
 
 __version__ = "0.1.0"
 
-__all__ = ["Recording", "Result", "__version__", "open_recording", "sort"]
+__all__ = ["Recording", "Result", "__version__", "load", "open_recording", "sort"]
 
 _HOMES = {
     "sort": "spikecrate.api",
+    "load": "spikecrate.api",
     "Result": "spikecrate.api",
     "Recording": "spikecrate.recordings",
     "open_recording": "spikecrate.recordings",

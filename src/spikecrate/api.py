@@ -1,32 +1,30 @@
-"""What a script calls: `spikecrate.sort`."""
+"""What a script calls: `spikecrate.sort` and `spikecrate.load`."""
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikecrate.errors import OutputError, UsageError
-from spikecrate.jobs.job import Job, describe
+from spikecrate.errors import OutputError
+from spikecrate.jobs.asked import Asked
+from spikecrate.jobs.job import Job, build_request
 from spikecrate.jobs.plan import Plan, plan
 from spikecrate.output import is_inside, put
 from spikecrate.progress import Silent
-from spikecrate.sorters import check, validate
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spikecrate.images.build import BuildRequest
     from spikecrate.progress import Progress
-    from spikecrate.runtimes.task import Limits
-    from spikecrate.sorters import Sorter
     from spikecrate.sortings import Sorting
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
+
+    Output = Path | str | Callable[[Job], Path | None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +36,9 @@ class Result:
     key : str
         The job key, 64 hex digits.
     status : str
-        `ran`: made by this call. `cached`: found in the store.
+        `ran`: made by this call. `cached`: found in the store. `loaded`: read from a folder.
     folder : Path
-        The result in the store.
+        The result in the store; for `loaded`, the folder that was read.
     output : Path or None
         The copy that was put where the user keeps things.
     record : dict
@@ -50,11 +48,17 @@ class Result:
     """
 
     key: str
-    status: Literal["ran", "cached"]
+    status: Literal["ran", "cached", "loaded"]
     folder: Path
     output: Path | None
     record: dict[str, Any]
     elapsed_s: float
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter that the sorter was given, defaults included."""
+        parameters: dict[str, Any] = self.record["parameters"]
+        return parameters
 
     @cached_property
     def sorting(self) -> Sorting:
@@ -128,7 +132,7 @@ def sort(
     sorter: str = "ms4",
     params: Mapping[str, Any] | None = None,
     runtime: str = "auto",
-    output: Path | str | Callable[[Job], Path | None] | None = None,
+    output: Output = None,
     cores: int | None = None,
     gpu: str = "auto",
     memory_bytes: int | None = None,
@@ -179,29 +183,40 @@ def sort(
     spikecrate.errors.SpikecrateError
         Each case has a class and an exit code of its own; docs/troubleshoot.md lists them.
     """
-    started = time.monotonic()
-    progress = progress or Silent()
-    opened = open_store(store)
-    limits = _limits(cores, memory_bytes, timeout_s)
-    job = describe(
-        recording,
+    asked = Asked(
+        recording=recording,
         sorter=sorter,
-        parameters=params or {},
-        seed=seed,
-        cores=limits.cores,
+        params=params or {},
+        runtime=runtime,
+        cores=cores,
         gpu=gpu,
-        store=opened,
-        progress=progress,
+        memory_bytes=memory_bytes,
+        timeout_s=timeout_s,
+        seed=seed,
+        force=force,
     )
-    target = _target(job, output)
+    return find_or_run(asked, open_store(store), progress or Silent(), output=output)
+
+
+def find_or_run(asked: Asked, store: Store, progress: Progress, *, output: Output = None) -> Result:
+    """Do what `sort` does, of what is held in one value.
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As `sort`.
+    """
     from spikecrate.store import results
 
-    stored = None if force else results.find(opened, job.key, progress.note)
+    started = time.monotonic()
+    job = asked.job(store, progress)
+    target = _target(job, output)
+    stored = None if asked.force else results.find(store, job.key, progress.note)
     ran = False
     if stored is None:
-        stored, ran = _run(job, runtime, limits, opened, progress, force=force)
+        stored, ran = _run(asked, job, store, progress)
     if target is not None:
-        put(stored, target)
+        put(stored, target, store)
     return Result(
         key=job.key,
         status="ran" if ran else "cached",
@@ -212,102 +227,85 @@ def sort(
     )
 
 
-def forecast(
-    recording: Path | str,
-    *,
-    sorter: str = "ms4",
-    params: Mapping[str, Any] | None = None,
-    runtime: str = "auto",
-    cores: int | None = None,
-    gpu: str = "auto",
-    memory_bytes: int | None = None,
-    timeout_s: float | None = None,
-    seed: int = 0,
-    force: bool = False,
-    store: Path | str | None = None,
-    progress: Progress | None = None,
-) -> Forecast:
-    """Say what `sort` would do with the same arguments, and why; nothing runs.
+def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
+    """Say what `sort` would do, and why; nothing runs.
 
     Raises
     ------
     spikecrate.errors.SpikecrateError
-        Where `sort` would refuse the arguments.
+        Where `sort` would refuse what is asked.
     """
     from spikecrate.jobs.paths import WorkPaths
     from spikecrate.jobs.run import make_task
     from spikecrate.runtimes import choose
 
-    progress = progress or Silent()
-    opened = open_store(store)
-    limits = _limits(cores, memory_bytes, timeout_s)
-    job = describe(
-        recording,
-        sorter=sorter,
-        parameters=params or {},
-        seed=seed,
-        cores=limits.cores,
-        gpu=gpu,
-        store=opened,
-        progress=progress,
-    )
-    _check_job(job)
+    job = asked.job(store, progress)
+    job.check()
     request = build_request(job.sorter, job.parts.recipe)
-    engine = choose(runtime, opened, progress, request=request)
+    engine = choose(asked.runtime, store, progress, request=request)
     image = engine.preview(request)
-    task = make_task(job, image, limits, WorkPaths(opened.work / f"{job.key}-attempt"), opened)
+    task = make_task(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
     return Forecast(
         job=job,
-        plan=plan(job, opened, progress, force=force),
+        plan=plan(job, store, progress, force=asked.force),
         runtime=engine.name,
         image=image.reference,
         argv=engine.command(task),
     )
 
 
-def build_request(sorter: Sorter, recipe: str) -> BuildRequest:
-    """Say what a sorter's image or environment is made from."""
-    from spikecrate.images.build import BuildRequest
+def load(folder: Path | str) -> Result:
+    """Read a result folder back: one of the store, a copy of it, or a crate that came from elsewhere.
 
-    return BuildRequest(
-        name=sorter.name,
-        folder=sorter.folder,
-        version=sorter.version,
-        title=sorter.title,
-        description=sorter.description,
-        license=sorter.license,
-        url=sorter.url,
-        entrypoint=sorter.entrypoint,
-        python=sorter.python,
-        recipe=recipe,
+    Every file is held to the seal and to the hashes that the crate names.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The folder, or its `ro-crate-metadata.json`.
+
+    Returns
+    -------
+    Result
+        With `status` `loaded`.
+
+    Raises
+    ------
+    ResultCorruptError
+        Naming the file that is missing, changed or unreadable.
+    """
+    from spikecrate.jobs.named import read_folder
+
+    started = time.monotonic()
+    stored = read_folder(Path(folder))
+    return Result(
+        key=stored.record["key"],
+        status="loaded",
+        folder=stored.folder,
+        output=None,
+        record=stored.record,
+        elapsed_s=time.monotonic() - started,
     )
 
 
-def _run(
-    job: Job, runtime: str, limits: Limits, store: Store, progress: Progress, *, force: bool
-) -> tuple[Stored, bool]:
+def _run(asked: Asked, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
     # Imported and checked only when something has to run: a hit was checked when it was made.
     from spikecrate.jobs.run import run
     from spikecrate.runtimes import choose
 
-    _check_job(job)
+    job.check()
     _note_spike_sign(job, progress)
     request = build_request(job.sorter, job.parts.recipe)
     outcome = run(
         job,
-        runtime=choose(runtime, store, progress, request=request),
+        runtime=choose(asked.runtime, store, progress, request=request),
         request=request,
-        limits=limits,
+        limits=asked.limits,
         store=store,
         progress=progress,
-        force=force,
+        force=asked.force,
     )
     return outcome.stored, outcome.ran
-
-
-def _check_job(job: Job) -> None:
-    check(job.sorter.folder)
-    validate(job.sorter, job.parts.parameters)
 
 
 def _note_spike_sign(job: Job, progress: Progress) -> None:
@@ -320,23 +318,7 @@ def _note_spike_sign(job: Job, progress: Progress) -> None:
         )
 
 
-def _limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
-    from spikecrate.runtimes.task import Limits
-
-    available = len(os.sched_getaffinity(0))
-    if cores is not None and not 1 <= cores <= available:
-        message = f"{cores} cores were asked for, this process may use {available}"
-        raise UsageError(message, next_step=f"--cores 1 to {available}")
-    if memory_bytes is not None and memory_bytes < 64 * 2**20:
-        message = f"a memory limit of {memory_bytes} bytes is too small to start Python in"
-        raise UsageError(message, next_step="--memory 4G")
-    if timeout_s is not None and timeout_s <= 0:
-        message = f"a time limit of {timeout_s} s leaves no time"
-        raise UsageError(message, next_step="--timeout 2h")
-    return Limits(cores=cores or available, memory_bytes=memory_bytes, timeout_s=timeout_s)
-
-
-def _target(job: Job, output: Path | str | Callable[[Job], Path | None] | None) -> Path | None:
+def _target(job: Job, output: Output) -> Path | None:
     named = output(job) if callable(output) else output
     if named is None:
         return None

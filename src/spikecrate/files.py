@@ -37,8 +37,15 @@ def disk_full_named(place: Path) -> Iterator[None]:
         ) from None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, flush: bool = True) -> None:
     """Write a file so that a reader, or a crash, sees the old state or the new one, nothing between.
+
+    Parameters
+    ----------
+    path, data
+        What, and where to.
+    flush : bool
+        Without, a crash of the machine may leave the file torn: for what has a hash of itself and can be made again.
 
     Raises
     ------
@@ -51,7 +58,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

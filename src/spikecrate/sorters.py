@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def read(folder: Path) -> Sorter:
     path = folder / "sorter.json"
     try:
         fields = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"{path}: {error}"
         raise SorterInvalidError(message, next_step="mend the file; docs/add-a-sorter.md shows one") from None
     try:
@@ -249,13 +250,26 @@ def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, A
 
 
 def settled(schema: Mapping[str, Any], value: Any) -> Any:
-    """Give a number the type that the schema names: 3 is 3.0 for `number`, 3.0 is 3 for `integer`."""
+    """Give a number the type that the schema names: 3 is 3.0 for `number`, 3.0 is 3 for `integer`.
+
+    Raises
+    ------
+    ParameterValueError
+        For infinity, NaN, and a whole number that no float holds.
+    """
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        message = f"{str(value)[:20]} is not a number that can be given to a sorter"
+        raise ParameterValueError(message, next_step="give a finite number")
     if "number" in types:
-        return float(value)
-    if "integer" in types and float(value).is_integer():
+        return number
+    if "integer" in types and number.is_integer():
         return int(value)
     return value
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import socket
 
 import pytest
 from hypothesis import settings
+from lab import Here
 
+from spikecrate.recordings.toy import write_toy
+from spikecrate.runtimes import choice
 from spikecrate.store import open_store
 
 # A machine that is busy is no failure.
@@ -35,3 +40,54 @@ def no_network(monkeypatch):
 @pytest.fixture
 def store():
     return open_store()
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Let the host runtime use this interpreter: jobs run, and no environment is made."""
+    monkeypatch.setattr(choice, "_makers", lambda store, _needed=None: {"host": lambda: Here(store)})
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A second of four channels."""
+    return write_toy(tmp_path_factory.mktemp("toy") / "recording", duration_s=1, num_units=2)
+
+
+@pytest.fixture
+def recording(toy, tmp_path):
+    """A copy of the toy recording that a test may change."""
+    return shutil.copytree(toy, tmp_path / "rec")
+
+
+@pytest.fixture
+def sorter(tmp_path, monkeypatch):
+    """Make a sorter of the test's own, in a catalogue of its own."""
+
+    def make(body, name="lab", **fields):
+        folder = tmp_path / "sorters" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
+        described = {
+            "name": name,
+            "title": "A sorter of the test's",
+            "version": "1",
+            "license": "MIT",
+            "reference": {},
+            "url": "https://example.org",
+            "description": "It answers what the test wants.",
+            "gpu": "none",
+            "deterministic": True,
+            "cores_change_result": False,
+            "python": ">=3.11",
+            "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
+            **fields,
+        }
+        (folder / "sorter.json").write_text(json.dumps(described))
+        (folder / "Dockerfile").write_text("FROM scratch\n")
+        (folder / "requirements.lock").write_text("")
+        (folder / "run.py").write_text(body)
+        monkeypatch.setenv("SPIKECRATE_SORTERS", str(folder.parent))
+        return name
+
+    return make

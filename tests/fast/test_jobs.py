@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from lab import ANSWER, TWO_EVENTS, Here
 
 import spikecrate
-import spikecrate_harness
 from spikecrate import api
 from spikecrate.errors import (
     DiskFullError,
@@ -24,74 +23,11 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.jobs import listing
-from spikecrate.recordings.toy import write_toy
-from spikecrate.runtimes import choice
-from spikecrate.runtimes.host import Host
-from spikecrate.runtimes.task import Image
+from spikecrate.jobs.asked import Asked
+from spikecrate.progress import Silent
 from spikecrate.store import results
 
-ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
-TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
-
-
-class Here(Host):
-    """The host runtime with this very interpreter in place of an environment of its own."""
-
-    def prepare(self, request, progress):  # noqa: ARG002
-        code = self.store.root / f"code-{request.recipe[:12]}"
-        if not code.exists():
-            shutil.copytree(Path(spikecrate_harness.__file__).parent, code / "spikecrate_harness")
-            shutil.copyfile(code / "spikecrate_harness" / "__main__.py", code / "__main__.py")
-            shutil.copyfile(request.folder / "run.py", code / "run.py")
-        return Image(reference=sys.prefix, digest="", entrypoint=(sys.executable, "-I", str(code)), facts={})
-
-    preview = None
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    monkeypatch.setattr(choice, "_makers", lambda store, _needed=None: {"host": lambda: Here(store)})
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory):
-    return write_toy(tmp_path_factory.mktemp("toy") / "recording", duration_s=1, num_units=2)
-
-
-@pytest.fixture
-def recording(toy, tmp_path):
-    return shutil.copytree(toy, tmp_path / "rec")
-
-
-@pytest.fixture
-def sorter(tmp_path, monkeypatch):
-    def make(body, name="lab", **fields):
-        folder = tmp_path / "sorters" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
-        described = {
-            "name": name,
-            "title": "A sorter of the test's",
-            "version": "1",
-            "license": "MIT",
-            "reference": {},
-            "url": "https://example.org",
-            "description": "It answers what the test wants.",
-            "gpu": "none",
-            "deterministic": True,
-            "cores_change_result": False,
-            "python": ">=3.11",
-            "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
-            **fields,
-        }
-        (folder / "sorter.json").write_text(json.dumps(described))
-        (folder / "Dockerfile").write_text("FROM scratch\n")
-        (folder / "requirements.lock").write_text("")
-        (folder / "run.py").write_text(body)
-        monkeypatch.setenv("SPIKECRATE_SORTERS", str(folder.parent))
-        return name
-
-    return make
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_a_job_runs_once_and_is_then_found(recording, sorter):
@@ -287,8 +223,9 @@ def test_the_forecast_names_what_is_new_against_the_nearest_result(recording, so
     name = sorter(ANSWER + TWO_EVENTS)
     monkeypatch.setattr(Here, "preview", lambda self, request: self.prepare(request, None))
     first = spikecrate.sort(recording, sorter=name)
-    assert api.forecast(recording, sorter=name).plan.action == "hit"
-    seen = api.forecast(recording, sorter=name, params={"value": 7})
+    hit = api.forecast(Asked(recording=recording, sorter=name), store, Silent())
+    assert hit.plan.action == "hit"
+    seen = api.forecast(Asked(recording=recording, sorter=name, params={"value": 7}), store, Silent())
     assert seen.plan.action == "run"
     assert seen.plan.nearest == first.key
     assert seen.plan.reasons == ("parameters.value: 7.0 (was 1.0)",)

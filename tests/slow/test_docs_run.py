@@ -11,12 +11,25 @@ import subprocess
 import pytest
 from conftest import ROOT, SPIKECRATE
 
-PAGES = ["README.md", "docs/sort.md", "docs/recordings.md", "docs/results.md", "docs/troubleshoot.md"]
+PAGES = [
+    "README.md",
+    "docs/sort.md",
+    "docs/recordings.md",
+    "docs/results.md",
+    "docs/reproduce.md",
+    "docs/store.md",
+    "docs/troubleshoot.md",
+    "docs/images.md",
+]
 
 ELSEWHERE = {
     "make demo": "run by hand on a bare machine; `demo` is run below",
     "make test": "is the fast tier itself",
+    "invoke dev": "test_dev_container.py",
     "spikecrate build --sorter ms4 --verify": "test_images.py",
+    "spikecrate image.prune": "test_image_inventory.py; here it would take images of others",
+    "spikecrate image.lock": "test_image_lock.py; here it would write into this repository",
+    "spikecrate image.diff": "test_image_lock.py",
     "pip install": "needs the package index",
     "spikecrate recording.import session.rhd": "needs the extra `import` and a recording of that format",
     "export": "sets a variable of the shell",

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import spikecrate_harness
 from spikecrate.canonical import digest
 from spikecrate.errors import RecordingChangedError, UsageError
-from spikecrate.images.recipe import recipe_hash
 from spikecrate.jobs.key import KeyParts
+from spikecrate.jobs.sources import current, hash_of
 from spikecrate.recordings import content, open_recording
 from spikecrate.runtimes.gpu import decide, is_present
-from spikecrate.shipped import shipped
-from spikecrate.sorters import complete, find
-from spikecrate.store.memo import FileState, Memo
+from spikecrate.sorters import check, complete, find, validate
+from spikecrate.store.memo import FileState, Memo, flush
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
+    from spikecrate.images.build import BuildRequest
+    from spikecrate.jobs.sources import Sources
     from spikecrate.progress import Progress
     from spikecrate.recordings import Recording
     from spikecrate.sorters import Sorter
@@ -41,6 +41,8 @@ class Job:
         Of the sample file, as it was when it was hashed.
     parts : KeyParts
         What the key is made of.
+    sources : Sources
+        What the sorter's image is made from: of the catalogue as it is, or of one as it was.
     gpu : bool
         Whether it runs on a GPU.
     """
@@ -49,12 +51,23 @@ class Job:
     recording: Recording
     state: FileState
     parts: KeyParts
+    sources: Sources
     gpu: bool = False
 
     @cached_property
     def key(self) -> str:
         """The job key, 64 hex digits."""
         return self.parts.key
+
+    def check(self) -> None:
+        """Hold the sorter to its schema, and the parameters to the sorter's.
+
+        Raises
+        ------
+        SorterInvalidError, ParameterValueError
+        """
+        check(self.sorter.folder)
+        validate(self.sorter, self.parts.parameters)
 
     def check_unchanged(self) -> None:
         """Hold the sample file to the state in which it was hashed.
@@ -132,18 +145,34 @@ def describe(
         cores=cores if found.cores_change_result else None,
         gpu=on_gpu if found.gpu == "optional" else None,
     )
-    return Job(sorter=found, recording=recording, state=state, parts=parts, gpu=on_gpu)
+    return Job(
+        sorter=found, recording=recording, state=state, parts=parts, sources=current(found), gpu=on_gpu
+    )
 
 
 def recipe(sorter: Sorter) -> str:
     """Hash what a sorter's image is made from."""
-    return recipe_hash(
-        sorter.folder,
+    return hash_of(sorter, current(sorter))
+
+
+def build_request(sorter: Sorter, recipe: str, sources: Sources | None = None) -> BuildRequest:
+    """Say what a sorter's image or environment is made from."""
+    from spikecrate.images.build import BuildRequest
+
+    sources = sources or current(sorter)
+    return BuildRequest(
+        name=sorter.name,
+        folder=sources.sorter,
         version=sorter.version,
+        title=sorter.title,
+        description=sorter.description,
+        license=sorter.license,
+        url=sorter.url,
         entrypoint=sorter.entrypoint,
         python=sorter.python,
-        harness=Path(spikecrate_harness.__file__).parent,
-        base=shipped("docker") / "base",
+        recipe=recipe,
+        harness=sources.harness,
+        base=sources.base,
     )
 
 
@@ -172,9 +201,10 @@ def samples_hash(recording: Recording, state: FileState, memo: Memo, progress: P
     remembered = memo.get(state, question)
     if remembered is not None:
         return remembered
+    flush([recording.sample_file])
     samples = content.hash_samples(recording, progress)
     if FileState.of(recording.sample_file) != state:
         message = f"{recording.sample_file} changed while it was being read"
         raise RecordingChangedError(message, next_step="try again once the recording is complete")
-    memo.put(state, question, samples)
+    memo.put(state, question, samples, shared=True)
     return samples

@@ -15,7 +15,11 @@ KEPT_BYTES: Final = 64 * 2**20
 """A sorter that prints without end does not fill the disk: the log keeps its first 64 MiB."""
 
 LINE_BYTES: Final = 64 * 2**10
+LAST_BYTES: Final = 2**20
+"""Of what comes after that: it is not shown either, only its last lines are remembered."""
 TAIL_LINES: Final = 30
+
+FULL: Final = b"\n[the log is full at 64 MiB; the rest is neither kept nor shown]\n"
 
 _BREAK: Final = re.compile(rb"\r\n|\n|\r")
 
@@ -36,6 +40,7 @@ class Log:
         self._on_line = on_line
         self._kept = 0
         self._rest = b""
+        self._last = b""
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     @property
@@ -46,11 +51,14 @@ class Log:
     def write(self, data: bytes) -> None:
         """Take a piece of output as it came."""
         room = KEPT_BYTES - self._kept
-        if room > 0:
-            self._file.write(data[:room])
-            self._kept += min(room, len(data))
-            if self._kept == KEPT_BYTES:
-                self._file.write(b"\n[the log is full at 64 MiB; the rest was not kept]\n")
+        if room <= 0:
+            self._last = (self._last + data)[-LAST_BYTES:]
+            return
+        self._file.write(data[:room])
+        self._kept += min(room, len(data))
+        if self._kept == KEPT_BYTES:
+            self._file.write(FULL)
+            data += FULL
         *lines, self._rest = _BREAK.split(self._rest + data)
         if len(self._rest) > LINE_BYTES:
             lines.append(self._rest)
@@ -63,12 +71,11 @@ class Log:
         if self._rest:
             self._emit(self._rest)
             self._rest = b""
+        self._tail.extend(filter(str.strip, map(_printable, _BREAK.split(self._last)[-TAIL_LINES:])))
         self._file.close()
 
     def _emit(self, line: bytes) -> None:
-        text = line[:LINE_BYTES].decode("utf-8", errors="replace")
-        # Nothing that a sorter prints may move the cursor or set the title of the user's terminal.
-        text = "".join(sign if sign.isprintable() or sign == "\t" else "�" for sign in text)
+        text = _printable(line)
         if text.strip():
             self._tail.append(text)
         self._on_line(text)
@@ -85,3 +92,9 @@ class Log:
     ) -> None:
         """Close the file."""
         self.close()
+
+
+def _printable(line: bytes) -> str:
+    """Decode a line; nothing that a sorter prints may move the cursor or set the title of the user's terminal."""
+    text = line[:LINE_BYTES].decode("utf-8", errors="replace")
+    return "".join(sign if sign.isprintable() or sign == "\t" else "�" for sign in text)

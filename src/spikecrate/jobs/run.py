@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from spikecrate.crate import ro_crate
 from spikecrate.errors import (
@@ -21,14 +22,17 @@ from spikecrate.files import disk_full_named, remove_tree
 from spikecrate.jobs.log import Log
 from spikecrate.jobs.paths import CRATE, FAILURE, FIRINGS, LOG, RECORD, WorkPaths
 from spikecrate.jobs.record import now, run_record
+from spikecrate.jobs.report import read_report
+from spikecrate.jobs.sources import keep
 from spikecrate.jobs.sweep import sweep
-from spikecrate.runtimes.task import JOB, OUT, RECORDING, SCRATCH, Mount, Task
+from spikecrate.runtimes.task import JOB, OUT, PIDS_LIMIT, RECORDING, SCRATCH, Mount, Task
 from spikecrate.sorters import HARNESS_ENTRYPOINT
 from spikecrate.store import results, seal
 from spikecrate.store.lock import Lock
 from spikecrate_harness import main as harness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from spikecrate.images.build import BuildRequest
@@ -37,6 +41,12 @@ if TYPE_CHECKING:
     from spikecrate.runtimes.task import Exit, Image, Limits, Runtime
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
+
+T = TypeVar("T")
+
+FIRINGS_HEADER: Final = 64
+EVENT_BYTES: Final = 24
+"""Three numbers of eight bytes; there cannot be more events than samples in all channels."""
 
 CONTRACT = 1
 """Version of the container contract: docs/contract.md."""
@@ -86,7 +96,6 @@ def run(
     RecordingChangedError
         Where the recording changed meanwhile.
     """
-    image = runtime.prepare(request, progress)
     lock = Lock(store.lock(job.key))
     waited = lock.acquire(
         lambda owner: progress.note(
@@ -101,9 +110,45 @@ def run(
                 return Outcome(stored=stored, ran=False)
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed what a stopped run left: {name}")
-        return Outcome(stored=_attempt(job, runtime, image, limits, store, progress), ran=True)
+        # Not before the wait: what nobody runs in may be pruned meanwhile.
+        image = runtime.prepare(request, progress)
+
+        def publish(built: Path, _record: dict[str, Any]) -> Stored:
+            return results.publish(store, job.key, built)
+
+        return Outcome(stored=_attempt(job, runtime, image, limits, store, progress, publish), ran=True)
     finally:
         lock.release()
+
+
+def run_apart(
+    job: Job,
+    *,
+    runtime: Runtime,
+    request: BuildRequest,
+    limits: Limits,
+    store: Store,
+    progress: Progress,
+    use: Callable[[Path, dict[str, Any]], T],
+) -> T:
+    """Run a job although there may be a result of it, and leave that alone.
+
+    Parameters
+    ----------
+    job, runtime, request, limits, store, progress
+        As for `run`.
+    use : callable
+        Given the finished folder and its run record while the job's lock is held; the folder is removed
+        afterwards unless it was moved. What it returns is returned.
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As `run`.
+    """
+    image = runtime.prepare(request, progress)
+    with Lock(store.lock(job.key)):
+        return _attempt(job, runtime, image, limits, store, progress, use)
 
 
 def job_document(job: Job, limits: Limits) -> dict[str, Any]:
@@ -160,8 +205,16 @@ def _resolved(job: Job) -> tuple[Path, Path]:
 
 
 def _attempt(
-    job: Job, runtime: Runtime, image: Image, limits: Limits, store: Store, progress: Progress
-) -> Stored:
+    job: Job,
+    runtime: Runtime,
+    image: Image,
+    limits: Limits,
+    store: Store,
+    progress: Progress,
+    use: Callable[[Path, dict[str, Any]], T],
+) -> T:
+    beside = store.work / f"{job.key}-recipe-{secrets.token_hex(4)}"
+    keep(job.sorter, job.sources, job.parts.recipe, store, beside)
     paths = WorkPaths.fresh(store.work, job.key)
     try:
         with disk_full_named(store.root):
@@ -202,7 +255,7 @@ def _attempt(
         with disk_full_named(store.root):
             (paths.result / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
             (paths.result / CRATE).write_text(json.dumps(ro_crate(record), indent=1, ensure_ascii=False))
-        return results.publish(store, job.key, paths.result)
+        return use(paths.result, record)
     finally:
         remove_tree(paths.root)
 
@@ -211,6 +264,9 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
     """Turn every end but a good one into its error; only the harness keeps the harness's exit codes."""
     keeps_codes = job.sorter.entrypoint == HARNESS_ENTRYPOINT
     last = f"; its last lines:\n{tail}" if tail else ""
+    if ended_as.too_many_processes:
+        message = f"the sorter had more than {PIDS_LIMIT} processes at once and was ended{last}"
+        raise JobFailedError(message, next_step="spikecrate job.logs shows what it did")
     if ended_as.timed_out:
         message = f"the sorter ran into its time limit of {task.limits.timeout_s:g} s{last}"
         raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
@@ -260,8 +316,14 @@ def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
             message = f"/out/{name} is {kind}: the sorter did not keep the container contract"
             raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
     layout = job.recording.layout
+    _require_size(
+        paths.out / FIRINGS, FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
+    )
     sorting = read_firings(paths.out / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
-    report = _read_report(paths.out / RECORD)
+    if (sorting.channels > layout.num_channels).any():
+        message = f"/out/{FIRINGS} names channel {sorting.channels.max()} of {layout.num_channels}"
+        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+    report = read_report(paths.out / RECORD)
     report.update(units=len(sorting.unit_ids), events=len(sorting.times))
     with disk_full_named(paths.root):
         (paths.out / FIRINGS).rename(paths.result / FIRINGS)
@@ -274,17 +336,12 @@ def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
     return report
 
 
-def _read_report(path: Path) -> dict[str, Any]:
-    try:
-        report = json.loads(path.read_bytes())
-        if not isinstance(report, dict):
-            raise TypeError  # noqa: TRY301
-    except (ValueError, TypeError):
-        message = "/out/run.json is not a JSON object: the sorter did not keep the container contract"
-        raise ResultInvalidError(
-            message, next_step="docs/contract.md says what a sorter must leave"
-        ) from None
-    return report
+def _require_size(path: Path, most: int) -> None:
+    """Refuse what would fill the memory before it is read."""
+    size = path.stat().st_size
+    if size > most:
+        message = f"/out/{path.name} has {size} bytes; more than {most} cannot be right"
+        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
 
 
 def _refuse_special_files(folder: Path) -> None:

@@ -124,6 +124,10 @@ def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         raise _explained(path, named_in, error) from None
+    except UnicodeEncodeError:
+        # Half a character, which JSON can write and no file's name can hold.
+        message = f"{str(path)!a} is not a name that a file can have"
+        raise RecordingNotFoundError(message, next_step="Correct the name where it is written.") from None
 
 
 def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateError:

@@ -268,6 +268,8 @@ def _unwritable(target: Path, error: OSError) -> SpikecrateError:
     """Say why the destination could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"{target}: no space left on the disk"
-        return DiskFullError(message, next_step="Free some space, or name a folder on another disk.")
+        return DiskFullError(
+            message, next_step="Free some space, or name a folder on another disk.", doctor=""
+        )
     message = f"{target} cannot be written: {error.strerror or error}"
     return OutputError(message, next_step="Name a folder that this user may write to.")

@@ -9,6 +9,8 @@ from spikecrate.report.text import as_json, say, table
 
 if TYPE_CHECKING:
     from spikecrate.api import Forecast, Result
+    from spikecrate.jobs.again import Again
+    from spikecrate.jobs.repeat import Repeated
 
 
 def result(done: Result, *, to_json: bool) -> None:
@@ -42,16 +44,80 @@ def forecast(seen: Forecast, *, to_json: bool) -> None:
     say(shlex.join(seen.argv))
 
 
-def jobs(rows: list[dict[str, Any]], *, to_json: bool) -> None:
-    """Print the jobs that the store knows."""
+def again(done: Again, *, to_json: bool) -> None:
+    """Print that a job gave the same bytes again."""
     if to_json:
-        as_json(rows)
+        as_json(done.as_dict())
         return
-    columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
+    now = done.now
+    say(
+        f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
+    )
+    say(f"before  {done.before['blake3']}  {done.before['runtime']}, {done.before['wall_s']:.1f} s")
+    say(f"now     {now['blake3']}  {now['runtime']}, {now['wall_s']:.1f} s")
+    if done.folder is not None:
+        say(f"result  {done.folder}")
+
+
+def repeated(done: Repeated, *, to_json: bool) -> None:
+    """Print every run of a job, and how far each agrees with each."""
+    if to_json:
+        as_json(done.as_dict())
+        return
+    numbers = [str(number) for number in range(1, len(done.runs) + 1)]
     table(
-        ("key", *columns, "recording"),
+        ("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)),
         (
-            (row["key"][:12], *(row[column] for column in columns), row["recording"] or row["reason"])
-            for row in rows
+            (
+                number,
+                run["blake3"][:12],
+                run["units"],
+                run["events"],
+                run["wall_s"],
+                *map("{:.4f}".format, row),
+            )
+            for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
         ),
     )
+    distinct = len({run["blake3"] for run in done.runs})
+    bytes_ = "the same bytes every time" if done.equal else f"{distinct} different results"
+    taken = done.wall_s
+    least = min(map(min, done.agreement))
+    say(
+        f"{bytes_}; agreement at least {least:.4f}; {taken['least']:.1f} to {taken['most']:.1f} s ({done.runtime})"
+    )
+
+
+def difference(found: dict[str, Any], *, to_json: bool) -> None:
+    """Print what differs between two jobs, a part a paragraph."""
+    if to_json:
+        as_json(found)
+        return
+    say(
+        f"{found['second'][:12]} against {found['first'][:12]}: {'equal' if found['equal'] else 'other'} bytes"
+    )
+    for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
+        for line in found[part]:
+            say(f"  {part.ljust(11)}  {line}")
+
+
+def explanation(found: dict[str, Any], *, to_json: bool) -> None:
+    """Print why a run was or would be no hit."""
+    if to_json:
+        as_json(found)
+        return
+    words = {
+        "hit": "would be found in the store",
+        "wait": "would be waited for",
+        "run": "would run",
+        "ran": "ran",
+        "runs": "runs",
+        "failed": "ran and failed",
+    }
+    say(f"{found['key']}: {words[found['action']]}")
+    if found["nearest"] is not None:
+        say(f"new against the nearest earlier result, {found['nearest'][:12]}:")
+    for reason in found["reasons"]:
+        say(f"  {reason}")
+    for name in found["recipe"]:
+        say(f"  recipe: {name} differs")

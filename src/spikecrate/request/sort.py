@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate import api, output
-from spikecrate.errors import ParameterValueError
+from spikecrate.errors import ParameterValueError, UsageError
+from spikecrate.jobs.asked import Asked
 from spikecrate.progress import Terminal
 from spikecrate.quantities import parse_bytes, parse_seconds
 from spikecrate.request.words import whole_number
 from spikecrate.sorters import find, parse_assignments
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.api import Forecast, Result
     from spikecrate.jobs.job import Job
+    from spikecrate.jobs.repeat import Repeated
 
 
 def read(
@@ -24,34 +27,33 @@ def read(
     sorter: str,
     param: list[str],
     params: str,
-    runtime: str,
     cores: str,
     gpu: str,
-    memory: str,
-    timeout: str,
     seed: int,
     force: bool,
-) -> dict[str, Any]:
-    """Read the words of `sort` into the arguments of `spikecrate.sort`.
+    runtime: str = "auto",
+    memory: str = "",
+    timeout: str = "",
+) -> Asked:
+    """Read the words of `sort`.
 
     Raises
     ------
     UsageError, ParameterValueError, SorterNotFoundError
         Naming the word that cannot be read.
     """
-    return {
-        "recording": recording,
-        "sorter": sorter,
-        "params": {**read_parameters(params), **parse_assignments(find(sorter), param)},
-        "runtime": runtime,
-        "cores": whole_number("--cores", cores),
-        "gpu": gpu,
-        "memory_bytes": parse_bytes(memory) if memory else None,
-        "timeout_s": parse_seconds(timeout) if timeout else None,
-        "seed": seed,
-        "force": force,
-        "progress": Terminal(),
-    }
+    return Asked(
+        recording=recording,
+        sorter=sorter,
+        params={**read_parameters(params), **parse_assignments(find(sorter), param)},
+        runtime=runtime,
+        cores=whole_number("--cores", cores),
+        gpu=gpu,
+        memory_bytes=parse_bytes(memory) if memory else None,
+        timeout_s=parse_seconds(timeout) if timeout else None,
+        seed=seed,
+        force=force,
+    )
 
 
 def read_parameters(path: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def read_parameters(path: str) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         message = f"--params {path}: {error}"
         raise ParameterValueError(message, next_step="give a JSON file with one object") from None
     if not isinstance(found, dict):
@@ -75,17 +77,17 @@ def read_parameters(path: str) -> dict[str, Any]:
     return found
 
 
-def sort(asked: dict[str, Any], folder: str) -> Result:
+def sort(asked: Asked, folder: str) -> Result:
     """Sort, and put a copy of the result where the user keeps things.
 
     Parameters
     ----------
-    asked : dict
+    asked : Asked
         As `read` gives it.
     folder : str
         The word of `--output`; empty for the default place, `-` for no copy.
     """
-    progress = asked["progress"]
+    progress = Terminal()
 
     def default(job: Job) -> Path | None:
         place = output.default_output(job.recording, job.sorter.name, job.key)
@@ -94,11 +96,27 @@ def sort(asked: dict[str, Any], folder: str) -> Result:
             return None
         return place
 
-    if folder == output.STORE_ONLY:
-        return api.sort(**asked)
-    return api.sort(**asked, output=Path(folder) if folder else default)
+    chosen = None if folder == output.STORE_ONLY else Path(folder) if folder else default
+    return api.find_or_run(asked, open_store(), progress, output=chosen)
 
 
-def forecast(asked: dict[str, Any]) -> Forecast:
+def forecast(asked: Asked) -> Forecast:
     """Say what `sort` would do."""
-    return api.forecast(**asked)
+    return api.forecast(asked, open_store(), Terminal())
+
+
+def repeat(asked: Asked, times: str) -> Repeated:
+    """Run a job several times and hold the results to each other.
+
+    Raises
+    ------
+    UsageError
+        For a number below 2.
+    """
+    from spikecrate.jobs.repeat import repeat as measure
+
+    count = whole_number("--repeat", times) or 0
+    if count < 2:
+        message = f"--repeat {times}: a sorter is compared with itself, so it must run twice at least"
+        raise UsageError(message, next_step="--repeat 5")
+    return measure(asked, count, open_store(), Terminal())

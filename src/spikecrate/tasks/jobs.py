@@ -20,6 +20,7 @@ SORT_HELP = {
     "timeout": "time limit for the sorter: 2h, 90m; by default none",
     "seed": "handed to the sorter; part of the job key",
     "force": "run the job although its result is in the store",
+    "repeat": "run it this many times without the store and say how far the results agree",
     "dry-run": "print what would happen, why, and the exact command line",
     "json": "print one JSON object as the last line",
 }
@@ -41,6 +42,7 @@ def sort(
     timeout: str = "",
     seed: int = 0,
     force: bool = False,
+    repeat: str = "",
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
@@ -63,6 +65,8 @@ def sort(
     )
     if dry_run:
         report.forecast(request.forecast(asked), to_json=json)
+    elif repeat:
+        report.repeated(request.repeat(asked, repeat), to_json=json)
     else:
         report.result(request.sort(asked, output), to_json=json)
 
@@ -83,15 +87,42 @@ def demo(context: Context, folder: str = "demo", runtime: str = "auto") -> None:
     run(folder, runtime=runtime, progress=Terminal())
 
 
-@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
-@reported
-def job_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
-    """List the jobs that the store knows, the latest first."""
-    from spikecrate.jobs.listing import list_jobs
-    from spikecrate.report import jobs as report
-    from spikecrate.store import open_store
+JOB_HELP = {
+    "job": "the first digits of a job key, or a result folder",
+    "runtime": "auto, docker, apptainer or host; by default where the job ran",
+    "recording": "where the recording lies now; by default where it lay",
+    "cores": "processors for the sorter; by default as many as it had",
+    "json": "print one JSON object as the last line",
+}
 
-    report.jobs(list_jobs(open_store()), to_json=json)
+
+@task(
+    name="list",
+    help={
+        "sorter": "only jobs of this sorter",
+        "status": "only completed, failed or running ones",
+        "recording": "only those whose recording's path has this in it",
+        "limit": "the latest so many, 0 for all; by default 50, with --json all",
+        "json": "print one JSON array",
+    },
+    auto_shortflags=False,
+    default=True,
+)
+@reported
+def job_list(
+    context: Context,  # noqa: ARG001
+    sorter: str = "",
+    status: str = "",
+    recording: str = "",
+    limit: str = "",
+    json: bool = False,
+) -> None:
+    """List the jobs that the store knows, the latest first."""
+    from spikecrate.report import store as report
+    from spikecrate.request import store as request
+
+    rows, more = request.jobs(sorter=sorter, status=status, recording=recording, limit=limit, shown=not json)
+    report.jobs(rows, more=more, to_json=json)
 
 
 @task(name="show", help={"key": "the first digits of a job key", "json": "one line"}, auto_shortflags=False)
@@ -114,3 +145,106 @@ def job_logs(context: Context, key: str) -> None:  # noqa: ARG001
     from spikecrate.store import open_store
 
     say(log_of(open_store(), key).read_text(errors="replace").rstrip("\n"))
+
+
+@task(name="verify", help=JOB_HELP, auto_shortflags=False)
+@reported
+def job_verify(
+    context: Context,  # noqa: ARG001
+    job: str,
+    runtime: str = "",
+    recording: str = "",
+    cores: str = "",
+    json: bool = False,
+) -> None:
+    """Run a finished job again and compare bytes; the stored result stays as it is."""
+    from spikecrate.report import jobs as report
+    from spikecrate.request import jobs as request
+
+    done = request.run_again(job, runtime=runtime, recording=recording, cores=cores, keep=False)
+    report.again(done, to_json=json)
+
+
+@task(
+    name="rerun",
+    help={**JOB_HELP, "output": "folder for a copy of the result; by default none"},
+    auto_shortflags=False,
+)
+@reported
+def job_rerun(
+    context: Context,  # noqa: ARG001
+    job: str,
+    runtime: str = "",
+    recording: str = "",
+    cores: str = "",
+    output: str = "",
+    json: bool = False,
+) -> None:
+    """Make a result again from its record alone, its image too, and compare bytes."""
+    from spikecrate.report import jobs as report
+    from spikecrate.request import jobs as request
+
+    done = request.run_again(job, runtime=runtime, recording=recording, cores=cores, keep=True, output=output)
+    report.again(done, to_json=json)
+
+
+@task(
+    name="diff",
+    help={
+        "first": "the first digits of a job key, or a result folder",
+        "second": "likewise",
+        "json": "one line",
+    },
+    auto_shortflags=False,
+)
+@reported
+def job_diff(context: Context, first: str, second: str, json: bool = False) -> None:  # noqa: ARG001
+    """Say which part of two jobs differs: key, image, environment, machine or result."""
+    from spikecrate.report import jobs as report
+    from spikecrate.request import jobs as request
+
+    report.difference(request.difference(first, second), to_json=json)
+
+
+@task(
+    name="explain",
+    help={
+        **{
+            name: SORT_HELP[name]
+            for name in ("sorter", "param", "params", "cores", "gpu", "seed", "force", "json")
+        },
+        "job": "a recording, as for sort; or the first digits of the key of a job that ran",
+    },
+    iterable=["param"],
+    auto_shortflags=False,
+)
+@reported
+def job_explain(
+    context: Context,  # noqa: ARG001
+    job: str,
+    sorter: str = "ms4",
+    param: list[str] | None = None,
+    params: str = "",
+    cores: str = "",
+    gpu: str = "auto",
+    seed: int = 0,
+    force: bool = False,
+    json: bool = False,
+) -> None:
+    """Say why a run would be, or was, no hit: what is new against the nearest earlier result."""
+    from spikecrate.report import jobs as report
+    from spikecrate.request import jobs as request
+
+    report.explanation(
+        request.explain(
+            job,
+            sorter=sorter,
+            param=param or [],
+            params=params,
+            cores=cores,
+            gpu=gpu,
+            seed=seed,
+            force=force,
+        ),
+        to_json=json,
+    )

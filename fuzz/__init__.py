@@ -1,0 +1,1 @@
+"""Hostile bytes for everything that is parsed: one small target a parser."""

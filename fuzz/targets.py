@@ -1,0 +1,296 @@
+"""One target a parser: it is given any bytes, and may answer with an error of ours or not at all.
+
+Each target is made once, in a folder of its own with everything valid around the file under test, and is then
+called with bytes as often as one likes. `SEEDS` holds what is valid to begin with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spikecrate.canonical import digest
+from spikecrate.errors import ResultInvalidError, SpikecrateError
+from spikecrate.jobs import named
+from spikecrate.jobs.difference import difference
+from spikecrate.jobs.key import KeyParts
+from spikecrate.jobs.report import read_report
+from spikecrate.recordings import open_recording
+from spikecrate.request.sort import read_parameters
+from spikecrate.sorters import check, complete, read, validate
+from spikecrate.sortings import read_firings
+from spikecrate.store import open_store, seal
+from spikecrate.store.memo import FileState, Memo
+from spikecrate.store.results import Stored
+from spikecrate_harness import mda
+from spikecrate_harness.job import JobError, read_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Target = Callable[[bytes], None]
+
+DATA = Path(__file__).parents[1] / "tests" / "data"
+SORTERS = Path(__file__).parents[1] / "sorters"
+RECORD = Path(__file__).with_name("run.json")
+
+
+def _mda_bytes(*shape: int, code: int = -7, size: int = 8, fill: bytes | None = None) -> bytes:
+    head = b"".join(value.to_bytes(4, "little", signed=True) for value in (code, size, len(shape), *shape))
+    return head + (bytes(math.prod(shape) * size) if fill is None else fill)
+
+
+def mda_file(folder: Path) -> Target:
+    """Read with the MDA codec itself, and as a sorting."""
+    path = folder / "firings.mda"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(mda.MdaError):
+            assert mda.read(path).nbytes <= len(data)
+        with suppress(ResultInvalidError):
+            read_firings(path, 30000, num_samples=10**6)
+
+    return target
+
+
+def recording_file(name: str, around: dict[str, bytes]) -> Callable[[Path], Target]:
+    """Make a target of one file of a recording, the others being valid."""
+
+    def make(folder: Path) -> Target:
+        for other, content in around.items():
+            (folder / other).parent.mkdir(parents=True, exist_ok=True)
+            (folder / other).write_bytes(content)
+        path = folder / name
+
+        def target(data: bytes) -> None:
+            path.write_bytes(data)
+            with suppress(SpikecrateError):
+                open_recording(folder)
+
+        return target
+
+    return make
+
+
+def sorter_json(folder: Path) -> Target:
+    """Read a sorter's description; hold it to our schema, and its defaults to its own."""
+    place = folder / "ms4"
+    place.mkdir()
+
+    def target(data: bytes) -> None:
+        (place / "sorter.json").write_bytes(data)
+        with suppress(SpikecrateError):
+            sorter = read(place)
+            check(place)
+            validate(sorter, complete(sorter, {}))
+
+    return target
+
+
+def job_json(folder: Path) -> Target:
+    """Read what the harness is given."""
+    path = folder / "job.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(JobError):
+            read_job(path)
+
+    return target
+
+
+def report(folder: Path) -> Target:
+    """Read what a sorter's container says of itself."""
+    path = folder / "run.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(SpikecrateError):
+            json.dumps(read_report(path), ensure_ascii=False, allow_nan=False).encode()
+
+    return target
+
+
+def run_json(folder: Path) -> Target:
+    """Read a run record, its key mended so that the fields behind it are reached too, and use it."""
+    path = folder / "run.json"
+    store = open_store(folder / "store")
+    valid = json.loads(RECORD.read_bytes())
+
+    def target(data: bytes) -> None:
+        path.write_bytes(_with_key(data))
+        try:
+            record = named.read_record(path)
+        except SpikecrateError:
+            return
+        for pair in ((record, valid), (valid, record)):
+            difference(*(Stored(folder, each, "") for each in pair), store)
+
+    return target
+
+
+def manifest(folder: Path) -> Target:
+    """Read a seal, made whole in itself so that its entries are reached."""
+    (folder / "run.json").write_bytes(b"{}")
+
+    def target(data: bytes) -> None:
+        (folder / seal.NAME).write_bytes(_with_seal(data))
+        with suppress(seal.BrokenSealError):
+            seal.check(folder, seal.read(folder))
+
+    return target
+
+
+def crate(folder: Path) -> Target:
+    """Read the RO-Crate beside a result."""
+    path = folder / "ro-crate-metadata.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(SpikecrateError):
+            named.check_crate(path, {"firings.mda": "00"})
+
+    return target
+
+
+def parameters(folder: Path) -> Target:
+    """Read a file of parameters, as `--params` names one."""
+    path = folder / "parameters.json"
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        with suppress(SpikecrateError):
+            read_parameters(str(path))
+
+    return target
+
+
+def memo(folder: Path) -> Target:
+    """Look a hash up: wrong bytes are forgotten, never believed."""
+    kept = Memo(folder / "memo")
+    state = FileState(1, 2, 3, 4, 5)
+    assert kept.put(state, "samples", "00")
+    (path,) = (folder / "memo").glob("*/*")
+    valid = path.read_bytes()
+
+    def target(data: bytes) -> None:
+        path.write_bytes(data)
+        assert kept.get(state, "samples") is None or json.loads(data) == json.loads(valid)
+
+    return target
+
+
+def _with_key(data: bytes) -> bytes:
+    try:
+        record = json.loads(data)
+        record["key"] = KeyParts(**record["key_parts"]).key
+        return json.dumps(record).encode()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return data
+
+
+def _with_seal(data: bytes) -> bytes:
+    try:
+        entry = json.loads(data)
+        entry["seal"] = digest(["seal", entry["files"]])
+        return json.dumps(entry).encode()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return data
+
+
+@dataclass(frozen=True)
+class Parser:
+    """A parser under test: what makes its target in an empty folder, and valid files to begin with."""
+
+    make: Callable[[Path], Target]
+    seeds: tuple[bytes, ...]
+
+
+def _flat() -> dict[str, Any]:
+    return {
+        "file": "day3.dat",
+        "dtype": "<i2",
+        "num_channels": 2,
+        "sampling_frequency": 30000,
+        "offset": 4,
+        "time_axis": 0,
+        "gain_uv": [0.195, 0.2],
+        "offset_uv": 0,
+        "channels": [1, 0],
+        "channel_ids": ["a", "b"],
+        "num_samples": 5,
+        "probe": "geom.csv",
+        "spike_sign": -1,
+    }
+
+
+def _job() -> dict[str, Any]:
+    record = json.loads(RECORD.read_bytes())
+    return {
+        "contract": 1,
+        "key": record["key"],
+        "sorter": "ms4",
+        "parameters": record["parameters"],
+        "recording": record["recording"]["layout"],
+        "seed": 0,
+        "cores": 2,
+        "memory_bytes": None,
+        "gpu": False,
+    }
+
+
+def _oebin() -> tuple[bytes, dict[str, bytes]]:
+    (path,) = (DATA / "openephys_binary").rglob("structure.oebin")
+    around = {
+        file.relative_to(path.parent).as_posix(): file.read_bytes()
+        for file in path.parent.rglob("*")
+        if file.name == "continuous.dat"
+    }
+    return path.read_bytes(), around
+
+
+def _parsers() -> dict[str, Parser]:
+    mountainsort = {
+        "raw.mda": _mda_bytes(2, 10, code=-4, size=2),
+        "params.json": b'{"samplerate": 30000, "spike_sign": -1, "scale_factor": 0.2}',
+        "geom.csv": b"0,0\n0,20\n",
+    }
+    flat = {"day3.dat": bytes(64), "geom.csv": b"0,0\n0,20\n"}
+    metas = tuple(path.read_bytes() for path in sorted((DATA / "spikeglx").glob("*.meta")))
+    oebin, streams = _oebin()
+    record = RECORD.read_bytes()
+    files = {"run.json": {"size": 2, "blake3": seal.hash_file(RECORD)}}
+    graph = [{"@id": "./"}, {"@id": "firings.mda"}, {"@id": "#blake3/firings.mda", "value": "00"}]
+
+    def made(value: Any) -> tuple[bytes, ...]:
+        return (json.dumps(value).encode(),)
+
+    return {
+        "mda": Parser(mda_file, (_mda_bytes(3, 4), _mda_bytes(3, 0), _mda_bytes(3, 4, code=-3, size=4))),
+        "raw.mda": Parser(recording_file("raw.mda", mountainsort), (mountainsort["raw.mda"],)),
+        "params.json": Parser(recording_file("params.json", mountainsort), (mountainsort["params.json"],)),
+        "geom.csv": Parser(
+            recording_file("geom.csv", mountainsort), (mountainsort["geom.csv"], b"# x\n1 2 3\n")
+        ),
+        "recording.json": Parser(recording_file("recording.json", flat), made(_flat())),
+        "spikeglx.meta": Parser(recording_file("a.ap.meta", {"a.ap.bin": bytes(770 * 4)}), metas),
+        "structure.oebin": Parser(recording_file("structure.oebin", streams), (oebin,)),
+        "sorter.json": Parser(sorter_json, ((SORTERS / "ms4" / "sorter.json").read_bytes(),)),
+        "job.json": Parser(job_json, made(_job())),
+        "report": Parser(report, made(json.loads(record)["inside"])),
+        "run.json": Parser(run_json, (record,)),
+        "manifest.json": Parser(manifest, made({"files": files, "seal": ""})),
+        "ro-crate": Parser(crate, made({"@context": [], "@graph": graph})),
+        "parameters": Parser(parameters, (b'{"detect_threshold": 4, "band": [300, 6e3], "label": "a"}',)),
+        "memo": Parser(memo, made({"state": [1, 2, 3, 4, 5], "answer": "00", "seal": "00" * 32})),
+    }
+
+
+os.environ.pop("SPIKECRATE_SORTERS", None)
+PARSERS = _parsers()

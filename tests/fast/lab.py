@@ -1,0 +1,28 @@
+"""A laboratory: the host runtime on this very interpreter, and the beginnings of small sorters."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import spikecrate_harness
+from spikecrate.runtimes.host import Host
+from spikecrate.runtimes.task import Image
+
+ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
+TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
+
+
+class Here(Host):
+    """The host runtime with this very interpreter in place of an environment of its own."""
+
+    def prepare(self, request, progress):  # noqa: ARG002
+        code = self.store.root / f"code-{request.recipe[:12]}"
+        if not code.exists():
+            shutil.copytree(Path(spikecrate_harness.__file__).parent, code / "spikecrate_harness")
+            shutil.copyfile(code / "spikecrate_harness" / "__main__.py", code / "__main__.py")
+            shutil.copyfile(request.folder / "run.py", code / "run.py")
+        return Image(reference=sys.prefix, digest="", entrypoint=(sys.executable, "-I", str(code)), facts={})
+
+    preview = None
