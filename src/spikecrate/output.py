@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate.canonical import digest
 from spikecrate.errors import OutputError
 from spikecrate.files import copy_file, disk_full_named, remove_tree
 from spikecrate.store import seal
+from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
     from spikecrate.recordings import Recording
+    from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
 STORE_ONLY: Final = "-"
@@ -28,8 +30,10 @@ def is_inside(output: Path, recording: Recording) -> bool:
     return Path(output).absolute().resolve().is_relative_to(folder)
 
 
-def put(stored: Stored, output: Path) -> None:
+def put(stored: Stored, output: Path, store: Store) -> None:
     """Copy a result to a folder: complete or not at all; a copy that is there already is left alone.
+
+    It is made beside, under a name of the store's own: what a killed process left there is found by the next.
 
     Parameters
     ----------
@@ -37,6 +41,8 @@ def put(stored: Stored, output: Path) -> None:
         The result in the store.
     output : Path
         Where to. It may exist if it is empty or holds a result of spikecrate, which is then replaced.
+    store : Store
+        Keeps the lock.
 
     Raises
     ------
@@ -45,23 +51,39 @@ def put(stored: Stored, output: Path) -> None:
     DiskFullError
     """
     output = output.absolute()
-    held = _held(output)
-    if held == stored.seal and _is_whole(output):
+    if _is_there(stored, output):
         return
+    name = digest(["output", str(store.root), str(output)])[:16]
+    beside, old = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old"))
     try:
-        if held is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-            message = f"{output} exists and is not a result of spikecrate; nothing was written to it"
-            raise OutputError(message, next_step="name another folder: --output DIR")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        beside = output.parent / f".{output.name}-{secrets.token_hex(4)}"
-        try:
-            _copy(stored.folder, beside)
-            _replace(beside, output)
-        finally:
+        with Lock(store.lock(f"output-{name}")):
+            remove_tree(old)
             remove_tree(beside)
+            if _is_there(stored, output):
+                return
+            _require_replaceable(output)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _copy(stored.folder, beside)
+                if output.exists():
+                    output.rename(old)
+                beside.rename(output)
+            finally:
+                remove_tree(old)
+                remove_tree(beside)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         message = f"{output} cannot be written: {error.strerror}; the result is in {stored.folder}"
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
+
+
+def _is_there(stored: Stored, output: Path) -> bool:
+    return _held(output) == stored.seal and _is_whole(output)
+
+
+def _require_replaceable(output: Path) -> None:
+    if _held(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        message = f"{output} exists and is not a result of spikecrate; nothing was written to it"
+        raise OutputError(message, next_step="name another folder: --output DIR")
 
 
 def _held(output: Path) -> str | None:
@@ -89,13 +111,3 @@ def _copy(source: Path, target: Path) -> None:
                 there.mkdir()
             else:
                 copy_file(path, there)
-
-
-def _replace(beside: Path, output: Path) -> None:
-    if output.exists():
-        old = output.parent / f".{output.name}-{secrets.token_hex(4)}"
-        output.rename(old)
-        beside.rename(output)
-        remove_tree(old)
-    else:
-        beside.rename(output)

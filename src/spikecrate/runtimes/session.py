@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import CommandError
-from spikecrate.runtimes.task import Exit
+from spikecrate.runtimes.task import PIDS_LIMIT, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +52,8 @@ def run(
     env : mapping
         Its complete environment.
     limits : Limits
-        Memory (without what processes share) and wall time are kept here; processors are not.
+        Memory (without what processes share), wall time and the number of processes are kept here; processors
+        are not.
     attempt : Path
         The folder of the attempt, where the session is written down for `sweep`.
     on_output : callable
@@ -64,7 +66,7 @@ def run(
     """
     try:
         child = subprocess.Popen(
-            argv,
+            [*_ends_with_us(), *argv],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -93,8 +95,18 @@ def run(
         code=code if code >= 0 else 128 - code,
         out_of_memory=watch.out_of_memory,
         timed_out=watch.timed_out,
+        too_many_processes=watch.too_many_processes,
         peak_memory_bytes=watch.peak,
     )
+
+
+def _ends_with_us() -> list[str]:
+    """Give the words before a command that have the kernel end it when we die, where util-linux is installed.
+
+    What a dead owner leaves on another machine cannot be ended from here.
+    """
+    program = shutil.which("setpriv")
+    return [] if program is None else [program, "--pdeathsig", "KILL", "--"]
 
 
 def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
@@ -113,11 +125,12 @@ def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
         What was ended.
     """
     removed = []
-    for path in sorted(work.glob(f"*/{PROCESS}")):
-        session = _left_behind(path)
-        if session is not None and is_orphan(path.parent.name.split("-")[0]):
-            end(session)
-            removed.append(f"process {session}")
+    for attempt in sorted(path for path in work.glob("*-*") if path.is_dir()):
+        sessions = _left_behind(attempt)
+        if sessions and is_orphan(attempt.name.split("-")[0]):
+            for session in sorted(sessions):
+                end(session)
+                removed.append(f"process {session}")
     return removed
 
 
@@ -148,10 +161,10 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def end(session: int) -> None:
-    """End all processes of a session: SIGTERM, and SIGKILL for what is left after a few seconds."""
-    deadline = time.monotonic() + GRACE_S
-    number = signal.SIGTERM
+def end(session: int, *, grace_s: float = GRACE_S) -> None:
+    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace (s)."""
+    deadline = time.monotonic() + grace_s
+    number = signal.SIGTERM if grace_s > 0 else signal.SIGKILL
     while alive := [pid for pid in members(session) if not _is_zombie(pid)]:
         for pid in alive:
             with suppress(ProcessLookupError):
@@ -170,6 +183,7 @@ class _Watch:
         self.peak = 0
         self.out_of_memory = False
         self.timed_out = False
+        self.too_many_processes = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -184,7 +198,13 @@ class _Watch:
     def _watch(self) -> None:
         started = time.monotonic()
         while not self._done.wait(WATCH_S):
-            used = sum(resident_bytes(pid) for pid in members(self.session))
+            alive = members(self.session)
+            self.too_many_processes = len(alive) > PIDS_LIMIT
+            if self.too_many_processes:
+                # Without grace: every moment they make more.
+                end(self.session, grace_s=0)
+                return
+            used = sum(resident_bytes(pid) for pid in alive)
             self.peak = max(self.peak, used)
             self.out_of_memory = self.limits.memory_bytes is not None and used > self.limits.memory_bytes
             self.timed_out = (
@@ -212,14 +232,33 @@ def _write_process(path: Path, pid: int) -> None:
     path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}))
 
 
-def _left_behind(path: Path) -> int | None:
-    """Give the session that a dead owner left, if its leader or a member is still that very one."""
+def _left_behind(attempt: Path) -> set[int]:
+    """Give the sessions that a dead owner left: as written down, and those whose command line names the attempt.
+
+    An owner killed between starting a command and writing it down leaves only the latter.
+    """
+    sessions = _sessions_that_name(attempt)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        entry: dict[str, Any] = json.loads(path.read_text())
+        entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text())
         session = int(entry["session"])
         leader = _stat_fields(session)
         # A process id may have been given to someone else since; the start time tells.
         same = leader is not None and leader[19] == entry["start"]
-        left_behind = leader is None and bool(members(session))
-        return session if same or left_behind else None
-    return None
+        if same or (leader is None and members(session)):
+            sessions.add(session)
+    return sessions
+
+
+def _sessions_that_name(attempt: Path) -> set[int]:
+    """Find the sessions whose first process has the attempt's folder in its command line.
+
+    Only a first process is looked at: someone who reads the attempt's log in a terminal is none.
+    """
+    sessions = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = _stat_fields(int(entry.name))
+            leads = fields is not None and fields[3] == entry.name
+            if leads and f"{attempt}/".encode() in (entry / "cmdline").read_bytes():
+                sessions.add(int(entry.name))
+    return sessions

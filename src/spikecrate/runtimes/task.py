@@ -132,6 +132,8 @@ class Exit:
         Whether the kernel, or the watch over the limit, ended a process for want of memory.
     timed_out : bool
         Whether the time limit ended it.
+    too_many_processes : bool
+        Whether the watch over their number ended it; an engine that refuses more of them ends nothing.
     peak_memory_bytes : int or None
         Where the runtime can tell.
     """
@@ -139,6 +141,7 @@ class Exit:
     code: int
     out_of_memory: bool = False
     timed_out: bool = False
+    too_many_processes: bool = False
     peak_memory_bytes: int | None = None
 
 
