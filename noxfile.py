@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2026.4"]
 # ///
-"""Sessions: fast, slow, lint, types, docs, bench, fuzz. All install the one lock."""
+"""Sessions: fast, slow, faults, lint, types, bench, fuzz. All install the one lock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ def fast(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Run the tests on real engines, real sorters and real recordings."""
     install(session)
-    session.run("pytest", "tests/slow", "--durations=15", *session.posargs)
+    session.run("pytest", "tests/slow", "--durations=15", "-m", "not faults", *session.posargs)
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """Kill runs at every step, in every runtime: the longest of the slow tests, ten minutes."""
+    install(session)
+    session.run("pytest", "tests/slow", "-s", "-m", "faults", *session.posargs)
 
 
 @nox.session(default=False)

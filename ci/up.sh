@@ -6,3 +6,4 @@ here=$(dirname "$(readlink -f "$0")")
 "$here/base.sh"
 "$here/apptainer.sh"
 "$here/qemu.sh"
+"$here/strace.sh"

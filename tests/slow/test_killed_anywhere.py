@@ -105,6 +105,7 @@ def left_in(store, docker):
     return found
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("shared_environments")
 @pytest.mark.parametrize("runtime", list(KILLS))
 def test_a_run_killed_at_any_step_is_followed_by_the_right_result_and_leaves_nothing(
