@@ -9,7 +9,7 @@ import time
 from spikecrate.jobs.key import KeyParts
 from spikecrate.store import results
 
-FIRINGS = bytes(range(256)) * 2
+FIRINGS = bytes(range(0, 256, 2))
 
 
 def parts(seed, sorter="ms4", samples="aa" * 32, **parameters):

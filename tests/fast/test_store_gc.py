@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spikecrate.errors import JobNotFoundError, UsageError
 from spikecrate.files import write_atomically
 from spikecrate.jobs.listing import list_jobs
+from spikecrate.jobs.paths import WorkPaths
 from spikecrate.jobs.sweep import sweep
 from spikecrate.progress import Silent
 from spikecrate.request import store as request
@@ -336,3 +337,12 @@ def test_an_age_or_a_size_that_cannot_be_read_is_refused(store):  # noqa: ARG001
     for words in ({"keep": "soon"}, {"most": "much"}):
         with pytest.raises(UsageError):
             request.collect_garbage(dry_run=True, **words)
+
+
+def test_a_dry_run_names_what_stopped_runs_left_and_leaves_it(store):
+    paths = WorkPaths.fresh(store.work, "ab" * 32)
+    paths.make()
+    assert request.collect_garbage(dry_run=True)["removed"] == [str(paths.root)]
+    with Lock(store.lock("ab" * 32)):
+        assert request.collect_garbage(dry_run=True)["removed"] == []
+    assert paths.scratch.is_dir()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from heapq import nlargest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import JobNotFoundError, UsageError
 from spikecrate.jobs.paths import FAILURE, LOG, attempts
 from spikecrate.jobs.plan import is_running
 from spikecrate.store import pins, results, summary
+from spikecrate.store.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
     from spikecrate.progress import Progress
     from spikecrate.store import Store
-    from spikecrate.store.summary import Failed, Summary
+    from spikecrate.store.summary import Failed
 
 KEY: Final = re.compile(r"[0-9a-f]*")
 STATUSES: Final = ("completed", "failed", "running")
+SORTER, RECORDING, STARTED = map(Summary._fields.index, ("sorter", "recording", "started"))
 
 
 def list_jobs(
@@ -64,25 +66,27 @@ def list_jobs(
     if status not in {"", *STATUSES}:
         message = f"--status {status!r} is not known"
         raise UsageError(message, next_step=f"one of: {', '.join(STATUSES)}")
-    found: list[Summary | dict[str, Any]] = []
+    completed: list[tuple[Any, ...]] = []
+    others: list[dict[str, Any]] = []
     if status in ("", "completed"):
-        every = summary.results(store, progress)
-        found += (row for row in every if recording in row.recording) if recording else every
+        completed = [
+            row
+            for row in summary.rows(store, progress)
+            if recording in row[RECORDING] and (not sorters or row[SORTER] in sorters)
+        ]
     if status in ("", "failed") and not recording:
-        found += map(_failed_row, summary.failures(store, progress))
+        others += map(_failed_row, summary.failures(store, progress))
     if status in ("", "running") and not recording:
-        found += (_running_row(store, key) for key in _running(store))
-    if sorters:
-        found = [row for row in found if _of(row, "sorter") in sorters]
+        others += (_running_row(store, key) for key in _running(store))
+    completed.sort(key=itemgetter(STARTED), reverse=True)
+    rows = [_completed_row(*row) for row in completed[:limit]]
+    rows += (row for row in others if not sorters or row["sorter"] in sorters)
     # Those that run are the latest.
-    latest = nlargest(
-        len(found) if limit is None else limit, found, key=lambda row: _of(row, "started") or "9"
-    )
-    rows = [row if isinstance(row, dict) else _completed_row(row) for row in latest]
+    rows.sort(key=lambda row: row["started"] or "9", reverse=True)
     pinned = pins.pinned(store)
-    for row in rows:
+    for row in rows[:limit]:
         row["pinned"] = row["key"] in pinned
-    return rows
+    return rows[:limit]
 
 
 def show_job(store: Store, prefix: str) -> dict[str, Any]:
@@ -163,17 +167,27 @@ def _running(store: Store, prefix: str = "") -> list[str]:
     return sorted(key for key in keys if key.startswith(prefix) and is_running(store, key))
 
 
-def _completed_row(found: Summary) -> dict[str, Any]:
+def _completed_row(
+    key: str,
+    sorter: str,
+    recording: str,
+    runtime: str,
+    units: int,
+    events: int,
+    wall_s: float,
+    started: str,
+    *_: object,
+) -> dict[str, Any]:
     return {
-        "key": found.key,
+        "key": key,
         "status": "completed",
-        "sorter": found.sorter,
-        "recording": found.recording,
-        "runtime": found.runtime,
-        "units": found.units,
-        "events": found.events,
-        "wall_s": found.wall_s,
-        "started": found.started,
+        "sorter": sorter,
+        "recording": recording,
+        "runtime": runtime,
+        "units": units,
+        "events": events,
+        "wall_s": wall_s,
+        "started": started,
         "reason": None,
     }
 
@@ -200,7 +214,3 @@ def _empty_row(key: str, status: str) -> dict[str, Any]:
         ("sorter", "recording", "runtime", "units", "events", "wall_s", "started", "reason")
     )
     return {"key": key, "status": status, **empty}
-
-
-def _of(row: Summary | dict[str, Any], name: str) -> Any:
-    return row[name] if isinstance(row, dict) else getattr(row, name)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.canonical import digest
+from spikecrate.errors import DiskFullError
 from spikecrate.files import write_atomically
 
 if TYPE_CHECKING:
@@ -89,14 +90,18 @@ class Memo:
         Returns
         -------
         bool
-            Whether it is remembered: not for a file changed just now, or a shared one in memory.
+            Whether it is remembered: not for a file changed just now, or a shared one in memory, or on a full disk.
         """
         age_s = (time.time_ns() - state.changed_ns) / 1e9
         if age_s < SETTLED_S or (shared and _is_in_memory(state.device)):
             return False
         entry = {"state": _as_list(state), "path": state.path, "question": question, "answer": answer}
         entry["seal"] = _seal(entry)
-        write_atomically(self._path(state, question), json.dumps(entry).encode())
+        try:
+            write_atomically(self._path(state, question), json.dumps(entry).encode())
+        except (OSError, DiskFullError):
+            # What cannot be remembered is asked again.
+            return False
         return True
 
     def entries(self) -> Iterator[Path]:

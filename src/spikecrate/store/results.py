@@ -151,11 +151,17 @@ def problem_of(store: Store, key: str) -> tuple[str, Identity] | None:
 
 
 def set_aside(store: Store, folder: Path, seen: Identity) -> Path | None:
-    """Move a corrupt result to the quarantine; give where it went, None where another process did."""
-    store.quarantine.mkdir(exist_ok=True)
+    """Move a corrupt result to the quarantine; give where it went, None where another process did.
+
+    Raises
+    ------
+    DiskFullError
+    """
     aside = store.quarantine / f"{folder.name}-{secrets.token_hex(4)}"
     try:
-        folder.rename(aside)
+        with disk_full_named(store.root):
+            store.quarantine.mkdir(exist_ok=True)
+            folder.rename(aside)
     except FileNotFoundError:
         return None
     if aside.lstat().st_ino != seen[0] and not folder.exists():

@@ -69,7 +69,12 @@ class Failed(NamedTuple):
 
 def results(store: Store, progress: Progress | None = None) -> Iterator[Summary]:
     """Give all results that can be read, in no order."""
-    return map(Summary._make, _results(store).rows(progress or Silent()))
+    return map(Summary._make, rows(store, progress))
+
+
+def rows(store: Store, progress: Progress | None = None) -> Iterator[tuple[Any, ...]]:
+    """Give the same as plain tuples, which Python handles in half the time; the cells are those of `Summary`."""
+    return _results(store).rows(progress or Silent())
 
 
 def failures(store: Store, progress: Progress | None = None) -> Iterator[Failed]:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate.files import disk_full_named
 from spikecrate.store import results
 from spikecrate.store.index import SUFFIX, names_in, read_page
 from spikecrate.store.lock import is_free
@@ -124,11 +125,17 @@ def verify(these: Iterable[Check], progress: Progress, *, dry_run: bool) -> tupl
 
 
 def move_aside(store: Store, path: Path) -> Path | None:
-    """Move a file or folder to the quarantine; give where it went, None where it is gone by now."""
-    store.quarantine.mkdir(exist_ok=True)
+    """Move a file or folder to the quarantine; give where it went, None where it is gone by now.
+
+    Raises
+    ------
+    DiskFullError
+    """
     aside = store.quarantine / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
     try:
-        path.rename(aside)
+        with disk_full_named(store.root):
+            store.quarantine.mkdir(exist_ok=True)
+            path.rename(aside)
     except FileNotFoundError:
         return None
     return aside
