@@ -11,7 +11,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import bench_hash, bench_hit, bench_run, bench_spikeinterface, machine
+from benchmarks import (
+    bench_apptainer,
+    bench_dev,
+    bench_hash,
+    bench_hit,
+    bench_run,
+    bench_spikeinterface,
+    bench_store,
+    machine,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +34,9 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "hash": bench_hash.throughput,
     "container": bench_run.container_against_host,
     "list": bench_hit.task_list,
+    "apptainer": bench_apptainer.conversion_and_start,
+    "dev": bench_dev.enter_and_make,
+    "store": bench_store.growth,
 }
 
 HEAD = """# Measured
@@ -79,6 +91,8 @@ def _line(row: Row) -> str:
 def _amount(value: float, unit: str) -> str:
     if unit == "B/s":
         return f"{value / 1e9:.2f} GB/s"
+    if unit == "B":
+        return f"{value / 1e6:.0f} MB"
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 

@@ -46,7 +46,7 @@ def whole_run(scratch: Path) -> list[Row]:
 
 
 def container_by_hand(record: dict[str, Any], job: Path, place: Path) -> Callable[[], float]:
-    """Give a timed `docker run` of what a record says was run, in folders of its own."""
+    """Give a timed `docker run` or `apptainer exec` of what a record says was run, in folders of its own."""
     folders = {target: place / target.strip("/") for target in ("/job", "/out", "/tmp")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,10 +86,10 @@ def container_against_host(scratch: Path) -> list[Row]:
     ]
 
 
-def our_sort(recording: Path, store: Path) -> Callable[[], float]:
-    """Give a timed whole process of `spikecrate sort` that runs its job in Docker each time."""
+def our_sort(recording: Path, store: Path, runtime: str = "docker") -> Callable[[], float]:
+    """Give a timed whole process of `spikecrate sort` that runs its job each time."""
     return process(
-        [SPIKECRATE, "sort", str(recording), "--runtime", "docker", "--force", "--output", "-"],
+        [SPIKECRATE, "sort", str(recording), "--runtime", runtime, "--force", "--output", "-"],
         env={**os.environ, "SPIKECRATE_STORE": str(store)},
     )
 

@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 
+from spikecrate.apptainer import find_program
 from spikecrate.engine import docker_client
 
 
@@ -18,5 +19,6 @@ def facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "apptainer": find_program().version,
         "docker": str(docker_client().version()["Version"]),
     }

@@ -21,9 +21,9 @@ class Row:
     what : str
         What is measured.
     ours, other : float
-        Medians, in seconds or in bytes per second.
+        Medians, in seconds, bytes, or bytes per second.
     unit : str
-        `s` or `B/s`.
+        `s`, `B` or `B/s`.
     against : str
         What `other` is.
     goal : str
@@ -165,4 +165,19 @@ def difference(
         met=times >= smaller,
         missed_by="" if times >= smaller else f"{smaller - times:.1f} ×",
         spread=f"{min(found[ours[0]]) - min(found[ours[1]]):.2f}–{max(found[ours[0]]) - max(found[ours[1]]):.2f}",
+    )
+
+
+def size(what: str, ours: int, against: str, other: int, *, ratio: float) -> Row:
+    """Make the row of a goal that ours has at most `ratio` times the other's bytes."""
+    return Row(
+        what=what,
+        ours=ours,
+        other=other,
+        unit="B",
+        against=against,
+        goal=f"≤ {ratio:g} ×",
+        met=ours <= ratio * other,
+        missed_by="" if ours <= ratio * other else f"{ours / other - ratio:.2f} ×",
+        spread="the same each time",
     )
