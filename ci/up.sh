@@ -7,3 +7,4 @@ here=$(dirname "$(readlink -f "$0")")
 "$here/apptainer.sh"
 "$here/qemu.sh"
 "$here/strace.sh"
+"$here/x11.sh"

@@ -8,6 +8,11 @@ missing() {
     exit 1
 }
 
+if [ -n "${SPIKECRATE_DEV-}" ]; then
+    echo "this is the development container, which has an environment of its own: nox -s fast, or invoke" >&2
+    exit 1
+fi
+
 python=""
 for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -88,6 +88,8 @@ def _exit(error: SpikecrateError, *, to_json: bool) -> Exit:
     if to_json:
         as_json({**error.as_dict(), "exit_code": code})
     lines = [f"spikecrate: {error}", *([f"next: {error.next_step}"] if error.next_step else [])]
+    if error.doctor:
+        lines.append(f"why:  spikecrate doctor --check {error.doctor}")
     if "log" in error.details:
         lines.append(f"log:  {error.details['log']}")
     return Exit("\n".join(lines), code=code)

@@ -356,6 +356,16 @@ class DevContainerError(SpikecrateError):
     doctor = "dev.container"
 
 
+class HostPathError(SpikecrateError):
+    """A container is to see a folder that the machine of the Docker daemon does not have under that path."""
+
+    exit_code = 63
+    next_step = (
+        "put it below the project or the store, or make the container anew: invoke dev --rebuild --mount DIR"
+    )
+    doctor = "store.sibling"
+
+
 class StoppedError(SpikecrateError):
     """Stopped by a signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""
 

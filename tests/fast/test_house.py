@@ -11,14 +11,14 @@ SOURCE = Path(__file__).parents[2] / "src" / "spikecrate"
 
 FLOORS = [
     {"errors", "canonical", "shipped"},
-    {"process", "progress", "quantities", "engine", "apptainer", "files"},
+    {"process", "progress", "quantities", "engine", "apptainer", "files", "hostpaths"},
     {"recordings"},
     {"sortings"},
     {"sorters", "store", "crate"},
     {"images"},
     {"runtimes"},
     {"jobs", "output"},
-    {"api"},
+    {"api", "devenv"},
     {"request", "report", "demo"},
     {"cli", "tasks", "__main__"},
 ]

@@ -19,6 +19,7 @@ PAGES = [
     "docs/reproduce.md",
     "docs/store.md",
     "docs/troubleshoot.md",
+    "docs/doctor.md",
     "docs/images.md",
 ]
 

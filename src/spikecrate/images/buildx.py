@@ -29,6 +29,8 @@ CREATED: Final = "2026-01-01T00:00:00Z"
 PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LAST_LINES: Final = 20
+NO_BUILDER: Final = ("no builder ", "context not found")
+"""What buildx says where it does not even come to the build."""
 
 
 def build_argv(
@@ -167,4 +169,5 @@ def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | Di
             doctor="docker.space",
         )
     message = f"{title} could not be built; the last lines:\n{last}"
-    return ImageBuildError(message, next_step=f"the whole log is {log}", details=details)
+    doctor = "docker.builder" if any(sign in error.tail for sign in NO_BUILDER) else None
+    return ImageBuildError(message, next_step=f"the whole log is {log}", details=details, doctor=doctor)

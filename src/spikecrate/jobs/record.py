@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import spikecrate
 from spikecrate.errors import CommandError
+from spikecrate.hostpaths import host_path
 from spikecrate.process import capture
 from spikecrate.runtimes import gpu
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate.jobs.job import Job
-    from spikecrate.runtimes.task import Exit, Task
+    from spikecrate.runtimes.task import Exit, Mount, Task
 
 SCHEMA: Final = 1
 
@@ -99,10 +100,7 @@ def run_record(
         ),
         "engine": task.image.facts,
         "argv": argv,
-        "mounts": [
-            {"source": str(mount.source), "target": str(mount.target), "read_only": mount.read_only}
-            for mount in task.mounts
-        ],
+        "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in task.mounts],
         "user": {"uid": task.user[0], "gid": task.user[1]},
         "limits": {
             "cores": task.limits.cores,
@@ -121,6 +119,17 @@ def run_record(
         "inside": report,
         "files": files,
         "spikecrate": spikecrate.__version__,
+    }
+
+
+def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
+    """Describe a mount as the user sees it, and as the daemon's machine does where that is another path."""
+    host = host_path(mount.source) if by_daemon else mount.source
+    return {
+        "source": str(mount.source),
+        "target": str(mount.target),
+        "read_only": mount.read_only,
+        **({"host": str(host)} if host != mount.source else {}),
     }
 
 

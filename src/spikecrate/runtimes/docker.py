@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.engine import docker_client, docker_errors
+from spikecrate.engine import docker_client, docker_errors, engine_url, socket_of
+from spikecrate.errors import EngineError
+from spikecrate.hostpaths import host_path
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.task import PIDS_LIMIT, SCRATCH, Image, Task
+from spikecrate.runtimes.task import PIDS_LIMIT, SCRATCH, Image, Mount, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +33,17 @@ class Docker:
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
         When no daemon can be used.
+    EngineError
+        When the daemon is reached by network: it mounts the folders of its own machine, not those of this one.
     """
 
     name: Final = "docker"
 
     def __init__(self) -> None:
+        if socket_of(engine_url()) is None:
+            message = f"the Docker daemon at {engine_url()} does not see this machine's folders"
+            mend = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
+            raise EngineError(message, next_step=mend)
         self.client: DockerClient = docker_client()
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
@@ -145,7 +154,7 @@ def create_arguments(task: Task) -> dict[str, Any]:
             DockerMount(
                 target=str(mount.target), source=str(mount.source), type="bind", read_only=mount.read_only
             )
-            for mount in task.mounts
+            for mount in mounts(task)
         ],
         "read_only": True,
         "network_mode": "none",
@@ -163,6 +172,17 @@ def create_arguments(task: Task) -> dict[str, Any]:
         ),
         **({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]} if task.gpu else {}),
     }
+
+
+def mounts(task: Task) -> list[Mount]:
+    """List a task's mounts with each source as the daemon knows it: this process may be in a container itself.
+
+    Raises
+    ------
+    HostPathError
+        Where the daemon does not see one of them.
+    """
+    return [replace(mount, source=host_path(mount.source)) for mount in task.mounts]
 
 
 def environment(task: Task) -> dict[str, str]:
@@ -185,7 +205,7 @@ def run_argv(task: Task) -> list[str]:
         "--workdir",
         str(SCRATCH),
         *(word for name, value in environment(task).items() for word in ("--env", f"{name}={value}")),
-        *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
+        *(word for mount in mounts(task) for word in ("--mount", mount_option(mount))),
         "--read-only",
         "--network=none",
         "--cap-drop=ALL",

@@ -1,0 +1,1 @@
+"""The development container: one description, read by VS Code, the devcontainer CLI and `invoke dev`."""

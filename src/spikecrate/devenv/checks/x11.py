@@ -1,0 +1,106 @@
+"""X11, as far as a trial needs it: the cookies that there are, and whether a server lets us in.
+
+No program of X11's is needed: `.Xauthority` is a list of records of length-prefixed fields, and a server answers a
+dozen bytes with one that says yes or no.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COOKIE: Final = b"MIT-MAGIC-COOKIE-1"
+LOCAL: Final = 256
+WILD: Final = 65535
+"""Families of addresses in `.Xauthority`: this machine's, and any."""
+ANSWERS: Final = {0: "refused", 1: "accepted", 2: "wants more than a cookie"}
+TIMEOUT_S: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A record of `.Xauthority`."""
+
+    family: int
+    address: bytes
+    number: bytes
+    name: bytes
+    data: bytes
+
+
+def read_entries(data: bytes) -> Iterator[Entry]:
+    """Read the records of an `.Xauthority`; what is cut off at its end is left out."""
+    at = 0
+
+    def field() -> bytes:
+        nonlocal at
+        (size,) = struct.unpack_from(">H", data, at)
+        at += 2 + size
+        if at > len(data):
+            raise struct.error
+        return data[at - size : at]
+
+    while at + 2 <= len(data):
+        (family,) = struct.unpack_from(">H", data, at)
+        at += 2
+        try:
+            yield Entry(family=family, address=field(), number=field(), name=field(), data=field())
+        except struct.error:
+            return
+
+
+def connect(address: Path | tuple[str, int], cookie: Entry | None) -> tuple[str, str]:
+    """Ask a display's server to let us in, and hang up.
+
+    Parameters
+    ----------
+    address : Path or tuple
+        Its socket; or host and port.
+    cookie : Entry or None
+        What to show.
+
+    Returns
+    -------
+    tuple of str
+        `accepted`, `refused`, `wants more than a cookie` or `no answer`; and what was said of it.
+    """
+    name, data = (cookie.name, cookie.data) if cookie is not None else (b"", b"")
+    hello = struct.pack("<cxHHHHxx", b"l", 11, 0, len(name), len(data)) + _padded(name) + _padded(data)
+    try:
+        with _open(address) as connection:
+            connection.settimeout(TIMEOUT_S)
+            connection.sendall(hello)
+            answer = connection.recv(4096)
+    except OSError as error:
+        return "no answer", error.strerror or str(error)
+    if len(answer) < 8:
+        return "no answer", "it hung up"
+    said = answer[8 : 8 + answer[1]].decode(errors="replace").strip() if answer[0] == 0 else ""
+    return ANSWERS.get(answer[0], "no answer"), said
+
+
+def _open(address: Path | tuple[str, int]) -> socket.socket:
+    if isinstance(address, tuple):
+        return socket.create_connection(address, timeout=TIMEOUT_S)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(TIMEOUT_S)
+        try:
+            connection.connect(str(address))
+        except FileNotFoundError:
+            # Linux's abstract namespace, where a server has its socket too.
+            connection.connect(f"\0{address}")
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
