@@ -6,5 +6,5 @@ here=$(dirname "$(readlink -f "$0")")
 "$here/base.sh"
 "$here/apptainer.sh"
 "$here/qemu.sh"
-"$here/strace.sh"
+"$here/tools.sh"
 "$here/x11.sh"
