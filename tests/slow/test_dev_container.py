@@ -207,6 +207,31 @@ def test_sorting_inside_starts_the_sorter_beside_and_is_a_hit_outside(opened, re
     assert not_the_user_s(Path(ran["folder"])) == []
 
 
+@pytest.mark.parametrize("without", ["", "env --unset=SPIKECRATE_HOST_PATHS"])
+def test_paths_inside_are_told_to_the_daemon_as_the_host_has_them(opened, without):
+    # Told by who made the container; or, without that, by the daemon.
+    code = "import sys, pathlib, spikecrate.hostpaths as h; print(*map(h.host_path, map(pathlib.Path, sys.argv[1:])), sep=chr(10))"
+    done = opened.dev("--cmd", f'{without} python -c "{code}" ~/.cache/new . ./docs/../src')
+    cache = opened.home / ".cache" / "spikecrate" / "dev" / "cache"
+    assert done.stdout.splitlines() == [
+        str(cache / "new"),
+        str(opened.clone),
+        str(opened.clone / "src"),
+    ], done.stderr
+
+
+@pytest.mark.parametrize("without", ["", "env --unset=SPIKECRATE_HOST_PATHS"])
+def test_a_folder_that_only_the_container_has_is_refused_and_not_bound_empty(opened, recording, without):
+    sort = f"{without} invoke sort --json --force --output - --runtime docker /opt/../tmp/alone"
+    done = opened.dev("--cmd", f"rm -rf /tmp/alone; cp -r {shlex.quote(str(recording))} /tmp/alone; {sort}")
+    assert done.returncode == 63, done.stderr
+    said = last_json(done)
+    assert said["error"] == "HostPathError"
+    assert "/tmp/alone" in said["message"]
+    assert str(opened.clone) in said["message"]
+    assert not Path("/tmp/alone").exists()
+
+
 def test_a_changed_description_is_said_and_the_container_entered_all_the_same(opened):
     file = opened.clone / ".devcontainer" / "devcontainer.json"
     before, text = status(opened)["id"], file.read_text()

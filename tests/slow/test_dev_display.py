@@ -19,7 +19,7 @@ from conftest import last_json
 from dev_person import UID, Person
 
 from spikecrate.devenv import relay
-from spikecrate.devenv.checks.x11 import LOCAL, Entry
+from spikecrate.devenv.checks.x11 import WILD, Entry
 from spikecrate.devenv.cookie import write_entries
 
 FORWARDER = textwrap.dedent("""
@@ -61,7 +61,7 @@ class Screen:
         self.cookie = secrets.token_bytes(16)
         (self.folder / "server").write_bytes(
             write_entries(
-                [Entry(family=LOCAL, address=b"", number=b"", name=b"MIT-MAGIC-COOKIE-1", data=self.cookie)]
+                [Entry(family=WILD, address=b"", number=b"", name=b"MIT-MAGIC-COOKIE-1", data=self.cookie)]
             )
         )
         words = ["-screen", "0", "800x600x24", "-nolisten", "tcp", "-auth", self.folder / "server"]
@@ -97,7 +97,9 @@ class Screen:
             "XAUTHORITY": str(self.folder / "server"),
             "PATH": os.environ["PATH"],
         }
-        return subprocess.run(words, env=environ, capture_output=True, check=False)
+        done = subprocess.run(words, env=environ, capture_output=True, check=False)
+        assert b"open display" not in done.stderr, done.stderr
+        return done
 
     def colours(self, window):
         """Count the pixel values of a photograph of a window."""
@@ -141,6 +143,15 @@ def login(opened, screen):
     return screen.session(opened.home)
 
 
+def until(comes, child=None):
+    """Wait for something to come; for a minute at most, and while the one who brings it lives."""
+    ends = time.monotonic() + 60
+    while not comes():
+        assert child is None or child.poll() is None, (child.stdout or child.stderr).read()
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 @contextmanager
 def window(person, screen, session):
     """A window opened from inside; gives its id on the display outside."""
@@ -151,12 +162,9 @@ def window(person, screen, session):
         cwd=person.clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        found = ""
-        while not found:
-            assert child.poll() is None, child.stdout.read()
-            found = screen.outside("xdotool", "search", "--onlyvisible", "--name", title).stdout.decode()
-            time.sleep(0.1)
-        yield found.split()[0]
+        search = ("xdotool", "search", "--onlyvisible", "--name", title)
+        until(lambda: screen.outside(*search).stdout, child)
+        yield screen.outside(*search).stdout.split()[0].decode()
     finally:
         child.terminate()
         child.communicate()
@@ -218,9 +226,7 @@ def test_a_new_cookie_serves_shells_that_are_open_already(opened, screen, login)
     child = subprocess.Popen(
         opened.words(opened.invoke, "dev", "--cmd", wait, **login), cwd=opened.clone, stderr=subprocess.PIPE
     )
-    while not (opened.clone / "ready").exists():
-        assert child.poll() is None, child.stderr.read()
-        time.sleep(0.1)
+    until((opened.clone / "ready").exists, child)
     screen.stop()
     screen.start()
     assert opened.dev("--cmd", "touch go", **screen.session(opened.home)).returncode == 0
@@ -252,8 +258,7 @@ def test_a_display_by_ssh_shows_windows_and_ends_with_its_session(opened, screen
             assert screen.colours(found) > 1
             (place,) = opened.home.glob(f".cache/spikecrate/run/*/x11/sockets/X{6000 + number}")
             assert place.stat().st_uid == UID
-        while relay.listens(place):
-            time.sleep(0.1)
+        until(lambda: not relay.listens(place))
         wrong = screen.session(opened.home, number=number, cookie=bytes(16))
         done = opened.dev("--cmd", "xdpyinfo", **(wrong | {"DISPLAY": f"localhost:{number}.0"}))
         assert done.returncode == 1
@@ -288,8 +293,7 @@ def agent(person):
         person.words("ssh-agent", "-D", "-a", place), stdout=subprocess.DEVNULL, cwd=person.home
     )
     try:
-        while not relay.listens(place):
-            time.sleep(0.1)
+        until(lambda: relay.listens(place))
         session = {"SSH_AUTH_SOCK": str(place)}
         assert person.run("ssh-add", "-q", key, **session).returncode == 0
         yield session, person.run("ssh-keygen", "-l", "-f", key).stdout.split()[1]
