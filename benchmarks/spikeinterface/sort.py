@@ -6,8 +6,8 @@ from pathlib import Path
 
 def main() -> None:
     """Sort natively, or in a container where an image is named."""
-    from spikeinterface.extractors import read_mda_recording  # type: ignore[import-not-found]
-    from spikeinterface.sorters import run_sorter  # type: ignore[import-not-found]
+    from spikeinterface.extractors import read_mda_recording
+    from spikeinterface.sorters import run_sorter
 
     recording = read_mda_recording(sys.argv[1])
     options = {"docker_image": sys.argv[3], "installation_mode": "no-install"} if len(sys.argv) > 3 else {}

@@ -154,6 +154,12 @@ class ParameterValueError(SpikecrateError):
     exit_code = 23
 
 
+class RecordingTooSmallError(SpikecrateError):
+    """The recording has fewer channels, or is shorter, than the sorter can sort."""
+
+    exit_code = 24
+
+
 # Engines and images -------------------------------------------------------------------------------
 
 

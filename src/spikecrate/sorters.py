@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import (
     ParameterUnknownError,
     ParameterValueError,
+    RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
@@ -49,6 +50,8 @@ class Sorter:
         The Python versions that its lock is made for, as a version specifier.
     entrypoint : tuple of str
         What the image runs.
+    requires : dict
+        The least recording that it can sort: `channels`, `duration_s`; both may be missing.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Sorter:
     cores_change_result: bool
     python: str
     entrypoint: tuple[str, ...]
+    requires: dict[str, float]
     parameters: dict[str, Any]
     folder: Path
 
@@ -143,6 +147,7 @@ def read(folder: Path) -> Sorter:
             cores_change_result=fields["cores_change_result"],
             python=fields["python"],
             entrypoint=tuple(fields.get("entrypoint", HARNESS_ENTRYPOINT)),
+            requires=fields.get("requires", {}),
             parameters=fields["parameters"],
             folder=folder,
         )
@@ -225,6 +230,37 @@ def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
         message,
         next_step=f"spikecrate sorters.show {sorter.name} gives the range of {name}",
         details={"parameter": name, "value": error.instance},
+    )
+
+
+def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
+    """Hold a recording to the least that the sorter can sort.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        Of the catalogue.
+    channels : int
+        Of the recording.
+    duration_s : float
+        Of the recording, in seconds.
+
+    Raises
+    ------
+    RecordingTooSmallError
+        Saying what the recording has and what is needed.
+    """
+    least_channels, least_s = sorter.requires.get("channels", 1), sorter.requires.get("duration_s", 0)
+    if channels >= least_channels and duration_s >= least_s:
+        return
+    needed = f"{least_channels} channels" if channels < least_channels else f"{least_s:g} s"
+    message = (
+        f"{sorter.name} needs at least {needed}; the recording has {channels} channels and {duration_s:g} s"
+    )
+    raise RecordingTooSmallError(
+        message,
+        next_step="choose another sorter: spikecrate sorters lists them",
+        details={"channels": channels, "duration_s": duration_s, "requires": sorter.requires},
     )
 
 

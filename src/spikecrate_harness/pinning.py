@@ -34,6 +34,19 @@ PINNED: Final = {
 
 BLAS_KERNEL: Final = {"x86_64": "Haswell", "aarch64": "ARMV8"}
 """Of OpenBLAS, by machine; each package brings its own OpenBLAS, all of them obey the one variable."""
+BY_MACHINE: Final = {
+    "x86_64": {
+        # numba compiles where it runs, by default for the very processor; sums under fastmath differ with its vectors.
+        # No list of features: that of the named processor, not of the one at hand.
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "",
+        # PyTorch's own kernels, and those of oneDNN, MKL and faiss.
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_CBWR": "AVX2,STRICT",
+        "FAISS_OPT_LEVEL": "avx2",
+    }
+}
 KERNEL_NEEDS: Final = {"x86_64": frozenset({"avx2", "fma"})}
 
 NUMPY_FEATURES: Final = {
@@ -50,6 +63,7 @@ NUMPY_FEATURES: Final = {
 
 DROPPED: Final = (
     *("PYTHON", "OPENBLAS_", "GOTO_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NPY_", "NUMBA_"),
+    *("ATEN_", "ONEDNN_", "DNNL_", "FAISS_", "TORCH_", "PYTORCH_", "CUBLAS_", "OMPI_", "PMIX_"),
     *("VECLIB_", "GLIBC_", "MALLOC_", "LC_", "LD_PRELOAD", "LD_AUDIT", "DASK_", "HDF5_", "XDG_"),
 )
 """Variables that start like this are taken away: a value forced from outside must not win."""
@@ -100,6 +114,7 @@ def pinned(scratch: Path) -> dict[str, str]:
     machine = platform.machine()
     if machine in BLAS_KERNEL:
         values["OPENBLAS_CORETYPE"] = BLAS_KERNEL[machine]
+    values |= BY_MACHINE.get(machine, {})
     if machine == "x86_64" and (features := _numpy_features()):
         values["NPY_DISABLE_CPU_FEATURES"] = features
     return values | {name: str(scratch / folder) for name, folder in FOLDERS.items()}

@@ -20,11 +20,14 @@ class Recording:
         Where the samples lie.
     samples : numpy.ndarray
         num_samples x file_channels, a view of the file.
+    path : Path
+        The file.
     """
 
-    def __init__(self, layout: Layout, samples: np.ndarray[Any, Any]) -> None:
+    def __init__(self, layout: Layout, samples: np.ndarray[Any, Any], path: Path) -> None:
         self.layout = layout
         self._samples = samples
+        self.path = path
 
     @property
     def num_samples(self) -> int:
@@ -109,4 +112,4 @@ def open_recording(layout: Layout, folder: str | Path) -> Recording:
     samples = np.memmap(
         path, dtype=layout.dtype, mode="r", offset=layout.offset, shape=shape if by_time else shape[::-1]
     )
-    return Recording(layout, samples if by_time else samples.T)
+    return Recording(layout, samples if by_time else samples.T, path)

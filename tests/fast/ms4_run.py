@@ -40,7 +40,7 @@ def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) 
         offsets=(0.0,) * channels,
         locations=tuple((0.0, 20.0 * channel) for channel in range(channels)),
     )
-    return Recording(layout, samples)
+    return Recording(layout, samples, Path(layout.file))
 
 
 def noise(num_samples: int, channels: int, seed: int = 0) -> np.ndarray:

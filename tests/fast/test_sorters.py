@@ -9,10 +9,11 @@ import pytest
 from spikecrate.errors import (
     ParameterUnknownError,
     ParameterValueError,
+    RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
-from spikecrate.sorters import catalogue, check, complete, find, parse_assignments, validate
+from spikecrate.sorters import catalogue, check, complete, find, parse_assignments, require, validate
 
 SORTER = {
     "name": "lab",
@@ -163,3 +164,19 @@ def test_text_that_is_not_json_is_refused_with_its_place(lab):
     (lab.folder / "sorter.json").write_text("{")
     with pytest.raises(SorterInvalidError, match="line 1"):
         find("lab")
+
+
+@pytest.mark.parametrize(
+    ("recording", "needed"),
+    [({"channels": 3, "duration_s": 60}, "4 channels"), ({"channels": 4, "duration_s": 9.9}, "10 s")],
+)
+def test_a_recording_that_the_sorter_cannot_sort_is_refused_with_what_it_needs(lab, recording, needed):
+    rewrite(lab, requires={"channels": 4, "duration_s": 10})
+    with pytest.raises(RecordingTooSmallError, match=f"lab needs at least {needed}"):
+        require(find("lab"), **recording)
+
+
+def test_a_recording_just_large_enough_is_taken(lab):
+    require(find("lab"), channels=1, duration_s=1e-3)
+    rewrite(lab, requires={"channels": 4, "duration_s": 10})
+    require(find("lab"), channels=4, duration_s=10)

@@ -12,7 +12,7 @@ from spikecrate.jobs.key import KeyParts
 from spikecrate.jobs.sources import current, hash_of
 from spikecrate.recordings import content, open_recording
 from spikecrate.runtimes.gpu import decide, is_present
-from spikecrate.sorters import check, complete, find, validate
+from spikecrate.sorters import check, complete, find, require, validate
 from spikecrate.store.memo import FileState, Memo, flush
 
 if TYPE_CHECKING:
@@ -60,14 +60,20 @@ class Job:
         return self.parts.key
 
     def check(self) -> None:
-        """Hold the sorter to its schema, and the parameters to the sorter's.
+        """Hold the sorter to its schema, and the parameters and the recording to the sorter's.
 
         Raises
         ------
-        SorterInvalidError, ParameterValueError
+        SorterInvalidError, ParameterValueError, RecordingTooSmallError
         """
         check(self.sorter.folder)
         validate(self.sorter, self.parts.parameters)
+        layout = self.recording.layout
+        require(
+            self.sorter,
+            channels=layout.num_channels,
+            duration_s=layout.num_samples / layout.sampling_frequency,
+        )
 
     def check_unchanged(self) -> None:
         """Hold the sample file to the state in which it was hashed.
