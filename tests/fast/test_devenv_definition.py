@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from spikecrate.devenv import definition
 from spikecrate.errors import DevContainerError
 from spikecrate.runtimes.task import Mount
 
 ROOT = Path(__file__).parents[2]
+SCHEMA = Path(__file__).with_name("devcontainer.schema.json")
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -218,6 +220,17 @@ def test_this_project_s_description_is_obeyed_whole():
     assert "DISPLAY" not in text
     listed = {path.relative_to(ROOT).as_posix() for path in found.inputs}
     assert {"requirements.lock", ".devcontainer/entrypoint", ".devcontainer/Dockerfile"} <= listed
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, {"init": "yes"}, {"dockerFile": "Dockerfile"}, {"mounts": "type=bind"}, {"workspaceMount": None}],
+    ids=str,
+)
+def test_this_project_s_description_has_the_properties_that_the_specification_names(wrong):
+    schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    described = definition.parse((ROOT / definition.FILE).read_text())
+    assert schema.is_valid(described | wrong) == (wrong == {})
 
 
 def test_the_dockerfile_pulls_no_frontend_and_has_no_sudo():
