@@ -12,7 +12,7 @@ from spikecrate.errors import OutputError
 from spikecrate.jobs.asked import Asked
 from spikecrate.jobs.job import Job, build_request
 from spikecrate.jobs.plan import Plan, plan
-from spikecrate.output import is_inside, put
+from spikecrate.output import STORE_ONLY, is_inside, put
 from spikecrate.progress import Silent
 from spikecrate.store import open_store
 
@@ -155,8 +155,8 @@ def sort(
     runtime : str
         `docker`, `apptainer`, `host`, or `auto`: the first that this machine has.
     output : Path, str or callable, optional
-        Folder for a copy of the result; a callable is given the job and names the folder, or None. By default
-        the result stays in the store alone.
+        Folder for a copy of the result; a callable is given the job and names the folder, or None. By default,
+        and for "-", the result stays in the store alone.
     cores : int, optional
         Processors for the sorter; by default all that this process may use.
     gpu : str
@@ -320,7 +320,7 @@ def _note_spike_sign(job: Job, progress: Progress) -> None:
 
 def _target(job: Job, output: Output) -> Path | None:
     named = output(job) if callable(output) else output
-    if named is None:
+    if named is None or str(named) == STORE_ONLY:
         return None
     if is_inside(Path(named), job.recording):
         message = f"{named} lies inside the recording {job.recording.folder}, where nothing is written"

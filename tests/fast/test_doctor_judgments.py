@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spikecrate.apptainer import MENDS, Program
+from spikecrate.devenv import x11
 from spikecrate.devenv.checks import (
     apptainer,
     dev,
@@ -23,7 +24,6 @@ from spikecrate.devenv.checks import (
     sibling,
     space,
     store,
-    x11,
 )
 from spikecrate.devenv.display import read_display
 from spikecrate.errors import (

@@ -211,6 +211,12 @@ def test_a_sample_file_that_is_a_link_is_read_where_it_is(recording, sorter, tmp
     assert spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS)).status == "ran"
 
 
+def test_a_dash_for_the_output_leaves_the_result_in_the_store_alone(recording, sorter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS), output="-").output is None
+    assert not (tmp_path / "-").exists()
+
+
 def test_the_json_of_a_result_has_the_promised_fields(recording, sorter, tmp_path):
     result = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS), output=tmp_path / "copy")
     assert {

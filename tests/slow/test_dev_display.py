@@ -19,8 +19,8 @@ from conftest import last_json
 from dev_person import UID, Person
 
 from spikecrate.devenv import relay
-from spikecrate.devenv.checks.x11 import WILD, Entry
 from spikecrate.devenv.cookie import write_entries
+from spikecrate.devenv.x11 import WILD, Entry
 
 FORWARDER = textwrap.dedent("""
     import socketserver, sys, threading

@@ -11,12 +11,12 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from spikecrate.devenv.checks.x11 import LOCAL, WILD
+from spikecrate.devenv.x11 import LOCAL, WILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spikecrate.devenv.checks.x11 import Entry
+    from spikecrate.devenv.x11 import Entry
 
 
 def of_display(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from spikecrate.devenv import cookie, relay
 from spikecrate.devenv.attached import Attached, source_of
-from spikecrate.devenv.checks.x11 import read_entries
+from spikecrate.devenv.x11 import read_entries
 from spikecrate.files import write_atomically
 from spikecrate.runtimes.task import Mount
 

@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import spikecrate_harness
 from spikecrate.engine import docker_client, docker_errors
@@ -16,15 +16,13 @@ from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_o
 from spikecrate.images.recipe import image_reference
 from spikecrate.quantities import format_bytes
 from spikecrate.shipped import shipped
+from spikecrate_harness.job import CONTRACT
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
     from spikecrate.progress import Progress
-
-CONTRACT: Final = "1"
-"""Version of the container contract that our images keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +243,7 @@ def labels(request: BuildRequest, bases: Bases) -> dict[str, str]:
         "org.opencontainers.image.created": CREATED,
         "org.opencontainers.image.base.name": bases.runtime,
         "org.opencontainers.image.base.digest": bases.runtime_digest,
-        "spikecrate.contract": CONTRACT,
+        "spikecrate.contract": str(CONTRACT),
         "spikecrate.sorter": request.name,
         "spikecrate.recipe": request.recipe,
     }

@@ -30,6 +30,7 @@ from spikecrate.sorters import HARNESS_ENTRYPOINT
 from spikecrate.store import results, seal
 from spikecrate.store.lock import Lock
 from spikecrate_harness import main as harness
+from spikecrate_harness.job import CONTRACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +48,6 @@ T = TypeVar("T")
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
 """Three numbers of eight bytes; there cannot be more events than samples in all channels."""
-
-CONTRACT = 1
-"""Version of the container contract: docs/contract.md."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,8 +96,7 @@ def sort(asked: Asked, folder: str) -> Result:
             return None
         return place
 
-    chosen = None if folder == output.STORE_ONLY else Path(folder) if folder else default
-    return api.find_or_run(asked, open_store(), progress, output=chosen)
+    return api.find_or_run(asked, open_store(), progress, output=folder or default)
 
 
 def forecast(asked: Asked) -> Forecast:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.devenv.checks import x11
+from spikecrate.devenv import x11
 from spikecrate.devenv.checks.check import Check, ok, warn
 from spikecrate.devenv.cookie import of_display
 from spikecrate.devenv.display import FIRST_PORT, SOCKETS, XQUARTZ, addresses, read_display, wayland_socket
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.devenv.checks.check import Verdict
-    from spikecrate.devenv.checks.x11 import Entry
     from spikecrate.devenv.display import Display
+    from spikecrate.devenv.x11 import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
