@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.canonical import digest
+from spikecrate.store import quarantine
 from spikecrate.store.lock import Lock
 from spikecrate.store.memo import UNREADABLE
 from spikecrate.store.seal import hash_file
-from spikecrate.store.verify import Check, move_aside
+from spikecrate.store.verify import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def recipe_of(path: Path) -> str:
 def set_aside(store: Store, path: Path) -> Path | None:
     """Move a SIF and what stands beside it to the quarantine; give where the first of them went."""
     # The provenance first: without it no job takes the SIF.
-    moved = [move_aside(store, file) for file in (path.with_suffix(".json"), path)]
+    moved = [quarantine.set_aside(store, file) for file in (path.with_suffix(".json"), path)]
     return moved[1] or moved[0]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.canonical import digest
 from spikecrate.files import disk_full_named, remove_tree, sync_folder
-from spikecrate.store import seal
+from spikecrate.store import quarantine, seal
 from spikecrate.store.index import names_in
 from spikecrate.store.memo import FileState, Memo, flush
 
@@ -157,12 +157,8 @@ def set_aside(store: Store, folder: Path, seen: Identity) -> Path | None:
     ------
     DiskFullError
     """
-    aside = store.quarantine / f"{folder.name}-{secrets.token_hex(4)}"
-    try:
-        with disk_full_named(store.root):
-            store.quarantine.mkdir(exist_ok=True)
-            folder.rename(aside)
-    except FileNotFoundError:
+    aside = quarantine.set_aside(store, folder)
+    if aside is None:
         return None
     if aside.lstat().st_ino != seen[0] and not folder.exists():
         # A new one had just arrived.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.files import disk_full_named
-from spikecrate.store import results
+from spikecrate.store import quarantine, results
 from spikecrate.store.index import SUFFIX, names_in, read_page
 from spikecrate.store.lock import is_free
 from spikecrate.store.memo import Memo
@@ -124,23 +122,6 @@ def verify(these: Iterable[Check], progress: Progress, *, dry_run: bool) -> tupl
     return len(todo), sorted(found, key=lambda finding: finding.what)
 
 
-def move_aside(store: Store, path: Path) -> Path | None:
-    """Move a file or folder to the quarantine; give where it went, None where it is gone by now.
-
-    Raises
-    ------
-    DiskFullError
-    """
-    aside = store.quarantine / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
-    try:
-        with disk_full_named(store.root):
-            store.quarantine.mkdir(exist_ok=True)
-            path.rename(aside)
-    except FileNotFoundError:
-        return None
-    return aside
-
-
 def _reported(check: Check, problem: str, progress: Progress, *, dry_run: bool) -> Finding:
     aside = None if dry_run else check.move()
     where = "" if aside is None else f"; set aside in {aside}"
@@ -181,7 +162,11 @@ def _file_check(store: Store, kind: str, path: Path, problem_of: Callable[[Path]
         return found if found is not None and path.is_symlink() | path.exists() else None
 
     return Check(
-        kind=kind, path=path, size_bytes=2**10, problem=problem, move=lambda: move_aside(store, path)
+        kind=kind,
+        path=path,
+        size_bytes=2**10,
+        problem=problem,
+        move=lambda: quarantine.set_aside(store, path),
     )
 
 

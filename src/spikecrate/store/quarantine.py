@@ -1,0 +1,30 @@
+"""Where the store puts what is not what was written: aside, to be looked at, out of every reader's way."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from spikecrate.files import disk_full_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate.store.place import Store
+
+
+def set_aside(store: Store, path: Path) -> Path | None:
+    """Move a file or folder to the quarantine; give where it went, None where it is gone by now.
+
+    Raises
+    ------
+    DiskFullError
+    """
+    aside = store.quarantine / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+    try:
+        with disk_full_named(store.root):
+            store.quarantine.mkdir(exist_ok=True)
+            path.rename(aside)
+    except FileNotFoundError:
+        return None
+    return aside
