@@ -15,7 +15,7 @@ FLOORS = [
     {"recordings"},
     {"sortings"},
     {"sorters", "store", "crate"},
-    {"images"},
+    {"images", "catalogue"},
     {"runtimes"},
     {"jobs", "output"},
     {"api", "devenv"},

@@ -9,6 +9,7 @@ from spikecrate.report.text import as_json, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from spikecrate.sorters import Sorter
 
@@ -44,6 +45,11 @@ def sorter(shown: Sorter, *, to_json: bool) -> None:
     say(shown.description)
     if shown.reference.get("doi"):
         say(f"doi:{shown.reference['doi']}")
+    if shown.requires:
+        least = {"channels": "{} channels", "duration_s": "{:g} s"}
+        say(
+            f"needs at least {' and '.join(least[name].format(value) for name, value in shown.requires.items())}"
+        )
     say("")
     table(
         ("parameter", "default", "range", "unit", "description"),
@@ -52,6 +58,36 @@ def sorter(shown: Sorter, *, to_json: bool) -> None:
             for name, entry in shown.parameters["properties"].items()
         ),
     )
+
+
+def made(folder: Path) -> None:
+    """Print where a new sorter's folder is, and what it lacks."""
+    name = folder.name
+    say(f"{folder} is there; what it lacks:")
+    say("  sorter.json       the parameters, and what the sorter is")
+    say("  run.py            the body of sort()")
+    say(f"  requirements.in   the packages that run.py imports; then: spikecrate sorters.lock {name}")
+
+
+def locked(changes: list[dict[str, Any]], *, to_json: bool) -> None:
+    """Print what locking anew changed, a package a line."""
+    if to_json:
+        as_json(changes)
+        return
+    for change in changes:
+        lines = [
+            *(f"  + {name} {version}" for name, version in change["added"].items()),
+            *(f"  - {name} {version}" for name, version in change["removed"].items()),
+            *(f"  {name} {before} -> {after}" for name, (before, after) in change["updated"].items()),
+        ]
+        say(f"{change['lock']}{':' if lines else ': every package is as it was'}")
+        for line in lines:
+            say(line)
+
+
+def exported(described: dict[str, Any], output: str) -> None:
+    """Print a descriptor, or where it was written."""
+    say(f"{output} is written" if output else json.dumps(described, indent=2, ensure_ascii=False))
 
 
 def sorter_as_dict(shown: Sorter) -> dict[str, Any]:

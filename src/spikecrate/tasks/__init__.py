@@ -20,7 +20,13 @@ def _collection(name: str, *members: Task[Any]) -> Collection:
 
 
 namespace = Collection(jobs.sort, images.build, images.convert, jobs.demo, doctor.doctor)
-namespace.add_collection(_collection("sorters", sorters.sorters_list, sorters.sorters_show))
+namespace.add_collection(
+    _collection(
+        "sorters",
+        *(sorters.sorters_list, sorters.sorters_show),
+        *(sorters.sorters_new, sorters.sorters_lock, sorters.sorters_export),
+    )
+)
 namespace.add_collection(
     _collection("recording", recordings.recording_info, recordings.recording_import, recordings.recording_toy)
 )
