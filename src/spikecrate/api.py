@@ -14,11 +14,13 @@ from spikecrate.jobs.job import Job, build_request
 from spikecrate.jobs.plan import Plan, plan
 from spikecrate.output import STORE_ONLY, is_inside, put
 from spikecrate.progress import Silent
+from spikecrate.quantities import format_bytes
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from spikecrate.jobs.estimate import Estimate
     from spikecrate.progress import Progress
     from spikecrate.sortings import Sorting
     from spikecrate.store import Store
@@ -105,6 +107,8 @@ class Forecast:
         In what.
     argv : list of str
         The exact command line.
+    estimate : Estimate or None
+        What it will take, judged by earlier runs; None where none was measured.
     """
 
     job: Job
@@ -112,6 +116,7 @@ class Forecast:
     runtime: str
     image: str
     argv: list[str]
+    estimate: Estimate | None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the forecast as `--json` prints it."""
@@ -123,6 +128,7 @@ class Forecast:
             "runtime": self.runtime,
             "image": self.image,
             "argv": self.argv,
+            "estimate": None if self.estimate is None else self.estimate.as_dict(),
         }
 
 
@@ -235,6 +241,7 @@ def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
     spikecrate.errors.SpikecrateError
         Where `sort` would refuse what is asked.
     """
+    from spikecrate.jobs.estimate import estimate
     from spikecrate.jobs.paths import WorkPaths
     from spikecrate.jobs.run import make_task
     from spikecrate.runtimes import choose
@@ -251,6 +258,7 @@ def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
         runtime=engine.name,
         image=image.reference,
         argv=engine.command(task),
+        estimate=estimate(job, store),
     )
 
 
@@ -295,6 +303,7 @@ def _run(asked: Asked, job: Job, store: Store, progress: Progress) -> tuple[Stor
 
     job.check()
     _note_spike_sign(job, progress)
+    _note_memory(job, asked, store, progress)
     request = build_request(job.sorter, job.parts.recipe)
     outcome = run(
         job,
@@ -315,6 +324,19 @@ def _note_spike_sign(job: Job, progress: Progress) -> None:
         progress.note(
             f"the recording says that its spikes have sign {sign}, {job.sorter.name} looks for sign {asked}: "
             f"--param detect_sign={sign} takes the recording's"
+        )
+
+
+def _note_memory(job: Job, asked: Asked, store: Store, progress: Progress) -> None:
+    """Say so where the job will need more memory than it can have."""
+    from spikecrate.jobs.estimate import available_memory, estimate
+
+    judged = estimate(job, store)
+    there = asked.memory_bytes or available_memory()
+    if judged is not None and there is not None and judged.memory_bytes > there:
+        whose = "the limit is" if asked.memory_bytes else "this machine has free"
+        progress.note(
+            f"{job.sorter.name} will need about {format_bytes(judged.memory_bytes)} of memory, {whose} {format_bytes(there)}"
         )
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 """Raised whenever spikecrate builds something else from the same files."""
 
-NOT_IN_IMAGE: Final = frozenset({"sorter.json", "README.md", "compiler.lock", "image.lock", "quality.json"})
+NOT_IN_IMAGE: Final = frozenset(
+    {"sorter.json", "README.md", "compiler.lock", "image.lock", "quality.json", "measured.json"}
+)
 """Files of a sorter's folder that no image is made from. Of sorter.json, what counts is given by itself."""
 
 Entry = tuple[str, bool, str]

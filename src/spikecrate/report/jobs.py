@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from spikecrate.quantities import format_bytes
 from spikecrate.report.text import as_json, say, table
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ def forecast(seen: Forecast, *, to_json: bool) -> None:
         say(f"new against the nearest earlier result, {seen.plan.nearest[:12]}:")
     for reason in seen.plan.reasons:
         say(f"  {reason}")
+    if seen.plan.action == "run" and seen.estimate is not None:
+        memory, runs = format_bytes(seen.estimate.memory_bytes), seen.estimate.runs
+        judged = f"judged by {runs} run{'s' if runs > 1 else ''}"
+        say(f"takes about {memory} of memory and {seen.estimate.wall_s:.0f} s, {judged}")
     say(shlex.join(seen.argv))
 
 
