@@ -8,8 +8,7 @@ import platform
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from conftest import DATA
@@ -17,6 +16,9 @@ from conftest import DATA
 import spikecrate
 from spikecrate.engine import docker_client
 from spikecrate.sorters import find
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="forces kernels of x86_64 and emulates its processors"
@@ -239,7 +241,7 @@ def probe(environments, tmp_path_factory):
 
 
 @pytest.fixture
-def probe_sorter(probe, shared_environments, environments, tmp_path, monkeypatch):  # noqa: ARG001
+def probe_sorter(probe, shared_environments, tmp_path, monkeypatch):  # noqa: ARG001
     """The probe as a sorter of the catalogue."""
     folder = tmp_path / "sorters" / "probe"
     ms4 = find("ms4").folder
@@ -248,12 +250,7 @@ def probe_sorter(probe, shared_environments, environments, tmp_path, monkeypatch
     described = json.loads((ms4 / "sorter.json").read_text())
     (folder / "sorter.json").write_text(json.dumps({**described, "name": "probe", "aliases": []}))
     monkeypatch.setenv("SPIKECRATE_SORTERS", str(folder.parent))
-    # Of the same lock, so the same environment: making one takes a minute.
-    made = Path(probe.python).parents[1]
-    link = environments / made.name.replace("ms4", "probe", 1)
-    link.symlink_to(made)
     yield "probe"
-    link.unlink()
     for image in docker_client().images.list("spikecrate/probe"):
         docker_client().images.remove(image.id, force=True)
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from spikecrate.progress import Progress
     from spikecrate.store import Store
 
-LOCK: Final = "requirements.lock"
+DEBIAN_LOCK: Final = "debian.lock"
+"""Names Debian packages that an image takes besides; the image for a GPU, where there are two, takes none."""
 BUILD_LOCK: Final = "build.lock"
 """Pins what packages without a wheel are built with; a sorter of wheels alone has none."""
 COMPILER_LOCK: Final = "compiler.lock"
@@ -75,7 +76,8 @@ def place(request: BuildRequest, store: Store) -> Environment:
     locks = _locks(request)
     made_from = digest(["environment", locks, version, platform.machine(), C_FLAGS, str(interpreter)])
     return Environment(
-        python=store.environments / f"{request.name}-{made_from[:16]}" / "bin" / "python",
+        # Sorters of the same lock share it.
+        python=store.environments / f"lock-{made_from[:16]}" / "bin" / "python",
         code=store.environments / f"{request.name}-code-{request.recipe[:16]}",
         hash=made_from,
     )
@@ -107,6 +109,7 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
         With the last lines of what the installer said, and the one command that mends it where it is known.
     DiskFullError
     """
+    _require_index_alone(request)
     environment = place(request, store)
     store.environments.mkdir(exist_ok=True)
     with Lock(store.lock(f"environment-{environment.hash[:16]}")):
@@ -119,12 +122,20 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     return environment
 
 
+def _require_index_alone(request: BuildRequest) -> None:
+    """Refuse a sorter whose image has what this machine's package index has not."""
+    lock = request.folder / DEBIAN_LOCK
+    if request.gpu or not lock.exists():
+        return
+    names = " and ".join(line.partition("=")[0] for line in lock.read_text().split())
+    message = f"{request.name} takes {names} from Debian: only its image has them"
+    on_gpu = ", or --gpu on" if (request.folder / GPU_LOCK).exists() else ""
+    raise EnvironmentBuildError(message, next_step=f"--runtime docker or --runtime apptainer{on_gpu}")
+
+
 def _locks(request: BuildRequest) -> dict[str, str]:
-    return {
-        name: (request.folder / name).read_text()
-        for name in (LOCK, BUILD_LOCK)
-        if (request.folder / name).exists()
-    }
+    paths = {LOCK: request.lock, BUILD_LOCK: request.folder / BUILD_LOCK}
+    return {name: path.read_text() for name, path in paths.items() if path.exists()}
 
 
 def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -150,7 +161,7 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
 
     tool = uv.find_uv_bin()
     interpreter, version = find_interpreter(request)
-    lock, build_lock = request.folder / LOCK, request.folder / BUILD_LOCK
+    lock, build_lock = request.lock, request.folder / BUILD_LOCK
     builds = ["--build-constraints", str(build_lock)] if build_lock.exists() else ["--no-build"]
     brought = wheels_folder(request, store, version)
     if brought.exists():
