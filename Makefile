@@ -5,7 +5,7 @@ demo: .venv/.made
 	.venv/bin/invoke demo
 
 test: .venv/.made
-	.venv/bin/python -m pytest tests/fast
+	.venv/bin/python -m pytest tests/fast -n auto --dist worksteal
 
 dev: .venv/.made
 	.venv/bin/invoke dev

@@ -50,7 +50,7 @@ def mda_file(folder: Path) -> Target:
     path = folder / "firings.mda"
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         with suppress(mda.MdaError):
             assert mda.read(path).nbytes <= len(data)
         with suppress(ResultInvalidError):
@@ -69,7 +69,7 @@ def recording_file(name: str, around: dict[str, bytes]) -> Callable[[Path], Targ
         path = folder / name
 
         def target(data: bytes) -> None:
-            path.write_bytes(data)
+            _put(path, data)
             with suppress(SpikecrateError):
                 open_recording(folder)
 
@@ -84,7 +84,7 @@ def sorter_json(folder: Path) -> Target:
     place.mkdir()
 
     def target(data: bytes) -> None:
-        (place / "sorter.json").write_bytes(data)
+        _put(place / "sorter.json", data)
         with suppress(SpikecrateError):
             sorter = read(place)
             check(place)
@@ -98,7 +98,7 @@ def job_json(folder: Path) -> Target:
     path = folder / "job.json"
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         with suppress(JobError):
             read_job(path)
 
@@ -110,7 +110,7 @@ def report(folder: Path) -> Target:
     path = folder / "run.json"
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         with suppress(SpikecrateError):
             json.dumps(read_report(path), ensure_ascii=False, allow_nan=False).encode()
 
@@ -124,7 +124,7 @@ def run_json(folder: Path) -> Target:
     valid = json.loads(RECORD.read_bytes())
 
     def target(data: bytes) -> None:
-        path.write_bytes(_with_key(data))
+        _put(path, _with_key(data))
         try:
             record = named.read_record(path)
         except SpikecrateError:
@@ -140,7 +140,7 @@ def manifest(folder: Path) -> Target:
     (folder / "run.json").write_bytes(b"{}")
 
     def target(data: bytes) -> None:
-        (folder / seal.NAME).write_bytes(_with_seal(data))
+        _put(folder / seal.NAME, _with_seal(data))
         with suppress(seal.BrokenSealError):
             seal.check(folder, seal.read(folder))
 
@@ -152,7 +152,7 @@ def crate(folder: Path) -> Target:
     path = folder / "ro-crate-metadata.json"
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         with suppress(SpikecrateError):
             named.check_crate(path, {"firings.mda": "00"})
 
@@ -164,7 +164,7 @@ def parameters(folder: Path) -> Target:
     path = folder / "parameters.json"
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         with suppress(SpikecrateError):
             read_parameters(str(path))
 
@@ -180,10 +180,16 @@ def memo(folder: Path) -> Target:
     valid = path.read_bytes()
 
     def target(data: bytes) -> None:
-        path.write_bytes(data)
+        _put(path, data)
         assert kept.get(state, "samples") is None or json.loads(data) == json.loads(valid)
 
     return target
+
+
+def _put(path: Path, data: bytes) -> None:
+    # A new file: where one is emptied and written anew, some file systems go to the disk at once.
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
 
 
 def _with_key(data: bytes) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 
 import pytest
 from hypothesis import settings
-from lab import Here
+from lab import Here, write_sorter
 
 from spikecrate.recordings.toy import write_toy
 from spikecrate.runtimes import choice
@@ -65,29 +64,8 @@ def sorter(tmp_path, monkeypatch):
     """Make a sorter of the test's own, in a catalogue of its own."""
 
     def make(body, name="lab", **fields):
-        folder = tmp_path / "sorters" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
-        described = {
-            "name": name,
-            "title": "A sorter of the test's",
-            "version": "1",
-            "license": "MIT",
-            "reference": {},
-            "url": "https://example.org",
-            "description": "It answers what the test wants.",
-            "gpu": "none",
-            "deterministic": True,
-            "cores_change_result": False,
-            "python": ">=3.11",
-            "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
-            **fields,
-        }
-        (folder / "sorter.json").write_text(json.dumps(described))
-        (folder / "Dockerfile").write_text("FROM scratch\n")
-        (folder / "requirements.lock").write_text("")
-        (folder / "run.py").write_text(body)
-        monkeypatch.setenv("SPIKECRATE_SORTERS", str(folder.parent))
+        write_sorter(tmp_path / "sorters", body, name, **fields)
+        monkeypatch.setenv("SPIKECRATE_SORTERS", str(tmp_path / "sorters"))
         return name
 
     return make

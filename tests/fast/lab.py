@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +13,32 @@ from spikecrate.runtimes.task import Image
 
 ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
 TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
+
+
+def write_sorter(catalogue, body, name="lab", **fields):
+    """Write a sorter of a test's own into a catalogue."""
+    folder = catalogue / name
+    folder.mkdir(parents=True, exist_ok=True)
+    properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
+    described = {
+        "name": name,
+        "title": "A sorter of the test's",
+        "version": "1",
+        "license": "MIT",
+        "reference": {},
+        "url": "https://example.org",
+        "description": "It answers what the test wants.",
+        "gpu": "none",
+        "deterministic": True,
+        "cores_change_result": False,
+        "python": ">=3.11",
+        "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
+        **fields,
+    }
+    (folder / "sorter.json").write_text(json.dumps(described))
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "requirements.lock").write_text("")
+    (folder / "run.py").write_text(body)
 
 
 class Here(Host):

@@ -65,6 +65,7 @@ def record_of(recording, tmp_path):
             "python": "==3.11.*",
             "entrypoint": (),
             "parameters": {"properties": {}},
+            "requires": {},
             "folder": tmp_path,
         } | sorter
         parameters = {

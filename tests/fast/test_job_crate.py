@@ -11,19 +11,23 @@ import json
 from datetime import datetime
 
 import pytest
-from lab import ANSWER, TWO_EVENTS
+from lab import ANSWER, TWO_EVENTS, Here, write_sorter
 from rocrate.rocrate import ROCrate
 
 import spikecrate
+from spikecrate.runtimes import choice
 
-pytestmark = pytest.mark.usefixtures("here")
 
-
-@pytest.fixture
-def result(recording, sorter):
+@pytest.fixture(scope="module")
+def result(toy, tmp_path_factory):
+    place = tmp_path_factory.mktemp("crate")
     body = ANSWER + "    import sys; out = sys.argv[sys.argv.index('--out') + 1]\n"
     body += "    open(out + '/templates.txt', 'w').write('x')\n"
-    return spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS), params={"value": 2}, seed=3)
+    write_sorter(place / "sorters", body + TWO_EVENTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKECRATE_SORTERS", str(place / "sorters"))
+        patch.setattr(choice, "_makers", lambda store, _needed=None: {"host": lambda: Here(store)})
+        return spikecrate.sort(toy, sorter="lab", params={"value": 2}, seed=3, store=place / "store")
 
 
 @pytest.fixture

@@ -54,18 +54,20 @@ def test_what_else_a_sorter_leaves_is_kept_in_a_folder_of_its_own(recording, sor
     assert (folder / "sorter" / "templates.txt").read_text() == "x"
 
 
-def test_a_changed_parameter_seed_sample_or_line_of_code_is_another_job(recording, sorter):
+def test_a_changed_parameter_seed_sample_or_line_of_code_is_another_job(recording, sorter, store):
     name = sorter(ANSWER + TWO_EVENTS)
-    keys = [
-        spikecrate.sort(recording, sorter=name, params=params, seed=seed).key
-        for params, seed in (({}, 0), ({"value": 2}, 0), ({}, 1))
-    ]
+
+    def key(**asked):
+        return Asked(recording=recording, sorter=name, **asked).job(store, Silent()).key
+
+    keys = [spikecrate.sort(recording, sorter=name).key, key(params={"value": 2}), key(seed=1)]
+    assert key() == keys[0]
     sorter(ANSWER + "    # another line\n" + TWO_EVENTS)
-    keys.append(spikecrate.sort(recording, sorter=name).key)
+    keys.append(key())
     with (recording / "raw.mda").open("r+b") as file:
         file.seek(100)
         file.write(b"\x55\x55")
-    keys.append(spikecrate.sort(recording, sorter=name).key)
+    keys.append(key())
     assert len(set(keys)) == 5
 
 
@@ -82,14 +84,14 @@ def test_force_runs_again(recording, sorter):
     assert spikecrate.sort(recording, sorter=name, force=True).status == "ran"
 
 
-def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, sorter, monkeypatch):
+def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, sorter, store, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
     free, bound = (
         sorter(ANSWER + TWO_EVENTS, "free"),
         sorter(ANSWER + TWO_EVENTS, "bound", cores_change_result=True),
     )
     keys = {
-        (name, cores): spikecrate.sort(recording, sorter=name, cores=cores).key
+        (name, cores): Asked(recording=recording, sorter=name, cores=cores).job(store, Silent()).key
         for name in (free, bound)
         for cores in (1, 2)
     }
@@ -168,7 +170,7 @@ def test_the_time_limit_ends_the_sorter_and_its_children(recording, sorter):
 
 
 def test_the_memory_limit_ends_the_sorter(recording, sorter):
-    body = ANSWER + "    x = np.ones(10**8); import time; time.sleep(60)\n"
+    body = ANSWER + "    x = np.ones(4 * 10**7); import time; time.sleep(60)\n"
     with pytest.raises(JobMemoryError, match=r"0\.2 GiB") as caught:
         spikecrate.sort(recording, sorter=sorter(body), memory_bytes=200 * 2**20)
     assert caught.value.next_step == "give it more: --memory 1G"

@@ -100,6 +100,7 @@ def test_every_flipped_byte_of_the_seal_is_noticed(store):
     path = folder / "manifest.json"
     data = path.read_bytes()
     for at in range(len(data)):
+        path.unlink()
         path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
         try:
             found = seal.read(folder)
@@ -197,6 +198,7 @@ def test_a_harmed_memo_is_no_answer(memo, settled):
     (path,) = memo.folder.rglob("*.json")
     whole = path.read_bytes()
     for at in range(len(whole)):
+        path.unlink()
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         assert memo.get(state, "hash") in (None, "1234")
     path.write_bytes(whole[:10])

@@ -35,9 +35,14 @@ def is_noticed(store, key, path, whole):
     assert str(aside) in told[0]
     assert not store.result(key).exists()
     aside.rename(store.result(key))
-    path.unlink(missing_ok=True)
-    path.write_bytes(whole)
+    put(path, whole)
     return True
+
+
+def put(path, data):
+    """Write a new file: where one is emptied and written anew, some file systems go to the disk at once."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def test_every_byte_of_every_file_flipped_or_cut_off_is_noticed_before_use(store
     whole = path.read_bytes()
     for at in range(len(whole)):
         for harmed in (whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :], whole[:at]):
-            path.write_bytes(harmed)
+            put(path, harmed)
             assert is_noticed(store, key, path, whole), (name, at)
     path.write_bytes(whole + b"\0")
     assert is_noticed(store, key, path, whole)
@@ -78,11 +83,11 @@ def test_every_byte_of_the_seal_flipped_is_noticed_or_carries_nothing(store):
     whole = path.read_bytes()
     entry = json.loads(whole)
     for at in range(len(whole)):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        put(path, whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         if not is_noticed(store, key, path, whole):
             # White space between the fields.
             assert json.loads(path.read_bytes()) == entry
-        path.write_bytes(whole[:at])
+        put(path, whole[:at])
         assert is_noticed(store, key, path, whole), at
 
 
@@ -254,7 +259,7 @@ def test_every_harmed_byte_of_a_memo_is_noticed(store, tmp_path, monkeypatch):
     whole = entry.read_bytes()
     for at in range(len(whole)):
         for harmed in (whole[:at], whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]):
-            entry.write_bytes(harmed)
+            put(entry, harmed)
             right = answers.get(state, "hash")
             assert right in (None, "1234")
             assert (answers.problem_of(entry) is None) == (right is not None)

@@ -102,6 +102,7 @@ def test_every_harmed_byte_of_the_index_is_noticed_and_it_is_made_again(store):
     whole, page = path.read_bytes(), index.read_page(path)
     for at in range(len(whole)):
         for data in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+            path.unlink()
             path.write_bytes(data)
             assert index.read_page(path) is None
     assert listed(store) == {key}

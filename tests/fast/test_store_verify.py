@@ -100,8 +100,10 @@ def test_every_harmed_byte_of_a_sif_s_provenance_is_noticed(store):
     whole = beside.read_bytes()
     entry = json.loads(whole)
     for at in range(len(whole)):
+        beside.unlink()
         beside.write_bytes(whole[:at])
         assert provenance.problem_of(path) is not None
+        beside.unlink()
         beside.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         if provenance.problem_of(path) is None:
             # White space, or the path, which tells nothing.

@@ -79,13 +79,12 @@ def list_jobs(
     if status in ("", "running") and not recording:
         others += (_running_row(store, key) for key in _running(store))
     completed.sort(key=itemgetter(STARTED), reverse=True)
-    rows = [_completed_row(*row) for row in completed[:limit]]
-    rows += (row for row in others if not sorters or row["sorter"] in sorters)
-    # Those that run are the latest.
-    rows.sort(key=lambda row: row["started"] or "9", reverse=True)
     pinned = pins.pinned(store)
-    for row in rows[:limit]:
-        row["pinned"] = row["key"] in pinned
+    rows = [_completed_row(row, pinned) for row in completed[:limit]]
+    if others := [row for row in others if not sorters or row["sorter"] in sorters]:
+        rows += ({**row, "pinned": row["key"] in pinned} for row in others)
+        # Those that run are the latest.
+        rows.sort(key=lambda row: row["started"] or "9", reverse=True)
     return rows[:limit]
 
 
@@ -167,17 +166,8 @@ def _running(store: Store, prefix: str = "") -> list[str]:
     return sorted(key for key in keys if key.startswith(prefix) and is_running(store, key))
 
 
-def _completed_row(
-    key: str,
-    sorter: str,
-    recording: str,
-    runtime: str,
-    units: int,
-    events: int,
-    wall_s: float,
-    started: str,
-    *_: object,
-) -> dict[str, Any]:
+def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, Any]:
+    key, sorter, recording, runtime, units, events, wall_s, started, *_ = row
     return {
         "key": key,
         "status": "completed",
@@ -189,6 +179,7 @@ def _completed_row(
         "wall_s": wall_s,
         "started": started,
         "reason": None,
+        "pinned": key in pinned,
     }
 
 

@@ -18,7 +18,8 @@ def say(text: str) -> None:
 
 def as_json(value: Any) -> None:
     """Print one JSON value on one line."""
-    say(json.dumps(value, ensure_ascii=False))
+    # Looking for cycles, which none of our values has, takes a quarter of the time.
+    say(json.dumps(value, ensure_ascii=False, check_circular=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
