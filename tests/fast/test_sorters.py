@@ -74,8 +74,10 @@ def test_an_unknown_sorter_is_answered_with_the_nearest_name():
 
 
 def test_a_labs_own_folder_of_sorters_comes_first(lab):
-    assert next(iter(catalogue())) == "lab"
-    assert lab.title == "The lab's own"
+    assert catalogue()["lab"].title == lab.title == "The lab's own"
+    (lab.folder.parent / "ms4").mkdir()
+    (lab.folder.parent / "ms4" / "sorter.json").write_text(json.dumps({**SORTER, "name": "ms4"}))
+    assert catalogue()["ms4"].title == find("ms4").title == "The lab's own"
 
 
 def test_a_folder_of_sorters_that_is_missing_is_named(monkeypatch, tmp_path):

@@ -1,0 +1,77 @@
+"""ms5, spykingcircus2 and tridesclous2 have one environment: their images share its layer on disk."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from ms4_run import noise, recording_of
+
+from spikecrate_harness.resources import Resources
+
+SORTERS = Path(__file__).parents[2] / "sorters"
+SHARING = ("ms5", "spykingcircus2", "tridesclous2")
+
+
+def environment_stage(sorter):
+    lines = (SORTERS / sorter / "Dockerfile").read_text().splitlines()
+    begun = itertools.dropwhile(lambda line: "AS environment" not in line, lines)
+    return list(itertools.takewhile(lambda line: "AS code" not in line, begun))
+
+
+def module(sorter):
+    specification = importlib.util.spec_from_file_location(f"{sorter}_run_py", SORTERS / sorter / "run.py")
+    loaded = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = loaded
+    specification.loader.exec_module(loaded)
+    return loaded
+
+
+def defaults(sorter):
+    schemas = json.loads((SORTERS / sorter / "sorter.json").read_text())["parameters"]["properties"]
+    return {name: schema["default"] for name, schema in schemas.items()}
+
+
+@pytest.mark.parametrize("name", ["requirements.in", "requirements.lock"])
+def test_what_is_installed_is_the_same_to_the_byte(name):
+    assert len({(SORTERS / sorter / name).read_bytes() for sorter in SHARING}) == 1
+
+
+def test_how_it_is_installed_is_the_same_to_the_byte():
+    stages = [environment_stage(sorter) for sorter in SHARING]
+    assert stages[0]
+    assert stages == [stages[0]] * len(SHARING)
+
+
+@pytest.mark.parametrize("sorter", SHARING)
+def test_a_band_that_is_none_is_refused_before_anything_is_started(sorter, tmp_path):
+    chosen = defaults(sorter) | {"freq_min": 6000, "freq_max": 300}
+    with pytest.raises(ValueError, match=r"freq_min \(6000 Hz\) must be below freq_max \(300 Hz\)"):
+        module(sorter).settings(recording_of(noise(3000, 2)), chosen, Resources(tmp_path, 1, None, 0))
+
+
+@pytest.mark.parametrize("sorter", SHARING)
+def test_an_upper_edge_that_a_recording_cannot_have_is_not_told(sorter, tmp_path):
+    slow = recording_of(noise(3000, 2), rate=10000.0)
+    told = module(sorter).settings(slow, defaults(sorter), Resources(tmp_path, 1, None, 0))
+    edge = (told.get("filter") or told.get("filtering") or told)["freq_max"]
+    assert edge is None or edge < 5000
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_preprocessing_that_is_no_json_object_is_refused(text, tmp_path):
+    chosen = defaults("tridesclous2") | {"preprocessing": text}
+    with pytest.raises(ValueError, match="preprocessing is not"):
+        module("tridesclous2").settings(recording_of(noise(3000, 2)), chosen, Resources(tmp_path, 1, None, 0))
+
+
+@pytest.mark.parametrize("sorter", ["spykingcircus2", "tridesclous2"])
+def test_channels_that_never_change_are_told_from_those_that_do(sorter):
+    samples = noise(70000, 3)
+    samples[:, 1] = 7
+    samples[:-1, 2], samples[-1, 2] = 7, 8  # at the very end
+    assert module(sorter)._live_channels(recording_of(samples)).tolist() == [True, False, True]
