@@ -12,6 +12,7 @@ from invoke.exceptions import Exit
 
 from spikecrate import __version__
 from spikecrate.errors import SpikecrateError, StoppedError
+from spikecrate.store.place import place_of, system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,7 +49,8 @@ def reported(body: Callable[P, None]) -> Callable[P, None]:
         signal.signal(signal.SIGTERM, _stop)
         try:
             _help_if_asked(kwargs.values())
-            body(*args, **kwargs)
+            with system_errors_named(place_of(None)):
+                body(*args, **kwargs)
         except Exit:
             raise
         except SpikecrateError as error:

@@ -22,14 +22,19 @@ CHUNK: Final = 1 << 30
 def disk_full_named(place: Path) -> Iterator[None]:
     """Turn a full disk or quota met inside the block into a `DiskFullError` that names the place.
 
+    Any other error of the system that names no path, as one of a write does, gets the place for its path.
+
     Raises
     ------
     DiskFullError
+    OSError
     """
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.filename is None and error.errno is not None:
+                error.filename = str(place)
             raise
         message = f"{place}: {error.strerror}"
         raise DiskFullError(

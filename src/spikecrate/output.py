@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,15 +56,17 @@ def put(stored: Stored, output: Path, store: Store) -> None:
     if _is_there(stored, output):
         return
     name = digest(["output", str(store.root), str(output)])[:16]
-    beside, old = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old"))
+    beside, old, lock = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old", "lock"))
     try:
-        with Lock(store.lock(f"output-{name}")):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _require_writable(output.parent)
+        # A store that is read-only has results to give all the same.
+        with Lock(store.lock(f"output-{name}") if os.access(store.locks, os.W_OK) else lock):
             remove_tree(old)
             remove_tree(beside)
             if _is_there(stored, output):
                 return
             _require_replaceable(output)
-            output.parent.mkdir(parents=True, exist_ok=True)
             try:
                 _copy(stored.folder, beside)
                 if output.exists():
@@ -71,13 +75,21 @@ def put(stored: Stored, output: Path, store: Store) -> None:
             finally:
                 remove_tree(old)
                 remove_tree(beside)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
+        if Path(os.fsdecode(error.filename or "")).is_relative_to(store.root):
+            raise
         message = f"{output} cannot be written: {error.strerror}; the result is in {stored.folder}"
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
 
 
 def _is_there(stored: Stored, output: Path) -> bool:
     return _held(output) == stored.seal and _is_whole(output)
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number), str(folder))
 
 
 def _require_replaceable(output: Path) -> None:

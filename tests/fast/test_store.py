@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from spikecrate.files import copy_file, remove_tree, write_atomically
 from spikecrate.store import open_store, results, seal
 from spikecrate.store.lock import Lock
 from spikecrate.store.memo import FileState, Memo
+from spikecrate.store.place import system_errors_named
 
 KEY = "ab" * 32
 
@@ -274,6 +276,24 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".new")] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (PermissionError(13, "Permission denied", "/lab/store/results/ab"), StoreError),
+        (OSError(30, "Read-only file system", "/lab/store/locks/a.lock"), StoreError),
+        (OSError(122, "Disk quota exceeded"), DiskFullError),
+        (PermissionError(13, "Permission denied", "/lab/recording/raw.mda"), PermissionError),
+        (BrokenPipeError(32, "Broken pipe"), BrokenPipeError),
+    ],
+)
+def test_what_the_system_says_of_a_path_in_the_store_is_an_error_of_ours(error, kind):
+    with pytest.raises(kind) as raised, system_errors_named(Path("/lab/store")):
+        raise error
+    if kind is StoreError:
+        assert error.filename in str(raised.value)
+        assert raised.value.next_step
 
 
 def test_a_copy_has_the_bytes_and_is_no_hard_link(tmp_path):

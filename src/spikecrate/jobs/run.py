@@ -276,7 +276,8 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
         message = f"what the sorter answered is not a valid sorting{last}"
         raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must answer")
     if keeps_codes and ended_as.code == harness.DISK_FULL:
-        message = f"the sorter found no space left in its scratch or output folder{last}"
+        place = task.source(OUT).parent.parent
+        message = f"the sorter found no space left in its scratch or output folder, in {place}{last}"
         raise DiskFullError(
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )

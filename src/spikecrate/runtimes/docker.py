@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engine import docker_client, docker_errors, engine_url, socket_of
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
     from spikecrate.progress import Progress
     from spikecrate.runtimes.task import Exit
 
+ENDED_S: Final = 60
+"""How long the daemon may take to say how a container ended whose output has ended: an engine that was killed meanwhile
+may have missed it, and would never say."""
+PULSE_S: Final = 30
+MISSED: Final = 2
+"""How often a daemon is asked for its containerd while a container runs, and how often in turn it may have none."""
 SHARED_MEMORY: Final = "1g"
 """Of /dev/shm; the engine's 64 MB is too little for joblib and torch."""
 
@@ -47,7 +55,7 @@ class Docker:
         self.client: DockerClient = docker_client()
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's image, or build it."""
+        """Find the sorter's image, or build it; a prebuilt one is only found."""
         from spikecrate.images.build import build
 
         built = build(request, progress)
@@ -60,7 +68,7 @@ class Docker:
 
     def preview(self, request: BuildRequest) -> Image:
         """Name the image that `prepare` would give."""
-        return Image(reference=request.reference, digest="", entrypoint=request.entrypoint)
+        return Image(reference=request.origin, digest="", entrypoint=request.entrypoint)
 
     def command(self, task: Task) -> list[str]:
         """Give the `docker run` that does the same."""
@@ -86,8 +94,10 @@ class Docker:
             )
             for container in found:
                 if is_orphan(container.labels.get("spikecrate.key", "")):
-                    _remove(container)
-                    removed.append(str(container.name))
+                    # One that the engine has lost it removes only once it was itself started again; it harms nobody.
+                    with suppress(EngineError), docker_errors():
+                        _remove(container)
+                        removed.append(str(container.name))
         return removed
 
     def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
@@ -98,7 +108,8 @@ class Docker:
         # Attached before the start, so that no line is missed; the engine itself keeps no log.
         socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
         container.start()
-        expired = threading.Event()
+        expired, ended = threading.Event(), threading.Event()
+        threading.Thread(target=_end_when_lost, args=(self.client, socket, ended), daemon=True).start()
 
         def expire() -> None:
             expired.set()
@@ -112,8 +123,10 @@ class Docker:
         try:
             for _, data in frames_iter(socket, tty=False):  # type: ignore[no-untyped-call]
                 on_output(data)
-            code = int(container.wait()["StatusCode"])
+            # The output ends with the container: its first process, the engine's own, holds it open till then.
+            code = int(container.wait(timeout=ENDED_S)["StatusCode"])
         finally:
+            ended.set()
             # The library hangs the response on the socket, and with it the connection.
             socket._response.close()
             if timer is not None:
@@ -237,6 +250,27 @@ def mount_option(mount: Any) -> str:
     fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
     csv.writer(line).writerow([*fields, *(["readonly"] if mount.read_only else [])])
     return line.getvalue().removesuffix("\r\n")
+
+
+def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) -> None:
+    """End the reading of a container's output where the daemon has lost its containerd, and so would never end it."""
+    if not _has_containerd(client):
+        # An engine of another kind.
+        return
+    missed = 0
+    while missed < MISSED:
+        if ended.wait(PULSE_S):
+            return
+        missed = 0 if _has_containerd(client) else missed + 1
+    with suppress(OSError):
+        socket._sock.shutdown(SHUT_RDWR)
+
+
+def _has_containerd(client: DockerClient) -> bool:
+    with suppress(Exception):
+        # A daemon that does not answer says nothing of it; that the output ends then is seen without this.
+        return "containerd" in {part["Name"] for part in client.version()["Components"]}
+    return False
 
 
 def _remove(container: Container) -> None:

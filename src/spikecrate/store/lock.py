@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from spikecrate.errors import StoreError
 from spikecrate.files import disk_full_named
+from spikecrate.store.place import system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.05
 MOMENT_S: Final = 0.5
+NO_FILE: Final = (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
+"""What opening says of a folder, a link, a socket or a device that bears a lock's name."""
 
 
 class Lock:
@@ -97,8 +100,9 @@ class Lock:
         """Give the lock back and remove its file."""
         if self._descriptor is None:
             return
-        # Unlinked while still held: nobody can be holding the same file.
-        self.path.unlink(missing_ok=True)
+        # Unlinked while still held: nobody can be holding the same file. One that cannot be removed locks nothing.
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = None
 
@@ -115,6 +119,9 @@ class Lock:
             with disk_full_named(self.path):
                 return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
+            if error.errno not in NO_FILE:
+                with system_errors_named(self.path.parent):
+                    raise
             message = f"the lock {self.path} cannot be opened ({error.strerror})"
             raise StoreError(
                 message, next_step="spikecrate store.verify sets aside what is no lock", doctor="store.locks"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import StoreError
 from spikecrate.files import disk_full_named, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SCHEMA: Final = 1
 """Raised when the layout changes in a way that an older spikecrate would misread."""
@@ -151,14 +156,47 @@ def open_store(root: Path | str | None = None) -> Store:
         with disk_full_named(place):
             for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
                 folder.mkdir(exist_ok=True)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        message = f"the store {place} cannot be used: {error.strerror}"
-        raise StoreError(message, next_step=mend) from None
     except OSError as error:
-        # A read-only file system, and what else a mount can say.
-        message = f"the store {place} cannot be used: {error.strerror}"
+        if error.filename not in (None, str(place)):
+            mend = _mend(place, error.errno)
+        message = f"the store {place} cannot be used: {error.filename or place}: {error.strerror}"
         raise StoreError(message, next_step=mend) from None
     return store
+
+
+@contextmanager
+def system_errors_named(root: Path) -> Iterator[None]:
+    """Turn what the system says of a path in the store, inside the block, into an error of ours.
+
+    A store in use can become another's, or read-only, or its disk can fail, folder by folder.
+
+    Raises
+    ------
+    StoreError
+        Naming the path.
+    DiskFullError
+    """
+    try:
+        yield
+    except OSError as error:
+        path = Path(os.fsdecode(error.filename or ""))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            with disk_full_named(path if error.filename else root):
+                raise
+        if not path.is_relative_to(root):
+            raise
+        message = f"the store cannot be used: {path}: {error.strerror}"
+        raise StoreError(message, next_step=_mend(root, error.errno)) from None
+
+
+def _mend(root: Path, number: int | None) -> str:
+    match number:
+        case errno.EACCES | errno.EPERM:
+            return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
+        case errno.EROFS | errno.EIO:
+            return "the kernel's log (dmesg) says why; mount it for writing again, or set SPIKECRATE_STORE elsewhere"
+        case _:
+            return "run it again; if it stays so, set SPIKECRATE_STORE to a folder of your own"
 
 
 def _check_schema(path: Path) -> None:
