@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["nox>=2026.4"]
 # ///
-"""Sessions: fast, slow, faults, lint, types, bench, fuzz. All install the one lock."""
+"""Sessions: fast, slow, faults, catalogue, lint, types, bench, fuzz. All install the one lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def install(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that need no engine and no network."""
     install(session)
-    session.run("pytest", "tests/fast", *session.posargs)
+    # In as many processes as there are processors. The slow ones stay in one: they share the engines.
+    session.run("pytest", "tests/fast", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(default=False)
@@ -39,13 +40,23 @@ def slow(session: nox.Session) -> None:
     """Run the tests on real engines, real sorters and real recordings."""
     install(session)
     session.run("pytest", "tests/slow", "--durations=15", "-m", "not faults", *session.posargs)
+    if not session.posargs:
+        # The main promises of the quickest sorters; all of them are in the session `catalogue`.
+        session.run("pytest", "tests/catalogue", "--durations=5", "-m", "quick")
 
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """Kill runs at every step, in every runtime: the longest of the slow tests, ten minutes."""
+    """Kill runs, sorters and engines at every step, fill and break disks: the longest of the slow tests, 20 minutes."""
     install(session)
     session.run("pytest", "tests/slow", "-s", "-m", "faults", *session.posargs)
+
+
+@nox.session(default=False)
+def catalogue(session: nox.Session) -> None:
+    """Hold every sorter to its promises in every runtime, or one: `nox -s catalogue -- --sorter ms4`."""
+    install(session)
+    session.run("pytest", "tests/catalogue", "--durations=15", *session.posargs)
 
 
 @nox.session(default=False)

@@ -9,6 +9,7 @@ Sources: mountainsort4 1.0.7 (`ms4alg.py`); Chung et al. 2017, doi:10.1016/j.neu
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import multiprocessing
 import os
@@ -36,6 +37,12 @@ COVARIANCE_BLOCKS: Final = 64
 """A longer recording's covariance is taken from this many blocks, evenly spaced: 140 s at 30 kHz."""
 MARGIN_VALUES: Final = 2**24
 """Samples x channels of a block's margin at most: about 1.5 GiB while a block is filtered."""
+PREPARATION: Final = ("filter", "freq_min", "freq_max", "whiten")
+SORTING: Final = (
+    *("detect_sign", "detect_threshold", "detect_interval", "adjacency_radius"),
+    *("clip_size", "num_features", "max_num_clips_for_pca"),
+)
+"""Parameters that go to MountainSort 4 as they are."""
 FLOOR: Final = 1e-3
 """Of the median channel's variance, added to every direction's: a silent channel is not blown up to noise."""
 
@@ -64,8 +71,19 @@ def sort(
     ValueError
         Where parameters contradict each other or the recording.
     """
-    prepared = prepare(recording, parameters, resources.scratch)
-    return _mountainsort(prepared, recording, parameters, resources)
+    told = settings(parameters, resources)
+    print(f"settings: {json.dumps(told, sort_keys=True)}", flush=True)
+    prepared = prepare(recording, told["preparation"], resources.scratch)
+    return _mountainsort(prepared, recording, told, resources)
+
+
+def settings(parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
+    """Give what the preparation and MountainSort 4 are told, by their own names."""
+    return {
+        "preparation": {name: parameters[name] for name in PREPARATION},
+        "setSortingOpts": {name: parameters[name] for name in SORTING},
+        "setNumWorkers": resources.cores,
+    }
 
 
 class Prepared:
@@ -250,7 +268,7 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
 
 
 def _mountainsort(
-    prepared: Prepared, recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    prepared: Prepared, recording: Recording, told: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run mountainsort4 on prepared traces."""
     import dask
@@ -262,17 +280,8 @@ def _mountainsort(
     sorter.setRecording(prepared)
     sorter.setUseRecordingDirectly(True)
     sorter.setGeom(np.array(recording.layout.locations))
-    sorter.setSortingOpts(
-        clip_size=parameters["clip_size"],
-        adjacency_radius=parameters["adjacency_radius"],
-        detect_sign=parameters["detect_sign"],
-        detect_interval=parameters["detect_interval"],
-        detect_threshold=parameters["detect_threshold"],
-        num_features=parameters["num_features"],
-        max_num_clips_for_pca=parameters["max_num_clips_for_pca"],
-        verbose=True,
-    )
-    sorter.setNumWorkers(resources.cores)
+    sorter.setSortingOpts(**told["setSortingOpts"], verbose=True)
+    sorter.setNumWorkers(told["setNumWorkers"])
     sorter.setTemporaryDirectory(str(resources.scratch))
     # Not `eventTimesLabelsChannels()`: in 1.0.7 it gives the labels again in the place of the channels.
     firings = resources.scratch / "firings.mda"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate import api
+from spikecrate.quality import truth_of
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
 from spikecrate.report.jobs import result
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from spikecrate.api import Result
     from spikecrate.progress import Progress
 
-TRUTH: Final = "firings_true.mda"
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
 
@@ -53,11 +53,11 @@ def rows(recording: Path, done: Result) -> list[tuple[Any, ...]]:
     done : Result
         A sorting of it.
     """
-    from spikecrate.sortings import compare, read_firings, unit_quality
+    from spikecrate.sortings import compare, unit_quality
     from spikecrate_harness.recording import open_recording as open_traces
 
     opened = open_recording(recording)
-    truth = read_firings(recording / TRUTH, opened.layout.sampling_frequency)
+    truth = truth_of(opened)
     snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.folder), truth)}
     return [
         (

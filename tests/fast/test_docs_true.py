@@ -71,7 +71,9 @@ def parse_nox(_program, words):
     tree = ast.parse((ROOT / "noxfile.py").read_text())
     sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
     assert words[0] == "-s"
-    assert set(words[1:]) <= sessions
+    named = words[1 : words.index("--")] if "--" in words else words[1:]
+    assert named
+    assert set(named) <= sessions
 
 
 PARSERS = {"spikecrate": parse_task, "invoke": parse_task, "make": parse_make, "nox": parse_nox}

@@ -18,7 +18,7 @@ FLOORS = [
     {"images", "catalogue"},
     {"runtimes"},
     {"jobs", "output"},
-    {"api", "devenv"},
+    {"api", "devenv", "quality"},
     {"request", "report", "demo"},
     {"cli", "tasks", "__main__"},
 ]

@@ -12,7 +12,15 @@ from lab import ANSWER, TWO_EVENTS
 import spikecrate
 from spikecrate import api
 from spikecrate.jobs.asked import Asked
-from spikecrate.jobs.estimate import MEASURED, Run, available_memory, judge, runs_of, shipped_runs
+from spikecrate.jobs.estimate import (
+    MEASURED,
+    Run,
+    available_memory,
+    judge,
+    runs_of,
+    ship,
+    shipped_runs,
+)
 from spikecrate.progress import Silent
 from spikecrate.sorters import find
 
@@ -86,6 +94,14 @@ def test_a_job_that_will_need_more_than_its_limit_is_said_before_it_starts(recor
     asked = Asked(recording=recording, sorter=name, memory_bytes=2**30)
     api.find_or_run(asked, store, heard)
     assert any("will need about" in note and "the limit is 1.0 GiB" in note for note in heard.notes)
+
+
+def test_what_runs_took_goes_with_the_sorter_and_judges_where_there_is_no_run_yet(recording, sorter, store):
+    found = find(sorter(ANSWER + TWO_EVENTS))
+    spikecrate.sort(recording, sorter=found.name)
+    ship(found, store)
+    assert shipped_runs(found) == runs_of(found.name, store)
+    assert len(shipped_runs(found)) == 1
 
 
 @pytest.mark.parametrize("text", ["", "not json", "[1]", '[{"values": 1}]', "{}"])

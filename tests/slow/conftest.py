@@ -38,11 +38,6 @@ def sort(recording, parameters, resources):
 
 
 @pytest.fixture(scope="session")
-def docker():
-    return docker_client()
-
-
-@pytest.fixture(scope="session")
 def environments(tmp_path_factory):
     """One folder of virtual environments for all tests: making one takes a minute."""
     return tmp_path_factory.mktemp("environments")
@@ -82,24 +77,6 @@ def spikerbox():
 def toy(tmp_path_factory):
     """A small synthetic recording of four channels."""
     return write_toy(tmp_path_factory.mktemp("toy") / "recording", duration_s=10, num_units=3)
-
-
-@pytest.fixture
-def command():
-    """Run the console program as a user does; give its exit code, standard output and standard error."""
-
-    def run(*words, **options):
-        environ = {**os.environ, **options.pop("env", {})}
-        return subprocess.run(
-            [SPIKECRATE, *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environ,
-            **options,
-        )
-
-    return run
 
 
 def last_json(done):

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate.errors import OutputError
+from spikecrate.files import write_atomically
 from spikecrate.store import summary
 
 if TYPE_CHECKING:
@@ -129,6 +131,28 @@ def shipped_runs(sorter: Sorter) -> list[Run]:
         return []
 
 
+def ship(sorter: Sorter, store: Store) -> Path:
+    """Write what a sorter's runs in a store took into its folder: of recordings of one size, the run that took most.
+
+    Raises
+    ------
+    OutputError
+    """
+    largest: dict[int, Run] = {}
+    for run in sorted(runs_of(sorter.name, store), key=lambda run: (run.memory_bytes, run.wall_s)):
+        largest[run.values] = run
+    path = sorter.folder / MEASURED
+    try:
+        write_atomically(
+            path,
+            (json.dumps([asdict(largest[values]) for values in sorted(largest)], indent=1) + "\n").encode(),
+        )
+    except OSError as error:
+        message = f"{path}: {error.strerror}"
+        raise OutputError(message, next_step="measure in a clone that is yours") from None
+    return path
+
+
 def run_of(record: Mapping[str, Any]) -> Run | None:
     """Read what a run took from its record; None where its memory was not measured."""
     layout, memory = record["recording"]["layout"], record["peak_memory_bytes"]
@@ -137,7 +161,7 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
     return Run(
         values=layout["num_samples"] * len(layout["channels"]),
         cores=record["limits"]["cores"],
-        memory_bytes=memory,
+        memory_bytes=int(memory),
         wall_s=record["wall_s"],
     )
 
