@@ -8,3 +8,4 @@ here=$(dirname "$(readlink -f "$0")")
 "$here/qemu.sh"
 "$here/tools.sh"
 "$here/x11.sh"
+"$here/registry.sh"

@@ -16,6 +16,7 @@ from spikecrate.output import STORE_ONLY, is_inside, put
 from spikecrate.progress import Silent
 from spikecrate.quantities import format_bytes
 from spikecrate.store import open_store
+from spikecrate.store.place import system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -215,14 +216,15 @@ def find_or_run(asked: Asked, store: Store, progress: Progress, *, output: Outpu
     from spikecrate.store import results
 
     started = time.monotonic()
-    job = asked.job(store, progress)
-    target = _target(job, output)
-    stored = None if asked.force else results.find(store, job.key, progress.note)
-    ran = False
-    if stored is None:
-        stored, ran = _run(asked, job, store, progress)
-    if target is not None:
-        put(stored, target, store)
+    with system_errors_named(store.root):
+        job = asked.job(store, progress)
+        target = _target(job, output)
+        stored = None if asked.force else results.find(store, job.key, progress.note)
+        ran = False
+        if stored is None:
+            stored, ran = _run(asked, job, store, progress)
+        if target is not None:
+            put(stored, target, store)
     return Result(
         key=job.key,
         status="ran" if ran else "cached",
@@ -248,7 +250,7 @@ def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
 
     job = asked.job(store, progress)
     job.check()
-    request = build_request(job.sorter, job.parts.recipe)
+    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     image = engine.preview(request)
     task = make_task(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
@@ -304,7 +306,7 @@ def _run(asked: Asked, job: Job, store: Store, progress: Progress) -> tuple[Stor
     job.check()
     _note_spike_sign(job, progress)
     _note_memory(job, asked, store, progress)
-    request = build_request(job.sorter, job.parts.recipe)
+    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     outcome = run(
         job,
         runtime=choose(asked.runtime, store, progress, request=request),

@@ -94,7 +94,7 @@ def docker_errors() -> Iterator[None]:
             raise EngineError(message, next_step=NO_GPU, doctor="gpu.docker") from None
         raise EngineError(message, next_step="docker info; the daemon's log may say more") from None
     except (RequestsConnectionError, ProtocolError, ReadTimeout, ConnectionError) as error:
-        message = f"docker: the daemon stopped answering ({error})"
+        message = f"docker: the daemon stopped answering ({_reason(error)})"
         raise EngineDownError(message, next_step=START) from None
     except DockerException as error:
         message = f"docker: {error}"
@@ -154,6 +154,12 @@ def _is_socket(path: Path) -> bool:
         return stat.S_ISSOCK(path.stat().st_mode)
     except OSError:
         return False
+
+
+def _reason(error: BaseException) -> str:
+    """Give the words of the innermost of the errors that are wrapped in each other's arguments."""
+    inner = [part for part in error.args if isinstance(part, BaseException)]
+    return _reason(inner[-1]) if inner else str(error)
 
 
 def _short(error: Exception) -> str:

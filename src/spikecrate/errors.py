@@ -288,6 +288,13 @@ class ResultCorruptError(SpikecrateError):
     exit_code = 48
 
 
+class ImageMissingError(SpikecrateError):
+    """The sorter's prebuilt image is not on this machine, or cannot be pulled from its registry."""
+
+    exit_code = 49
+    doctor = "images.sorters"
+
+
 # The store ----------------------------------------------------------------------------------------
 
 

@@ -52,6 +52,8 @@ class Sorter:
         What the image runs.
     requires : dict
         The least recording that it can sort: `channels`, `duration_s`; both may be missing.
+    image : str
+        A prebuilt image by its digest, `registry/name@sha256:…`; empty where a Dockerfile makes it.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Sorter:
     requires: dict[str, float]
     parameters: dict[str, Any]
     folder: Path
+    image: str = ""
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -150,6 +153,7 @@ def read(folder: Path) -> Sorter:
             requires=fields.get("requires", {}),
             parameters=fields["parameters"],
             folder=folder,
+            image=fields.get("image", {}).get("reference", ""),
         )
         _ = sorter.defaults
     except (KeyError, TypeError, AttributeError):
@@ -186,6 +190,9 @@ def check(folder: Path) -> None:
         raise SorterInvalidError(
             message, next_step="mend the field; sorter.schema.json says what each must be"
         )
+    if "image" in fields and (folder / "Dockerfile").exists():
+        message = f"{path}: $.image: it names a prebuilt image, and a Dockerfile is beside it"
+        raise SorterInvalidError(message, next_step="take one of the two out")
 
 
 def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,13 @@ def test_debian_s_packages_are_those_that_are_installed_named_as_dpkg_does(pack)
     }
 
 
+def test_packages_of_which_only_some_files_are_there_are_named_too():
+    part = "Package: octave\nStatus: install ok installed\nVersion: 7.3.0-2\n"
+    found = read([("var/lib/dpkg/status", STATUS.encode()), ("var/lib/dpkg/status.d/octave", part.encode())])
+    assert found.debian["octave"] == {"version": "7.3.0-2", "record": None}
+    assert len(found.debian) > 1
+
+
 def test_an_image_without_dpkg_and_python_has_no_packages():
     found = read([("bin/tool", b"x")])
     assert (found.debian, found.python) == ({}, {})

@@ -23,6 +23,7 @@ OF_THE_MACHINE = {
     errors.EnginePermissionError,
     errors.EngineError,
     errors.BaseImageMissingError,
+    errors.ImageMissingError,
     errors.EnvironmentBuildError,
     errors.GpuMissingError,
     errors.StoreError,

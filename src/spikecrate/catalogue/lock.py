@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PYTHON: Final = "3.11"
 """Of the base image."""
+OVERRIDES: Final = ".overrides.in"
+"""How the name of a file ends that says otherwise than packages do what they need."""
 REQUIREMENT: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -72,7 +74,8 @@ def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]
         Where there is no solution, or the package index is out of reach.
     """
     # requirements first: the others are held to its lock.
-    sources = sorted(sorter.folder.glob("*.in"), key=lambda path: (path.stem != "requirements", path.stem))
+    named = (path for path in sorter.folder.glob("*.in") if not path.name.endswith(OVERRIDES))
+    sources = sorted(named, key=lambda path: (path.stem != "requirements", path.stem))
     if not sources:
         message = f"{sorter.folder} has no requirements.in"
         raise SorterInvalidError(message, next_step="name there what run.py imports, a package a line")
@@ -80,7 +83,7 @@ def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]
     with tempfile.TemporaryDirectory(prefix="spikecrate-lock-") as place:
         # Beside, and whole: a lock is never half written, and all are of one moment.
         beside = Path(place)
-        for path in (*sources, *sorter.folder.glob("*.lock")):
+        for path in (*sorter.folder.glob("*.in"), *sorter.folder.glob("*.lock")):
             shutil.copyfile(path, beside / path.name)
         for source in sources:
             _compile(sorter, source.name, beside, progress, upgrade=upgrade)
@@ -121,7 +124,8 @@ def requirements(lock: str) -> list[str]:
 def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, upgrade: bool) -> None:
     import uv
 
-    lock = source.removesuffix(".in") + ".lock"
+    stem = source.removesuffix(".in")
+    lock, overrides = f"{stem}.lock", f"{stem}{OVERRIDES}"
     said: list[str] = []
     try:
         run(
@@ -129,6 +133,7 @@ def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, u
                 *(uv.find_uv_bin(), "pip", "compile", source, "--output-file", lock, "--quiet"),
                 *("--generate-hashes", "--no-emit-index-url", "--python-version", PYTHON),
                 *("--custom-compile-command", f"spikecrate sorters.lock {sorter.name}"),
+                *(("--overrides", overrides) if (folder / overrides).exists() else ()),
                 *(("--upgrade",) if upgrade else ()),
             ],
             cwd=folder,

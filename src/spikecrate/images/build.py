@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import spikecrate_harness
 from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import ImageNotReproducibleError, SorterInvalidError, UsageError
+from spikecrate.images import prebuilt
 from spikecrate.images.base import Bases, ensure_bases, find_image
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
-from spikecrate.images.recipe import image_reference
+from spikecrate.images.recipe import GPU_LOCK, LOCK, image_reference
 from spikecrate.quantities import format_bytes
 from spikecrate.shipped import shipped
+from spikecrate.sorters import HARNESS_ENTRYPOINT
 from spikecrate_harness.job import CONTRACT
 
 if TYPE_CHECKING:
@@ -36,7 +38,11 @@ class BuildRequest:
     folder : Path
         The sorter's folder.
     recipe : str
-        Hash of everything that the image is made from (`recipe_hash`).
+        Hash of everything that the image is made from (`recipe_hash`, or `gpu_recipe` of it).
+    gpu : bool
+        Whether it is that of two images, or environments, that is made from `requirements.gpu.lock`.
+    image : str
+        A prebuilt image by its digest; empty where it is built.
     harness, base : Path
         The harness's package and what the base images are made from; by default those of this spikecrate.
     """
@@ -51,13 +57,31 @@ class BuildRequest:
     entrypoint: tuple[str, ...]
     python: str
     recipe: str
+    gpu: bool = False
+    image: str = ""
     harness: Path = Path(spikecrate_harness.__file__).parent
     base: Path = shipped("docker") / "base"
 
     @property
     def reference(self) -> str:
         """Name and tag of the image."""
-        return image_reference(self.name, self.version, self.recipe)
+        version = f"{self.version}-gpu" if self.gpu else self.version
+        return image_reference(self.name, version, self.recipe)
+
+    @property
+    def origin(self) -> str:
+        """What people know the image by: that name, or where a prebuilt one comes from."""
+        return self.image or self.reference
+
+    @property
+    def has_harness(self) -> bool:
+        """Whether the harness calls its run.py; only then can it run outside an image."""
+        return not self.image and self.entrypoint == HARNESS_ENTRYPOINT
+
+    @property
+    def lock(self) -> Path:
+        """The lock of what it runs."""
+        return self.folder / (GPU_LOCK if self.gpu else LOCK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +135,7 @@ class Verification:
 def build(
     request: BuildRequest, progress: Progress, *, no_cache: bool = False, wheelhouse: Path | None = None
 ) -> BuiltImage:
-    """Find a sorter's image in the engine, or build it.
+    """Find a sorter's image in the engine, or build it; a prebuilt one is only found.
 
     Parameters
     ----------
@@ -134,11 +158,21 @@ def build(
         From the engine.
     SorterInvalidError
         For a sorter without a Dockerfile.
+    ImageMissingError
+        For a prebuilt image that is not in the engine.
+    UsageError
+        For `no_cache` or a wheelhouse where there is nothing to build.
     """
     started = time.monotonic()
     client = docker_client()
-    image = None if no_cache else find_image(client, request.reference)
-    there = image is not None and image.labels.get("spikecrate.recipe") == request.recipe
+    image: Image | None
+    if request.image:
+        if no_cache or wheelhouse is not None:
+            raise prebuilt.refuse_build(request)
+        image = prebuilt.require(client, request)
+    else:
+        image = None if no_cache else find(client, request)
+    there = image is not None
     if not there:
         _require(request, wheelhouse)
         bases = ensure_bases(progress, request.base)
@@ -150,7 +184,7 @@ def build(
             image = client.images.get(request.reference)
     assert image is not None
     built = BuiltImage(
-        reference=request.reference,
+        reference=request.origin,
         digest=str(image.id),
         size_bytes=unpacked_size(image),
         built=not there,
@@ -161,6 +195,14 @@ def build(
     return built
 
 
+def find(client: DockerClient, request: BuildRequest) -> Image | None:
+    """Give a sorter's image: that of its recipe, or of its digest; None where the engine does not have it."""
+    if request.image:
+        return prebuilt.find(client, request)
+    image = find_image(client, request.reference)
+    return image if image is not None and image.labels.get("spikecrate.recipe") == request.recipe else None
+
+
 def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None = None) -> Verification:
     """Build a sorter's image twice from nothing, and compare the two to the last byte.
 
@@ -168,11 +210,15 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     ------
     ImageNotReproducibleError
         Naming the first thing that differs.
+    UsageError
+        For a prebuilt image.
     ImageBuildError and its kin
         As `build`.
     """
     from spikecrate.images.verify import archive_digest, first_difference
 
+    if request.image:
+        raise prebuilt.refuse_build(request)
     started = time.monotonic()
     client = docker_client()
     _require(request, wheelhouse)
@@ -223,7 +269,11 @@ def sorter_argv(
         request.folder,
         output=output,
         labels=labels(request, bases),
-        arguments={"BASE": bases.runtime, "BUILDER": bases.builder},
+        arguments={
+            "BASE": bases.runtime,
+            "BUILDER": bases.builder,
+            **({"LOCK": request.lock.name} if request.gpu else {}),
+        },
         contexts={
             "harness": request.harness,
             **({"wheelhouse": wheelhouse} if wheelhouse is not None else {}),
@@ -253,7 +303,10 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
     dockerfile = request.folder / "Dockerfile"
     if not dockerfile.is_file():
         message = f"{dockerfile} is missing: {request.name} has no image"
-        raise SorterInvalidError(message, next_step="write one; sorters/ms4/Dockerfile is an example")
+        raise SorterInvalidError(
+            message,
+            next_step="write one; sorters/ms4/Dockerfile is an example (or name an image by its digest)",
+        )
     if wheelhouse is not None and not wheelhouse.is_dir():
         message = f"--wheelhouse {wheelhouse} is not a folder"
         raise UsageError(message, next_step="name a folder of wheels")

@@ -28,6 +28,7 @@ from spikecrate.images import environment, library, pack, sif, wheels
 from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.build import build, unpacked_size
 from spikecrate.images.manifest import PARTS, Manifest
+from spikecrate.images.recipe import LOCK
 from spikecrate.process import run
 from spikecrate.quantities import format_bytes
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 INSTALLER: Final = Path(__file__).with_name("install.py")
 PYTHON: Final = re.compile(r"3\.(1[1-9]|[2-9]\d)", re.ASCII)
-LOCK: Final = environment.LOCK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def bundle(
         Where the image cannot be had.
     DiskFullError
     """
-    chosen = parts or _default_parts(progress)
+    chosen = parts or _default_parts(request, progress)
     unknown = [part for part in chosen if part not in PARTS]
     if unknown:
         message = f"--parts {','.join(chosen)}: {unknown[0]!r} is no part of a bundle"
@@ -142,6 +142,7 @@ def bundle(
         files = {**_sorter(request.folder), "install.py": INSTALLER}
         files |= _library(python, store, work, progress)
         if "host" in chosen:
+            environment.require_harness(request)
             files |= _host(request, python, store, work, progress)
         digests = []
         for part, give in (("sif", _sif), ("docker", _docker)):
@@ -176,13 +177,14 @@ def bundle(
     return Bundle(path=target, size_bytes=size, manifest=manifest)
 
 
-def _default_parts(progress: Progress) -> tuple[str, ...]:
+def _default_parts(request: BuildRequest, progress: Progress) -> tuple[str, ...]:
+    host = ("host",) if request.has_harness else ()
     try:
         find_program()
     except (EngineMissingError, EnginePermissionError, EngineError, ImageInvalidError) as error:
         progress.note(f"{error}: the bundle gets Docker's image in place of a SIF")
-        return ("docker", "host")
-    return ("sif", "host")
+        return ("docker", *host)
+    return ("sif", *host)
 
 
 def _python(request: BuildRequest, chosen: tuple[str, ...]) -> str:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from spikecrate.progress import Progress
 
 DPKG_STATUS: Final = "var/lib/dpkg/status"
+DPKG_PARTS: Final = "var/lib/dpkg/status.d/"
+"""One file each for packages of which an image has some files only, and which dpkg does not know; without a list of files."""
 DPKG_LISTS: Final = "var/lib/dpkg/info"
 METADATA: Final = ".dist-info/METADATA"
 WHITEOUT: Final = ".wh."
@@ -93,11 +95,12 @@ def read_archive(archive: IO[bytes], progress: Progress, title: str) -> Contents
     except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
         message = f"the archive of {title} cannot be read: {type(error).__name__}: {error}"
         raise ImageInvalidError(message, next_step="build the image anew, with --no-cache") from None
-    status = files.get(DPKG_STATUS)
+    known = [path for path in files if path == DPKG_STATUS or path.startswith(DPKG_PARTS)]
+    status = "\n\n".join(texts[files[path].content].decode() for path in known if files[path].kind == "file")
     return Contents(
         title=title,
         digest=None,
-        debian=debian_packages(texts[status.content].decode(), files) if status is not None else {},
+        debian=debian_packages(status, files),
         python=python_packages(files, texts),
         settings=_settings(config),
         files=files,
@@ -231,7 +234,7 @@ def _hash(member: tarfile.TarInfo, layer: tarfile.TarFile, texts: dict[str, byte
     file = layer.extractfile(member)
     assert file is not None
     hashed = hashlib.sha256()
-    tells = member.name.endswith((DPKG_STATUS, METADATA))
+    tells = member.name.endswith((DPKG_STATUS, METADATA)) or DPKG_PARTS in member.name
     kept = bytearray()
     while chunk := file.read(CHUNK):
         hashed.update(chunk)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.canonical import digest
 from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.files import disk_full_named, remove_tree
+from spikecrate.images.recipe import GPU_LOCK, LOCK
 from spikecrate.process import capture, run
 from spikecrate.store.lock import Lock
 
@@ -70,8 +71,9 @@ def place(request: BuildRequest, store: Store) -> Environment:
     Raises
     ------
     EnvironmentBuildError
-        Where no Python of this machine fits the lock.
+        Where no Python of this machine fits the lock, or the sorter has no harness.
     """
+    require_harness(request)
     interpreter, version = find_interpreter(request)
     locks = _locks(request)
     made_from = digest(["environment", locks, version, platform.machine(), C_FLAGS, str(interpreter)])
@@ -122,6 +124,22 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     return environment
 
 
+def require_harness(request: BuildRequest) -> None:
+    """Refuse a sorter that the harness does not call: nothing of it runs outside its image.
+
+    Raises
+    ------
+    EnvironmentBuildError
+    """
+    if not request.has_harness:
+        message = (
+            f"the host runtime runs only sorters with the harness; {request.name} runs only in its image"
+        )
+        raise EnvironmentBuildError(
+            message, next_step="--runtime docker or --runtime apptainer", doctor="runtime.auto"
+        )
+
+
 def _require_index_alone(request: BuildRequest) -> None:
     """Refuse a sorter whose image has what this machine's package index has not."""
     lock = request.folder / DEBIAN_LOCK
@@ -162,7 +180,7 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     tool = uv.find_uv_bin()
     interpreter, version = find_interpreter(request)
     lock, build_lock = request.lock, request.folder / BUILD_LOCK
-    builds = ["--build-constraints", str(build_lock)] if build_lock.exists() else ["--no-build"]
+    builds = ["--no-build-isolation"] if build_lock.exists() else ["--no-build"]
     brought = wheels_folder(request, store, version)
     if brought.exists():
         progress.note(f"from the wheels of a bundle, in {brought}")
@@ -179,14 +197,15 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     try:
         # Not relocatable on purpose: only the interpreter is ever called, by its path.
         run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=on_line)
-        run(
-            [
-                *install_argv(tool, folder),
-                *("--requirements", str(lock), *builds),
-            ],
-            env=environ,
-            on_line=on_line,
-        )
+        install = install_argv(tool, folder)
+        if "--no-build-isolation" in builds:
+            # In the environment itself, as docker/base/make-environment: not every package says what it is built with.
+            tools = ["--no-build", "--requirements", str(build_lock)]
+            run([*install, *tools], env=environ, on_line=on_line)
+            install[install.index("install")] = "sync"
+            run([*install, *builds, str(lock)], env=environ, on_line=on_line)
+        else:
+            run([*install, *builds, "--requirements", str(lock)], env=environ, on_line=on_line)
     except CommandError as error:
         log = store.logs / f"environment-{request.name}.txt"
         log.write_text("\n".join(lines))
@@ -233,6 +252,8 @@ def build_environ(
         "CXXFLAGS": C_FLAGS,
         "LDFLAGS": "-Wl,-s",
         "SOURCE_DATE_EPOCH": "315532800",
+        # C that a package brings ready was made by an older Cython, for an older Python.
+        "CYTHON_FORCE_REGEN": "1",
     }
     if (request.folder / BUILD_LOCK).exists():
         flags |= _compiler(request, store, progress, portable=portable)

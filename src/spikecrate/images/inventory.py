@@ -7,6 +7,7 @@ catalogue is neither current nor stale: a lab's folder may only be missing from 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,7 @@ from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
 from spikecrate.images.base import find_image
 from spikecrate.images.build import unpacked_size
-from spikecrate.images.recipe import base_hash
+from spikecrate.images.recipe import base_hash, gpu_recipe
 from spikecrate.shipped import shipped
 from spikecrate.store import summary
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BASES: Final = ("base", "builder")
 """Images that sorters' images are made from, named like those of sorters."""
 PREFIX: Final = "spikecrate/"
+TAG: Final = re.compile(r"spikecrate/.+:.+-(?P<recipe>[0-9a-f]{12})", re.ASCII)
 
 State = Literal["current", "stale", "unknown"]
 
@@ -149,7 +151,7 @@ def state_of(name: str, recipe: str, recipes: Mapping[str, str]) -> State:
     """Compare an image's recipe with that of its sorter's folder."""
     if name not in recipes:
         return "unknown"
-    return "current" if recipes[name] == recipe else "stale"
+    return "current" if recipe in (recipes[name], gpu_recipe(recipes[name])) else "stale"
 
 
 def engine_client(progress: Progress) -> DockerClient | None:
@@ -168,8 +170,8 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
     for image in list_images(client, f"{PREFIX}*"):
         for tag in image.tags:
             name = tag.removeprefix(PREFIX).rpartition(":")[0]
-            # A sorter's image has its base's label too.
-            of_sorter = image.labels.get("spikecrate.recipe")
+            # A sorter's image has its base's label too; a prebuilt one has none of this sorter's, but its tag.
+            of_sorter = _recipe_of(image, tag, recipes.get(name, ""))
             recipe = of_sorter or image.labels.get("spikecrate.base")
             if not tag.startswith(PREFIX) or recipe is None:
                 continue
@@ -183,6 +185,15 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
             )
             found.append(entry)
     return found
+
+
+def _recipe_of(image: Image, tag: str, current: str) -> str | None:
+    """Give the recipe of a sorter's image, or its first digits where only the tag has them."""
+    said: str | None = image.labels.get("spikecrate.recipe")
+    tagged = TAG.fullmatch(tag)
+    if tagged is None or (said or image.labels.get("spikecrate.base") or "").startswith(tagged["recipe"]):
+        return said
+    return current if current.startswith(tagged["recipe"]) else tagged["recipe"]
 
 
 def list_images(client: DockerClient, name: str | None = None) -> list[Image]:

@@ -26,6 +26,10 @@ NOT_IN_IMAGE: Final = frozenset(
 )
 """Files of a sorter's folder that no image is made from. Of sorter.json, what counts is given by itself."""
 
+LOCK: Final = "requirements.lock"
+GPU_LOCK: Final = "requirements.gpu.lock"
+"""Of a sorter with two images: the packages of the one for a GPU."""
+
 Entry = tuple[str, bool, str]
 """Relative path, whether it is executable, and the hash of its bytes."""
 
@@ -67,6 +71,24 @@ def recipe_hash(
             *ingredients(folder, harness=harness, base=base).values(),
         ]
     )
+
+
+def prebuilt_recipe(image_digest: str, *, version: str, entrypoint: tuple[str, ...]) -> str:
+    """Hash what a job runs whose image is not made here; in which registry it lies is nothing of that.
+
+    Parameters
+    ----------
+    image_digest : str
+        Of the image's manifest: `sha256:…`.
+    version, entrypoint
+        As in its sorter.json.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
+    return digest(["prebuilt", SCHEMA, version, entrypoint, image_digest])
 
 
 def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[Entry]]:
@@ -115,6 +137,11 @@ def same_files(first: Path, second: Path) -> bool:
         As `recipe_hash`.
     """
     return sorted(_entries(first)) == sorted(_entries(second))
+
+
+def gpu_recipe(recipe: str) -> str:
+    """Give the recipe of the image for a GPU, where a sorter's folder makes two images."""
+    return digest(["recipe", SCHEMA, "gpu", recipe])
 
 
 def image_reference(name: str, version: str, recipe: str) -> str:

@@ -27,6 +27,7 @@ from spikecrate.errors import (
 from spikecrate.files import disk_full_named, sync_folder, write_atomically
 from spikecrate.images import provenance, squash
 from spikecrate.images.archive import machine_architecture, read_archive
+from spikecrate.images.prebuilt import digest_of
 from spikecrate.images.squash import Source
 from spikecrate.process import capture
 from spikecrate.quantities import format_bytes
@@ -205,6 +206,9 @@ def adopt(
 
 def docker_digest(request: BuildRequest) -> str | None:
     """Give the id of a sorter's image in Docker; None where there is no Docker or no such image."""
+    # The recipe of a prebuilt one says its bytes.
+    if request.image:
+        return None
     # The command, not the library: a fifth of a second less before every job.
     labelled = '{{.Id}} {{index .Config.Labels "spikecrate.recipe"}}'
     try:
@@ -303,7 +307,7 @@ def _from_docker(request: BuildRequest, progress: Progress) -> Source:
         message = f"a SIF of {request.name} is made from its Docker image: {error}"
         raise type(error)(
             message,
-            next_step=f"where there is Docker: docker save {request.reference} --output {request.name}.tar; "
+            next_step=f"where there is Docker: docker save {request.origin} --output {request.name}.tar; "
             f"here: spikecrate convert --sorter {request.name} --archive {request.name}.tar",
             doctor=error.doctor,
         ) from None
@@ -313,7 +317,14 @@ def _from_docker(request: BuildRequest, progress: Progress) -> Source:
 def _from_archive(request: BuildRequest, path: Path) -> Source:
     archive = read_archive(path)
     recipe = archive.labels.get("spikecrate.recipe", "")
-    if recipe != request.recipe:
+    if request.image and archive.digest != digest_of(request.image):
+        message = f"{path} is of the image {archive.digest}; {request.name} is {request.image}"
+        raise ImageInvalidError(
+            message,
+            next_step=f"docker save {request.image}, by a Docker with the containerd image store: "
+            "another writes no digest of a registry's",
+        )
+    if not request.image and recipe != request.recipe:
         what = f"of recipe {recipe[:12]}" if recipe else "no image of spikecrate's"
         message = f"{path} is {what}; {request.name} is now of recipe {request.recipe[:12]}"
         raise ImageInvalidError(
@@ -341,7 +352,7 @@ def _make(
     for left in store.sifs.glob(f"{squash.NEW}{request.recipe[:16]}-*"):
         squash.remove(left)
     squash.require_space(request.name, source, store.sifs)
-    progress.note(f"making the SIF of {request.reference}; this takes some seconds to a minute")
+    progress.note(f"making the SIF of {request.origin}; this takes some seconds to a minute")
     work = store.sifs / f"{squash.NEW}{request.recipe[:16]}-{secrets.token_hex(4)}"
     try:
         with disk_full_named(store.root):
@@ -349,7 +360,8 @@ def _make(
             packed = squash.write_image(request.name, source, program, compression, work, progress)
             image = work / squash.IMAGE
             labels = read_labels(program, image)
-            if labels.get("spikecrate.recipe") != request.recipe:
+            # A prebuilt one was named by its digest.
+            if not request.image and labels.get("spikecrate.recipe") != request.recipe:
                 message = f"the image of {request.name} changed while it was converted"
                 raise ImageInvalidError(message, next_step="convert it again")
             sif = _described(request, source, program, packed, image)
@@ -374,7 +386,7 @@ def _described(request: BuildRequest, source: Source, program: Program, packed: 
         blake3=hash_file(path),
         sha256=sha256,
         size_bytes=path.stat().st_size,
-        reference=request.reference,
+        reference=request.origin,
         image_digest=source.digest,
         recipe=request.recipe,
         sorter=request.name,

@@ -21,7 +21,7 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.files import disk_full_named, remove_tree, sync_folder
-from spikecrate.images import environment, pack, sif, squash
+from spikecrate.images import build, environment, pack, sif, squash
 from spikecrate.images.archive import machine_architecture
 from spikecrate.images.recipe import same_files
 from spikecrate.sorters import find
@@ -257,8 +257,7 @@ def _load(client: DockerClient, request: BuildRequest, archive: Path, progress: 
     progress.note(f"loading {request.reference} into Docker")
     with docker_errors(), archive.open("rb") as file:
         client.images.load(file)
-        image = client.images.get(request.reference)
-    if image.labels.get("spikecrate.recipe") != request.recipe:
-        message = f"Docker has {request.reference} now, but it is of another recipe"
+    if build.find(client, request) is None:
+        message = f"Docker has loaded the archive, but {request.reference} is not the image of this recipe"
         raise BundleError(message, next_step=f"docker image rm {request.reference}, and unbundle again")
     return request.reference

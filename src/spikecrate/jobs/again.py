@@ -114,7 +114,7 @@ def run_again(
     record = told.record
     job = remake(record, recording=recording, store=store, progress=progress)
     job.check()
-    request = build_request(job.sorter, job.parts.recipe, job.sources)
+    request = build_request(job.sorter, job.parts.recipe, job.sources, gpu=job.gpu)
     engine = choose(runtime or record["runtime"], store, progress, request=request)
     compared: list[Agreement] = []
 

@@ -161,11 +161,23 @@ def recipe(sorter: Sorter) -> str:
     return hash_of(sorter, current(sorter))
 
 
-def build_request(sorter: Sorter, recipe: str, sources: Sources | None = None) -> BuildRequest:
-    """Say what a sorter's image or environment is made from."""
+def build_request(
+    sorter: Sorter, recipe: str, sources: Sources | None = None, *, gpu: bool = False
+) -> BuildRequest:
+    """Say what a sorter's image or environment is made from.
+
+    Parameters
+    ----------
+    sorter, recipe, sources
+        What it is made from; by default as it is in the catalogue.
+    gpu : bool
+        Whether it is to run on a GPU: of a sorter with a lock of its own for that, another image is meant.
+    """
     from spikecrate.images.build import BuildRequest
+    from spikecrate.images.recipe import GPU_LOCK, gpu_recipe
 
     sources = sources or current(sorter)
+    own = gpu and (sources.sorter / GPU_LOCK).is_file()
     return BuildRequest(
         name=sorter.name,
         folder=sources.sorter,
@@ -176,7 +188,9 @@ def build_request(sorter: Sorter, recipe: str, sources: Sources | None = None) -
         url=sorter.url,
         entrypoint=sorter.entrypoint,
         python=sorter.python,
-        recipe=recipe,
+        recipe=gpu_recipe(recipe) if own else recipe,
+        gpu=own,
+        image=sorter.image,
         harness=sources.harness,
         base=sources.base,
     )

@@ -68,7 +68,7 @@ def repeat(asked: Asked, times: int, store: Store, progress: Progress) -> Repeat
     """
     job = asked.job(store, progress)
     job.check()
-    request = build_request(job.sorter, job.parts.recipe)
+    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     rate = job.recording.layout.sampling_frequency
     runs: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import spikecrate_harness
 from spikecrate.errors import SorterInvalidError
 from spikecrate.files import disk_full_named, remove_tree
-from spikecrate.images.recipe import file_names, ingredients, recipe_hash
+from spikecrate.images.recipe import file_names, ingredients, prebuilt_recipe, recipe_hash
 from spikecrate.shipped import shipped
 from spikecrate.sorters import read
 
@@ -48,13 +48,16 @@ def current(sorter: Sorter) -> Sources:
 
 
 def hash_of(sorter: Sorter, sources: Sources) -> str:
-    """Hash what a sorter's image is made from.
+    """Hash what a sorter's image is made from; of a prebuilt one, which it is.
 
     Raises
     ------
     SorterInvalidError
         For a file that cannot be read.
     """
+    if sorter.image:
+        digest = sorter.image.rpartition("@")[2]
+        return prebuilt_recipe(digest, version=sorter.version, entrypoint=sorter.entrypoint)
     return recipe_hash(
         sources.sorter,
         version=sorter.version,

@@ -45,6 +45,8 @@ def sorter(shown: Sorter, *, to_json: bool) -> None:
     say(shown.description)
     if shown.reference.get("doi"):
         say(f"doi:{shown.reference['doi']}")
+    if shown.image:
+        say(f"prebuilt image: {shown.image}")
     if shown.requires:
         least = {"channels": "{} channels", "duration_s": "{:g} s"}
         say(

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spikecrate.errors import UsageError
 from spikecrate.progress import Terminal
 from spikecrate.sorters import catalogue, check, find, read
 from spikecrate.store import open_store
@@ -14,22 +15,32 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
 
 
-def build(sorter: str, *, verify: bool, no_cache: bool, wheelhouse: str) -> dict[str, Any]:
+def build(sorter: str, *, gpu: bool, verify: bool, no_cache: bool, wheelhouse: str) -> dict[str, Any]:
     """Build a sorter's image, or build it twice and compare."""
     from spikecrate.images import build as images
 
-    asked = _asked(sorter)
+    asked = _asked(sorter, gpu=gpu)
     wheels = Path(wheelhouse).absolute() if wheelhouse else None
     if verify:
         return asdict(images.verify(asked, Terminal(), wheelhouse=wheels))
     return asdict(images.build(asked, Terminal(), no_cache=no_cache, wheelhouse=wheels))
 
 
-def convert(sorter: str, *, compression: str, archive: str) -> dict[str, Any]:
+def pull(sorter: str) -> dict[str, Any]:
+    """Pull a sorter's prebuilt image, or find it."""
+    from spikecrate.images import build as images
+    from spikecrate.images import prebuilt
+
+    asked = _asked(sorter)
+    prebuilt.pull(asked, Terminal())
+    return asdict(images.build(asked, Terminal()))
+
+
+def convert(sorter: str, *, gpu: bool, compression: str, archive: str) -> dict[str, Any]:
     """Make a sorter's SIF for Apptainer, or find it."""
     from spikecrate.images import sif
 
-    asked = _asked(sorter)
+    asked = _asked(sorter, gpu=gpu)
     file = Path(archive).absolute() if archive else None
     return sif.convert(asked, open_store(), Terminal(), compression=compression, archive=file).as_dict()
 
@@ -90,16 +101,20 @@ def compare(first: str, second: str) -> dict[str, Any]:
     return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress))
 
 
-def _asked(sorter: str) -> BuildRequest:
-    return _described(find(sorter).folder)
+def _asked(sorter: str, *, gpu: bool = False) -> BuildRequest:
+    asked = _described(find(sorter).folder, gpu=gpu)
+    if gpu and not asked.gpu:
+        message = f"{asked.name} has no image of its own for a GPU"
+        raise UsageError(message, next_step="leave --gpu out")
+    return asked
 
 
-def _described(folder: Path) -> BuildRequest:
+def _described(folder: Path, *, gpu: bool = False) -> BuildRequest:
     from spikecrate.jobs.job import build_request, recipe
 
     found = read(folder)
     check(folder)
-    return build_request(found, recipe(found))
+    return build_request(found, recipe(found), gpu=gpu)
 
 
 def _recipes() -> dict[str, str]:

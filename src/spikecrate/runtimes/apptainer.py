@@ -90,7 +90,7 @@ class Apptainer:
         if there:
             return self._image(request, there[0])
         return Image(
-            reference=request.reference,
+            reference=request.origin,
             digest="",
             entrypoint=request.entrypoint,
             facts={"sif": {"path": str(self.store.sifs / f"{request.name}-{request.recipe[:16]}.sif")}},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 
-from spikecrate.tasks import dev, doctor, images, jobs, recordings, sorters, store
+from spikecrate.tasks import dev, doctor, images, jobs, quality, recordings, sorters, store
 
 if TYPE_CHECKING:
     from invoke.tasks import Task
@@ -25,6 +25,7 @@ namespace.add_collection(
         "sorters",
         *(sorters.sorters_list, sorters.sorters_show),
         *(sorters.sorters_new, sorters.sorters_lock, sorters.sorters_export),
+        quality.sorters_quality,
     )
 )
 namespace.add_collection(
@@ -41,6 +42,7 @@ namespace.add_collection(
     _collection(
         "image",
         images.image_list,
+        images.image_pull,
         images.image_bundle,
         images.image_unbundle,
         images.image_prune,

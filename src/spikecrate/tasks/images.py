@@ -11,6 +11,7 @@ from spikecrate.cli import reported
 @task(
     help={
         "sorter": "name or alias of a sorter",
+        "gpu": "the image for a GPU, of a sorter that has two",
         "verify": "build twice from nothing and compare the digests",
         "no-cache": "build every step again",
         "wheelhouse": "a folder of wheels, for packages that this site has only on disk",
@@ -22,21 +23,25 @@ from spikecrate.cli import reported
 def build(
     context: Context,  # noqa: ARG001
     sorter: str = "ms4",
+    gpu: bool = False,
     verify: bool = False,
     no_cache: bool = False,
     wheelhouse: str = "",
     json: bool = False,
 ) -> None:
-    """Build a sorter's image; returns at once where its recipe is unchanged."""
+    """Build a sorter's image; returns at once where its recipe is unchanged. A prebuilt one is only looked for."""
     from spikecrate.report.text import fields
     from spikecrate.request import images as request
 
-    fields(request.build(sorter, verify=verify, no_cache=no_cache, wheelhouse=wheelhouse), to_json=json)
+    fields(
+        request.build(sorter, gpu=gpu, verify=verify, no_cache=no_cache, wheelhouse=wheelhouse), to_json=json
+    )
 
 
 @task(
     help={
         "sorter": "name or alias of a sorter",
+        "gpu": "the image for a GPU, of a sorter that has two",
         "compression": "zstd, gzip, lz4 or xz",
         "archive": "the image as `docker save` wrote it, for a machine without Docker",
         "json": "print one JSON object as the last line",
@@ -47,6 +52,7 @@ def build(
 def convert(
     context: Context,  # noqa: ARG001
     sorter: str = "ms4",
+    gpu: bool = False,
     compression: str = "zstd",
     archive: str = "",
     json: bool = False,
@@ -55,7 +61,7 @@ def convert(
     from spikecrate.report.text import fields
     from spikecrate.request import images as request
 
-    fields(request.convert(sorter, compression=compression, archive=archive), to_json=json)
+    fields(request.convert(sorter, gpu=gpu, compression=compression, archive=archive), to_json=json)
 
 
 @task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
@@ -66,6 +72,20 @@ def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
     from spikecrate.request import images as request
 
     report.images(request.inventory(), to_json=json)
+
+
+@task(
+    name="pull",
+    help={"sorter": "name or alias of a sorter", "json": "print one JSON object as the last line"},
+    auto_shortflags=False,
+)
+@reported
+def image_pull(context: Context, sorter: str, json: bool = False) -> None:  # noqa: ARG001
+    """Pull a sorter's prebuilt image, by its digest; returns at once where it is here."""
+    from spikecrate.report.text import fields
+    from spikecrate.request import images as request
+
+    fields(request.pull(sorter), to_json=json)
 
 
 @task(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.devenv.checks.check import Check, ok, warn
 from spikecrate.errors import EnvironmentBuildError
 from spikecrate.images import environment
+from spikecrate.images.recipe import LOCK
 from spikecrate.sorters import catalogue
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def look_host(_: Mapping[str, Any]) -> Host:
 
     problems, to_compile, brings = [], [], True
     for sorter in catalogue().values():
-        if not (sorter.folder / environment.LOCK).exists():
+        if not (sorter.folder / LOCK).exists() or (sorter.folder / environment.DEBIAN_LOCK).exists():
             continue
         request = build_request(sorter, recipe(sorter))
         compiled = (sorter.folder / environment.BUILD_LOCK).exists()

@@ -1,0 +1,17 @@
+function write_report (path)
+  % Writes what the run took, what is installed and under which settings it ran.
+  pinned = {"GLIBC_TUNABLES", "LC_ALL", "TZ", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS"};
+  environment = struct ();
+  for name = pinned
+    environment.(name{1}) = getenv (name{1});
+  endfor
+  peak = regexp (fileread ("/proc/self/status"), 'VmHWM:\s+(\d+)', "tokens"){1}{1};
+  said = struct ("cpu_s", cputime (), "peak_memory_bytes", 1024 * str2double (peak), "environment", environment);
+  % Packages have names that no field of Octave's can have.
+  packages = strtrim (fileread ("/opt/sorter/packages.json"));
+  file = fopen (path, "w");
+  fprintf (file, "%s, \"packages\": %s}\n", jsonencode (said)(1:end - 1), packages);
+  if (fclose (file) != 0)
+    error ("%s cannot be written", path);
+  endif
+endfunction
