@@ -21,6 +21,8 @@ PAGES = [
     "docs/troubleshoot.md",
     "docs/doctor.md",
     "docs/images.md",
+    "docs/quality.md",
+    "docs/sorters.md",
 ]
 
 ELSEWHERE = {
@@ -31,6 +33,9 @@ ELSEWHERE = {
     "spikecrate image.prune": "test_image_inventory.py; here it would take images of others",
     "spikecrate image.lock": "test_image_lock.py; here it would write into this repository",
     "spikecrate image.diff": "test_image_lock.py",
+    "spikecrate sorters.quality --toys": "the whole catalogue: test_floors.py, in nox -s catalogue",
+    "spikecrate image.pull": "test_prebuilt.py",
+    "spikecrate sort rec/ --sorter labsorter": "test_prebuilt.py",
     "pip install": "needs the package index",
     "spikecrate recording.import session.rhd": "needs the extra `import` and a recording of that format",
     "export": "sets a variable of the shell",
