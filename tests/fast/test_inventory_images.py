@@ -9,7 +9,8 @@ import pytest
 from spikecrate.errors import EngineMissingError
 from spikecrate.images import inventory as of_images
 from spikecrate.images.inventory import Entry, in_store, inventory, joined, state_of
-from spikecrate.images.prune import own_layers, prune
+from spikecrate.images.layers import own_layers
+from spikecrate.images.prune import prune
 from spikecrate.jobs.listing import sorters_running
 from spikecrate.jobs.paths import WorkPaths
 from spikecrate.progress import Silent

@@ -12,7 +12,7 @@ import spikecrate
 from spikecrate.errors import EngineError, ImageBuildError
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.images.inventory import inventory
+from spikecrate.images.inventory import inventory, on_disk
 from spikecrate.images.prune import prune
 from spikecrate.jobs.job import build_request, recipe
 from spikecrate.jobs.listing import sorters_running
@@ -113,6 +113,10 @@ def test_the_list_says_what_docker_and_the_store_say(lab_sorter, tiny, docker, t
     assert rows[old.reference]["recipe"] == old_recipe
     printed = command("image.list").stdout.splitlines()
     assert [line.split()[-1] for line in printed if line.startswith(second)] == ["current", "stale"]
+    # The two have nearly all layers in common.
+    together = on_disk([rows[old.reference], rows[new.reference]], Silent())
+    assert old.size_bytes <= together < 1.01 * old.size_bytes
+    assert printed[-1].startswith("all images together: ")
 
 
 def test_the_list_has_every_base_and_image_that_docker_has(docker):

@@ -17,6 +17,7 @@ from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
 from spikecrate.images.base import find_image
 from spikecrate.images.build import unpacked_size
+from spikecrate.images.layers import layers_of, own_layers
 from spikecrate.images.recipe import base_hash, gpu_recipe
 from spikecrate.shipped import shipped
 from spikecrate.store import summary
@@ -104,6 +105,22 @@ def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> l
     images = [] if client is None else in_engine(client, recipes)
     used = Counter(row.recipe for row in summary.results(store, progress))
     return [entry.as_dict() for entry in joined(images, in_store(store, recipes), used)]
+
+
+def on_disk(entries: Iterable[Mapping[str, Any]], progress: Progress) -> int | None:
+    """Give the bytes that listed images take in the engine, unpacked, each layer once; None without an engine.
+
+    Raises
+    ------
+    EngineError
+    """
+    client = engine_client(progress)
+    if client is None:
+        return None
+    images = [
+        find_image(client, digest) for digest in {entry["digest"] for entry in entries if entry["reference"]}
+    ]
+    return own_layers([layers_of(image) for image in images if image is not None], [])
 
 
 def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, int]) -> list[Entry]:

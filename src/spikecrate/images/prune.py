@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.engine import docker_errors
 from spikecrate.images import sif
 from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images
+from spikecrate.images.layers import layers_of, own_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from docker import DockerClient
-    from docker.models.images import Image
 
     from spikecrate.images.inventory import Entry
     from spikecrate.progress import Progress
@@ -75,31 +75,6 @@ def prune(
     return {"removed": removed, "kept": kept, "freed_bytes": freed, "dry_run": dry_run}
 
 
-def own_layers(
-    removed: Iterable[Iterable[tuple[str, int]]], remaining: Iterable[Iterable[tuple[str, int]]]
-) -> int:
-    """Sum the layers that go when images are removed: those that no remaining image has, each once.
-
-    Parameters
-    ----------
-    removed, remaining : iterables
-        Of images, each as its layers from the lowest: (id, size in bytes). A layer is the same only on the same
-        layers below.
-    """
-
-    def chains(images: Iterable[Iterable[tuple[str, int]]]) -> dict[tuple[str, ...], int]:
-        sizes = {}
-        for image in images:
-            chain: tuple[str, ...] = ()
-            for layer, size in image:
-                chain = (*chain, layer)
-                sizes[chain] = size
-        return sizes
-
-    shared = chains(remaining)
-    return sum(size for chain, size in chains(removed).items() if chain not in shared)
-
-
 def _prune_engine(
     client: DockerClient,
     recipes: Mapping[str, str],
@@ -111,7 +86,7 @@ def _prune_engine(
 ) -> int:
     """Remove stale images from the engine; give the bytes freed."""
     everything = {str(image.id): image for image in list_images(client)}
-    layers = {digest: _layers(image) for digest, image in everything.items()}
+    layers = {digest: layers_of(image) for digest, image in everything.items()}
     tags = {digest: set(image.tags) for digest, image in everything.items()}
     touched: set[str] = set()
     with docker_errors():
@@ -148,14 +123,6 @@ def _why_kept(entry: Entry, busy: Collection[str]) -> str | None:
     if entry.state == "unknown":
         return f"no sorter {entry.name} is in the catalogue: is SPIKECRATE_SORTERS set?"
     return f"a job of {entry.name} is running in a SIF" if entry.name in busy else None
-
-
-def _layers(image: Image) -> list[tuple[str, int]]:
-    with docker_errors():
-        sizes = [int(step["Size"]) for step in reversed(image.history()) if step["Size"]]
-    identities = image.attrs["RootFS"].get("Layers") or []
-    # The engine does not say which step made which layer; steps without size made none, or an empty one.
-    return list(zip(identities, [*sizes, *([0] * len(identities))], strict=False))
 
 
 def _remove_image(client: DockerClient, reference: str) -> bool:

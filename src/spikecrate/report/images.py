@@ -11,8 +11,8 @@ from spikecrate.report.text import as_json, fields, say, table
 FILES_SHOWN: Final = 40
 
 
-def images(rows: list[dict[str, Any]], *, to_json: bool) -> None:
-    """Print the images and SIFs."""
+def images(rows: list[dict[str, Any]], on_disk: int | None, *, to_json: bool) -> None:
+    """Print the images and SIFs, and what the images take together: they share layers."""
     if to_json:
         as_json(rows)
         return
@@ -31,6 +31,8 @@ def images(rows: list[dict[str, Any]], *, to_json: bool) -> None:
             for row in rows
         ),
     )
+    if on_disk:
+        say(f"all images together: {_size(on_disk)} unpacked, a layer that several have counted once")
 
 
 def pruned(done: dict[str, Any], *, to_json: bool) -> None:

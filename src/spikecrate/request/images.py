@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import UsageError
-from spikecrate.progress import Terminal
+from spikecrate.progress import Silent, Terminal
 from spikecrate.sorters import catalogue, check, find, read
 from spikecrate.store import open_store
 
@@ -70,6 +70,13 @@ def inventory() -> list[dict[str, Any]]:
     from spikecrate.images import inventory
 
     return inventory.inventory(open_store(), _recipes(), Terminal())
+
+
+def on_disk(rows: list[dict[str, Any]]) -> int | None:
+    """Give the bytes that listed images take in the engine, each layer once."""
+    from spikecrate.images import inventory
+
+    return inventory.on_disk(rows, Silent())
 
 
 def prune(sorter: str, *, dry_run: bool) -> dict[str, Any]:

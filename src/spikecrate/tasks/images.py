@@ -71,7 +71,8 @@ def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
     from spikecrate.report import images as report
     from spikecrate.request import images as request
 
-    report.images(request.inventory(), to_json=json)
+    found = request.inventory()
+    report.images(found, None if json else request.on_disk(found), to_json=json)
 
 
 @task(
