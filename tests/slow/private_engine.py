@@ -1,6 +1,7 @@
 """A Docker daemon of a test's own, to be killed: the machine's own is never touched.
 
-It has its own folders, socket and containerd, as under systemd, and neither bridge nor packet filter: sorters have no network.
+It has its own folders, socket and containerd, as under systemd, and a network of its own with nothing in it: sorters have none,
+and a daemon that is to do without a bridge would take the machine's away.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ address = "{self.place}/containerd.sock"
         """Start what is not up, and wait until the daemon answers; say whether containers outlive it."""
         settings = {"features": {"containerd-snapshotter": True}, "live-restore": live_restore}
         (self.place / "daemon.json").write_text(json.dumps(settings))
-        self._spawn("containerd", "--config", self.place / "containerd.toml")
+        self._spawn("containerd", "containerd", "--config", self.place / "containerd.toml")
         deadline = time.monotonic() + UP_S
         # Of a killed one the socket is still there, and refuses.
         while not self._containerd_answers():
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.02)
         self._spawn(
-            *("dockerd", "--config-file", self.place / "daemon.json", "--host", self.url),
+            "dockerd",
+            *("unshare", "--net", "dockerd", "--config-file", self.place / "daemon.json", "--host", self.url),
             *("--containerd", self.place / "containerd.sock", "--cgroup-parent", f"/{self.cgroup}"),
             *("--data-root", self.place / "data", "--exec-root", self.place / "exec"),
             *("--pidfile", self.place / "pid", "--bridge=none"),
@@ -109,7 +111,7 @@ address = "{self.place}/containerd.sock"
         if not self._is_up(name):
             with (self.place / "log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [name, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
 
     def _is_up(self, name):
