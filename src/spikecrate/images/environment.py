@@ -45,6 +45,20 @@ ZIG_FLAGS: Final = (
 )
 
 
+WRAPPER: Final = "spikecrate-compiler"
+WRAPPED: Final = """#!/bin/sh
+# Whatever a package asks for: the processor's baseline, not the very processor that it is compiled on.
+for word; do
+    shift
+    case $word in
+        -march=* | -mtune=*) ;;
+        *) set -- "$@" "$word" ;;
+    esac
+done
+exec "$SPIKECRATE_COMPILER" "$@"
+"""
+
+
 @dataclass(frozen=True)
 class Environment:
     """Where a sorter runs on the host.
@@ -76,7 +90,9 @@ def place(request: BuildRequest, store: Store) -> Environment:
     require_harness(request)
     interpreter, version = find_interpreter(request)
     locks = _locks(request)
-    made_from = digest(["environment", locks, version, platform.machine(), C_FLAGS, str(interpreter)])
+    made_from = digest(
+        ["environment", locks, version, platform.machine(), C_FLAGS, WRAPPED, str(interpreter)]
+    )
     return Environment(
         # Sorters of the same lock share it.
         python=store.environments / f"lock-{made_from[:16]}" / "bin" / "python",
@@ -274,7 +290,7 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
     lock = request.folder / COMPILER_LOCK
     for name in () if portable and lock.exists() else COMPILERS:
         if (found := shutil.which(name)) is not None:
-            return _compiler_words(found)
+            return baseline_compiler(found, store)
     if not lock.exists():
         message = f"{request.name} has to be compiled and this machine has no C++ compiler"
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
@@ -289,6 +305,21 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
     words = [str(folder / "bin" / "python"), "-m", "ziglang", "c++", *ZIG_FLAGS]
     caches = {name: str(folder / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
     return {**_compiler_words(shlex.join(words)), **caches}
+
+
+def baseline_compiler(compiler: str, store: Store) -> dict[str, str]:
+    """Put before a compiler what keeps it to the processor's baseline; give the variables that lead build tools there.
+
+    It is found by its name: build tools split a path at its blanks.
+    """
+    folder = store.environments / "compiler"
+    folder.mkdir(exist_ok=True)
+    beside = folder / f".{WRAPPER}-{secrets.token_hex(4)}"
+    beside.write_text(WRAPPED)
+    beside.chmod(0o755)
+    beside.rename(folder / WRAPPER)
+    path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
+    return {**_compiler_words(WRAPPER), "PATH": path, "SPIKECRATE_COMPILER": compiler}
 
 
 def _compiler_words(compiler: str) -> dict[str, str]:
