@@ -98,6 +98,8 @@ address = "{self.place}/containerd.sock"
             for process in self.processes.values():
                 process.poll()
             time.sleep(0.02)
+        for process in self.processes.values():
+            process.wait()
         for address in self.place.rglob("*/address"):
             Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
