@@ -12,6 +12,23 @@ import pytest
 SPIKECRATE = Path(sys.executable).with_name("spikecrate")
 
 
+class Failures:
+    """Says at once what failed: of a run that is cut short, nobody sees the summary."""
+
+    def __init__(self, terminal):
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.terminal.write_line(f"\n{report.when} of {report.nodeid}:\n{report.longreprtext}")
+
+
+def pytest_sessionstart(session):
+    """A worker of several has no terminal, and tells the one that has."""
+    if terminal := session.config.pluginmanager.get_plugin("terminalreporter"):
+        session.config.pluginmanager.register(Failures(terminal))
+
+
 @pytest.fixture(scope="session")
 def docker():
     from spikecrate.engine import docker_client

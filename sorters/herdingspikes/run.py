@@ -11,10 +11,11 @@ import ctypes
 import json
 import math
 import os
-import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +69,7 @@ def sort(
     told = settings(recording, parameters, resources)
     print(f"settings: {json.dumps(told, sort_keys=True)}", flush=True)
     np.random.seed(told["seed"])
-    os.register_at_fork(after_in_child=_end_with_parent)
+    os.register_at_fork(after_in_child=end_with_parent)
     traces = prepare(recording, told["filter"], resources.scratch)
     heard = traces.heard()
     spikes = None
@@ -382,11 +383,3 @@ def _cluster(spikes: Any, told: Mapping[str, Any], resources: Resources) -> np.n
         print("no place has clustering_min_bin_freq events: no units")
         return few
     return clustering.spikes["cl"].to_numpy(np.int64) + 1
-
-
-def _end_with_parent() -> None:
-    """Make a worker process end with its parent, whatever ended that."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)

@@ -8,16 +8,17 @@ Sources: mountainsort4 1.0.7 (`ms4alg.py`); Chung et al. 2017, doi:10.1016/j.neu
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import multiprocessing
 import os
-import signal
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from spikecrate_harness.percent import Percent
+from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,13 +138,13 @@ def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) 
     with prepared.path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
         mean, whitener = _whitening(blocks, whiten=parameters["whiten"])
-        tell = Percent("preparing", len(blocks.starts))
+        tell = Percent(desc="preparing", total=len(blocks.starts))
         for start in blocks.starts:
             block = (whitener @ (blocks.read(start) - mean)).astype(np.float32)
             for channel, row in enumerate(block):
                 file.seek(4 * (channel * recording.num_samples + start))
                 file.write(row.tobytes())
-            tell.step()
+            tell.update()
     return prepared
 
 
@@ -247,14 +248,14 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
     chosen = range(count)
     if count > COVARIANCE_BLOCKS:
         chosen = [index * (count - 1) // (COVARIANCE_BLOCKS - 1) for index in range(COVARIANCE_BLOCKS)]
-    tell = Percent("measuring covariance", len(chosen))
+    tell = Percent(desc="measuring covariance", total=len(chosen))
     total, products, samples = np.zeros((channels, 1)), np.zeros((channels, channels)), 0
     for index in chosen:
         block = blocks.read(blocks.starts[index])
         total += block.sum(axis=1, keepdims=True)
         products += block @ block.T
         samples += block.shape[1]
-        tell.step()
+        tell.update()
     mean = total / samples
     covariance = products / samples - mean @ mean.T
     variances = np.diag(covariance)
@@ -305,12 +306,9 @@ def _start_worker(parent: int) -> None:
     """Make a worker process end with its parent, and let it handle short clips."""
     from mountainsort4 import ms4alg
 
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() != parent:
         os._exit(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
     ms4alg.compute_principal_components = _principal_components
 
 
@@ -328,18 +326,5 @@ def _progress(tasks: int) -> Any:
     """Give a dask callback that counts finished tasks."""
     from dask.callbacks import Callback
 
-    tell = Percent("sorting", tasks)
-    return Callback(posttask=lambda *_: tell.step())
-
-
-class Percent:
-    """Prints how far a stage is, at every tenth of it."""
-
-    def __init__(self, stage: str, total: int) -> None:
-        self.stage, self.total, self.done = stage, total, 0
-
-    def step(self) -> None:
-        """Count one step."""
-        before, self.done = 10 * self.done // self.total, self.done + 1
-        if 10 * self.done // self.total > before:
-            print(f"{self.stage}: {100 * self.done // self.total}%", flush=True)
+    tell = Percent(desc="sorting", total=tasks)
+    return Callback(posttask=lambda *_: tell.update())

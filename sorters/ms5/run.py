@@ -8,17 +8,19 @@ Sources: mountainsort5 0.5.9 (its README and the schemes' modules); spikeinterfa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.percent import Percent
+from spikecrate_harness.spikeinterface import in_microvolts
+from spikecrate_harness.workers import end_with_parent
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
@@ -55,7 +57,7 @@ def sort(
     """
     told = settings(recording, parameters, resources)
     print(f"settings: {json.dumps(told, sort_keys=True)}", flush=True)
-    os.register_at_fork(after_in_child=_end_with_parent)
+    os.register_at_fork(after_in_child=end_with_parent)
     with contextlib.redirect_stdout(ShortLines(sys.stdout)):  # type: ignore[type-var]
         prepared = prepare(recording, told, resources)
         times, labels = _mountainsort(prepared, told)
@@ -144,16 +146,9 @@ def prepare(recording: Recording, told: Mapping[str, Mapping[str, Any]], resourc
     from spikeinterface import preprocessing
     from spikeinterface.core import job_tools
 
-    from spikecrate_harness.spikeinterface import as_spikeinterface
-
     job_tools.tqdm = Percent
     filtering, whitening = told["filter"], told["whiten"]
-    traces, offsets = as_spikeinterface(recording), recording.offsets
-    if filtering["apply"]:
-        # The filter takes the offset away, but for rounding: without it a constant channel is silent to the last bit.
-        first = recording.traces(0, 1)[0].astype(np.float64)
-        traces, offsets = preprocessing.scale(traces, gain=1, offset=-first, dtype="float32"), 0.0
-    traces = preprocessing.scale(traces, gain=recording.gains, offset=offsets, dtype="float32")
+    traces = in_microvolts(recording, filtered=not filtering["apply"])
     if filtering["apply"] and filtering["freq_max"] is None:
         print(
             f"freq_max is not below half the sampling frequency: a high-pass at {filtering['freq_min']:g} Hz"
@@ -195,12 +190,6 @@ def _mountainsort(prepared: Any, told: Mapping[str, Mapping[str, Any]]) -> tuple
     return events["sample_index"], np.asarray(found.unit_ids, dtype=np.int64)[events["unit_index"]]
 
 
-def _end_with_parent() -> None:
-    """Make a worker process end with its parent, whatever ended that."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
 class ShortLines:
     """Standard output whose lines are cut where they are long."""
 
@@ -217,27 +206,3 @@ class ShortLines:
     def flush(self) -> None:
         """Flush."""
         self.stream.flush()
-
-
-class Percent:
-    """Prints how far a stage is, at every tenth of it; stands in for SpikeInterface's progress bar."""
-
-    def __init__(self, steps: Any = None, *, desc: str = "", total: int = 0, **_: Any) -> None:
-        self.steps, self.stage, self.total, self.done, self.told = steps, desc.partition(" (")[0], total, 0, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give every step, and count it."""
-        for step in self.steps:
-            yield step
-            self.update(1)
-
-    def update(self, count: int) -> None:
-        """Count some steps; SpikeInterface may raise the total meanwhile."""
-        self.done += count
-        tenths = 10 * self.done // max(self.total, self.done)
-        if tenths > self.told:
-            self.told = tenths
-            print(f"{self.stage}: {10 * tenths}%", flush=True)
-
-    def close(self) -> None:
-        """Do nothing: every line has been printed."""

@@ -9,12 +9,11 @@ doi:10.7554/eLife.34518.
 
 from __future__ import annotations
 
-import ctypes
 import errno
+import functools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import traceback
@@ -24,8 +23,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.percent import Percent
+from spikecrate_harness.workers import end_with_parent
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
@@ -277,7 +279,7 @@ def _copy(recording: Recording, told: Mapping[str, Mapping[str, Any]], path: Pat
     dtype = np.dtype(told["data"]["data_dtype"])
     size = max(1, BLOCK_VALUES // recording.num_channels)
     starts = range(0, recording.num_samples, size)
-    tell = Percent(starts, stage="copying")
+    tell = Percent(starts, desc="copying")
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, dtype.itemsize * recording.num_channels * recording.num_samples)
         for start in tell:
@@ -331,7 +333,7 @@ def _run_step(step: str, data: Path, run: Mapping[str, Any]) -> None:
     count, seed = str(run["processes"]), str(run["seed"])
     argv = [
         *(str(Path(sys.executable).parent / "mpiexec"), "-launcher", "fork", "-n", count),
-        *(sys.executable, "-s", "-P", "-W", "ignore", __file__, step, data.name, count, seed),
+        *(sys.executable, "-s", "-W", "ignore", __file__, step, data.name, count, seed),
     ]
     with subprocess.Popen(
         argv,
@@ -343,7 +345,7 @@ def _run_step(step: str, data: Path, run: Mapping[str, Any]) -> None:
         env=os.environ | {"MPLBACKEND": "Agg"},
         text=True,
         errors="replace",
-        preexec_fn=_end_with_parent,  # noqa: PLW1509  (this process has one thread)
+        preexec_fn=end_with_parent,  # noqa: PLW1509  (this process has one thread)
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -401,29 +403,6 @@ def _read(found: Path, extension: str, channels: list[int]) -> tuple[np.ndarray,
     return np.concatenate(trains), np.repeat(np.arange(len(trains)) + 1, sizes), np.repeat(primary, sizes)
 
 
-def _end_with_parent() -> None:
-    """Make this process end with its parent, whatever ended that."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
-class Percent:
-    """Prints how far a stage is, at every tenth of it; stands in for the tool's progress bar too."""
-
-    stage = ""
-
-    def __init__(self, steps: Any, *, stage: str = "", **_bar: Any) -> None:
-        self.steps, self.stage = steps, stage or self.stage
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give every step, and count it."""
-        total = len(self.steps)
-        for done, step in enumerate(self.steps, start=1):
-            yield step
-            if 10 * done // total > 10 * (done - 1) // total:
-                print(f"{self.stage}: {100 * done // total}%", flush=True)
-
-
 def _work(step: str, data: str, processes: int, seed: int) -> None:
     """Run one step as one of its MPI processes.
 
@@ -439,8 +418,7 @@ def _work(step: str, data: str, processes: int, seed: int) -> None:
     uuid.getnode = lambda: 0
     # The lengths of its chunks follow from the machine's memory.
     psutil.virtual_memory = lambda: SimpleNamespace(total=MEMORY * processes)
-    tqdm.tqdm = Percent
-    Percent.stage = step
+    tqdm.tqdm = functools.partial(Percent, desc=step)
     # It seeds with constants, each step and process with its own.
     plant = np.random.seed
     np.random.seed = lambda number: plant((number + seed) % 2**32)
@@ -486,7 +464,7 @@ def _without_screen() -> None:
 
 def _main(step: str, data: str, processes: str, seed: str) -> None:
     """Run `_work`, and end every process of the step where it fails in this one."""
-    _end_with_parent()
+    end_with_parent()
     try:
         _work(step, data, int(processes), int(seed))
     except BaseException as error:  # noqa: BLE001  (whatever it is, the other processes must not wait for this one)

@@ -6,7 +6,7 @@ function write_report (path)
     environment.(name{1}) = getenv (name{1});
   endfor
   peak = regexp (fileread ("/proc/self/status"), 'VmHWM:\s+(\d+)', "tokens"){1}{1};
-  said = struct ("cpu_s", cputime (), "peak_memory_bytes", 1024 * str2double (peak), "environment", environment);
+  said = struct ("cpu_s", cputime (), "peak_memory_bytes", int64 (1024 * str2double (peak)), "environment", environment);
   % Packages have names that no field of Octave's can have.
   packages = strtrim (fileread ("/opt/sorter/packages.json"));
   file = fopen (path, "w");

@@ -7,13 +7,16 @@ Sources: tridesclous 1.6.9 (`autoparams.py`, `cataloguetools.py`, `cataloguecons
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.percent import Percent
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
@@ -258,7 +261,7 @@ def _tridesclous(
     tridesclous.apply_all_catalogue_steps(constructor, catalogue, verbose=True)
 
     units = data.load_catalogue(chan_grp=CHANNELS)
-    peeling.tqdm = Percent
+    peeling.tqdm = functools.partial(Percent, desc="peeling")
     peeler = tridesclous.Peeler(data)
     peeler.change_params(catalogue=units, chunksize=catalogue["chunksize"], **told["peeler"])
     peeler.run(duration=None, progressbar=True)
@@ -361,17 +364,3 @@ def _constructor(least: int) -> type:
                 raise NothingFoundError
 
     return Constructor
-
-
-class Percent:
-    """Prints how far a stage is, at every tenth of it; stands in for tqdm."""
-
-    def __init__(self, iterable: Iterable[Any], total: int) -> None:
-        self.iterable, self.total = iterable, max(1, total)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give every step, and count it."""
-        for done, step in enumerate(self.iterable, start=1):
-            yield step
-            if 10 * done // self.total > 10 * (done - 1) // self.total:
-                print(f"peeling: {100 * done // self.total}%", flush=True)

@@ -5,24 +5,30 @@ Sources: spikeinterface 0.105.3 (`sorters/internal/tridesclous2.py` and the comp
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import json
 import os
-import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.percent import Percent
+from spikecrate_harness.spikeinterface import (
+    NothingFoundError,
+    in_microvolts,
+    watch,
+    without_silent_channels,
+)
+from spikecrate_harness.workers import end_with_parent
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
 
 CHUNK: Final = "1s"
 """What a worker takes at once. Fixed, so that the result does not hang on the number of workers."""
-BLOCK_SAMPLES: Final = 65536
 HIGHEST: Final = 0.49
 """Of the sampling frequency: the highest upper edge that the band-pass can have."""
 MOTION_BAND_HZ: Final = 6000.0
@@ -35,10 +41,6 @@ SAME_NAMES: Final = (
     *("n_svd_components_per_channel", "n_pca_features", "clustering_recursive_depth"),
     *("template_sparsify_threshold", "template_min_snr_ptp", "template_max_jitter_ms", "min_firing_rate"),
 )
-
-
-class NothingFoundError(Exception):
-    """There are no events, or none that make a unit: an empty sorting."""
 
 
 def sort(
@@ -143,7 +145,7 @@ def _tridesclous2(recording: Recording, told: Mapping[str, Any], resources: Reso
     from spikeinterface.sorters.internal import tridesclous2
 
     _watch_steps(recording.sampling_frequency, told["clustering_ms_before"])
-    os.register_at_fork(after_in_child=_end_with_parent)
+    os.register_at_fork(after_in_child=end_with_parent)
     seeded = np.random.default_rng
     # Some steps draw without a seed: the selection of peaks, the pieces from which whitening and noise are measured.
     np.random.default_rng = lambda seed=None: seeded(resources.seed if seed is None else seed)
@@ -160,7 +162,8 @@ def _tridesclous2(recording: Recording, told: Mapping[str, Any], resources: Reso
     }
     set_global_job_kwargs(**jobs, progress_bar=True)
     folder = resources.scratch / "sorter"
-    traces = _traces(recording, filtered=not told["apply_preprocessing"])
+    traces = in_microvolts(recording, filtered=not told["apply_preprocessing"])
+    traces = without_silent_channels(traces, recording)
     # Traces are kept in a folder, not in shared memory, its default: a recording is larger than /dev/shm.
     kept = {"cache_preprocessing_mode": "folder", "save_array": False, "job_kwargs": jobs}
     if told["preprocessing_dict"] is not None:
@@ -190,100 +193,20 @@ def _watch_steps(sampling_frequency: float, ms_before: float) -> None:
     from spikeinterface.sortingcomponents.waveforms import peak_svd
 
     peak = ms_to_samples(ms_before, sampling_frequency)
-    _watch(peak_detection, "detect_peaks", "no peaks", lambda peaks: len(peaks) > 0)
-    _watch(
+    watch(peak_detection, "detect_peaks", "no peaks", lambda peaks: len(peaks) > 0)
+    watch(
         peak_svd,
         "extract_waveform_at_max_channel",
         "no waveform with its peak in the middle",
         lambda waveforms: (np.abs(waveforms[:, :, 0]).argmax(axis=1) == peak).any(),
     )
     for module in (iterative_isosplit, tools):
-        _watch(module, "clean_templates", "no clean template", lambda templates: len(templates.unit_ids) > 0)
-    _watch(
+        watch(module, "clean_templates", "no clean template", lambda templates: len(templates.unit_ids) > 0)
+    watch(
         iterative_isosplit,
         "remove_small_cluster",
         "no cluster that fires enough",
         lambda kept: len(kept[1]) > 0,
     )
-    _watch(clustering, "find_clusters_from_peaks", "no clusters", lambda found: len(found[0]) > 0)
-    _watch(matching, "find_spikes_from_templates", "no events", lambda events: len(events) > 0)
-
-
-def _traces(recording: Recording, *, filtered: bool) -> Any:
-    """Give the recording in uV, as SpikeInterface's sorters take one, without channels that never change.
-
-    Where it is still to be filtered, it is given without its offset, which the filter takes away, but for rounding.
-    """
-    from spikeinterface import preprocessing
-
-    from spikecrate_harness.spikeinterface import as_spikeinterface
-
-    live = _live_channels(recording)
-    if not live.any():
-        message = "no channel ever changes"
-        raise NothingFoundError(message)
-    traces = as_spikeinterface(recording).select_channels(np.flatnonzero(live))
-    if not live.all():
-        # Their noise level is 0, by which the detection of peaks divides.
-        silent = ", ".join(str(channel + 1) for channel in np.flatnonzero(~live))
-        print(f"channels that never change are left out: {silent}", flush=True)
-    gains, offsets = recording.gains[live], recording.offsets[live]
-    if not filtered:
-        first = recording.traces(0, 1)[0].astype(np.float64)[live]
-        traces, offsets = preprocessing.scale(traces, gain=1, offset=-first, dtype="float32"), 0.0
-    return preprocessing.scale(traces, gain=gains, offset=offsets, dtype="float32")
-
-
-def _live_channels(recording: Recording) -> np.ndarray:
-    """Tell of every channel whether it changes; reads no further than to where all have."""
-    first, live = recording.traces(0, 1)[0], np.zeros(recording.num_channels, dtype=bool)
-    for start in range(0, recording.num_samples, BLOCK_SAMPLES):
-        block = recording.traces(start, min(start + BLOCK_SAMPLES, recording.num_samples))
-        live |= (block != first).any(axis=0)
-        if live.all():
-            break
-    return live
-
-
-def _watch(module: Any, name: str, otherwise: str, is_something: Callable[[Any], bool]) -> None:
-    """Put a function in the place of a module's that raises where the outcome is nothing."""
-    step = getattr(module, name)
-
-    @functools.wraps(step)
-    def watched(*arguments: Any, **named: Any) -> Any:
-        outcome = step(*arguments, **named)
-        if not is_something(outcome):
-            raise NothingFoundError(otherwise)
-        return outcome
-
-    setattr(module, name, watched)
-
-
-def _end_with_parent() -> None:
-    """Make a worker process end with its parent, whatever ended that."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-
-
-class Percent:
-    """Prints how far a stage is, at every tenth of it; stands in for SpikeInterface's progress bar."""
-
-    def __init__(self, steps: Any = None, *, desc: str = "", total: int = 0, **_: Any) -> None:
-        self.steps, self.stage, self.total, self.done, self.told = steps, desc.partition(" (")[0], total, 0, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        """Give every step, and count it."""
-        for step in self.steps:
-            yield step
-            self.update(1)
-
-    def update(self, count: int) -> None:
-        """Count some steps; SpikeInterface may raise the total meanwhile."""
-        self.done += count
-        tenths = 10 * self.done // max(self.total, self.done)
-        if tenths > self.told:
-            self.told = tenths
-            print(f"{self.stage}: {10 * tenths}%", flush=True)
-
-    def close(self) -> None:
-        """Do nothing: every line has been printed."""
+    watch(clustering, "find_clusters_from_peaks", "no clusters", lambda found: len(found[0]) > 0)
+    watch(matching, "find_spikes_from_templates", "no events", lambda events: len(events) > 0)

@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
         "oom_kills": usage.oom_kills(group),
     }
     _write(options.out / "run.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
-    print(f"{report['units']} units, {report['events']} events, {report['wall_s']:.1f} s")  # noqa: T201
+    print(f"{report['units']} units, {report['events']} events, {report['wall_s']:.1f} s")
     return 0
 
 
@@ -197,5 +197,5 @@ def _obey_signals() -> None:
 
 
 def _fail(code: int, error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)  # noqa: T201
+    print(f"error: {error}", file=sys.stderr)
     return code

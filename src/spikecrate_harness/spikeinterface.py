@@ -1,14 +1,26 @@
-"""A recording as SpikeInterface sees it: the very file, read in place.
+"""For sorters that use SpikeInterface: a recording as it takes one, and its steps watched.
 
-For sorters that take one. It is the user's file and not a view of it, so that worker processes open it by themselves.
+A recording is the user's file, read in place, and not a view of it, so that worker processes open it by themselves.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    import numpy as np
+
     from spikecrate_harness.recording import Recording
+
+BLOCK_SAMPLES: Final = 65536
+
+
+class NothingFoundError(Exception):
+    """There are no events, or none that make a unit: an empty sorting."""
 
 
 def as_spikeinterface(recording: Recording) -> Any:
@@ -51,3 +63,99 @@ def as_spikeinterface(recording: Recording) -> Any:
     probe.set_device_channel_indices(np.arange(len(columns)))
     chosen.set_probe(probe, group_mode="by_probe")
     return chosen
+
+
+def in_microvolts(recording: Recording, *, filtered: bool) -> Any:
+    """Give a recording as one of SpikeInterface, in uV.
+
+    Parameters
+    ----------
+    recording : Recording
+        As `sort` is given it.
+    filtered : bool
+        Whether its traces are taken as they are. One that is still to be filtered is given without its offset: the
+        filter takes that away but for rounding, and without it a constant channel is silent to the last bit.
+
+    Returns
+    -------
+    spikeinterface.core.BaseRecording
+        Float32.
+    """
+    import numpy as np
+    from spikeinterface import preprocessing
+
+    traces, offsets = as_spikeinterface(recording), recording.offsets
+    if not filtered:
+        first = recording.traces(0, 1)[0].astype(np.float64)
+        traces, offsets = (
+            preprocessing.scale(traces, gain=1, offset=-first, dtype="float32"),
+            np.zeros_like(offsets),
+        )
+    return preprocessing.scale(traces, gain=recording.gains, offset=offsets, dtype="float32")
+
+
+def without_silent_channels(traces: Any, recording: Recording) -> Any:
+    """Leave out the channels that never change: their noise level is 0, by which a detection of peaks divides.
+
+    Parameters
+    ----------
+    traces : spikeinterface.core.BaseRecording
+        The recording, all its channels.
+    recording : Recording
+        As `sort` is given it; read no further than to where all channels have changed.
+
+    Raises
+    ------
+    NothingFoundError
+        Where no channel ever changes.
+    """
+    import numpy as np
+
+    live = _live_channels(recording)
+    if not live.any():
+        message = "no channel ever changes"
+        raise NothingFoundError(message)
+    if live.all():
+        return traces
+    silent = ", ".join(str(channel + 1) for channel in np.flatnonzero(~live))
+    print(f"channels that never change are left out: {silent}", flush=True)
+    return traces.select_channels(np.flatnonzero(live))
+
+
+def _live_channels(recording: Recording) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell of every channel whether it changes."""
+    import numpy as np
+
+    first, live = recording.traces(0, 1)[0], np.zeros(recording.num_channels, dtype=bool)
+    for start in range(0, recording.num_samples, BLOCK_SAMPLES):
+        block = recording.traces(start, min(start + BLOCK_SAMPLES, recording.num_samples))
+        live |= (block != first).any(axis=0)
+        if live.all():
+            break
+    return live
+
+
+def watch(module: ModuleType, name: str, otherwise: str, is_something: Callable[[Any], bool]) -> None:
+    """Make a step of a sorter raise NothingFoundError where what it gives is nothing: the next step would fail.
+
+    Parameters
+    ----------
+    module : module
+        Where the step's caller looks it up.
+    name : str
+        The step, a function.
+    otherwise : str
+        What the error says.
+    is_something : callable
+        Judges what the step gave.
+    """
+    step = getattr(module, name)
+
+    @functools.wraps(step)
+    def watched(*arguments: Any, **named: Any) -> Any:
+        outcome = step(*arguments, **named)
+        if not is_something(outcome):
+            raise NothingFoundError(otherwise)
+        return outcome
+
+    setattr(module, name, watched)

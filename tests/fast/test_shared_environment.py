@@ -67,11 +67,3 @@ def test_preprocessing_that_is_no_json_object_is_refused(text, tmp_path):
     chosen = defaults("tridesclous2") | {"preprocessing": text}
     with pytest.raises(ValueError, match="preprocessing is not"):
         module("tridesclous2").settings(recording_of(noise(3000, 2)), chosen, Resources(tmp_path, 1, None, 0))
-
-
-@pytest.mark.parametrize("sorter", ["spykingcircus2", "tridesclous2"])
-def test_channels_that_never_change_are_told_from_those_that_do(sorter):
-    samples = noise(70000, 3)
-    samples[:, 1] = 7
-    samples[:-1, 2], samples[-1, 2] = 7, 8  # at the very end
-    assert module(sorter)._live_channels(recording_of(samples)).tolist() == [True, False, True]

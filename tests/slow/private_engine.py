@@ -71,7 +71,9 @@ address = "{self.place}/containerd.sock"
     def load(self, reference):
         """Copy an image from the machine's own daemon."""
         with subprocess.Popen(["docker", "save", reference], stdout=subprocess.PIPE) as saved:
-            subprocess.run(["docker", "--host", self.url, "load"], stdin=saved.stdout, check=True)
+            subprocess.run(
+                ["docker", "--host", self.url, "load"], stdin=saved.stdout, check=True, timeout=UP_S
+            )
 
     def kill(self, what):
         """Kill the daemon, its containerd, both, or what stands between containerd and a container; say if any was."""
@@ -82,7 +84,7 @@ address = "{self.place}/containerd.sock"
                 os.kill(pid, signal.SIGKILL)
         if what != "shim":
             for name in names:
-                self.processes[name].wait()
+                self.processes[name].wait(UP_S)
         return bool(pids)
 
     def log(self):
@@ -91,7 +93,9 @@ address = "{self.place}/containerd.sock"
 
     def remove(self):
         """End all that is left of it, and remove its mounts, control groups and folders."""
+        deadline = time.monotonic() + UP_S
         while pids := [*self._named(), *self._in_cgroups()]:
+            assert time.monotonic() < deadline, f"processes {pids} do not end"
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -99,7 +103,7 @@ address = "{self.place}/containerd.sock"
                 process.poll()
             time.sleep(0.02)
         for process in self.processes.values():
-            process.wait()
+            process.wait(UP_S)
         for address in self.place.rglob("*/address"):
             Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
         mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]

@@ -1,0 +1,18 @@
+"""Worker processes that a sorter starts."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+
+
+def end_with_parent() -> None:
+    """Make the worker process that calls this end with its parent, whatever ended that.
+
+    It is called in the worker: as a pool's initializer, or by ``os.register_at_fork(after_in_child=end_with_parent)``.
+    A signal that stops the sorter stops the worker at once, however the parent takes it.
+    """
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
