@@ -31,7 +31,7 @@ def install(session: nox.Session) -> None:
 def fast(session: nox.Session) -> None:
     """Run the tests that need no engine and no network."""
     install(session)
-    # In as many processes as there are processors. The slow ones stay in one: they share the engines.
+    # In as many processes as there are processors.
     session.run("pytest", "tests/fast", "-n", "auto", "--dist", "worksteal", *session.posargs)
 
 
@@ -39,7 +39,12 @@ def fast(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Run the tests on real engines, real sorters and real recordings."""
     install(session)
-    session.run("pytest", "tests/slow", "--durations=15", "-m", "not faults", *session.posargs)
+    # Made once, so that the tests do not make it at the same moment.
+    session.run("spikecrate", "build", "--sorter", "ms4")
+    # In two processes, which is what two processors have room for beside the engines; tests/slow/conftest.py says
+    # what stays together.
+    words = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations=15", "-m", "not faults")
+    session.run("pytest", "tests/slow", *words, *session.posargs)
     if not session.posargs:
         # The main promises of the quickest sorters; all of them are in the session `catalogue`.
         session.run("pytest", "tests/catalogue", "--durations=5", "-m", "quick")
@@ -49,14 +54,14 @@ def slow(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kill runs, sorters and engines at every step, fill and break disks: the longest of the slow tests, 20 minutes."""
     install(session)
-    session.run("pytest", "tests/slow", "-s", "-m", "faults", *session.posargs)
+    session.run("pytest", "tests/slow", "-s", "--timeout=3600", "-m", "faults", *session.posargs)
 
 
 @nox.session(default=False)
 def catalogue(session: nox.Session) -> None:
     """Hold every sorter to its promises in every runtime, or one: `nox -s catalogue -- --sorter ms4`."""
     install(session)
-    session.run("pytest", "tests/catalogue", "--durations=15", *session.posargs)
+    session.run("pytest", "tests/catalogue", "--timeout=3600", "--durations=15", *session.posargs)
 
 
 @nox.session(default=False)

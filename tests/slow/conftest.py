@@ -35,6 +35,32 @@ def sort(recording, parameters, resources):
     return scope["sort"](recording, parameters, resources)
 """
 """A sorter that runs the code of its parameter: one image for all tests."""
+TOGETHER = {
+    "any": ("test_hostile", "test_real_recordings", "test_sort_apptainer"),
+    "dev": (
+        "test_dev_container",
+        "test_dev_display",
+        "test_dev_relay",
+        "test_docs_run",
+        "test_doctor",
+        "test_doctor_inside",
+    ),
+    "images": (
+        "test_image_inventory",
+        "test_image_lock",
+        "test_images",
+        "test_import",
+        "test_new_sorter",
+        "test_prebuilt",
+    ),
+}
+"""Files that one process of several takes, one after the other: what they look at or make, the machine has one of."""
+
+
+def pytest_collection_modifyitems(items):
+    groups = {file: group for group, files in TOGETHER.items() for file in files}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.stem, item.path.stem)))
 
 
 @pytest.fixture(scope="session")

@@ -250,10 +250,10 @@ def test_a_sorter_killed_by_another_fails_clearly_and_the_next_run_is_right(
 
 # The Docker library leaves the socket of a client that it could not connect to the interpreter.
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.parametrize("count", [4, pytest.param(12, marks=pytest.mark.faults)])
+@pytest.mark.faults
 @pytest.mark.parametrize("live_restore", [False, True], ids=["ends-containers", "live-restore"])
 def test_an_engine_killed_during_a_run_is_said_to_be_down_and_the_next_run_is_right(
-    live_restore, count, killed, toy, own_store, engine, monkeypatch
+    live_restore, killed, toy, own_store, engine, monkeypatch
 ):
     monkeypatch.setenv("DOCKER_HOST", engine.url)
     engine.restart(live_restore=live_restore)
@@ -270,7 +270,7 @@ def test_an_engine_killed_during_a_run_is_said_to_be_down_and_the_next_run_is_ri
         engine.start(live_restore=live_restore)
         return hit
 
-    for at, (kind, fraction, value) in enumerate(drawn(("dockerd", "containerd", "both", "shim"), count)):
+    for at, (kind, fraction, value) in enumerate(drawn(("dockerd", "containerd", "both", "shim"), 12)):
         what, seed = (at, kind, round(fraction, 3), value), 1000 + at
         trial.disturb(what, kind, seed, value, 0.9 * fraction * lengths[value], strike)
         trial.judge(what, seed, value)
