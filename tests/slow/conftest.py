@@ -5,6 +5,7 @@ Nothing is skipped here: a missing engine is a failure, and its error names the 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -57,6 +58,7 @@ TOGETHER = {
 """Files that one process of several takes, one after the other: what they look at or make, the machine has one of."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     groups = {file: group for group, files in TOGETHER.items() for file in files}
     for item in items:
@@ -141,7 +143,24 @@ def lab_sorter(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def other_user():
+def other_uid():
+    """Hold the uid that no image knows: while one test gives it a name, no other may count on its having none."""
+    with (Path(tempfile.gettempdir()) / "spikecrate-other-uid.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield OTHER_UID
+
+
+@pytest.fixture
+def known_user(other_uid):
+    """Give the other user a name: Apptainer runs for nobody without."""
+    name = "spikecrate-other"
+    subprocess.run(["useradd", "--uid", str(other_uid), "--no-create-home", name], check=True)
+    yield name
+    subprocess.run(["userdel", name], check=True)
+
+
+@pytest.fixture
+def other_user(other_uid):  # noqa: ARG001
     """Run a Python program as a user that no image knows, from a wheel of this project installed where all can read.
 
     Gives a folder that belongs to the user, and a function that runs.

@@ -50,15 +50,6 @@ def bundle(made):
 
 
 @pytest.fixture
-def known_user():
-    """Give the other user a name: Apptainer runs for nobody without."""
-    name = "spikecrate-bundle"
-    subprocess.run(["useradd", "--uid", str(OTHER_UID), "--no-create-home", name], check=True)
-    yield name
-    subprocess.run(["userdel", name], check=True)
-
-
-@pytest.fixture
 def cut_off():
     """Run commands as a user without privileges, where there is no network and nothing was installed.
 

@@ -199,13 +199,13 @@ def test_a_context_that_is_not_there_is_named_before_a_build_fails_of_it(doctor,
     assert "why:  spikecrate doctor --check docker.builder" in failed.stderr
 
 
-def test_a_store_of_another_user_is_refused(doctor, own_store):
+def test_a_store_of_another_user_is_refused(doctor, own_store, other_uid):
     own_store.mkdir()
-    os.chown(own_store, OTHER_UID, OTHER_UID)
+    os.chown(own_store, other_uid, other_uid)
     code, lines = doctor("--check", "store")
     assert code == 1
     assert lines["store.place"]["state"] == "fail"
-    assert f"user {OTHER_UID}" in lines["store.place"]["seen"]
+    assert f"user {other_uid}" in lines["store.place"]["seen"]
     assert lines["store.place"]["mend"].startswith("export SPIKECRATE_STORE")
     assert "store.space" not in lines
 

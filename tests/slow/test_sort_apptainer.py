@@ -58,15 +58,6 @@ def no_process_left(own_store):
     assert left == []
 
 
-@pytest.fixture
-def known_user():
-    """Give the other user a name: Apptainer runs for nobody without."""
-    name = "spikecrate-other"
-    subprocess.run(["useradd", "--uid", str(OTHER_UID), "--no-create-home", name], check=True)
-    yield name
-    subprocess.run(["userdel", name], check=True)
-
-
 def run_any(recording, body, **options):
     return spikecrate.sort(recording, sorter="any", params={"value": body}, runtime="apptainer", **options)
 
