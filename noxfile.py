@@ -43,7 +43,7 @@ def slow(session: nox.Session) -> None:
     session.run("spikecrate", "build", "--sorter", "ms4")
     # In two processes, which is what two processors have room for beside the engines; tests/slow/conftest.py says
     # what stays together.
-    words = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "--durations=15", "-m", "not faults")
+    words = ("-n", "2", "--no-loadscope-reorder", "--durations=15", "-m", "not faults")
     session.run("pytest", "tests/slow", *words, *session.posargs)
     if not session.posargs:
         # The main promises of the quickest sorters; all of them are in the session `catalogue`.

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
+from xdist.scheduler import LoadScopeScheduling
 
 from spikecrate.engine import docker_client
 from spikecrate.images import sif
@@ -58,11 +59,16 @@ TOGETHER = {
 """Files that one process of several takes, one after the other: what they look at or make, the machine has one of."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    groups = {file: group for group, files in TOGETHER.items() for file in files}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.stem, item.path.stem)))
+class Together(LoadScopeScheduling):
+    """Gives a process a file, or files that stand together, at a time."""
+
+    def _split_scope(self, nodeid):
+        file = Path(nodeid.partition("::")[0]).stem
+        return next((group for group, files in TOGETHER.items() if file in files), file)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
