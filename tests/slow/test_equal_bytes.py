@@ -61,6 +61,7 @@ def arithmetic():
 
 def processor():
     """Ask the processor itself for its name: the instruction CPUID, in a page of machine code."""
+    import ctypes
     import mmap
 
     code = bytes.fromhex("53 89f8 31c9 0fa2 8906 895e04 894e08 89560c 5b c3")
