@@ -6,11 +6,12 @@ function write_report (path)
     environment.(name{1}) = getenv (name{1});
   endfor
   peak = regexp (fileread ("/proc/self/status"), 'VmHWM:\s+(\d+)', "tokens"){1}{1};
-  said = struct ("cpu_s", cputime (), "peak_memory_bytes", int64 (1024 * str2double (peak)), "environment", environment);
-  % Packages have names that no field of Octave's can have.
+  said = struct ("cpu_s", cputime (), "environment", environment);
+  % A whole number, which Octave's JSON would write as a fraction; packages have names that no field of Octave's can have.
   packages = strtrim (fileread ("/opt/sorter/packages.json"));
   file = fopen (path, "w");
-  fprintf (file, "%s, \"packages\": %s}\n", jsonencode (said)(1:end - 1), packages);
+  bytes = 1024 * str2double (peak);
+  fprintf (file, "%s, \"peak_memory_bytes\": %d, \"packages\": %s}\n", jsonencode (said)(1:end - 1), bytes, packages);
   if (fclose (file) != 0)
     error ("%s cannot be written", path);
   endif

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def sort(recording, parameters, resources):
 """
 """A sorter that runs the code of its parameter: one image for all tests."""
 TOGETHER = {
-    "any": ("test_hostile", "test_real_recordings", "test_sort_apptainer"),
+    "any": ("test_real_recordings", "test_sort_apptainer"),
     "dev": (
         "test_dev_container",
         "test_dev_display",
@@ -69,6 +70,13 @@ class Together(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config, log):
     return Together(config, log)
+
+
+def pytest_sessionfinish(session):
+    """Remove the image that several processes may have used, once none does."""
+    if not hasattr(session.config, "workerinput") and not session.config.option.collectonly:
+        for image in docker_client().images.list("spikecrate/any"):
+            docker_client().images.remove(image.id, force=True)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +124,21 @@ def toy(tmp_path_factory):
 def last_json(done):
     """Read the one JSON object that `--json` prints last."""
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def started(recording, *words):
+    """Sort with the console program until the sorter prints that it has started; nothing waits for its end."""
+    child = subprocess.Popen(
+        [SPIKECRATE, "sort", recording, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert any(line.strip() == "started" for line in child.stderr), "the sorter did not start"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stderr.close()
 
 
 @pytest.fixture
@@ -232,9 +255,6 @@ def shared(tmp_path_factory):
         for name in ("ms4", "any"):
             sif.convert(asked(name), store, Silent())
         yield root
-    images = docker_client().images
-    for image in images.list("spikecrate/any"):
-        images.remove(image.id, force=True)
 
 
 @pytest.fixture

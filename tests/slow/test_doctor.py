@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import OTHER_UID, SPIKECRATE, last_json
-from test_sort_docker import SLOW, start
+from conftest import OTHER_UID, SPIKECRATE, last_json, started
+from test_sort_docker import SLOW
 
 from spikecrate.devenv.doctor import CHECKS
 
@@ -243,7 +243,7 @@ def test_a_full_store_is_named_and_hides_nothing(doctor, small_store):
 
 
 def test_what_a_killed_job_left_is_named_and_left_alone(toy, lab_sorter, docker, own_store, doctor, command):
-    with start(toy, lab_sorter(SLOW)) as child:
+    with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         running = doctor("--check", "store.orphans")[1]["store.orphans"]
         child.kill()
     (container,) = docker.containers.list(filters={"label": f"spikecrate.store={own_store}"})

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import DATA, OTHER_UID, SPIKECRATE, asked, last_json
+from conftest import DATA, OTHER_UID, SPIKECRATE, asked, last_json, started
 
 import spikecrate
 from spikecrate.apptainer import find_program, lacks_capabilities
@@ -303,63 +303,61 @@ def test_the_time_limit_ends_the_sorter(toy):
     assert time.monotonic() - started < 30
 
 
+SLEEP_S = f"600.{os.getpid()}"
+"""Of these tests alone: others that run beside them have sleepers too."""
 SLOW = ANSWER + (
     "    import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    "    import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+    f"    import subprocess; subprocess.Popen(['sleep', '{SLEEP_S}'], start_new_session=True)\n"
     "    print('started', flush=True)\n    import time; time.sleep(600)\n"
 )
 
 
-def start(toy):
-    child = subprocess.Popen(
-        [SPIKECRATE, "sort", toy, "--sorter", "any", "--param", f"value={SLOW}", "--runtime", "apptainer"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    for line in child.stderr:
-        if line.strip() == "started":
-            return child
-    pytest.fail("the sorter did not start")
+SLOWLY = ("--sorter", "any", "--param", f"value={SLOW}", "--runtime", "apptainer")
 
 
 def sleepers():
     """Count the sleeping children of the sorter above, which made a session of their own."""
     found = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return found.count(b"sleep\x00600\x00")
+    return found.count(f"sleep\0{SLEEP_S}\0".encode())
+
+
+def sleeper_is_there():
+    """Say whether there is one, at the latest when the system has entered its name."""
+    deadline = time.monotonic() + 10
+    while sleepers() != 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return sleepers() == 1
 
 
 @pytest.mark.usefixtures("sifs")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_takes_its_container_with_it(toy, own_store, number, code):
     """Also a sorter that is deaf to SIGTERM, and what it started in a session of its own."""
-    before = sleepers()
-    with start(toy) as child:
-        assert sleepers() == before + 1
+    with started(toy, *SLOWLY) as child:
+        assert sleeper_is_there()
         child.send_signal(number)
         assert child.wait(30) == code
-    assert sleepers() == before
+    assert sleepers() == 0
     assert list((own_store / "results").rglob("*.mda")) == []
 
 
 @pytest.mark.usefixtures("sifs")
 def test_what_a_killed_run_leaves_is_removed_by_gc(toy, command):
-    before = sleepers()
-    with start(toy) as child:
+    with started(toy, *SLOWLY) as child:
         child.kill()
-    assert sleepers() == before + 1
+    assert sleeper_is_there()
     removed = last_json(command("store.gc", "--json"))["removed"]
     assert len(removed) == 2
-    assert sleepers() == before
+    assert sleepers() == 0
 
 
 @pytest.mark.usefixtures("sifs")
 def test_the_next_run_removes_what_a_killed_run_left(toy):
-    before = sleepers()
-    with start(toy) as child:
+    with started(toy, *SLOWLY) as child:
         child.kill()
+    assert sleeper_is_there()
     run_any(toy, ANSWER + NOTHING)
-    assert sleepers() == before
+    assert sleepers() == 0
 
 
 @pytest.mark.usefixtures("sifs")

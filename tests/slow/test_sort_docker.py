@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DATA, OTHER_UID, SPIKECRATE, last_json
+from conftest import DATA, OTHER_UID, SPIKECRATE, last_json, started
 
 import spikecrate
 from spikecrate.errors import JobFailedError, JobMemoryError, JobTimeoutError, ResultInvalidError
@@ -302,22 +302,9 @@ def test_a_link_in_place_of_the_answer_is_refused(toy, lab_sorter):
 SLOW = ANSWER + "    print('started', flush=True)\n    import time; time.sleep(600)\n"
 
 
-def start(toy, name):
-    child = subprocess.Popen(
-        [SPIKECRATE, "sort", toy, "--sorter", name, "--runtime", "docker"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    for line in child.stderr:
-        if line.strip() == "started":
-            return child
-    pytest.fail("the sorter did not start")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, docker, own_store, number, code):
-    with start(toy, lab_sorter(SLOW)) as child:
+    with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.send_signal(number)
         assert child.wait(30) == code
     assert docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"}) == []
@@ -325,7 +312,7 @@ def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, docker, own_
 
 
 def test_what_a_killed_run_leaves_is_removed_by_gc(toy, lab_sorter, docker, own_store, command):
-    with start(toy, lab_sorter(SLOW)) as child:
+    with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.kill()
     assert len(docker.containers.list(filters={"label": f"spikecrate.store={own_store}"})) == 1
     removed = last_json(command("store.gc", "--json"))["removed"]
@@ -333,7 +320,7 @@ def test_what_a_killed_run_leaves_is_removed_by_gc(toy, lab_sorter, docker, own_
 
 
 def test_the_next_run_removes_what_a_killed_run_left(toy, lab_sorter, docker, own_store):
-    with start(toy, lab_sorter(SLOW)) as child:
+    with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.kill()
     spikecrate.sort(toy, sorter=lab_sorter(ANSWER + NOTHING, name="quick"), runtime="docker")
     assert docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"}) == []
@@ -359,10 +346,8 @@ def test_many_askers_run_a_job_once(toy, lab_sorter, command):
 def test_a_recording_that_changes_meanwhile_is_noticed(toy, lab_sorter, tmp_path, own_store):
     folder = tmp_path / "growing"
     subprocess.run(["cp", "-r", toy, folder], check=True)
-    with start(
-        folder,
-        lab_sorter(ANSWER + "    print('started', flush=True)\n    import time; time.sleep(4)\n" + NOTHING),
-    ) as child:
+    waits = "    print('started', flush=True)\n    import time; time.sleep(4)\n"
+    with started(folder, "--sorter", lab_sorter(ANSWER + waits + NOTHING), "--runtime", "docker") as child:
         with (folder / "raw.mda").open("r+b") as file:
             file.seek(1000)
             file.write(b"spike")
