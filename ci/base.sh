@@ -11,7 +11,7 @@ if docker image inspect "$image" >/dev/null 2>&1; then
     echo "base: $image is there"
     exit 0
 fi
-if timeout 300 docker pull --quiet "$image" >/dev/null 2>&1; then
+if timeout 120 docker pull --quiet "$image" >/dev/null 2>&1; then
     echo "base: $image pulled"
     exit 0
 fi
