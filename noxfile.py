@@ -42,8 +42,8 @@ def slow(session: nox.Session) -> None:
     # Made once, so that the tests do not make it at the same moment.
     session.run("spikecrate", "build", "--sorter", "ms4")
     # In two processes, which is what two processors have room for beside the engines; tests/slow/conftest.py says
-    # what stays together.
-    words = ("-n", "2", "--no-loadscope-reorder", "--durations=15", "-m", "not faults")
+    # what stays together. The time is what making the first image of a kind may take on a slow machine.
+    words = ("-n", "2", "--no-loadscope-reorder", "--timeout=450", "--durations=15", "-m", "not faults")
     session.run("pytest", "tests/slow", *words, *session.posargs)
     if not session.posargs:
         # The main promises of the quickest sorters; all of them are in the session `catalogue`.
