@@ -139,9 +139,10 @@ def test_a_login_from_before_the_membership_is_told_to_log_in_again(other_user, 
     assert done.returncode == 1
     assert lines["docker.permission"]["seen"].startswith(member)
     assert lines["docker.permission"]["mend"] == "log out and in again"
-    # How much room there is, is the machine's affair.
     ours = [f"apptainer.{what}" for what in ("installed", "namespaces", "fuse", "runs")]
     assert states(lines, *ours) == ["ok"] * 4
+    # Whether its disk has much room or only enough is the machine's affair.
+    assert lines["apptainer.temp"]["state"] in {"ok", "warn"}
     assert lines["runtime.auto"]["seen"] == "apptainer"
 
 
