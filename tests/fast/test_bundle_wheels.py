@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import socket
+import threading
+from email.message import Message
+from urllib.error import HTTPError, URLError
+
 import pytest
 
 from spikecrate.errors import BundleError
+from spikecrate.images import wheels
 from spikecrate.images.library import BLOCK
-from spikecrate.images.wheels import choose, lock_of, tags_of
+from spikecrate.images.wheels import File, choose, fetch, lock_of, tags_of
+from spikecrate.progress import Silent
 from spikecrate.shipped import shipped
 
 ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
@@ -77,3 +86,71 @@ def test_the_lock_of_a_bundle_allows_its_wheels_alone(tmp_path):
 def test_the_project_s_lock_travels_with_the_library():
     names = {found[1] for found in BLOCK.finditer(shipped("requirements.lock").read_text())}
     assert {"blake3", "docker", "invoke", "uv", "numpy"} <= names
+
+
+WHEEL = b"a wheel"
+
+
+class Notes(Silent):
+    """Keeps what is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+
+@pytest.fixture
+def index(monkeypatch):
+    """A file of an index, and the answers that this will give to who fetches it."""
+    answers = []
+
+    def answer(url):
+        given = answers.pop(0)
+        if given is None:
+            raise URLError(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
+        if given >= 400:
+            raise HTTPError(url, given, "no", Message(), io.BytesIO())
+        return io.BytesIO(WHEEL)
+
+    monkeypatch.setattr(wheels, "WAITS_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(wheels, "_open", answer)
+    name = "x-1-py3-none-any.whl"
+    return answers, File("x", "1", name, f"https://index/{name}", hashlib.sha256(WHEEL).hexdigest())
+
+
+def test_an_index_that_stumbles_is_asked_again_and_this_is_told(index, tmp_path):
+    answers, file = index
+    answers += [None, 502, 200]
+    notes = Notes()
+    assert fetch(file, tmp_path, threading.Event(), notes).read_bytes() == WHEEL
+    assert [text.partition(":")[0] for text in notes.told] == [f"{file.filename} could not be fetched"] * 2
+
+
+def test_what_is_there_is_not_fetched_again(index, tmp_path):
+    answers, file = index
+    answers += [200]
+    assert {fetch(file, tmp_path, threading.Event(), Silent()) for _ in range(2)} == {
+        tmp_path / file.sha256 / file.filename
+    }
+
+
+@pytest.mark.parametrize(("given", "left"), [([404, 200], [200]), ([503, None] * 3, [503, None])])
+def test_a_file_that_is_not_to_be_had_is_named_at_the_end(index, tmp_path, given, left):
+    answers, file = index
+    answers += given
+    with pytest.raises(BundleError, match=f"{file.filename} could not be fetched: "):
+        fetch(file, tmp_path, threading.Event(), Silent())
+    assert answers == left
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_nothing_is_tried_again_once_all_is_to_stop(index, tmp_path):
+    answers, file = index
+    answers += [503, 200]
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(BundleError, match="could not be fetched"):
+        fetch(file, tmp_path, stop, Silent())
+    assert answers == [200]

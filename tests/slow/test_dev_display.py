@@ -57,14 +57,26 @@ class Screen:
         self.start()
 
     def start(self):
-        """Start it with a new cookie; under the number that it had before, if any."""
+        """Start it with a new cookie; under the number that it had before, if any.
+
+        A server that starts anew when its last window closes turns away who comes at that moment.
+        """
         self.cookie = secrets.token_bytes(16)
         (self.folder / "server").write_bytes(
             write_entries(
                 [Entry(family=WILD, address=b"", number=b"", name=b"MIT-MAGIC-COOKIE-1", data=self.cookie)]
             )
         )
-        words = ["-screen", "0", "800x600x24", "-nolisten", "tcp", "-auth", self.folder / "server"]
+        words = [
+            "-screen",
+            "0",
+            "800x600x24",
+            "-noreset",
+            "-nolisten",
+            "tcp",
+            "-auth",
+            self.folder / "server",
+        ]
         said, answer = os.pipe()
         numbered = [] if self.number is None else [f":{self.number}"]
         self.server = subprocess.Popen(
@@ -144,12 +156,13 @@ def login(opened, screen):
 
 
 def until(comes, child=None):
-    """Wait for something to come; for a minute at most, and while the one who brings it lives."""
+    """Wait for something to come, and give it; for a minute at most, and while the one who brings it lives."""
     ends = time.monotonic() + 60
-    while not comes():
+    while not (come := comes()):
         assert child is None or child.poll() is None, (child.stdout or child.stderr).read()
         assert time.monotonic() < ends
         time.sleep(0.05)
+    return come
 
 
 @contextmanager
@@ -163,8 +176,7 @@ def window(person, screen, session):
     )  # fmt: skip
     try:
         search = ("xdotool", "search", "--onlyvisible", "--name", title)
-        until(lambda: screen.outside(*search).stdout, child)
-        yield screen.outside(*search).stdout.split()[0].decode()
+        yield until(lambda: screen.outside(*search).stdout, child).split()[0].decode()
     finally:
         child.terminate()
         child.communicate()
@@ -269,8 +281,9 @@ def test_two_logins_with_a_display_each_at_once(opened, screen, login):
         session = screen.session(opened.home, number=number) | {"DISPLAY": f"localhost:{number}.0"}
         with window(opened, screen, login) as here, window(opened, screen, session) as there:
             assert here != there
-            assert opened.dev("--cmd", "xdpyinfo", **login).returncode == 0
-            assert opened.dev("--cmd", "xdpyinfo", **session).returncode == 0
+            for variables in (login, session):
+                done = opened.dev("--cmd", "xdpyinfo", **variables)
+                assert done.returncode == 0, done.stderr
 
 
 def test_a_dry_run_tells_the_display_and_hands_nothing_in(opened, screen):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
+import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import SPIKECRATE, last_json
@@ -12,7 +15,7 @@ import spikecrate
 from spikecrate.errors import EngineError, ImageBuildError
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.images.inventory import inventory, on_disk
+from spikecrate.images.inventory import inventory, list_images, on_disk
 from spikecrate.images.prune import prune
 from spikecrate.jobs.job import build_request, recipe
 from spikecrate.jobs.listing import sorters_running
@@ -68,7 +71,7 @@ def tiny(lab_sorter):
 
 def tags(docker, beginning="spikecrate/inventory"):
     """Give the references that begin so: by default those of the tests here."""
-    return {tag for image in docker.images.list() for tag in image.tags if tag.startswith(beginning)}
+    return {tag for image in list_images(docker) for tag in image.tags if tag.startswith(beginning)}
 
 
 @pytest.fixture
@@ -127,6 +130,31 @@ def test_the_list_has_every_base_and_image_that_docker_has(docker):
     # Other tests may make and remove some at this moment.
     assert before
     assert before & after <= listed <= before | after
+
+
+def test_images_that_come_and_go_meanwhile_disturb_neither_a_list_nor_a_prune(docker):
+    with io.BytesIO() as archive:
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("empty"))
+        data = archive.getvalue()
+    ends = time.monotonic() + 10
+
+    def come_and_go():
+        rounds = 0
+        while time.monotonic() < ends:
+            label = f"LABEL spikecrate.recipe={rounds:064x}"
+            docker.api.import_image_from_data(data, "spikecrate/inventory3", "1", changes=[label])
+            docker.images.remove("spikecrate/inventory3:1")
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(come_and_go)
+        store = open_store()
+        while not coming.done():
+            inventory(store, {}, Silent())
+            prune(store, {}, Silent(), only="inventory3")
+        assert coming.result() > 10
 
 
 def test_a_dry_run_changes_nothing_and_a_prune_removes_the_stale_image_and_sif_alone(

@@ -92,12 +92,13 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
 
 def find_image(client: DockerClient, reference: str) -> Image | None:
     """Give the engine's image of that name, or None."""
-    from docker.errors import ImageNotFound
+    from docker.errors import NotFound
 
     with docker_errors():
         try:
             return client.images.get(reference)
-        except ImageNotFound:
+        except NotFound:
+            # Of one that is being removed, a part.
             return None
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from spikecrate.engine import docker_client, docker_errors
-from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
+from spikecrate.errors import EngineDownError, EngineError, EngineMissingError, EnginePermissionError
 from spikecrate.images.base import find_image
 from spikecrate.images.build import unpacked_size
 from spikecrate.images.layers import layers_of, own_layers
@@ -23,7 +24,7 @@ from spikecrate.shipped import shipped
 from spikecrate.store import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from docker import DockerClient
@@ -34,9 +35,12 @@ if TYPE_CHECKING:
 
 BASES: Final = ("base", "builder")
 """Images that sorters' images are made from, named like those of sorters."""
+LISTINGS: Final = 10
+LISTINGS_APART_S: Final = 0.1
 PREFIX: Final = "spikecrate/"
 TAG: Final = re.compile(r"spikecrate/.+:.+-(?P<recipe>[0-9a-f]{12})", re.ASCII)
 
+T = TypeVar("T")
 State = Literal["current", "stale", "unknown"]
 
 
@@ -117,10 +121,10 @@ def on_disk(entries: Iterable[Mapping[str, Any]], progress: Progress) -> int | N
     client = engine_client(progress)
     if client is None:
         return None
-    images = [
-        find_image(client, digest) for digest in {entry["digest"] for entry in entries if entry["reference"]}
-    ]
-    return own_layers([layers_of(image) for image in images if image is not None], [])
+    digests = {entry["digest"] for entry in entries if entry["reference"]}
+    images = [image for digest in digests if (image := find_image(client, digest)) is not None]
+    layers = [unless_removed(client, image, layers_of) for image in images]
+    return own_layers([of_image for of_image in layers if of_image is not None], [])
 
 
 def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, int]) -> list[Entry]:
@@ -185,7 +189,8 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
     bases = dict.fromkeys(BASES, base_hash(shipped("docker") / "base"))
     found = []
     for image in list_images(client, f"{PREFIX}*"):
-        for tag in image.tags:
+        size = unless_removed(client, image, unpacked_size)
+        for tag in image.tags if size is not None else ():
             name = tag.removeprefix(PREFIX).rpartition(":")[0]
             # A sorter's image has its base's label too; a prebuilt one has none of this sorter's, but its tag.
             of_sorter = _recipe_of(image, tag, recipes.get(name, ""))
@@ -198,7 +203,7 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
                 digest=str(image.id),
                 state=state_of(name, recipe, recipes if of_sorter else bases),
                 reference=tag,
-                size_bytes=unpacked_size(image),
+                size_bytes=size,
             )
             found.append(entry)
     return found
@@ -214,8 +219,39 @@ def _recipe_of(image: Image, tag: str, current: str) -> str | None:
 
 
 def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
-    """Give the engine's images, all or those of a name."""
+    """Give the engine's images, all or those of a name; without those that are removed meanwhile.
+
+    Raises
+    ------
+    EngineError
+    """
     with docker_errors():
-        digests = {str(row["Id"]): None for row in client.api.images(name)}
-    # One may be removed between the two questions.
+        digests = {str(row["Id"]): None for row in _rows(client, name)}
     return [image for digest in digests if (image := find_image(client, digest)) is not None]
+
+
+def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]) -> T | None:
+    """Ask something of an image; None where it was removed meanwhile, by another prune or by hand.
+
+    Raises
+    ------
+    EngineError
+        Where the engine refuses although the image is there.
+    """
+    try:
+        return ask(image)
+    except EngineError:
+        if find_image(client, str(image.id)) is not None:
+            raise
+        return None
+
+
+def _rows(client: DockerClient, name: str | None) -> list[dict[str, Any]]:
+    """Ask again where the engine stumbles over an image that is just being removed: it then gives no list at all."""
+    from docker.errors import NotFound
+
+    for _ in range(LISTINGS - 1):
+        with suppress(NotFound):
+            return list(client.api.images(name))
+        time.sleep(LISTINGS_APART_S)
+    return list(client.api.images(name))

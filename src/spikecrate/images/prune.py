@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engine import docker_errors
 from spikecrate.images import sif
-from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images
+from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images, unless_removed
 from spikecrate.images.layers import layers_of, own_layers
 
 if TYPE_CHECKING:
@@ -85,9 +85,12 @@ def _prune_engine(
     dry_run: bool,
 ) -> int:
     """Remove stale images from the engine; give the bytes freed."""
-    everything = {str(image.id): image for image in list_images(client)}
-    layers = {digest: layers_of(image) for digest, image in everything.items()}
-    tags = {digest: set(image.tags) for digest, image in everything.items()}
+    layers: dict[str, list[tuple[str, int]]] = {}
+    tags: dict[str, set[str]] = {}
+    for image in list_images(client):
+        of_image = unless_removed(client, image, layers_of)
+        if of_image is not None:
+            layers[str(image.id)], tags[str(image.id)] = of_image, set(image.tags)
     touched: set[str] = set()
     with docker_errors():
         used = {
@@ -96,7 +99,7 @@ def _prune_engine(
         }
     for entry in in_engine(client, recipes):
         # One that came a moment ago waits for the next time.
-        if only not in (None, entry.name) or entry.digest not in everything:
+        if only not in (None, entry.name) or entry.digest not in layers:
             continue
         why = _why_kept(entry, ())
         if why is None and entry.digest in used:

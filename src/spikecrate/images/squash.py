@@ -33,6 +33,8 @@ NEW: Final = ".new-"
 SCRATCH: Final = "scratch"
 PLAIN: Final = re.compile(r"[\w./+@%=-]+", re.ASCII)
 """A path that Apptainer's build reads as it is meant."""
+GONE: Final = re.compile(r"no such image|content digest \S+ not found", re.IGNORECASE)
+"""What the engine says of an image that was removed; and, within the same moment, of a part of one."""
 LAST_LINES: Final = 20
 IMAGE: Final = "image.sif"
 ARCHIVE: Final = "image.tar"
@@ -89,7 +91,7 @@ def write_image(
         if "no space left on device" in error.tail.lower():
             message = f"the SIF of {name} could not be made: the disk is full\n{last}"
             raise DiskFullError(message, next_step="set SPIKECRATE_STORE to a larger disk") from None
-        if "no such image" in error.tail.lower():
+        if error.argv[0] == "docker" and GONE.search(error.tail):
             message = f"the image of {name} was removed while its SIF was made"
             raise ImageBuildError(message, next_step="run it again: the image is built anew") from None
         message = f"the SIF of {name} could not be made; the last lines:\n{last}"

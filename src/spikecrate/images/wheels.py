@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 import shutil
+import threading
 import tomllib
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
 from spikecrate.canonical import digest
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
+SERVER_ERRORS: Final = 500
+"""Codes of HTTP from here on are the server's fault, and may pass."""
 MANYLINUX: Final = re.compile(r"manylinux_2_(\d+)_")
 OLDEST_GLIBC: Final = 28
 """As environment.ZIG_FLAGS: wheels that need a newer C library than 2.28 are the second choice."""
 FETCHERS: Final = 4
 TIMEOUT_S: Final = 60
+WAITS_S: Final = (1, 2, 4, 8, 16)
+"""Before each further attempt to fetch a file: a name server or a proxy that stumbles is up again within that."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +95,15 @@ def collect(lock: str, python: str, store: Store, progress: Progress) -> dict[Fi
         folder.mkdir(parents=True, exist_ok=True)
     files = _chosen(lock, python, folder)
     found: dict[File, Path] = {}
+    stop = threading.Event()
     with progress.bar("fetching wheels", len(files)) as advance, ThreadPoolExecutor(FETCHERS) as pool:
-        jobs = {file: pool.submit(_fetch, file, folder) for file in files}
+        jobs = {file: pool.submit(fetch, file, folder, stop, progress) for file in files}
         try:
             for file, job in jobs.items():
                 found[file] = job.result()
                 advance(1)
         except BaseException:
+            stop.set()
             pool.shutdown(cancel_futures=True)
             raise
     return found
@@ -280,13 +287,51 @@ def _packages(lock: str, python: str, folder: Path) -> list[dict[str, Any]]:
         remove_tree(work)
 
 
-def _fetch(file: File, folder: Path) -> Path:
+def fetch(file: File, folder: Path, stop: threading.Event, progress: Progress) -> Path:
+    """Fetch a file and check its hash; what is there is not fetched again.
+
+    Parameters
+    ----------
+    file : File
+        Which.
+    folder : Path
+        Where files are kept, each in a folder named after its hash.
+    stop : threading.Event
+        Set where others have failed or the user has had enough: then nothing is tried again.
+    progress : Progress
+        Told of every failure that is followed by another attempt.
+
+    Raises
+    ------
+    BundleError
+        Where it cannot be had, or has another hash.
+    DiskFullError
+    """
     target = folder / file.sha256 / file.filename
     if target.exists() and _sha256(target) == file.sha256:
         return target
-    beside = folder / f".new-{secrets.token_hex(8)}"
+    for wait_s in (*WAITS_S, None):
+        try:
+            _download(file, target, folder / f".new-{secrets.token_hex(8)}")
+            break
+        except (URLError, TimeoutError, ConnectionError) as error:
+            is_final = False
+            if isinstance(error, HTTPError):
+                error.close()
+                is_final = error.code < SERVER_ERRORS
+            message = f"{file.filename} could not be fetched: {error}"
+            if wait_s is None or is_final or stop.is_set():
+                raise BundleError(
+                    message, next_step="bundling fetches wheels: is the package index in reach?"
+                ) from None
+            progress.note(f"{message}; again in {wait_s} s")
+            stop.wait(wait_s)
+    return target
+
+
+def _download(file: File, target: Path, beside: Path) -> None:
     try:
-        with disk_full_named(folder):
+        with disk_full_named(beside.parent):
             target.parent.mkdir(exist_ok=True)
             with _open(file.url) as reader, beside.open("xb") as writer:
                 shutil.copyfileobj(reader, writer)
@@ -294,14 +339,8 @@ def _fetch(file: File, folder: Path) -> Path:
                 message = f"{file.filename} is not the file that the lock names: its hash is another"
                 raise BundleError(message, next_step="bundle again; is a proxy changing what it passes on?")
             beside.replace(target)
-    except (URLError, TimeoutError, ConnectionError) as error:
-        message = f"{file.filename} could not be fetched: {error}"
-        raise BundleError(
-            message, next_step="bundling fetches wheels: is the package index in reach?"
-        ) from None
     finally:
         beside.unlink(missing_ok=True)
-    return target
 
 
 def _open(url: str) -> Any:

@@ -12,7 +12,7 @@ from spikecrate.devenv.checks.store import probe_folder
 from spikecrate.errors import SpikecrateError
 from spikecrate.hostpaths import host_path
 from spikecrate.images.base import DEBIAN
-from spikecrate.images.inventory import BASES, PREFIX
+from spikecrate.images.inventory import BASES, PREFIX, list_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def judge_sibling(seen: RoundTrip) -> Verdict:
 
 def _some_image(client: DockerClient) -> str:
     """Name an image that has `cp`, the smallest kind first; empty where there is none."""
-    names = [str(tag) for image in client.images.list() for tag in image.tags]
+    names = [str(tag) for image in list_images(client) for tag in image.tags]
     ours = [name for name in names if name.startswith(PREFIX)]
     wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
     return next((name for start in wanted for name in [*names, *ours] if name.startswith(start)), "")
