@@ -36,6 +36,17 @@ def docker():
     return docker_client()
 
 
+@pytest.fixture(scope="session")
+def containers_of(docker):
+    """Give the containers of a store's jobs, ended ones as well; not those that are removed at this moment."""
+
+    def listed(store):
+        wanted = {"label": f"spikecrate.store={store}"}
+        return docker.containers.list(all=True, filters=wanted, ignore_removed=True)
+
+    return listed
+
+
 @pytest.fixture
 def command():
     """Run the console program as a user does; give its exit code, standard output and standard error."""

@@ -103,11 +103,11 @@ def agreements(pytestconfig):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(own_store, tmp_path, monkeypatch, docker):
+def nothing_left(own_store, tmp_path, monkeypatch, containers_of):
     """Fail a test that leaves a container, a process or a scratch folder."""
     monkeypatch.chdir(tmp_path)
     yield
-    left = docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"})
+    left = containers_of(own_store)
     assert [container.name for container in left] == []
     assert list((own_store / "work").glob("*")) == []
     assert working_for(own_store) == []

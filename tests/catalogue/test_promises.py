@@ -174,14 +174,14 @@ def test_it_is_held_to_its_time(runs, case, command):
     assert done.returncode == JobTimeoutError.exit_code, done.stderr
 
 
-def test_ctrl_c_leaves_nothing(runs, case, docker, own_store):
+def test_ctrl_c_leaves_nothing(runs, case, containers_of, own_store):
     """Stopped in the middle, when its workers, if it has any, are at work."""
     wall_s = runs.of(case, "32 channels").record["wall_s"]
     before = sorted((own_store / "results").rglob("firings.mda"))
     # A run may be over sooner than the one before: then it is stopped earlier.
     for share in (1 / 4, 1 / 16, 0):
         code = interrupted(words(runs, case, "32 channels"), share * wall_s)
-        assert docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"}) == []
+        assert containers_of(own_store) == []
         assert working_for(own_store) == []
         assert sorted((own_store / "results").rglob("firings.mda")) == before
         if code == StoppedError().code:

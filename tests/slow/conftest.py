@@ -101,10 +101,10 @@ def shared_environments(own_store, environments):
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(docker, own_store):
+def nothing_left(containers_of, own_store):
     """Fail a test that leaves a container or a scratch folder."""
     yield
-    left = docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"})
+    left = containers_of(own_store)
     assert [container.name for container in left] == []
     assert list((own_store / "work").glob("*")) == []
 

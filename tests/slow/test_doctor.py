@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, own_store):
             while "docker.permission" not in child.stdout.readline():
                 pass
             child.send_signal(signal.SIGINT)
-            assert child.wait(30) == 130
+            assert child.wait(120) == 130
             assert child.stderr.read() == "spikecrate: stopped\n"
     assert list(own_store.iterdir()) == []
 
@@ -244,17 +244,19 @@ def test_a_full_store_is_named_and_hides_nothing(doctor, small_store):
     assert all(line["mend"] for line in lines.values() if line["state"] != "ok")
 
 
-def test_what_a_killed_job_left_is_named_and_left_alone(toy, lab_sorter, docker, own_store, doctor, command):
+def test_what_a_killed_job_left_is_named_and_left_alone(
+    toy, lab_sorter, containers_of, own_store, doctor, command
+):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         running = doctor("--check", "store.orphans")[1]["store.orphans"]
         child.kill()
-    (container,) = docker.containers.list(filters={"label": f"spikecrate.store={own_store}"})
+    (container,) = containers_of(own_store)
     code, lines = doctor("--check", "store.orphans")
     assert running["state"] == "ok"
     assert (code, lines["store.orphans"]["state"]) == (0, "warn")
     assert f"container {container.name}" in lines["store.orphans"]["seen"]
     assert lines["store.orphans"]["mend"] == "spikecrate store.gc"
-    assert docker.containers.list(filters={"label": f"spikecrate.store={own_store}"}) == [container]
+    assert containers_of(own_store) == [container]
     assert command("store.gc").returncode == 0
     assert doctor("--check", "store.orphans")[1]["store.orphans"]["state"] == "ok"
 
@@ -298,7 +300,7 @@ def x_server(tmp_path):
     )
     yield f":{number}", authority
     server.terminate()
-    server.wait(10)
+    server.wait(120)
 
 
 def test_a_display_lets_in_who_has_its_cookie(x_server, doctor):
@@ -348,7 +350,7 @@ def test_an_agent_is_asked_for_its_keys(doctor, tmp_path):
         assert doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"] == "1 key"
     finally:
         agent.terminate()
-        agent.wait(10)
+        agent.wait(120)
     assert "nobody answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"]
 
 

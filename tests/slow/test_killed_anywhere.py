@@ -92,7 +92,9 @@ def left_in(store, docker):
     ]
     found += [
         str(container.name)
-        for container in docker.containers.list(all=True, filters={"label": f"spikecrate.store={store}"})
+        for container in docker.containers.list(
+            all=True, filters={"label": f"spikecrate.store={store}"}, ignore_removed=True
+        )
     ]
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -192,7 +192,9 @@ class Trial:
 
 def strike_container(kind, docker, store):
     """Kill a container of the store, or a process in it; say whether there was one."""
-    for container in docker.containers.list(all=True, filters={"label": f"spikecrate.store={store}"}):
+    for container in docker.containers.list(
+        all=True, filters={"label": f"spikecrate.store={store}"}, ignore_removed=True
+    ):
         first = container.attrs["State"]["Pid"]
         with suppress(APIError, ProcessLookupError):
             if kind == "docker kill":

@@ -300,7 +300,7 @@ def test_the_time_limit_ends_the_sorter(toy):
     started = time.monotonic()
     with pytest.raises(JobTimeoutError, match="time limit of 3 s"):
         run_any(toy, ANSWER + "    import time; time.sleep(600)\n", timeout_s=3)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 300
 
 
 SLEEP_S = f"600.{os.getpid()}"
@@ -323,7 +323,7 @@ def sleepers():
 
 def sleeper_is_there():
     """Say whether there is one, at the latest when the system has entered its name."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while sleepers() != 1 and time.monotonic() < deadline:
         time.sleep(0.05)
     return sleepers() == 1
@@ -336,7 +336,7 @@ def test_a_stopped_run_takes_its_container_with_it(toy, own_store, number, code)
     with started(toy, *SLOWLY) as child:
         assert sleeper_is_there()
         child.send_signal(number)
-        assert child.wait(30) == code
+        assert child.wait(120) == code
     assert sleepers() == 0
     assert list((own_store / "results").rglob("*.mda")) == []
 
@@ -473,7 +473,7 @@ def test_an_interrupted_conversion_leaves_nothing(shared, own_store, monkeypatch
             if "Creating SIF file" in line:
                 break
         child.send_signal(number)
-        assert child.wait(60) in (130, -9)
+        assert child.wait(120) in (130, -9)
     if number == signal.SIGKILL:
         # The engine's own process runs on: it is ended first.
         assert len(list((own_store / "sif").iterdir())) == 1

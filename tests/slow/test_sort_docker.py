@@ -266,7 +266,7 @@ def test_the_time_limit_ends_the_sorter(toy, lab_sorter):
     started = time.monotonic()
     with pytest.raises(JobTimeoutError, match="time limit of 3 s"):
         spikecrate.sort(toy, sorter=name, runtime="docker", timeout_s=3)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300
 
 
 @pytest.mark.parametrize(
@@ -303,27 +303,27 @@ SLOW = ANSWER + "    print('started', flush=True)\n    import time; time.sleep(6
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, docker, own_store, number, code):
+def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, containers_of, own_store, number, code):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.send_signal(number)
-        assert child.wait(30) == code
-    assert docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"}) == []
+        assert child.wait(120) == code
+    assert containers_of(own_store) == []
     assert list((own_store / "results").rglob("*.mda")) == []
 
 
-def test_what_a_killed_run_leaves_is_removed_by_gc(toy, lab_sorter, docker, own_store, command):
+def test_what_a_killed_run_leaves_is_removed_by_gc(toy, lab_sorter, containers_of, own_store, command):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.kill()
-    assert len(docker.containers.list(filters={"label": f"spikecrate.store={own_store}"})) == 1
+    assert len(containers_of(own_store)) == 1
     removed = last_json(command("store.gc", "--json"))["removed"]
     assert len(removed) == 2
 
 
-def test_the_next_run_removes_what_a_killed_run_left(toy, lab_sorter, docker, own_store):
+def test_the_next_run_removes_what_a_killed_run_left(toy, lab_sorter, containers_of, own_store):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.kill()
     spikecrate.sort(toy, sorter=lab_sorter(ANSWER + NOTHING, name="quick"), runtime="docker")
-    assert docker.containers.list(all=True, filters={"label": f"spikecrate.store={own_store}"}) == []
+    assert containers_of(own_store) == []
 
 
 def test_many_askers_run_a_job_once(toy, lab_sorter, command):
@@ -351,7 +351,7 @@ def test_a_recording_that_changes_meanwhile_is_noticed(toy, lab_sorter, tmp_path
         with (folder / "raw.mda").open("r+b") as file:
             file.seek(1000)
             file.write(b"spike")
-        assert child.wait(60) == 18
+        assert child.wait(120) == 18
     assert list((own_store / "results").rglob("*.mda")) == []
 
 
