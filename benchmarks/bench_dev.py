@@ -68,7 +68,7 @@ def enter_and_make(scratch: Path) -> list[Row]:
         subprocess.run(["docker", "rm", "--force", name], check=False, capture_output=True)
     return [
         at_most(
-            "(h) invoke dev --cmd true, running",
+            "(i) invoke dev --cmd true, running",
             entered,
             "invoke dev",
             "docker exec",
@@ -76,7 +76,7 @@ def enter_and_make(scratch: Path) -> list[Row]:
             seconds=None,
         ),
         at_most(
-            "(h) the same, against invoke's own start",
+            "(i) the same, against invoke's own start",
             entered,
             "invoke dev",
             "invoke --version, then docker exec",
@@ -84,7 +84,7 @@ def enter_and_make(scratch: Path) -> list[Row]:
             seconds=None,
         ),
         *(
-            at_most("(h) invoke dev --cmd true, cold", made, "invoke dev", against, ratio=1.5, seconds=None)
+            at_most("(i) invoke dev --cmd true, cold", made, "invoke dev", against, ratio=1.5, seconds=None)
             for against in ("docker run", "docker run, then docker exec")
         ),
     ]

@@ -65,9 +65,9 @@ def timings(store: Store, count: int) -> list[Row]:
     )
     what = f"of {count:,} results"
     return [
-        at_most(f"(f) job.list {what}", found, "list", "find, names", ratio=None, seconds=LIST_S),
-        at_most(f"(f) job.list --json, all {what}", found, "all", "find, names", ratio=None, seconds=LIST_S),
-        at_most(f"(f) store.gc --dry-run {what}", found, "gc", "find, times", ratio=None, seconds=COLLECT_S),
+        at_most(f"(j) job.list {what}", found, "list", "find, names", ratio=None, seconds=LIST_S),
+        at_most(f"(j) job.list --json, all {what}", found, "all", "find, names", ratio=None, seconds=LIST_S),
+        at_most(f"(j) store.gc --dry-run {what}", found, "gc", "find, times", ratio=None, seconds=COLLECT_S),
     ]
 
 
