@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BASES: Final = ("base", "builder")
 """Images that sorters' images are made from, named like those of sorters."""
 LISTINGS: Final = 10
+"""How often a list is asked for that the engine refuses because of an image that is being removed."""
 LISTINGS_APART_S: Final = 0.1
 PREFIX: Final = "spikecrate/"
 TAG: Final = re.compile(r"spikecrate/.+:.+-(?P<recipe>[0-9a-f]{12})", re.ASCII)
@@ -190,7 +191,9 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
     found = []
     for image in list_images(client, f"{PREFIX}*"):
         size = unless_removed(client, image, unpacked_size)
-        for tag in image.tags if size is not None else ():
+        if size is None:
+            continue
+        for tag in image.tags:
             name = tag.removeprefix(PREFIX).rpartition(":")[0]
             # A sorter's image has its base's label too; a prebuilt one has none of this sorter's, but its tag.
             of_sorter = _recipe_of(image, tag, recipes.get(name, ""))
