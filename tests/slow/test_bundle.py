@@ -256,5 +256,5 @@ def test_a_stopped_bundling_leaves_nothing(made, tmp_path, number):
             assert child.poll() is None, child.stderr.read()
             time.sleep(0.05)
         child.send_signal(number)
-        assert child.wait(120) == 128 + number
+        assert child.wait(60) == 128 + number
     assert list((tmp_path / "out").iterdir()) == []

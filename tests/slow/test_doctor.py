@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_nothing(tmp_path, own_store):
             while "docker.permission" not in child.stdout.readline():
                 pass
             child.send_signal(signal.SIGINT)
-            assert child.wait(120) == 130
+            assert child.wait(30) == 130
             assert child.stderr.read() == "spikecrate: stopped\n"
     assert list(own_store.iterdir()) == []
 
@@ -257,6 +257,7 @@ def test_what_a_killed_job_left_is_named_and_left_alone(
     assert f"container {container.name}" in lines["store.orphans"]["seen"]
     assert lines["store.orphans"]["mend"] == "spikecrate store.gc"
     assert containers_of(own_store) == [container]
+    assert container.status == "running"
     assert command("store.gc").returncode == 0
     assert doctor("--check", "store.orphans")[1]["store.orphans"]["state"] == "ok"
 
@@ -300,7 +301,7 @@ def x_server(tmp_path):
     )
     yield f":{number}", authority
     server.terminate()
-    server.wait(120)
+    server.wait(10)
 
 
 def test_a_display_lets_in_who_has_its_cookie(x_server, doctor):
@@ -350,7 +351,7 @@ def test_an_agent_is_asked_for_its_keys(doctor, tmp_path):
         assert doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"] == "1 key"
     finally:
         agent.terminate()
-        agent.wait(120)
+        agent.wait(10)
     assert "nobody answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"]
 
 

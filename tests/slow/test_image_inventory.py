@@ -7,15 +7,17 @@ import subprocess
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from conftest import SPIKECRATE, last_json
+from docker.errors import NotFound
 
 import spikecrate
 from spikecrate.errors import EngineError, ImageBuildError
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.images.inventory import inventory, list_images, on_disk
+from spikecrate.images.inventory import inventory, on_disk
 from spikecrate.images.prune import prune
 from spikecrate.jobs.job import build_request, recipe
 from spikecrate.jobs.listing import sorters_running
@@ -70,8 +72,12 @@ def tiny(lab_sorter):
 
 
 def tags(docker, beginning="spikecrate/inventory"):
-    """Give the references that begin so: by default those of the tests here."""
-    return {tag for image in list_images(docker) for tag in image.tags if tag.startswith(beginning)}
+    """Give the references that begin so, as Docker itself lists them: by default those of the tests here."""
+    while True:
+        # While it removes an image, another test's say, it gives no list.
+        with suppress(NotFound):
+            rows = docker.api.images()
+            return {tag for row in rows for tag in row["RepoTags"] or () if tag.startswith(beginning)}
 
 
 @pytest.fixture

@@ -35,9 +35,10 @@ def unpacked(image):
     return sum(layer["Size"] for layer in image.history())
 
 
-def test_what_is_there_is_not_built_again(ms4):
+def test_building_what_is_there_returns_at_once(ms4):
     again = build(request_for("ms4"), Silent())
     assert not again.built
+    assert again.seconds < 2
     assert (again.reference, again.digest) == (ms4.reference, ms4.digest)
 
 
@@ -92,9 +93,11 @@ def test_it_is_hardly_larger_than_the_base_and_its_wheels(ms4, docker):
     assert ms4.size_bytes <= 1.10 * (base + wheels)
 
 
-def test_a_changed_line_of_code_makes_no_other_layer_anew(ms4, lab_sorter, docker):
+def test_a_changed_line_of_code_is_built_in_seconds_and_makes_no_other_layer_anew(ms4, lab_sorter, docker):
     lab = build(request_for(lab_sorter("def sort(): ...")), Terminal())
     assert lab.built
+    assert lab.digest != ms4.digest
+    assert lab.seconds < 30
     first, second = (layers_of(docker.images.get(image.digest)) for image in (ms4, lab))
     differ = [size for (one, size), (other, _) in zip(first, second, strict=True) if one != other]
     assert 0 < sum(differ) < 1e6

@@ -300,7 +300,7 @@ def test_the_time_limit_ends_the_sorter(toy):
     started = time.monotonic()
     with pytest.raises(JobTimeoutError, match="time limit of 3 s"):
         run_any(toy, ANSWER + "    import time; time.sleep(600)\n", timeout_s=3)
-    assert time.monotonic() - started < 300
+    assert time.monotonic() - started < 30
 
 
 SLEEP_S = f"600.{os.getpid()}"
@@ -336,7 +336,7 @@ def test_a_stopped_run_takes_its_container_with_it(toy, own_store, number, code)
     with started(toy, *SLOWLY) as child:
         assert sleeper_is_there()
         child.send_signal(number)
-        assert child.wait(120) == code
+        assert child.wait(30) == code
     assert sleepers() == 0
     assert list((own_store / "results").rglob("*.mda")) == []
 
@@ -473,7 +473,7 @@ def test_an_interrupted_conversion_leaves_nothing(shared, own_store, monkeypatch
             if "Creating SIF file" in line:
                 break
         child.send_signal(number)
-        assert child.wait(120) in (130, -9)
+        assert child.wait(60) in (130, -9)
     if number == signal.SIGKILL:
         # The engine's own process runs on: it is ended first.
         assert len(list((own_store / "sif").iterdir())) == 1

@@ -266,7 +266,7 @@ def test_the_time_limit_ends_the_sorter(toy, lab_sorter):
     started = time.monotonic()
     with pytest.raises(JobTimeoutError, match="time limit of 3 s"):
         spikecrate.sort(toy, sorter=name, runtime="docker", timeout_s=3)
-    assert time.monotonic() - started < 300
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ SLOW = ANSWER + "    print('started', flush=True)\n    import time; time.sleep(6
 def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, containers_of, own_store, number, code):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.send_signal(number)
-        assert child.wait(120) == code
+        assert child.wait(30) == code
     assert containers_of(own_store) == []
     assert list((own_store / "results").rglob("*.mda")) == []
 
@@ -314,7 +314,7 @@ def test_a_stopped_run_takes_its_container_with_it(toy, lab_sorter, containers_o
 def test_what_a_killed_run_leaves_is_removed_by_gc(toy, lab_sorter, containers_of, own_store, command):
     with started(toy, "--sorter", lab_sorter(SLOW), "--runtime", "docker") as child:
         child.kill()
-    assert len(containers_of(own_store)) == 1
+    assert [container.status for container in containers_of(own_store)] == ["running"]
     removed = last_json(command("store.gc", "--json"))["removed"]
     assert len(removed) == 2
 
@@ -351,7 +351,7 @@ def test_a_recording_that_changes_meanwhile_is_noticed(toy, lab_sorter, tmp_path
         with (folder / "raw.mda").open("r+b") as file:
             file.seek(1000)
             file.write(b"spike")
-        assert child.wait(120) == 18
+        assert child.wait(60) == 18
     assert list((own_store / "results").rglob("*.mda")) == []
 
 
