@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import spikecrate_harness
+from spikecrate.progress import Silent
 from spikecrate.runtimes.host import Host
 from spikecrate.runtimes.task import Image
 
@@ -39,6 +40,16 @@ def write_sorter(catalogue, body, name="lab", **fields):
     (folder / "Dockerfile").write_text("FROM scratch\n")
     (folder / "requirements.lock").write_text("")
     (folder / "run.py").write_text(body)
+
+
+class Notes(Silent):
+    """Keeps what people are told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 class Here(Host):

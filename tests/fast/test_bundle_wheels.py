@@ -10,6 +10,7 @@ from email.message import Message
 from urllib.error import HTTPError, URLError
 
 import pytest
+from lab import Notes
 
 from spikecrate.errors import BundleError
 from spikecrate.images import wheels
@@ -91,16 +92,6 @@ def test_the_project_s_lock_travels_with_the_library():
 WHEEL = b"a wheel"
 
 
-class Notes(Silent):
-    """Keeps what is told."""
-
-    def __init__(self):
-        self.told = []
-
-    def note(self, text):
-        self.told.append(text)
-
-
 @pytest.fixture
 def index(monkeypatch):
     """A file of an index, and the answers that this will give to who fetches it."""
@@ -125,7 +116,7 @@ def test_an_index_that_stumbles_is_asked_again_and_this_is_told(index, tmp_path)
     answers += [None, 502, 200]
     notes = Notes()
     assert fetch(file, tmp_path, threading.Event(), notes).read_bytes() == WHEEL
-    assert [text.partition(":")[0] for text in notes.told] == [f"{file.filename} could not be fetched"] * 2
+    assert [text.partition(":")[0] for text in notes.notes] == [f"{file.filename} could not be fetched"] * 2
 
 
 def test_what_is_there_is_not_fetched_again(index, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from lab import Notes
 
 from spikecrate.errors import EngineMissingError
 from spikecrate.images import inventory as of_images
@@ -18,14 +19,6 @@ from spikecrate.store.lock import Lock
 
 NOW, BEFORE = "a" * 64, "b" * 64
 RECIPES = {"ms4": NOW}
-
-
-class Notes(Silent):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture(autouse=True)

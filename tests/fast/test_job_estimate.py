@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import ANSWER, TWO_EVENTS
+from lab import ANSWER, TWO_EVENTS, Notes
 
 import spikecrate
 from spikecrate import api
@@ -21,7 +21,6 @@ from spikecrate.jobs.estimate import (
     ship,
     shipped_runs,
 )
-from spikecrate.progress import Silent
 from spikecrate.sorters import find
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -33,16 +32,6 @@ RUNS = st.builds(
     memory_bytes=st.integers(1, 10**12),
     wall_s=st.floats(0, 1e6),
 )
-
-
-class Heard(Silent):
-    """Notes what is said."""
-
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 def test_without_a_run_nothing_is_said():
@@ -90,7 +79,7 @@ def test_a_job_that_will_need_more_than_its_limit_is_said_before_it_starts(recor
     assert shipped_runs(find(name))[0].memory_bytes == 2**40
     (store.results).rename(store.root / "elsewhere")
     store.results.mkdir()
-    heard = Heard()
+    heard = Notes()
     asked = Asked(recording=recording, sorter=name, memory_bytes=2**30)
     api.find_or_run(asked, store, heard)
     assert any("will need about" in note and "the limit is 1.0 GiB" in note for note in heard.notes)

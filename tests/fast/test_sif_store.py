@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from lab import Notes
 
 from spikecrate.apptainer import Program
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageInvalidError, UsageError
@@ -39,14 +40,6 @@ REQUEST = BuildRequest(
     python=">=3.11",
     recipe=RECIPE,
 )
-
-
-class Notes(Silent):
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import BaseImageMissingError, CommandError
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
+from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import base_hash
 from spikecrate.process import run
 from spikecrate.shipped import shipped
@@ -88,18 +89,6 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
         builder=f"spikecrate/builder:{recipe[:12]}",
         runtime_digest=str(found["runtime"].id),
     )
-
-
-def find_image(client: DockerClient, reference: str) -> Image | None:
-    """Give the engine's image of that name, or None."""
-    from docker.errors import NotFound
-
-    with docker_errors():
-        try:
-            return client.images.get(reference)
-        except NotFound:
-            # Of one that is being removed, a part.
-            return None
 
 
 def ensure_debian(client: DockerClient, progress: Progress) -> Image:

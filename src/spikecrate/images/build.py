@@ -12,8 +12,9 @@ import spikecrate_harness
 from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import ImageNotReproducibleError, SorterInvalidError, UsageError
 from spikecrate.images import prebuilt
-from spikecrate.images.base import Bases, ensure_bases, find_image
+from spikecrate.images.base import Bases, ensure_bases
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
+from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import GPU_LOCK, LOCK, image_reference
 from spikecrate.quantities import format_bytes
 from spikecrate.shipped import shipped

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from spikecrate.engine import docker_client, docker_errors
-from spikecrate.errors import EngineDownError, EngineError, EngineMissingError, EnginePermissionError
-from spikecrate.images.base import find_image
+from spikecrate.engine import docker_client
+from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
 from spikecrate.images.build import unpacked_size
 from spikecrate.images.layers import layers_of, own_layers
+from spikecrate.images.lookup import find_image, list_images, unless_removed
 from spikecrate.images.recipe import base_hash, gpu_recipe
 from spikecrate.shipped import shipped
 from spikecrate.store import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from docker import DockerClient
@@ -35,13 +34,9 @@ if TYPE_CHECKING:
 
 BASES: Final = ("base", "builder")
 """Images that sorters' images are made from, named like those of sorters."""
-LISTINGS: Final = 10
-"""How often a list is asked for that the engine refuses because of an image that is being removed."""
-LISTINGS_APART_S: Final = 0.1
 PREFIX: Final = "spikecrate/"
 TAG: Final = re.compile(r"spikecrate/.+:.+-(?P<recipe>[0-9a-f]{12})", re.ASCII)
 
-T = TypeVar("T")
 State = Literal["current", "stale", "unknown"]
 
 
@@ -219,42 +214,3 @@ def _recipe_of(image: Image, tag: str, current: str) -> str | None:
     if tagged is None or (said or image.labels.get("spikecrate.base") or "").startswith(tagged["recipe"]):
         return said
     return current if current.startswith(tagged["recipe"]) else tagged["recipe"]
-
-
-def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
-    """Give the engine's images, all or those of a name; without those that are removed meanwhile.
-
-    Raises
-    ------
-    EngineError
-    """
-    with docker_errors():
-        digests = {str(row["Id"]): None for row in _rows(client, name)}
-    return [image for digest in digests if (image := find_image(client, digest)) is not None]
-
-
-def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]) -> T | None:
-    """Ask something of an image; None where it was removed meanwhile, by another prune or by hand.
-
-    Raises
-    ------
-    EngineError
-        Where the engine refuses although the image is there.
-    """
-    try:
-        return ask(image)
-    except EngineError:
-        if find_image(client, str(image.id)) is not None:
-            raise
-        return None
-
-
-def _rows(client: DockerClient, name: str | None) -> list[dict[str, Any]]:
-    """Ask again where the engine stumbles over an image that is just being removed: it then gives no list at all."""
-    from docker.errors import NotFound
-
-    for _ in range(LISTINGS - 1):
-        with suppress(NotFound):
-            return list(client.api.images(name))
-        time.sleep(LISTINGS_APART_S)
-    return list(client.api.images(name))

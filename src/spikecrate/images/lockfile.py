@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import ImageInvalidError, OutputError, UsageError
 from spikecrate.files import disk_full_named, write_atomically
-from spikecrate.images.base import find_image
 from spikecrate.images.build import build, has_containerd_store
 from spikecrate.images.contents import Contents, read_archive
+from spikecrate.images.lookup import find_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from spikecrate.engine import docker_client, docker_errors
 from spikecrate.errors import CommandError, DiskFullError, ImageMissingError, UsageError
-from spikecrate.images.base import find_image
+from spikecrate.images.lookup import find_image
 from spikecrate.process import run
 
 if TYPE_CHECKING:

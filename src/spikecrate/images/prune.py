@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engine import docker_errors
 from spikecrate.images import sif
-from spikecrate.images.inventory import engine_client, in_engine, in_store, list_images, unless_removed
+from spikecrate.images.inventory import engine_client, in_engine, in_store
 from spikecrate.images.layers import layers_of, own_layers
+from spikecrate.images.lookup import list_images, unless_removed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

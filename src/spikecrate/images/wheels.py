@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
-SERVER_ERRORS: Final = 500
-"""Codes of HTTP from here on are the server's fault, and may pass."""
 MANYLINUX: Final = re.compile(r"manylinux_2_(\d+)_")
 OLDEST_GLIBC: Final = 28
 """As environment.ZIG_FLAGS: wheels that need a newer C library than 2.28 are the second choice."""
@@ -44,6 +42,8 @@ FETCHERS: Final = 4
 TIMEOUT_S: Final = 60
 WAITS_S: Final = (1, 2, 4, 8, 16)
 """Before each further attempt to fetch a file: a name server or a proxy that stumbles is up again within that."""
+SERVER_ERRORS: Final = 500
+"""Codes of HTTP from here on are the server's fault, and may pass."""
 
 
 @dataclass(frozen=True)

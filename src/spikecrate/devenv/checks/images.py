@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.devenv.checks.check import Check, fail, ok, warn
 from spikecrate.errors import SpikecrateError
-from spikecrate.images.base import DEBIAN, find_image
+from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
+from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import base_hash
 from spikecrate.shipped import shipped
 from spikecrate.sorters import catalogue

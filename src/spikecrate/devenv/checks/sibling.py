@@ -12,7 +12,8 @@ from spikecrate.devenv.checks.store import probe_folder
 from spikecrate.errors import SpikecrateError
 from spikecrate.hostpaths import host_path
 from spikecrate.images.base import DEBIAN
-from spikecrate.images.inventory import BASES, PREFIX, list_images
+from spikecrate.images.inventory import BASES, PREFIX
+from spikecrate.images.lookup import list_images
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
