@@ -1,5 +1,5 @@
-"""Invoke's door: the tasks live in spikecrate.tasks, so that the console program has the same."""
+"""Invoke's door: the tasks live in spikecrate.cli, so that the console program has the same."""
 
-from spikecrate.tasks import namespace
+from spikecrate.cli import namespace
 
 __all__ = ["namespace"]

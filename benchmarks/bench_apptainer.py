@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from benchmarks.bench_run import container_by_hand, our_sort, small
 from benchmarks.measure import Row, at_most, interleaved, process, size, timed
 from spikecrate import api
-from spikecrate.apptainer import find_program, lacks_capabilities
+from spikecrate._util.process import run
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import find
+from spikecrate.engines.apptainer import find_program, lacks_capabilities
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.process import run
-from spikecrate.progress import Silent
 from spikecrate.runtimes.apptainer import Apptainer
-from spikecrate.runtimes.task import JOB, OUT, RECORDING, SCRATCH, Limits, Mount, Task
-from spikecrate.sorters import find
+from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Limits, Mount, Task
+from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import Store, open_store
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import Row, at_most, interleaved, process, timed
-from spikecrate.devenv.definition import find_project, read
+from spikecrate_dev.definition import find_project, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

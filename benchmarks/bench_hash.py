@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.measure import Row, faster, interleaved, process, timed
-from spikecrate.progress import Silent
-from spikecrate.recordings import content, open_recording
+from spikecrate._util.progress import Silent
+from spikecrate.recordings import identity as content
+from spikecrate.recordings import open_recording
 from spikecrate_harness import mda
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.bench_run import SPIKECRATE, small
 from benchmarks.measure import Row, at_most, interleaved, process, timed
 from spikecrate import api
-from spikecrate.progress import Silent
+from spikecrate._util.progress import Silent
 
 if TYPE_CHECKING:
     from spikecrate.api import Result

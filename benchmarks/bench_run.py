@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Row, at_most, interleaved, process
 from spikecrate import api
-from spikecrate.progress import Silent
+from spikecrate._util.progress import Silent
 from spikecrate.recordings.toy import write_toy
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from uv import find_uv_bin
 
 from benchmarks.bench_run import native, our_sort, small
 from benchmarks.measure import Row, difference, interleaved, process
-from spikecrate.engine import docker_client
+from spikecrate._util.process import run
+from spikecrate._util.progress import Silent
+from spikecrate.engines.docker import docker_client
 from spikecrate.images.base import ensure_bases
 from spikecrate.images.buildx import build_argv, build_logged, engine_output
-from spikecrate.process import run
-from spikecrate.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

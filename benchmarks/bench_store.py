@@ -14,10 +14,12 @@ from blake3 import blake3
 from benchmarks.bench_run import SPIKECRATE, small
 from benchmarks.measure import Row, at_most, interleaved, process
 from spikecrate import api
-from spikecrate.canonical import digest
-from spikecrate.jobs.key import KeyParts
-from spikecrate.progress import Silent
-from spikecrate.store import memo, open_store, seal, summary
+from spikecrate._util.canonical import digest
+from spikecrate._util.progress import Silent
+from spikecrate.steps.key import KeyParts
+from spikecrate.store import file_hashes as memo
+from spikecrate.store import open_store, summary
+from spikecrate.store import result_manifest as seal
 
 if TYPE_CHECKING:
     from spikecrate.store import Store

@@ -6,8 +6,8 @@ import os
 import platform
 from pathlib import Path
 
-from spikecrate.apptainer import find_program
-from spikecrate.engine import docker_client
+from spikecrate.engines.apptainer import find_program
+from spikecrate.engines.docker import docker_client
 
 
 def facts() -> dict[str, str]:

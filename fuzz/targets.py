@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.canonical import digest
+from spikecrate._util.canonical import digest
+from spikecrate.catalogue.tools import check, complete, read, validate
+from spikecrate.cli.request_sort import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
-from spikecrate.jobs import named
-from spikecrate.jobs.difference import difference
-from spikecrate.jobs.key import KeyParts
-from spikecrate.jobs.report import read_report
 from spikecrate.recordings import open_recording
-from spikecrate.request.sort import read_parameters
-from spikecrate.sorters import check, complete, read, validate
 from spikecrate.sortings import read_firings
-from spikecrate.store import open_store, seal
-from spikecrate.store.memo import FileState, Memo
+from spikecrate.steps import resolve as named
+from spikecrate.steps.diff import difference
+from spikecrate.steps.key import KeyParts
+from spikecrate.steps.report import read_report
+from spikecrate.store import open_store
+from spikecrate.store import result_manifest as seal
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.results import Stored
 from spikecrate_harness import mda
 from spikecrate_harness.job import JobError, read_job
@@ -173,7 +174,7 @@ def parameters(folder: Path) -> Target:
 
 def memo(folder: Path) -> Target:
     """Look a hash up: wrong bytes are forgotten, never believed."""
-    kept = Memo(folder / "memo")
+    kept = FileHashCache(folder / "memo")
     state = FileState(1, 2, 3, 4, 5)
     assert kept.put(state, "samples", "00")
     (path,) = (folder / "memo").glob("*/*")

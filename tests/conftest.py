@@ -31,7 +31,7 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="session")
 def docker():
-    from spikecrate.engine import docker_client
+    from spikecrate.engines.docker import docker_client
 
     return docker_client()
 

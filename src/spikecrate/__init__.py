@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from spikecrate._version import __version__
+
 if TYPE_CHECKING:
     from spikecrate.api import Result, load, sort
     from spikecrate.recordings import Recording, open_recording
 
-__version__ = "0.1.0"
 
 __all__ = ["Recording", "Result", "__version__", "load", "open_recording", "sort"]
 

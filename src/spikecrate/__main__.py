@@ -1,5 +1,5 @@
 """`python -m spikecrate` is the console program."""
 
-from spikecrate.cli import main
+from spikecrate.cli.main import main
 
 main()

@@ -8,22 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from spikecrate._util.progress import Silent
+from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
-from spikecrate.jobs.asked import Asked
-from spikecrate.jobs.job import Job, build_request
-from spikecrate.jobs.plan import Plan, plan
-from spikecrate.output import STORE_ONLY, is_inside, put
-from spikecrate.progress import Silent
-from spikecrate.quantities import format_bytes
+from spikecrate.steps.job import Job, build_request
+from spikecrate.steps.output import STORE_ONLY, is_inside, put
+from spikecrate.steps.plan import Plan, plan
+from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store
 from spikecrate.store.place import system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spikecrate.jobs.estimate import Estimate
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.sortings import Sorting
+    from spikecrate.steps.estimate import Estimate
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
@@ -66,8 +66,8 @@ class Result:
     @cached_property
     def sorting(self) -> Sorting:
         """Spike times (samples), unit labels and unit ids, as numpy arrays."""
-        from spikecrate.jobs.paths import FIRINGS
         from spikecrate.sortings import read_firings
+        from spikecrate.steps.paths import FIRINGS
 
         layout = self.record["recording"]["layout"]
         return read_firings(self.folder / FIRINGS, layout["sampling_frequency"])
@@ -190,7 +190,7 @@ def sort(
     spikecrate.errors.SpikecrateError
         Each case has a class and an exit code of its own; docs/troubleshoot.md lists them.
     """
-    asked = Asked(
+    asked = SortRequest(
         recording=recording,
         sorter=sorter,
         params=params or {},
@@ -205,7 +205,7 @@ def sort(
     return find_or_run(asked, open_store(store), progress or Silent(), output=output)
 
 
-def find_or_run(asked: Asked, store: Store, progress: Progress, *, output: Output = None) -> Result:
+def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output: Output = None) -> Result:
     """Do what `sort` does, of what is held in one value.
 
     Raises
@@ -235,7 +235,7 @@ def find_or_run(asked: Asked, store: Store, progress: Progress, *, output: Outpu
     )
 
 
-def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
+def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
     """Say what `sort` would do, and why; nothing runs.
 
     Raises
@@ -243,10 +243,10 @@ def forecast(asked: Asked, store: Store, progress: Progress) -> Forecast:
     spikecrate.errors.SpikecrateError
         Where `sort` would refuse what is asked.
     """
-    from spikecrate.jobs.estimate import estimate
-    from spikecrate.jobs.paths import WorkPaths
-    from spikecrate.jobs.run import make_task
     from spikecrate.runtimes import choose
+    from spikecrate.steps.estimate import estimate
+    from spikecrate.steps.paths import WorkPaths
+    from spikecrate.steps.run import make_task
 
     job = asked.job(store, progress)
     job.check()
@@ -284,7 +284,7 @@ def load(folder: Path | str) -> Result:
     ResultCorruptError
         Naming the file that is missing, changed or unreadable.
     """
-    from spikecrate.jobs.named import read_folder
+    from spikecrate.steps.resolve import read_folder
 
     started = time.monotonic()
     stored = read_folder(Path(folder))
@@ -298,10 +298,10 @@ def load(folder: Path | str) -> Result:
     )
 
 
-def _run(asked: Asked, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
+def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
     # Imported and checked only when something has to run: a hit was checked when it was made.
-    from spikecrate.jobs.run import run
     from spikecrate.runtimes import choose
+    from spikecrate.steps.run import run
 
     job.check()
     _note_spike_sign(job, progress)
@@ -329,9 +329,9 @@ def _note_spike_sign(job: Job, progress: Progress) -> None:
         )
 
 
-def _note_memory(job: Job, asked: Asked, store: Store, progress: Progress) -> None:
+def _note_memory(job: Job, asked: SortRequest, store: Store, progress: Progress) -> None:
     """Say so where the job will need more memory than it can have."""
-    from spikecrate.jobs.estimate import available_memory, estimate
+    from spikecrate.steps.estimate import available_memory, estimate
 
     judged = estimate(job, store)
     there = asked.memory_bytes or available_memory()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from spikecrate.sorters import HARNESS_ENTRYPOINT, catalogue
+from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, catalogue
 
 SORTERS = {name: sorter for name, sorter in catalogue().items() if (sorter.folder / "Dockerfile").exists()}
 """Those whose images are made here; of a prebuilt image nobody here knows what is in it."""

@@ -10,15 +10,15 @@ from typing import Any
 
 from matrix import SORTERS
 
+from spikecrate._util.files import remove_tree
+from spikecrate._util.progress import Silent
 from spikecrate.api import find_or_run
 from spikecrate.errors import SpikecrateError
-from spikecrate.files import remove_tree
-from spikecrate.jobs.asked import Asked
-from spikecrate.jobs.job import build_request
-from spikecrate.jobs.paths import WorkPaths
-from spikecrate.jobs.run import job_document, make_task
-from spikecrate.progress import Silent
 from spikecrate.runtimes import choose
+from spikecrate.steps.job import build_request
+from spikecrate.steps.paths import WorkPaths
+from spikecrate.steps.request import SortRequest
+from spikecrate.steps.run import job_document, make_task
 from spikecrate.store import open_store
 
 SETTINGS = "settings: "
@@ -54,7 +54,7 @@ class Runs:
         # A GPU sums in another order than a processor, and not every runtime or machine has one.
         gpu = "off" if sorter.gpu == "optional" else "auto"
         recording = self.recording(case.sorter, kind)
-        return Asked(recording=recording, sorter=case.sorter, runtime=case.runtime, gpu=gpu, **options)
+        return SortRequest(recording=recording, sorter=case.sorter, runtime=case.runtime, gpu=gpu, **options)
 
     def of(self, case, kind="plain", **options):
         """Sort a kind of recording; an error is remembered as a run is."""

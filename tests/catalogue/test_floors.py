@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from matrix import SORTERS
 
-from spikecrate import quality
-from spikecrate.progress import Silent
-from spikecrate.shipped import shipped
+from spikecrate._util.data import data_path
+from spikecrate._util.progress import Silent
+from spikecrate.studies import quality
 
 DATA = Path(__file__).parents[1] / "data"
 KINDS = {"units_above_0.8": "units_above", "mean_accuracy": "mean_accuracy"}
@@ -51,6 +51,6 @@ def test_it_finds_at_least_what_it_says(floor, recording, recordings):
 
 @pytest.mark.main
 def test_a_sorter_of_the_catalogue_says_what_it_finds(sorter):
-    if SORTERS[sorter].folder.parent == shipped("sorters"):
+    if SORTERS[sorter].folder.parent == data_path("sorters"):
         assert sorter in FLOORS, "it has no quality.json"
         assert {"mearec_tetrode", "toy_easy", "toy_medium", "toy_hard"} <= FLOORS[sorter]["recordings"].keys()

@@ -6,12 +6,12 @@ import json
 
 from matrix import SORTERS
 
-from spikecrate.jobs.job import recipe
-from spikecrate.shipped import shipped
+from spikecrate._util.data import data_path
+from spikecrate.steps.job import recipe
 
 
 def test_the_lock_of_a_sorter_of_the_catalogue_is_of_its_present_recipe(sorter):
     folder = SORTERS[sorter].folder
-    if folder.parent == shipped("sorters"):
+    if folder.parent == data_path("sorters"):
         lock = json.loads((folder / "image.lock").read_text())
         assert lock["recipe"] == recipe(SORTERS[sorter]), f"spikecrate image.lock --sorter {sorter}"

@@ -16,11 +16,11 @@ from inputs import DENSE, SHORT_S
 from matrix import OTHER_UID, SORTERS, SPIKECRATE, Case, runtimes
 from runs import SETTINGS
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import JobMemoryError, JobTimeoutError, RecordingTooSmallError, StoppedError
-from spikecrate.jobs.agreement import agree
-from spikecrate.jobs.repeat import repeat
-from spikecrate.progress import Silent
 from spikecrate.runtimes.docker import create_arguments
+from spikecrate.sortings.agreement import agree
+from spikecrate.steps.repeat import repeat
 from spikecrate.store import open_store
 
 SAME_UNITS = 0.9

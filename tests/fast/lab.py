@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import spikecrate_harness
-from spikecrate.progress import Silent
+from spikecrate._util.progress import Silent
+from spikecrate.runtimes.contract import Image
 from spikecrate.runtimes.host import Host
-from spikecrate.runtimes.task import Image
 
 ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"
 TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"

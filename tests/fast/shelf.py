@@ -6,7 +6,7 @@ import json
 import os
 import time
 
-from spikecrate.jobs.key import KeyParts
+from spikecrate.steps.key import KeyParts
 from spikecrate.store import results
 
 FIRINGS = bytes(range(0, 256, 2))

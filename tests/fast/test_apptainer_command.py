@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from spikecrate import apptainer
-from spikecrate.apptainer import (
+from spikecrate.engines import apptainer
+from spikecrate.engines.apptainer import (
     Program,
     failed_itself,
     find_program,
@@ -23,8 +23,8 @@ from spikecrate.apptainer import (
 from spikecrate.errors import EngineError, EngineMissingError, EnginePermissionError, ImageInvalidError
 from spikecrate.runtimes import apptainer as runtime
 from spikecrate.runtimes.apptainer import environment, exec_argv, probe_argv
-from spikecrate.runtimes.task import Image, Limits, Mount, Task
-from spikecrate.store.memo import Memo
+from spikecrate.runtimes.contract import Image, Limits, Mount, Task
+from spikecrate.store.file_hashes import FileHashCache
 
 TASK = Task(
     name="spikecrate-abc",
@@ -165,10 +165,12 @@ def test_the_version_of_a_binary_is_asked_once_and_that_of_a_script_every_time(
     path = program(tmp_path, "apptainer", "apptainer version 1.4.5")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(runtime, "ELF", b"#!/b" if binary else b"\x7fELF")
-    monkeypatch.setattr("spikecrate.store.memo.SETTLED_S", 0.0)
+    monkeypatch.setattr("spikecrate.store.file_hashes.SETTLED_S", 0.0)
     calls = []
-    monkeypatch.setattr("spikecrate.apptainer.find_program", lambda: calls.append(1) or find_program())
-    memo = Memo(tmp_path / "memo")
+    monkeypatch.setattr(
+        "spikecrate.engines.apptainer.find_program", lambda: calls.append(1) or find_program()
+    )
+    memo = FileHashCache(tmp_path / "memo")
     for _ in range(2):
         assert runtime.find_program(memo) == Program(str(path), "apptainer", "1.4.5")
     assert len(calls) == asked

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from spikecrate._util.data import data_path
+from spikecrate._util.progress import Silent
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageBuildError
 from spikecrate.images import buildx
 from spikecrate.images.base import Bases
 from spikecrate.images.build import BuildRequest, sorter_argv
 from spikecrate.images.buildx import build_argv, build_logged, ca_bundle
 from spikecrate.images.verify import archive_digest, first_difference
-from spikecrate.progress import Silent
-from spikecrate.shipped import shipped
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_a_machine_without_buildx_is_told_what_to_install(monkeypatch, tmp_path)
 
 
 def test_what_is_shipped_is_there():
-    assert (shipped("sorters") / "ms4" / "sorter.json").is_file()
-    assert (shipped("docker") / "base" / "Dockerfile").is_file()
+    assert (data_path("sorters") / "ms4" / "sorter.json").is_file()
+    assert (data_path("docker") / "base" / "Dockerfile").is_file()
 
 
 def layer(files):

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from spikecrate._util.progress import Silent
 from spikecrate.api import build_request
+from spikecrate.bundles import pack
+from spikecrate.bundles.manifest import Manifest, Member
+from spikecrate.bundles.unbundle import unbundle
+from spikecrate.catalogue.tools import find, read
+from spikecrate.environments import environment
 from spikecrate.errors import BundleError, DiskFullError, UsageError
-from spikecrate.images import environment, pack, sif
+from spikecrate.images import sif
 from spikecrate.images.archive import machine_architecture
-from spikecrate.images.manifest import Manifest, Member
-from spikecrate.images.unbundle import unbundle
-from spikecrate.jobs.job import recipe
-from spikecrate.progress import Silent
-from spikecrate.sorters import find, read
+from spikecrate.steps.job import recipe
 from spikecrate.store import open_store
 
 DIGEST = f"sha256:{'cd' * 32}"

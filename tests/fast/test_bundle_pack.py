@@ -16,10 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate._util.progress import Silent
+from spikecrate.bundles import install, pack
+from spikecrate.bundles.manifest import (
+    MANIFEST,
+    SUMS,
+    Manifest,
+    header,
+    padding,
+    read_manifest,
+    require_paths,
+)
 from spikecrate.errors import BundleError, DiskFullError
-from spikecrate.images import install, pack
-from spikecrate.images.manifest import MANIFEST, SUMS, Manifest, header, padding, read_manifest, require_paths
-from spikecrate.progress import Silent
 
 NAME = st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=120).filter(
     lambda name: not {"/", "\\"} & set(name) and name not in (".", "..") and name.isprintable()

@@ -12,12 +12,12 @@ from urllib.error import HTTPError, URLError
 import pytest
 from lab import Notes
 
+from spikecrate._util.data import data_path
+from spikecrate._util.progress import Silent
+from spikecrate.bundles import wheels
+from spikecrate.bundles.wheels import File, choose, fetch, lock_of, tags_of
+from spikecrate.environments.library import BLOCK
 from spikecrate.errors import BundleError
-from spikecrate.images import wheels
-from spikecrate.images.library import BLOCK
-from spikecrate.images.wheels import File, choose, fetch, lock_of, tags_of
-from spikecrate.progress import Silent
-from spikecrate.shipped import shipped
 
 ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
 TAGS = ("cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_17_x86_64", "py3-none-any")
@@ -85,7 +85,7 @@ def test_the_lock_of_a_bundle_allows_its_wheels_alone(tmp_path):
 
 
 def test_the_project_s_lock_travels_with_the_library():
-    names = {found[1] for found in BLOCK.finditer(shipped("requirements.lock").read_text())}
+    names = {found[1] for found in BLOCK.finditer(data_path("requirements.lock").read_text())}
     assert {"blake3", "docker", "invoke", "uv", "numpy"} <= names
 
 

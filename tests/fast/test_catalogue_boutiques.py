@@ -7,7 +7,7 @@ import json
 import pytest
 
 from spikecrate.catalogue.boutiques import descriptor
-from spikecrate.sorters import catalogue, parse_assignments
+from spikecrate.catalogue.tools import catalogue, parse_assignments
 
 SORTERS = [pytest.param(sorter, id=sorter.name) for sorter in catalogue().values()]
 

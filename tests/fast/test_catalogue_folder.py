@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from ms4_run import noise, recording_of
 
-from spikecrate.catalogue import folder
+from spikecrate._util.data import data_path
+from spikecrate.catalogue import scaffold as folder
+from spikecrate.catalogue.tools import check, read
 from spikecrate.errors import UsageError
-from spikecrate.shipped import shipped
-from spikecrate.sorters import check, read
 from spikecrate_harness.answer import as_firings
 from spikecrate_harness.resources import Resources
 
@@ -30,7 +30,7 @@ def test_a_new_folder_keeps_the_schema_and_has_the_files_of_the_catalogue_s_own(
 
 def test_its_dockerfile_is_the_catalogue_s_but_for_what_is_compiled(tmp_path):
     made = folder.make("threshold", tmp_path)
-    of_ms4 = (shipped("sorters") / "ms4" / "Dockerfile").read_text().splitlines()[1:]
+    of_ms4 = (data_path("sorters") / "ms4" / "Dockerfile").read_text().splitlines()[1:]
     compiles_nothing = [
         line.replace(" build.lock", "").replace(" /build/build.lock", "")
         for line in of_ms4
@@ -81,12 +81,14 @@ def test_a_lab_s_own_folder_is_written_to_before_the_clone_s(tmp_path, monkeypat
 
 def test_where_there_is_no_folder_of_sorters_one_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("SPIKECRATE_SORTERS", raising=False)
-    monkeypatch.setattr(folder, "shipped", lambda _: tmp_path / "sorters")
+    monkeypatch.setattr(folder, "data_path", lambda _: tmp_path / "sorters")
     with pytest.raises(UsageError) as refused:
         folder.make("mine")
     assert "--into DIR" in refused.value.next_step
 
 
 def test_names_are_those_of_the_schema():
-    schema = json.loads((shipped("sorters").parent / "src/spikecrate/sorter.schema.json").read_text())
+    schema = json.loads(
+        (data_path("sorters").parent / "src/spikecrate/catalogue/sorter.schema.json").read_text()
+    )
     assert schema["properties"]["name"]["pattern"] == f"^{folder.NAME.pattern}$"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate._util.data import data_path
 from spikecrate.catalogue.lock import compare, packages, requirements
-from spikecrate.shipped import shipped
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?", fullmatch=True)
 LOCKS = st.dictionaries(NAMES, st.sampled_from(["1.0", "2.1.post1", "3.0rc1+cpu"]), max_size=6)
@@ -36,7 +36,7 @@ def test_old_and_changes_give_new(old, new):
 
 
 def test_a_lock_of_the_catalogue_is_read_whole():
-    text = (shipped("sorters") / "ms4" / "requirements.lock").read_text()
+    text = (data_path("sorters") / "ms4" / "requirements.lock").read_text()
     assert packages(text)["mountainsort4"] == "1.0.7"
     assert len(packages(text)) == sum("==" in line for line in requirements(text))
 

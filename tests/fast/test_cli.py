@@ -129,7 +129,7 @@ def test_invoke_has_the_same_tasks_as_the_console_program():
 
 def test_importing_the_package_and_listing_tasks_load_nothing_heavy():
     code = (
-        "import sys, spikecrate, spikecrate.tasks;"
+        "import sys, spikecrate, spikecrate.cli;"
         "print(sorted({'numpy', 'docker', 'jsonschema', 'rich', 'scipy', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording_files import samples, write_flat, write_mountainsort, write_spikeglx
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import RecordingChangedError, RecordingNotFoundError, RecordingValueError
-from spikecrate.progress import Silent
-from spikecrate.recordings import content, open_recording
-from spikecrate.recordings.content import hash_samples, identity
+from spikecrate.recordings import identity as content
+from spikecrate.recordings import open_recording
+from spikecrate.recordings.identity import hash_samples, identity
 
 
 def canonical(traces):

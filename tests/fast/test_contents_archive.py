@@ -10,9 +10,9 @@ import tarfile
 
 import pytest
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import ImageInvalidError
 from spikecrate.images.contents import debian_packages, read_archive
-from spikecrate.progress import Silent
 
 SITE = "opt/sorter/lib/python3.11/site-packages"
 STATUS = """Package: adduser

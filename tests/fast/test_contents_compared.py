@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import catalogue
+from spikecrate.cli import report_images as report
 from spikecrate.errors import ImageInvalidError, UsageError
 from spikecrate.images import lockfile
 from spikecrate.images.contents import Contents, File
 from spikecrate.images.lockfile import compare, read, read_lock
 from spikecrate.images.recipe import NOT_IN_IMAGE
-from spikecrate.progress import Silent
-from spikecrate.report import images as report
-from spikecrate.sorters import catalogue
 
 FOLDER = "/opt/sorter/lib/python3.11/site-packages"
 

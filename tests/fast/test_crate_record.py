@@ -9,13 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikecrate.crate import CONTEXT, ro_crate
-from spikecrate.jobs.key import KeyParts
-from spikecrate.jobs.record import run_record
-from spikecrate.recordings import content, open_recording
+from spikecrate.catalogue.tools import Sorter
+from spikecrate.recordings import identity as content
+from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
-from spikecrate.runtimes.task import JOB, Exit, Image, Limits, Mount, Task
-from spikecrate.sorters import Sorter
+from spikecrate.runtimes.contract import JOB, Exit, Image, Limits, Mount, Task
+from spikecrate.steps.crate import CONTEXT, ro_crate
+from spikecrate.steps.key import KeyParts
+from spikecrate.steps.record import run_record
 
 # Terms of RO-Crate 1.1's context and of the workflow-run context. A validator refuses every other.
 TERMS = {

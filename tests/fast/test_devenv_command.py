@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invoke.collection import Collection
 
-from spikecrate import tasks
-from spikecrate.devenv import command, machine, options, state
-from spikecrate.devenv.command import Machine
-from spikecrate.devenv.definition import read
-from spikecrate.devenv.image import build_command
-from spikecrate.devenv.options import Options
+from spikecrate import cli as tasks
 from spikecrate.errors import UsageError
-from spikecrate.runtimes.task import Mount
+from spikecrate.runtimes.contract import Mount
+from spikecrate_dev import command, machine, options, state
+from spikecrate_dev.command import Machine
+from spikecrate_dev.definition import read
+from spikecrate_dev.image import build_command
+from spikecrate_dev.options import Options
 
 ROOT = Path(__file__).parents[2]
 DEFINITION = read(ROOT, {"HOME": "/home/me"})

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from spikecrate.devenv import definition
 from spikecrate.errors import DevContainerError
-from spikecrate.runtimes.task import Mount
+from spikecrate.runtimes.contract import Mount
+from spikecrate_dev import definition
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = Path(__file__).with_name("devcontainer.schema.json")

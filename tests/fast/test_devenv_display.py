@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate.devenv import cookie, display, relay
-from spikecrate.devenv.display import read_display
-from spikecrate.devenv.x11 import LOCAL, WILD, Entry, read_entries
+from spikecrate_dev import cookie, display, relay
+from spikecrate_dev.display import read_display
+from spikecrate_dev.x11 import LOCAL, WILD, Entry, read_entries
 
 HOST = socket.gethostname().encode()
 BYTES = st.binary(max_size=40)

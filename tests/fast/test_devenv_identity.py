@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate.devenv import identity, relay
+from spikecrate_dev import identity, relay
 
 AGENT_NOTE = "no ssh agent"
 TEXT = st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]))

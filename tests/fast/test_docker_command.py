@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate.runtimes.contract import Image, Limits, Mount, Task
 from spikecrate.runtimes.docker import create_arguments, mount_option, run_argv
-from spikecrate.runtimes.task import Image, Limits, Mount, Task
 
 
 def task(**changes):

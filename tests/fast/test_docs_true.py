@@ -17,7 +17,8 @@ from invoke.collection import Collection
 from invoke.parser import Parser
 from invoke.program import Program
 
-from spikecrate import errors, tasks
+from spikecrate import cli as tasks
+from spikecrate import errors
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
 from spikecrate_harness.answer import as_firings
@@ -159,7 +160,7 @@ def test_the_harness_s_exit_codes_are_those_of_the_contract():
 
 
 def test_the_contract_names_every_field_of_job_json(tmp_path):
-    run = importlib.import_module("spikecrate.jobs.run")
+    run = importlib.import_module("spikecrate.steps.run")
     recording = open_recording(write_toy(tmp_path / "toy", duration_s=1, num_channels=1, num_units=1))
     job = SimpleNamespace(
         key="ab" * 32,
@@ -192,7 +193,7 @@ def test_the_example_of_recording_json_opens(tmp_path):
 
 
 def test_every_field_of_sorter_json_is_in_its_table():
-    schema = json.loads((ROOT / "src/spikecrate/sorter.schema.json").read_text())
+    schema = json.loads((ROOT / "src/spikecrate/catalogue/sorter.schema.json").read_text())
     rows = table(DOCS / "add-a-sorter.md", "## `sorter.json`")
     said = {name for row in rows for name in row[0].split(", ")}
     assert said <= set(schema["properties"])
@@ -200,7 +201,7 @@ def test_every_field_of_sorter_json_is_in_its_table():
 
 
 def test_the_example_sorter_is_valid_and_finds_spikes(tmp_path):
-    sorters = importlib.import_module("spikecrate.sorters")
+    sorters = importlib.import_module("spikecrate.catalogue.tools")
     folder = tmp_path / "threshold"
     folder.mkdir()
     (described,) = blocks(DOCS / "add-a-sorter.md", "json")
@@ -250,7 +251,7 @@ def test_the_attributes_that_the_pages_use_are_there():
 
 
 def test_the_record_s_fields_are_those_of_the_page():
-    tree = ast.parse((ROOT / "src/spikecrate/jobs/record.py").read_text())
+    tree = ast.parse((ROOT / "src/spikecrate/steps/record.py").read_text())
     (function,) = [node for node in tree.body if getattr(node, "name", "") == "run_record"]
     returned = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     fields = {key.value for key in returned.keys}

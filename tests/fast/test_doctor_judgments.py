@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spikecrate.apptainer import MENDS, Program
-from spikecrate.devenv import x11
-from spikecrate.devenv.checks import (
+from spikecrate.doctor import (
     apptainer,
     dev,
     display,
@@ -25,7 +23,7 @@ from spikecrate.devenv.checks import (
     space,
     store,
 )
-from spikecrate.devenv.display import read_display
+from spikecrate.engines.apptainer import MENDS, Program
 from spikecrate.errors import (
     EngineDownError,
     EngineMissingError,
@@ -35,6 +33,8 @@ from spikecrate.errors import (
 )
 from spikecrate.images.inventory import Entry
 from spikecrate.store.place import Store
+from spikecrate_dev import x11
+from spikecrate_dev.display import read_display
 
 GIB = 1 << 30
 SOCKET = Path("/var/run/docker.sock")
@@ -458,7 +458,7 @@ def test_looking_at_a_store_makes_none():
 
 
 def test_looking_at_a_store_sees_what_is_there(store):
-    from spikecrate.devenv.checks import store as checks
+    from spikecrate.doctor import store as checks
 
     (store.root / "store.json").write_text("{")
     assert checks.look_place({}).schema == -1
@@ -502,7 +502,7 @@ def test_locks_that_are_none_are_named():
 
 
 def test_what_lies_among_the_locks_is_seen_and_left_alone(store):
-    from spikecrate.devenv.checks import store as checks
+    from spikecrate.doctor import store as checks
 
     (store.locks / "dead.lock").write_text("{}")
     (store.locks / "folder.lock").mkdir()
@@ -513,7 +513,7 @@ def test_what_lies_among_the_locks_is_seen_and_left_alone(store):
 
 
 def test_a_token_that_a_killed_doctor_left_is_removed_by_a_later_one(store):
-    from spikecrate.devenv.checks import store as checks
+    from spikecrate.doctor import store as checks
 
     old, new = (store.root / f"{checks.PROBE}{name}" for name in ("old", "new"))
     for folder in (old, new):
@@ -524,7 +524,7 @@ def test_a_token_that_a_killed_doctor_left_is_removed_by_a_later_one(store):
 
 
 def test_what_a_stopped_run_left_is_named_and_left_alone(store):
-    from spikecrate.devenv.checks import store as checks
+    from spikecrate.doctor import store as checks
     from spikecrate.store.lock import Lock
 
     gone, runs = (store.work / f"{key * 64}-1234abcd" for key in "ab")

@@ -11,9 +11,9 @@ import pytest
 from test_docs_true import DOCS, table
 
 from spikecrate import errors
-from spikecrate.devenv import doctor
-from spikecrate.devenv.checks.check import Check, fail, ok, warn
-from spikecrate.report import doctor as report
+from spikecrate.cli import report_doctor as report
+from spikecrate.doctor import doctor
+from spikecrate.doctor.check import Check, fail, ok, warn
 
 SOURCE = Path(__file__).parents[2] / "src" / "spikecrate"
 NAMES = [check.name for check in doctor.CHECKS]

@@ -16,7 +16,7 @@ from spikecrate.errors import (
     RecordingTruncatedError,
 )
 from spikecrate.recordings import open_recording
-from spikecrate.recordings.flatfile import schema
+from spikecrate.recordings.formats.flat import schema
 
 
 def test_the_schema_is_valid_and_describes_every_field():

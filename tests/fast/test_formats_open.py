@@ -27,6 +27,7 @@ from recording_files import (
     write_spikeinterface,
 )
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     RecordingAmbiguousError,
     RecordingEmptyError,
@@ -37,9 +38,8 @@ from spikecrate.errors import (
     RecordingTruncatedError,
     SpikecrateError,
 )
-from spikecrate.progress import Silent
 from spikecrate.recordings import open_recording
-from spikecrate.recordings.content import hash_samples, identity
+from spikecrate.recordings.identity import hash_samples, identity
 
 EVERY_FORMAT = pytest.mark.parametrize("form", sorted(WRITERS))
 

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as arrays
 from recording_files import DATA
 
 from spikecrate.errors import RecordingFormatError
-from spikecrate.recordings.flatfile import plainly_fits, schema
-from spikecrate.recordings.npy import read_numbers
+from spikecrate.recordings.formats.flat import plainly_fits, schema
+from spikecrate.recordings.formats.npy import read_numbers
 
 VERSIONS = sorted(path.name for path in (DATA / "spikeinterface").iterdir() if path.is_dir())
 

@@ -6,16 +6,16 @@ import json
 
 import pytest
 
+from spikecrate._util.data import data_path
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import catalogue, read
+from spikecrate.environments import environment
 from spikecrate.errors import EnvironmentBuildError
-from spikecrate.images import environment
 from spikecrate.images.base import Bases
 from spikecrate.images.build import sorter_argv
 from spikecrate.images.inventory import state_of
 from spikecrate.images.recipe import gpu_recipe
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.progress import Silent
-from spikecrate.shipped import shipped
-from spikecrate.sorters import catalogue, read
+from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import open_store
 
 BASES = Bases(runtime="spikecrate/base:1", builder="spikecrate/builder:1", runtime_digest="sha256:12")
@@ -26,7 +26,7 @@ def sorter(tmp_path):
     """A sorter of the catalogue with a second lock."""
     folder = tmp_path / "double"
     folder.mkdir()
-    fields = json.loads((shipped("sorters") / "ms4" / "sorter.json").read_text())
+    fields = json.loads((data_path("sorters") / "ms4" / "sorter.json").read_text())
     (folder / "sorter.json").write_text(json.dumps({**fields, "name": "double", "aliases": []}))
     (folder / "requirements.lock").write_text("numpy==1.26.4\n")
     (folder / "requirements.gpu.lock").write_text("numpy==1.26.4\ntorch==2.8.0\n")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate import hostpaths
+from spikecrate.engines import host_paths as hostpaths
+from spikecrate.engines.host_paths import host_path, own_id, read_mounts, read_variable, translate
 from spikecrate.errors import EngineError, HostPathError
-from spikecrate.hostpaths import host_path, own_id, read_mounts, read_variable, translate
-from spikecrate.jobs.record import _mount
+from spikecrate.runtimes.contract import RECORDING, Image, Limits, Mount, Task
 from spikecrate.runtimes.docker import Docker, create_arguments, run_argv
-from spikecrate.runtimes.task import RECORDING, Image, Limits, Mount, Task
+from spikecrate.steps.record import _mount
 
 ID = "0123456789abcdef" * 4
 NAME = st.text("ab .", min_size=1, max_size=3).filter(lambda name: name.strip(".") != "")

@@ -7,14 +7,14 @@ import json
 import pytest
 from lab import Notes
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import EngineMissingError
 from spikecrate.images import inventory as of_images
 from spikecrate.images.inventory import Entry, in_store, inventory, joined, state_of
 from spikecrate.images.layers import own_layers
 from spikecrate.images.prune import prune
-from spikecrate.jobs.listing import sorters_running
-from spikecrate.jobs.paths import WorkPaths
-from spikecrate.progress import Silent
+from spikecrate.steps.listing import sorters_running
+from spikecrate.steps.paths import WorkPaths
 from spikecrate.store.lock import Lock
 
 NOW, BEFORE = "a" * 64, "b" * 64

@@ -9,6 +9,9 @@ import pytest
 from lab import ANSWER, TWO_EVENTS
 
 import spikecrate
+from spikecrate._util.files import remove_tree
+from spikecrate._util.progress import Silent
+from spikecrate.cli import request_sort as request
 from spikecrate.errors import (
     JobFailedError,
     JobNotFoundError,
@@ -18,14 +21,12 @@ from spikecrate.errors import (
     ResultDiffersError,
     UsageError,
 )
-from spikecrate.files import remove_tree
-from spikecrate.jobs import again, named
-from spikecrate.jobs.asked import Asked
-from spikecrate.jobs.difference import difference
-from spikecrate.jobs.explain import explain, explain_past
-from spikecrate.jobs.repeat import repeat
-from spikecrate.progress import Silent
-from spikecrate.request import sort as request
+from spikecrate.steps import rerun as again
+from spikecrate.steps import resolve as named
+from spikecrate.steps.diff import difference
+from spikecrate.steps.explain import explain, explain_past
+from spikecrate.steps.repeat import repeat
+from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store, results
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -140,7 +141,7 @@ def test_a_recording_that_moved_is_named_anew(recording, sorter, store, tmp_path
 
 
 def test_runs_of_one_job_are_held_to_each_other_and_the_store_left_alone(recording, store, fickle):
-    asked = Asked(recording=recording, sorter=fickle)
+    asked = SortRequest(recording=recording, sorter=fickle)
     first = spikecrate.sort(recording, sorter=fickle)
     before = content(first.folder)
     done = repeat(asked, 3, store, Silent())
@@ -153,7 +154,7 @@ def test_runs_of_one_job_are_held_to_each_other_and_the_store_left_alone(recordi
 
 
 def test_a_repeatable_sorter_is_said_to_be_one(recording, sorter, store):
-    done = repeat(Asked(recording=recording, sorter=sorter(ANSWER + TWO_EVENTS)), 2, store, Silent())
+    done = repeat(SortRequest(recording=recording, sorter=sorter(ANSWER + TWO_EVENTS)), 2, store, Silent())
     assert done.equal
     assert done.agreement == [[1.0, 1.0], [1.0, 1.0]]
     assert list(results.keys(store)) == []
@@ -162,7 +163,7 @@ def test_a_repeatable_sorter_is_said_to_be_one(recording, sorter, store):
 @pytest.mark.parametrize("times", ["1", "0", "two", "-3"])
 def test_a_job_cannot_be_repeated_less_than_twice(recording, times):
     with pytest.raises(UsageError, match="--repeat"):
-        request.repeat(Asked(recording=recording), times)
+        request.repeat(SortRequest(recording=recording), times)
 
 
 def test_two_jobs_are_held_to_each_other_part_by_part(recording, sorter, store):
@@ -186,7 +187,7 @@ def test_a_run_is_explained_before_and_after_it(recording, sorter, store):
     first = spikecrate.sort(recording, sorter=name)
 
     def would(**asked):
-        job = Asked(recording=recording, sorter=name, **asked).job(store, Silent())
+        job = SortRequest(recording=recording, sorter=name, **asked).job(store, Silent())
         return explain(job, store, Silent(), force=False)
 
     assert would()["action"] == "hit"

@@ -11,17 +11,9 @@ from lab import ANSWER, TWO_EVENTS, Notes
 
 import spikecrate
 from spikecrate import api
-from spikecrate.jobs.asked import Asked
-from spikecrate.jobs.estimate import (
-    MEASURED,
-    Run,
-    available_memory,
-    judge,
-    runs_of,
-    ship,
-    shipped_runs,
-)
-from spikecrate.sorters import find
+from spikecrate.catalogue.tools import find
+from spikecrate.steps.estimate import MEASURED, Run, available_memory, judge, runs_of, ship, shipped_runs
+from spikecrate.steps.request import SortRequest
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -80,7 +72,7 @@ def test_a_job_that_will_need_more_than_its_limit_is_said_before_it_starts(recor
     (store.results).rename(store.root / "elsewhere")
     store.results.mkdir()
     heard = Notes()
-    asked = Asked(recording=recording, sorter=name, memory_bytes=2**30)
+    asked = SortRequest(recording=recording, sorter=name, memory_bytes=2**30)
     api.find_or_run(asked, store, heard)
     assert any("will need about" in note and "the limit is 1.0 GiB" in note for note in heard.notes)
 

@@ -11,6 +11,7 @@ from lab import ANSWER, TWO_EVENTS, Here
 
 import spikecrate
 from spikecrate import api
+from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     DiskFullError,
     JobFailedError,
@@ -22,9 +23,8 @@ from spikecrate.errors import (
     ResultInvalidError,
     UsageError,
 )
-from spikecrate.jobs import listing
-from spikecrate.jobs.asked import Asked
-from spikecrate.progress import Silent
+from spikecrate.steps import listing
+from spikecrate.steps.request import SortRequest
 from spikecrate.store import results
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -58,7 +58,7 @@ def test_a_changed_parameter_seed_sample_or_line_of_code_is_another_job(recordin
     name = sorter(ANSWER + TWO_EVENTS)
 
     def key(**asked):
-        return Asked(recording=recording, sorter=name, **asked).job(store, Silent()).key
+        return SortRequest(recording=recording, sorter=name, **asked).job(store, Silent()).key
 
     keys = [spikecrate.sort(recording, sorter=name).key, key(params={"value": 2}), key(seed=1)]
     assert key() == keys[0]
@@ -91,7 +91,7 @@ def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, 
         sorter(ANSWER + TWO_EVENTS, "bound", cores_change_result=True),
     )
     keys = {
-        (name, cores): Asked(recording=recording, sorter=name, cores=cores).job(store, Silent()).key
+        (name, cores): SortRequest(recording=recording, sorter=name, cores=cores).job(store, Silent()).key
         for name in (free, bound)
         for cores in (1, 2)
     }
@@ -102,7 +102,7 @@ def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, 
 def test_a_gpu_is_part_of_the_key_only_where_the_sorter_can_do_without(recording, sorter, monkeypatch):
     sees = ANSWER + "    import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))\n" + TWO_EVENTS
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    monkeypatch.setattr("spikecrate.jobs.job.is_present", lambda: True)
+    monkeypatch.setattr("spikecrate.steps.job.is_present", lambda: True)
     seen = {}
     for need, asked in (("optional", "on"), ("optional", "off"), ("required", "auto"), ("none", "auto")):
         result = spikecrate.sort(recording, sorter=sorter(sees, f"lab-{need}", gpu=need), gpu=asked)
@@ -231,9 +231,9 @@ def test_the_forecast_names_what_is_new_against_the_nearest_result(recording, so
     name = sorter(ANSWER + TWO_EVENTS)
     monkeypatch.setattr(Here, "preview", lambda self, request: self.prepare(request, None))
     first = spikecrate.sort(recording, sorter=name)
-    hit = api.forecast(Asked(recording=recording, sorter=name), store, Silent())
+    hit = api.forecast(SortRequest(recording=recording, sorter=name), store, Silent())
     assert hit.plan.action == "hit"
-    seen = api.forecast(Asked(recording=recording, sorter=name, params={"value": 7}), store, Silent())
+    seen = api.forecast(SortRequest(recording=recording, sorter=name, params={"value": 7}), store, Silent())
     assert seen.plan.action == "run"
     assert seen.plan.nearest == first.key
     assert seen.plan.reasons == ("parameters.value: 7.0 (was 1.0)",)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate.canonical import canonical, digest
-from spikecrate.jobs.key import KeyParts, differences
+from spikecrate._util.canonical import canonical, digest
+from spikecrate.steps.key import KeyParts, differences
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

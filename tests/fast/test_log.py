@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate.jobs import log as log_module
-from spikecrate.jobs.log import Log
+from spikecrate.steps import log as log_module
+from spikecrate.steps.log import Log
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from spikecrate import output
 from spikecrate.errors import OutputError
+from spikecrate.steps import output
 from spikecrate.store import results
 
 KEY = "ab" * 32
@@ -53,7 +53,7 @@ def test_an_earlier_result_is_replaced(stored, store, tmp_path):
     manifest = tmp_path / "copy" / "manifest.json"
     entry = json.loads(manifest.read_bytes())
     entry["files"].pop("sorter/extra.txt")
-    from spikecrate.canonical import digest
+    from spikecrate._util.canonical import digest
 
     manifest.write_text(json.dumps({"files": entry["files"], "seal": digest(["seal", entry["files"]])}))
     output.put(stored, tmp_path / "copy", store)

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import pytest
 from lab import ANSWER, TWO_EVENTS
 
+from spikecrate._util.progress import Silent
+from spikecrate.bundles.bundle import _default_parts
+from spikecrate.catalogue.tools import check, find, read
+from spikecrate.environments.environment import place
 from spikecrate.errors import EnvironmentBuildError, SorterInvalidError
-from spikecrate.images.bundle import _default_parts
-from spikecrate.images.environment import place
 from spikecrate.images.inventory import _recipe_of
 from spikecrate.images.prebuilt import digest_of
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.progress import Silent
-from spikecrate.sorters import check, find, read
+from spikecrate.steps.job import build_request, recipe
 
 DIGEST = "sha256:" + "0a" * 32
 OTHER = "sha256:" + "0b" * 32
@@ -101,6 +101,6 @@ def test_an_image_that_was_not_built_here_is_known_by_its_tag(labels, tag, expec
 
 
 def test_the_catalogue_names_it(prebuilt):
-    from spikecrate.report.sorters import sorter_as_dict
+    from spikecrate.cli.report_sorters import sorter_as_dict
 
     assert json.loads(json.dumps(sorter_as_dict(prebuilt())))["image"].endswith(DIGEST)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError
-from spikecrate.process import capture, run
 
 
 def python(code):

@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from spikecrate import quality
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import catalogue
+from spikecrate.cli import report_quality as report
+from spikecrate.cli import request_quality as request
 from spikecrate.errors import OutputError, UsageError
-from spikecrate.progress import Silent
-from spikecrate.quality import Score
-from spikecrate.report import quality as report
-from spikecrate.request import quality as request
-from spikecrate.sorters import catalogue
+from spikecrate.studies import quality
+from spikecrate.studies.quality import Score
 
 TRUE = """
 from spikecrate_harness import mda

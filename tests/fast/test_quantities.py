@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate._util.quantities import format_bytes, parse_bytes, parse_seconds
 from spikecrate.errors import UsageError
-from spikecrate.quantities import format_bytes, parse_bytes, parse_seconds
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from recording_files import places, samples, write_mountainsort
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     DiskFullError,
     ExtraMissingError,
@@ -20,7 +21,6 @@ from spikecrate.errors import (
     RecordingNotFoundError,
     UsageError,
 )
-from spikecrate.progress import Silent
 from spikecrate.recordings import imports
 from spikecrate.recordings.imports import guess_reader, import_recording
 

@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 from lab import Notes
 
-from spikecrate.apptainer import Program
+from spikecrate._util.progress import Silent
+from spikecrate.engines.apptainer import Program
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageInvalidError, UsageError
-from spikecrate.images import provenance, sif, squash
+from spikecrate.images import provenance, sif
+from spikecrate.images import sif_build as squash
 from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.build import BuildRequest
 from spikecrate.images.sif import Sif
-from spikecrate.progress import Silent
 from spikecrate.runtimes import choice
 from spikecrate.runtimes.host import Host
 from spikecrate.store import open_store
 from spikecrate.store.lock import Lock
-from spikecrate.store.seal import hash_file
+from spikecrate.store.result_manifest import hash_file
 
 RECIPE = "ab" * 32
 DIGEST = "sha256:" + "cd" * 32
@@ -143,7 +144,7 @@ def test_a_checked_sif_is_not_read_again_until_it_is_touched(store, monkeypatch)
     old = made.path.stat().st_mtime - 100
     reads = []
     monkeypatch.setattr(sif, "hash_file", lambda path: reads.append(path) or hash_file(path))
-    monkeypatch.setattr("spikecrate.store.memo.SETTLED_S", 0.0)
+    monkeypatch.setattr("spikecrate.store.file_hashes.SETTLED_S", 0.0)
     sif.ensure(REQUEST, store, Silent())
     sif.ensure(REQUEST, store, Silent())
     assert len(reads) == 1

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 import spikecrate
 
-SCHEMA = json.loads((Path(spikecrate.__file__).parent / "sorter.schema.json").read_text())
+SCHEMA = json.loads((Path(spikecrate.__file__).parent / "catalogue/sorter.schema.json").read_text())
 SORTER = {
     "name": "my-sorter",
     "title": "My Sorter",

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from spikecrate.catalogue.tools import catalogue, check, complete, find, parse_assignments, require, validate
 from spikecrate.errors import (
     ParameterUnknownError,
     ParameterValueError,
@@ -13,7 +14,6 @@ from spikecrate.errors import (
     SorterInvalidError,
     SorterNotFoundError,
 )
-from spikecrate.sorters import catalogue, check, complete, find, parse_assignments, require, validate
 
 SORTER = {
     "name": "lab",

@@ -162,7 +162,7 @@ def test_a_write_that_fails_leaves_the_earlier_file_and_nothing_else(tmp_path, m
     assert [entry.name for entry in tmp_path.iterdir() if entry.name != "store"] == ["firings.mda"]
 
 
-@pytest.mark.parametrize("module", ["sortings", "sortings.quality", "recordings.toy", "crate"])
+@pytest.mark.parametrize("module", ["sortings", "sortings.metrics", "recordings.toy", "steps.crate"])
 def test_importing_what_handles_sortings_does_not_import_numpy(module):
     code = f"import sys, spikecrate.{module}; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from spikecrate.errors import UsageError
 from spikecrate.sortings import Sorting, unit_quality
-from spikecrate.sortings.quality import BAND_HZ, band_pass, noise_levels
+from spikecrate.sortings.metrics import BAND_HZ, band_pass, noise_levels
 
 RATE = 30000.0
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from spikecrate._util.files import copy_file, remove_tree, write_atomically
 from spikecrate.errors import DiskFullError, StoreError
-from spikecrate.files import copy_file, remove_tree, write_atomically
-from spikecrate.store import open_store, results, seal
+from spikecrate.store import open_store, results
+from spikecrate.store import result_manifest as seal
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import Lock
-from spikecrate.store.memo import FileState, Memo
 from spikecrate.store.place import system_errors_named
 
 KEY = "ab" * 32
@@ -160,7 +161,7 @@ def test_a_link_among_the_results_files_is_not_published(store):
 
 @pytest.fixture
 def memo(store):
-    return Memo(store.memo)
+    return FileHashCache(store.memo)
 
 
 @pytest.fixture

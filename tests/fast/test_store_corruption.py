@@ -14,13 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikecrate import api
+from spikecrate._util.progress import Silent
 from spikecrate.errors import StoreError
-from spikecrate.jobs.job import samples_hash
-from spikecrate.progress import Silent
 from spikecrate.recordings import open_recording
-from spikecrate.store import memo, results, seal, verify
+from spikecrate.steps.job import samples_hash
+from spikecrate.store import file_hashes as memo
+from spikecrate.store import result_manifest as seal
+from spikecrate.store import results, verify
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import Lock
-from spikecrate.store.memo import FileState, Memo
 
 HARMED = HealthCheck.function_scoped_fixture
 
@@ -103,7 +105,7 @@ def test_any_harm_to_a_result_is_noticed_although_it_was_checked_before(store, m
     path = store.result(key) / name
     whole = path.read_bytes()
     assert results.find(store, key, pytest.fail) is not None
-    assert list(Memo(store.memo).entries()) != []
+    assert list(FileHashCache(store.memo).entries()) != []
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, min(len(whole), start + 40)))
     harmed = whole[:start] + data.draw(st.binary(max_size=40)) + whole[stop:]
@@ -198,7 +200,7 @@ def test_an_edit_in_place_within_the_clock_s_tick_is_noticed(store, tmp_path):
     """A thousand edits as fast as this file system takes them, each right after the file was asked about."""
     path = tmp_path / "raw.bin"
     path.write_bytes(bytes(4096))
-    answers = Memo(store.memo)
+    answers = FileHashCache(store.memo)
     for number in range(250):
         for edit in edits(path):
             state = FileState.of(path)
@@ -213,7 +215,7 @@ def test_an_edit_in_place_of_a_settled_file_is_noticed(store, tmp_path, monkeypa
     monkeypatch.setattr(memo, "SETTLED_S", 0.05)
     path = tmp_path / "raw.bin"
     path.write_bytes(bytes(4096))
-    answers = Memo(store.memo)
+    answers = FileHashCache(store.memo)
     for byte, edit in enumerate(edits(path), start=1):
         time.sleep(0.1)
         state = FileState.of(path)
@@ -227,7 +229,7 @@ def test_a_program_that_keeps_a_recording_mapped_cannot_change_it_unseen(recordi
     monkeypatch.setattr(memo, "SETTLED_S", 0.05)
     opened = open_recording(recording)
     path = opened.sample_file
-    answers = Memo(store.memo)
+    answers = FileHashCache(store.memo)
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         hashes = set()
         for value in (1, 2, 3):
@@ -243,8 +245,8 @@ def test_a_recording_in_memory_is_hashed_every_time(recording, store, monkeypatc
     place = shutil.copytree(recording, f"/dev/shm/spikecrate-test-{os.getpid()}")
     try:
         opened = open_recording(place)
-        samples_hash(opened, FileState.of(opened.sample_file), Memo(store.memo), Silent())
-        assert list(Memo(store.memo).entries()) == []
+        samples_hash(opened, FileState.of(opened.sample_file), FileHashCache(store.memo), Silent())
+        assert list(FileHashCache(store.memo).entries()) == []
     finally:
         shutil.rmtree(place)
 
@@ -253,7 +255,7 @@ def test_every_harmed_byte_of_a_memo_is_noticed(store, tmp_path, monkeypatch):
     monkeypatch.setattr(memo, "SETTLED_S", -1.0)
     path = tmp_path / "raw.bin"
     path.write_bytes(b"samples")
-    answers, state = Memo(store.memo), FileState.of(path)
+    answers, state = FileHashCache(store.memo), FileState.of(path)
     answers.put(state, "hash", "1234")
     (entry,) = answers.entries()
     whole = entry.read_bytes()

@@ -14,18 +14,19 @@ import shelf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate._util.files import write_atomically
+from spikecrate._util.progress import Silent
+from spikecrate.cli import request_store as request
 from spikecrate.errors import JobNotFoundError, UsageError
-from spikecrate.files import write_atomically
-from spikecrate.jobs.listing import list_jobs
-from spikecrate.jobs.paths import WorkPaths
-from spikecrate.jobs.sweep import sweep
-from spikecrate.progress import Silent
-from spikecrate.request import store as request
 from spikecrate.runtimes.host import Host
-from spikecrate.store import gc, memo, pins, results, usage
+from spikecrate.steps.listing import list_jobs
+from spikecrate.steps.paths import WorkPaths
+from spikecrate.steps.sweep import sweep
+from spikecrate.store import file_hashes as memo
+from spikecrate.store import gc, pins, results, usage
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.gc import Item
 from spikecrate.store.lock import Lock
-from spikecrate.store.memo import FileState, Memo
 
 DAY = 86400.0
 
@@ -209,7 +210,7 @@ def test_hits_that_race_with_collections_are_right_or_misses(store):
 
 KILLED = """
 import os, sys
-from spikecrate.progress import Silent
+from spikecrate._util.progress import Silent
 from spikecrate.store import gc, open_store
 gc.remove_tree = lambda folder: os.kill(os.getpid(), 9)
 gc.collect(open_store(sys.argv[1]), Silent(), keep_s=86400.0, max_bytes=None, dry_run=False)
@@ -256,7 +257,7 @@ def test_lock_files_of_killed_owners_go_and_held_ones_stay(store):
 
 def test_old_memos_of_files_that_are_gone_or_changed_go(store, tmp_path, monkeypatch):
     monkeypatch.setattr(memo, "SETTLED_S", -1.0)
-    answers = Memo(store.memo)
+    answers = FileHashCache(store.memo)
     for name in ("stays", "goes", "changes", "young"):
         (tmp_path / name).write_text(name)
         answers.put(FileState.of(tmp_path / name), "hash", "1")

@@ -12,10 +12,10 @@ import shelf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikecrate._util.files import remove_tree
 from spikecrate.errors import JobNotFoundError, UsageError
-from spikecrate.files import remove_tree
-from spikecrate.jobs.listing import find_key, list_jobs
-from spikecrate.jobs.plan import nearest
+from spikecrate.steps.listing import find_key, list_jobs
+from spikecrate.steps.plan import nearest
 from spikecrate.store import index, open_store, results, summary
 
 
@@ -149,7 +149,7 @@ WRITER = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import shelf
-from spikecrate.jobs.listing import list_jobs
+from spikecrate.steps.listing import list_jobs
 from spikecrate.store import open_store
 store, first = open_store(sys.argv[2]), int(sys.argv[3])
 for seed in range(first, first + 25):

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import shelf
 
+from spikecrate._util.progress import Silent
+from spikecrate.cli import request_store as request
 from spikecrate.errors import StoreCorruptError
 from spikecrate.images import provenance
-from spikecrate.jobs.listing import list_jobs
-from spikecrate.progress import Silent
-from spikecrate.request import store as request
-from spikecrate.store import index, memo, results, verify
+from spikecrate.steps.listing import list_jobs
+from spikecrate.store import file_hashes as memo
+from spikecrate.store import index, results, verify
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import Lock
-from spikecrate.store.memo import FileState, Memo
-from spikecrate.store.seal import hash_file
+from spikecrate.store.result_manifest import hash_file
 
 NAME = "ms4-abababababababab-cdcdcdcdcdcdcdcd"
 
@@ -53,7 +54,7 @@ def full(store, tmp_path, monkeypatch):
     shelf.fail(store, 8)
     list_jobs(store)
     (tmp_path / "raw").write_text("samples")
-    Memo(store.memo).put(FileState.of(tmp_path / "raw"), "hash", "1")
+    FileHashCache(store.memo).put(FileState.of(tmp_path / "raw"), "hash", "1")
     put_sif(store)
     store.lock("dead").write_text("{")
     return store
@@ -73,7 +74,7 @@ def test_every_kind_of_thing_that_is_corrupt_is_named_and_set_aside(full):
     (full.result(keys[1]) / "sorter" / "templates.npy").unlink()
     (full.result(keys[2]) / "sorter" / "added").write_text("")
     (full.index / "results" / f"{keys[3][:2]}.rows").write_text("rows")
-    entry = next(Memo(full.memo).entries())
+    entry = next(FileHashCache(full.memo).entries())
     entry.write_text("{}")
     (full.sifs / f"{NAME}.sif").write_bytes(b"SIG" * 100)
     full.lock("folder").mkdir()

@@ -19,12 +19,12 @@ import pytest
 from uv import find_uv_bin
 from xdist.scheduler import LoadScopeScheduling
 
-from spikecrate.engine import docker_client
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import find
+from spikecrate.engines.docker import docker_client
 from spikecrate.images import sif
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.progress import Silent
 from spikecrate.recordings.toy import write_toy
-from spikecrate.sorters import find
+from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import open_store
 
 ROOT = Path(__file__).parents[2]

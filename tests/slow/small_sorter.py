@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 
-from spikecrate.sorters import find
+from spikecrate.catalogue.tools import find
 
 PACKAGE = "numpy"
 

@@ -16,13 +16,13 @@ import pytest
 from conftest import OTHER_UID, ROOT, SPIKECRATE, last_json
 
 import spikecrate
+from spikecrate._util.progress import Silent
 from spikecrate.api import build_request
+from spikecrate.bundles import bundle as bundles
+from spikecrate.bundles.unbundle import unbundle
+from spikecrate.catalogue.tools import find, read
 from spikecrate.errors import BundleError, UsageError
-from spikecrate.images import bundle as bundles
-from spikecrate.images.unbundle import unbundle
-from spikecrate.jobs.job import recipe
-from spikecrate.progress import Silent
-from spikecrate.sorters import find, read
+from spikecrate.steps.job import recipe
 from spikecrate.store import open_store
 
 
@@ -138,7 +138,7 @@ def test_a_bare_machine_without_a_network_installs_it_and_sorts_to_the_same_byte
     assert last_json(run(program, "sort", "rec", "--json", "--output", "-"))["status"] == "cached"
 
     # What is installed gives the wheel that it was installed from.
-    code = "import pathlib, sys; from spikecrate.images.library import own_wheel; own_wheel(pathlib.Path(sys.argv[1]))"
+    code = "import pathlib, sys; from spikecrate.environments.library import own_wheel; own_wheel(pathlib.Path(sys.argv[1]))"
     (home / "again").mkdir()
     run(home / "spikecrate" / "bin" / "python", "-c", code, home / "again")
     (wheel,) = (home / "again").iterdir()

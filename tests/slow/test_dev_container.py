@@ -210,7 +210,7 @@ def test_sorting_inside_starts_the_sorter_beside_and_is_a_hit_outside(opened, re
 @pytest.mark.parametrize("without", ["", "env --unset=SPIKECRATE_HOST_PATHS"])
 def test_paths_inside_are_told_to_the_daemon_as_the_host_has_them(opened, without):
     # Told by who made the container; or, without that, by the daemon.
-    code = "import sys, pathlib, spikecrate.hostpaths as h; print(*map(h.host_path, map(pathlib.Path, sys.argv[1:])), sep=chr(10))"
+    code = "import sys, pathlib, spikecrate.engines.host_paths as h; print(*map(h.host_path, map(pathlib.Path, sys.argv[1:])), sep=chr(10))"
     done = opened.dev("--cmd", f'{without} python -c "{code}" ~/.cache/new . ./docs/../src')
     cache = opened.home / ".cache" / "spikecrate" / "dev" / "cache"
     assert done.stdout.splitlines() == [

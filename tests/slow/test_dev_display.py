@@ -18,14 +18,14 @@ import pytest
 from conftest import last_json
 from dev_person import UID, Person
 
-from spikecrate.devenv import relay
-from spikecrate.devenv.cookie import write_entries
-from spikecrate.devenv.x11 import WILD, Entry
+from spikecrate_dev import relay
+from spikecrate_dev.cookie import write_entries
+from spikecrate_dev.x11 import WILD, Entry
 
 FORWARDER = textwrap.dedent("""
     import socketserver, sys, threading
     from pathlib import Path
-    from spikecrate.devenv import relay
+    from spikecrate_dev import relay
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self):

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from spikecrate.devenv import relay
+from spikecrate_dev import relay
 
 HOLD = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from spikecrate.devenv import relay
+    from spikecrate_dev import relay
     relay.hold(Path(sys.argv[1]), sys.argv[2])
     print("held", flush=True)
     sys.stdin.read()

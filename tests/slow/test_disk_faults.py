@@ -20,8 +20,8 @@ from small_sorter import write_small_sorter
 from test_killed_engine import Run, until
 
 import spikecrate
+from spikecrate.cli.request_store import collect_garbage, verify
 from spikecrate.errors import DiskFullError, JobFailedError, OutputError, StoreError
-from spikecrate.request.store import collect_garbage, verify
 from spikecrate.store import open_store, results
 from spikecrate_harness import mda
 

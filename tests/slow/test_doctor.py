@@ -17,7 +17,7 @@ import pytest
 from conftest import OTHER_UID, SPIKECRATE, last_json, started
 from test_sort_docker import SLOW
 
-from spikecrate.devenv.doctor import CHECKS
+from spikecrate.doctor.doctor import CHECKS
 
 NAMES = [check.name for check in CHECKS]
 

@@ -14,8 +14,8 @@ import pytest
 from conftest import DATA
 
 import spikecrate
-from spikecrate.engine import docker_client
-from spikecrate.sorters import find
+from spikecrate.catalogue.tools import find
+from spikecrate.engines.docker import docker_client
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,17 +14,17 @@ from conftest import SPIKECRATE, last_json
 from docker.errors import NotFound
 
 import spikecrate
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import find
 from spikecrate.errors import EngineError, ImageBuildError
 from spikecrate.images import sif
 from spikecrate.images.build import build
 from spikecrate.images.inventory import inventory, on_disk
 from spikecrate.images.prune import prune
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.jobs.listing import sorters_running
-from spikecrate.progress import Silent
 from spikecrate.runtimes.apptainer import Apptainer
 from spikecrate.runtimes.docker import Docker
-from spikecrate.sorters import find
+from spikecrate.steps.job import build_request, recipe
+from spikecrate.steps.listing import sorters_running
 from spikecrate.store import open_store
 
 HEAD = "import numpy as np\ndef sort(recording, parameters, resources):\n"

@@ -9,11 +9,11 @@ import shutil
 import pytest
 from conftest import last_json
 
+from spikecrate._util.progress import Silent
+from spikecrate.catalogue.tools import find
 from spikecrate.images import lockfile
 from spikecrate.images.build import build
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.progress import Silent
-from spikecrate.sorters import find
+from spikecrate.steps.job import build_request, recipe
 
 PACKAGES = """
 import importlib.metadata, json

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from spikecrate._util.progress import Silent, Terminal
+from spikecrate.catalogue.tools import find
 from spikecrate.errors import ImageBuildError, ImageNotReproducibleError
 from spikecrate.images.base import ensure_bases
 from spikecrate.images.build import build, verify
 from spikecrate.images.layers import layers_of
-from spikecrate.jobs.job import build_request, recipe
-from spikecrate.progress import Silent, Terminal
-from spikecrate.sorters import find
+from spikecrate.steps.job import build_request, recipe
 
 WHEELS = """
 import importlib.metadata as metadata

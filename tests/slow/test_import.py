@@ -9,8 +9,9 @@ import pytest
 from conftest import ROOT
 from uv import find_uv_bin
 
-from spikecrate.progress import Silent
-from spikecrate.recordings import content, open_recording
+from spikecrate._util.progress import Silent
+from spikecrate.recordings import identity as content
+from spikecrate.recordings import open_recording
 
 WRITE_ZARR = """
 import sys

@@ -18,7 +18,7 @@ import pytest
 from conftest import SPIKECRATE
 
 import spikecrate
-from spikecrate.request.store import collect_garbage
+from spikecrate.cli.request_store import collect_garbage
 from spikecrate_harness import mda
 
 CALLS = (

@@ -25,10 +25,10 @@ from small_sorter import write_small_sorter
 from test_killed_anywhere import left_in
 
 import spikecrate
-from spikecrate.engine import docker_client
+from spikecrate.cli.request_store import collect_garbage, verify
+from spikecrate.engines.docker import docker_client
 from spikecrate.errors import EngineDownError, EngineError, JobFailedError
-from spikecrate.request.store import collect_garbage, verify
-from spikecrate.runtimes import session
+from spikecrate.runtimes import process_tree as session
 from spikecrate.store import open_store, results
 from spikecrate_harness import mda
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import last_json
 
+from spikecrate._util.progress import Silent
 from spikecrate.images.base import ensure_bases
-from spikecrate.progress import Silent
 
 REGISTRY = "127.0.0.1:5000"
 PROGRAM = """

@@ -1,4 +1,4 @@
-"""Real recordings that cannot be shipped, end to end in Docker, where they lie: units, events, accuracy.
+"""Real recordings that cannot be data_path, end to end in Docker, where they lie: units, events, accuracy.
 
 `SPIKECRATE_DATA` names their folder; by default `shared/data` beside the clone. In CI it must be there.
 """

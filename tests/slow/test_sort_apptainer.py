@@ -14,7 +14,8 @@ import pytest
 from conftest import DATA, OTHER_UID, SPIKECRATE, asked, last_json, started
 
 import spikecrate
-from spikecrate.apptainer import find_program, lacks_capabilities
+from spikecrate._util.progress import Silent
+from spikecrate.engines.apptainer import find_program, lacks_capabilities
 from spikecrate.errors import (
     DiskFullError,
     JobFailedError,
@@ -24,7 +25,6 @@ from spikecrate.errors import (
 )
 from spikecrate.images import sif
 from spikecrate.images.build import build
-from spikecrate.progress import Silent
 from spikecrate.store import open_store
 
 ANSWER = "import numpy as np\ndef sort(recording, parameters, resources):\n"

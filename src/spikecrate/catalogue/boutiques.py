@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from spikecrate.sorters import Sorter
+    from spikecrate.catalogue.tools import Sorter
 
 SCHEMA: Final = "0.5"
 COMMAND: Final = "spikecrate sort [RECORDING] --sorter {name} --output [OUTPUT]"

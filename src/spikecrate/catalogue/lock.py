@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.process import run
 from spikecrate.errors import CommandError, EnvironmentBuildError, SorterInvalidError
-from spikecrate.process import run
 
 if TYPE_CHECKING:
-    from spikecrate.progress import Progress
-    from spikecrate.sorters import Sorter
+    from spikecrate._util.progress import Progress
+    from spikecrate.catalogue.tools import Sorter
 
 PYTHON: Final = "3.11"
 """Of the base image."""

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from spikecrate.engine import docker_client, docker_errors
+from spikecrate._util.data import data_path
+from spikecrate._util.process import run
+from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import BaseImageMissingError, CommandError
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
 from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import base_hash
-from spikecrate.process import run
-from spikecrate.shipped import shipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 DEBIAN: Final = "debian:bookworm-slim"
 PULL_TIMEOUT_S: Final = 600
@@ -60,7 +60,7 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
     ImageBuildError, DiskFullError, EngineMissingError
         As `build_logged`.
     """
-    folder = folder or shipped("docker") / "base"
+    folder = folder or data_path("docker") / "base"
     recipe = base_hash(folder)
     client = docker_client()
     found: dict[str, Image] = {}

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spikecrate_harness
-from spikecrate.engine import docker_client, docker_errors
+from spikecrate._util.data import data_path
+from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
+from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageNotReproducibleError, SorterInvalidError, UsageError
 from spikecrate.images import prebuilt
 from spikecrate.images.base import Bases, ensure_bases
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
 from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import GPU_LOCK, LOCK, image_reference
-from spikecrate.quantities import format_bytes
-from spikecrate.shipped import shipped
-from spikecrate.sorters import HARNESS_ENTRYPOINT
 from spikecrate_harness.job import CONTRACT
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class BuildRequest:
     gpu: bool = False
     image: str = ""
     harness: Path = Path(spikecrate_harness.__file__).parent
-    base: Path = shipped("docker") / "base"
+    base: Path = data_path("docker") / "base"
 
     @property
     def reference(self) -> str:

@@ -12,13 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
-from spikecrate.process import capture, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 SOURCE_DATE_EPOCH: Final = 1767225600
 """The date of everything in an image, in seconds since 1970. Newer than no file that matters, it only has to

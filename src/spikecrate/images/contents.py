@@ -20,7 +20,7 @@ from spikecrate.images.archive import ZSTD
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 DPKG_STATUS: Final = "var/lib/dpkg/status"
 DPKG_PARTS: Final = "var/lib/dpkg/status.d/"

@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from spikecrate.engine import docker_client
+from spikecrate._util.data import data_path
+from spikecrate.engines.docker import docker_client
 from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
 from spikecrate.images.build import unpacked_size
 from spikecrate.images.layers import layers_of, own_layers
 from spikecrate.images.lookup import find_image, list_images, unless_removed
 from spikecrate.images.recipe import base_hash, gpu_recipe
-from spikecrate.shipped import shipped
 from spikecrate.store import summary
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.store import Store
 
 BASES: Final = ("base", "builder")
@@ -182,7 +182,7 @@ def engine_client(progress: Progress) -> DockerClient | None:
 
 def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
     """List the images of sorters and bases that the engine has, one entry a name."""
-    bases = dict.fromkeys(BASES, base_hash(shipped("docker") / "base"))
+    bases = dict.fromkeys(BASES, base_hash(data_path("docker") / "base"))
     found = []
     for image in list_images(client, f"{PREFIX}*"):
         size = unless_removed(client, image, unpacked_size)

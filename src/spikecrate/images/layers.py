@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spikecrate.engine import docker_errors
+from spikecrate.engines.docker import docker_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

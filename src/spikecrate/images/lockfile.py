@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.engine import docker_client, docker_errors
+from spikecrate._util.files import disk_full_named, write_atomically
+from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageInvalidError, OutputError, UsageError
-from spikecrate.files import disk_full_named, write_atomically
 from spikecrate.images.build import build, has_containerd_store
 from spikecrate.images.contents import Contents, read_archive
 from spikecrate.images.lookup import find_image
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
     from spikecrate.images.contents import File
-    from spikecrate.progress import Progress
 
 SCHEMA: Final = 1
 LOCK: Final = "image.lock"

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from spikecrate.engine import docker_errors
+from spikecrate.engines.docker import docker_errors
 from spikecrate.errors import EngineError
 
 if TYPE_CHECKING:

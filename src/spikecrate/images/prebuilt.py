@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from spikecrate.engine import docker_client, docker_errors
+from spikecrate._util.process import run
+from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import CommandError, DiskFullError, ImageMissingError, UsageError
 from spikecrate.images.lookup import find_image
-from spikecrate.process import run
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.progress import Progress
 
 LAST_LINES: Final = 5
 

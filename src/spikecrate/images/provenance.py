@@ -6,11 +6,11 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.canonical import digest
+from spikecrate._util.canonical import digest
 from spikecrate.store import quarantine
+from spikecrate.store.file_hashes import UNREADABLE
 from spikecrate.store.lock import Lock
-from spikecrate.store.memo import UNREADABLE
-from spikecrate.store.seal import hash_file
+from spikecrate.store.result_manifest import hash_file
 from spikecrate.store.verify import Check
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.engine import docker_errors
+from spikecrate.engines.docker import docker_errors
 from spikecrate.images import sif
 from spikecrate.images.inventory import engine_client, in_engine, in_store
 from spikecrate.images.layers import layers_of, own_layers
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.inventory import Entry
-    from spikecrate.progress import Progress
     from spikecrate.store import Store
 
 CONFLICT: Final = 409

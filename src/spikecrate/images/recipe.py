@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from blake3 import blake3
 
-from spikecrate.canonical import digest
+from spikecrate._util.canonical import digest
 from spikecrate.errors import SorterInvalidError
 
 if TYPE_CHECKING:

@@ -15,7 +15,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.apptainer import find_program, read_labels
+from spikecrate._util.files import disk_full_named, sync_folder, write_atomically
+from spikecrate._util.process import capture
+from spikecrate._util.quantities import format_bytes
+from spikecrate.engines.apptainer import find_program, read_labels
 from spikecrate.errors import (
     CommandError,
     EngineDownError,
@@ -24,24 +27,22 @@ from spikecrate.errors import (
     ImageInvalidError,
     UsageError,
 )
-from spikecrate.files import disk_full_named, sync_folder, write_atomically
-from spikecrate.images import provenance, squash
+from spikecrate.images import provenance
+from spikecrate.images import sif_build as squash
 from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.prebuilt import digest_of
-from spikecrate.images.squash import Source
-from spikecrate.process import capture
-from spikecrate.quantities import format_bytes
+from spikecrate.images.sif_build import Source
+from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import is_free
-from spikecrate.store.memo import FileState, Memo
-from spikecrate.store.seal import hash_file
+from spikecrate.store.result_manifest import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spikecrate.apptainer import Program
+    from spikecrate._util.progress import Progress
+    from spikecrate.engines.apptainer import Program
     from spikecrate.images.build import BuildRequest
-    from spikecrate.progress import Progress
     from spikecrate.store import Store
 
 
@@ -279,7 +280,7 @@ def _locked(request: BuildRequest, store: Store, progress: Progress) -> Iterator
 
 def _checked(request: BuildRequest, store: Store, progress: Progress, digest: str | None) -> Sif | None:
     """Give the latest SIF whose bytes are those that were written; set aside those whose are not."""
-    memo = Memo(store.memo)
+    memo = FileHashCache(store.memo)
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
         try:
             provenance.read(path)

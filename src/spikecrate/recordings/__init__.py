@@ -4,7 +4,7 @@
 >>> recording = open_recording("rec/")  # doctest: +SKIP
 """
 
-from spikecrate.recordings.flat import Recording
 from spikecrate.recordings.formats import open_recording
+from spikecrate.recordings.model import Recording
 
 __all__ = ["Recording", "open_recording"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.recordings.content import dtype_name
+from spikecrate.recordings.identity import dtype_name
 
 if TYPE_CHECKING:
-    from spikecrate.recordings.flat import Recording
+    from spikecrate.recordings.model import Recording
 
 
 def describe(recording: Recording, samples_hash: str | None = None) -> dict[str, Any]:

@@ -25,16 +25,16 @@ from spikecrate.errors import (
     SpikecrateError,
     UsageError,
 )
-from spikecrate.recordings.files import reading
-from spikecrate.recordings.flat import sample_type
-from spikecrate.recordings.flatfile import DESCRIPTION
 from spikecrate.recordings.formats import absolute, open_recording
+from spikecrate.recordings.formats.files import reading
+from spikecrate.recordings.formats.flat import DESCRIPTION
+from spikecrate.recordings.model import sample_type
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spikecrate.progress import Progress
-    from spikecrate.recordings.flat import Recording
+    from spikecrate._util.progress import Progress
+    from spikecrate.recordings.model import Recording
 
 SAMPLES: Final = "traces.raw"
 GEOM: Final = "geom.csv"

@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spikecrate.errors import ProbeError
-from spikecrate.recordings.fields import Fields, as_number, shown
-from spikecrate.recordings.files import is_file, read_json, read_text
+from spikecrate.recordings.formats.fields import Fields, as_number, shown
+from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path

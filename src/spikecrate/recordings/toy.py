@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import OutputError, UsageError
-from spikecrate.progress import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 VERSION: Final = 1
 """Raised whenever the same arguments give other bytes than before."""
@@ -127,7 +127,7 @@ def write_toy(
     DiskFullError
         If no space is left; nothing is left behind.
     """
-    from spikecrate.files import disk_full_named, sync_folder
+    from spikecrate._util.files import disk_full_named, sync_folder
 
     folder = Path(folder)
     if difficulty not in DIFFICULTIES:

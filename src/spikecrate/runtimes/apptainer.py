@@ -13,23 +13,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spikecrate import apptainer
+from spikecrate._util.process import run
+from spikecrate.engines import apptainer
 from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
-from spikecrate.process import run
-from spikecrate.runtimes import gpu, session
+from spikecrate.runtimes import gpu
+from spikecrate.runtimes import process_tree as session
+from spikecrate.runtimes.contract import SCRATCH, Image, Task
 from spikecrate.runtimes.docker import mount_option
-from spikecrate.runtimes.task import SCRATCH, Image, Task
-from spikecrate.store.memo import FileState, Memo
+from spikecrate.store.file_hashes import FileHashCache, FileState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spikecrate.apptainer import Program
+    from spikecrate._util.progress import Progress
+    from spikecrate.engines.apptainer import Program
     from spikecrate.images.build import BuildRequest
     from spikecrate.images.sif import Sif
-    from spikecrate.progress import Progress
-    from spikecrate.runtimes.task import Exit
+    from spikecrate.runtimes.contract import Exit
     from spikecrate.store import Store
 
 HEAD_BYTES: Final = 4096
@@ -61,7 +62,7 @@ class Apptainer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.program = find_program(Memo(store.memo))
+        self.program = find_program(FileHashCache(store.memo))
         self.in_user_namespace = apptainer.lacks_capabilities()
         self._require_usable()
 
@@ -159,7 +160,7 @@ class Apptainer:
 
     def _require_usable(self) -> None:
         """Run something once: only then is it known whether this kernel lets this user."""
-        memo, binary = Memo(self.store.memo), FileState.of(Path(self.program.path))
+        memo, binary = FileHashCache(self.store.memo), FileState.of(Path(self.program.path))
         boot = apptainer.read_setting("kernel/random/boot_id")
         question = f"usable by {os.geteuid()}, namespace {self.in_user_namespace}, boot {boot}"
         if memo.get(binary, question) == self.program.version:
@@ -178,13 +179,13 @@ class Apptainer:
         memo.put(binary, question, self.program.version)
 
 
-def find_program(memo: Memo) -> Program:
+def find_program(memo: FileHashCache) -> Program:
     """Find the program; the version of a binary is remembered, that of a script, which may start another, is not.
 
     Raises
     ------
     EngineMissingError, EnginePermissionError
-        As `spikecrate.apptainer.find_program`.
+        As `spikecrate.engines.apptainer.find_program`.
     """
     path = next((found for name in apptainer.NAMES if (found := shutil.which(name))), None)
     if path is not None and (known := memo.get(FileState.of(Path(path)), VERSION)) is not None:

@@ -15,9 +15,9 @@ from spikecrate.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.progress import Progress
-    from spikecrate.runtimes.task import Runtime
+    from spikecrate.runtimes.contract import Runtime
     from spikecrate.store import Store
 
 NAMES: Final = ("auto", "docker", "apptainer", "host")
@@ -86,7 +86,7 @@ def _makers(store: Store, needed: BuildRequest | None = None) -> dict[str, Calla
         from spikecrate.runtimes.apptainer import Apptainer
 
         runtime = Apptainer(store)
-        # Asked after Docker, so there is none to make an image with.
+        # SortRequest after Docker, so there is none to make an image with.
         if needed is not None:
             runtime.require_image(needed)
         return runtime

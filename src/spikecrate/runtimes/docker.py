@@ -8,11 +8,11 @@ from dataclasses import replace
 from socket import SHUT_RDWR
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.engine import docker_client, docker_errors, engine_url, socket_of
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
+from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
-from spikecrate.hostpaths import host_path
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.task import PIDS_LIMIT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.contract import PIDS_LIMIT, SCRATCH, Image, Mount, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.progress import Progress
-    from spikecrate.runtimes.task import Exit
+    from spikecrate.runtimes.contract import Exit
 
 ENDED_S: Final = 60
 """How long the daemon may take to say how a container ended whose output has ended: an engine that was killed meanwhile
@@ -103,7 +103,7 @@ class Docker:
     def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
         from docker.utils.socket import frames_iter
 
-        from spikecrate.runtimes.task import Exit
+        from spikecrate.runtimes.contract import Exit
 
         # Attached before the start, so that no line is missed; the engine itself keeps no log.
         socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})

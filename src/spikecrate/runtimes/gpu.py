@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.process import capture
 from spikecrate.errors import CommandError, GpuMissingError, UsageError
-from spikecrate.process import capture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,15 +9,16 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
-from spikecrate.runtimes import gpu, session
-from spikecrate.runtimes.task import JOB, OUT, RECORDING, SCRATCH, Image, Task
+from spikecrate.runtimes import gpu
+from spikecrate.runtimes import process_tree as session
+from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.progress import Progress
-    from spikecrate.runtimes.task import Exit
+    from spikecrate.runtimes.contract import Exit
     from spikecrate.store import Store
 
 
@@ -37,7 +38,7 @@ class Host:
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
         """Find the sorter's environment, or make it."""
-        from spikecrate.images.environment import make
+        from spikecrate.environments.environment import make
 
         made = make(request, self.store, progress)
         return Image(
@@ -49,7 +50,7 @@ class Host:
 
     def preview(self, request: BuildRequest) -> Image:
         """Name the environment that `prepare` would give."""
-        from spikecrate.images.environment import place
+        from spikecrate.environments.environment import place
 
         made = place(request, self.store)
         return Image(

@@ -1,8 +1,8 @@
 """What comes out: sortings, and how good they are."""
 
 from spikecrate.sortings.compare import Comparison, UnitMatch, compare
-from spikecrate.sortings.firings import Sorting, read_firings, write_firings
-from spikecrate.sortings.quality import UnitQuality, unit_quality
+from spikecrate.sortings.metrics import UnitQuality, unit_quality
+from spikecrate.sortings.model import Sorting, read_firings, write_firings
 
 __all__ = [
     "Comparison",

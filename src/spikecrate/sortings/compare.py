@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.firings import Sorting
+    from spikecrate.sortings.model import Sorting
 
 TOLERANCE_MS: Final = 0.4
 

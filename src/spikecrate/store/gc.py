@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.files import remove_tree
-from spikecrate.store import memo, pins, results, summary
+from spikecrate._util.files import remove_tree
+from spikecrate.store import file_hashes as memo
+from spikecrate.store import pins, results, summary
 from spikecrate.store.index import SUFFIX, names_in
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.usage import KINDS, measured
@@ -26,7 +27,7 @@ from spikecrate.store.usage import KINDS, measured
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.store.place import Store
 
 GRACE_S: Final = 3600.0
@@ -242,7 +243,7 @@ def _old_memos(store: Store, now: float, keep_s: float | None) -> list[Path]:
     if keep_s is None:
         return []
     found = []
-    for path in memo.Memo(store.memo).entries():
+    for path in memo.FileHashCache(store.memo).entries():
         with suppress(OSError):
             if now - path.stat().st_mtime > max(keep_s, GRACE_S) and memo.is_outdated(path):
                 found.append(path)

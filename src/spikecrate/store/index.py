@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
+from spikecrate._util.files import write_atomically
 from spikecrate.errors import DiskFullError
-from spikecrate.files import write_atomically
-from spikecrate.store.memo import SETTLED_S, UNREADABLE
+from spikecrate.store.file_hashes import SETTLED_S, UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
 
 SCHEMA: Final = 1
 SUFFIX: Final = ".rows"

@@ -16,8 +16,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from spikecrate._util.files import disk_full_named
 from spikecrate.errors import StoreError
-from spikecrate.files import disk_full_named
 from spikecrate.store.place import system_errors_named
 
 if TYPE_CHECKING:

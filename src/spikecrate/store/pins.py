@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spikecrate.files import disk_full_named, write_atomically
+from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate.store.index import names_in
 
 if TYPE_CHECKING:

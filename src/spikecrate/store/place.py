@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate.errors import StoreError
-from spikecrate.files import disk_full_named, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

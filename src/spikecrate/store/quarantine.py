@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from spikecrate.files import disk_full_named
+from spikecrate._util.files import disk_full_named
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.canonical import digest
-from spikecrate.files import disk_full_named, remove_tree, sync_folder
-from spikecrate.store import quarantine, seal
+from spikecrate._util.canonical import digest
+from spikecrate._util.files import disk_full_named, remove_tree, sync_folder
+from spikecrate.store import quarantine
+from spikecrate.store import result_manifest as seal
+from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 from spikecrate.store.index import names_in
-from spikecrate.store.memo import FileState, Memo, flush
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     Raises
     ------
     DiskFullError
-    spikecrate.store.seal.BrokenSealError
+    spikecrate.store.result_manifest.BrokenSealError
         Where the folder holds links or special files.
     """
     made = seal.seal(built)
@@ -184,7 +185,7 @@ def _checked(store: Store, folder: Path, key: str) -> Stored:
     if not {"run.json", "firings.mda"} <= found.files.keys():
         message = f"{seal.NAME} names no run.json or no firings.mda"
         raise seal.BrokenSealError(message)
-    memo = Memo(store.memo)
+    memo = FileHashCache(store.memo)
     question = f"sealed as {found.hash}"
     state, states = _states(folder, found)
     # A sorting of a day on 384 channels is gigabytes: it is read again only when a file was touched.

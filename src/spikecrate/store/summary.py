@@ -6,15 +6,15 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spikecrate.progress import Silent
-from spikecrate.store import seal
+from spikecrate._util.progress import Silent
+from spikecrate.store import result_manifest as seal
 from spikecrate.store.index import Index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.store.place import Store
 
 

@@ -12,7 +12,7 @@ from spikecrate.store import pins, summary
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.store.place import Store
 
 INDEXED: Final = ("results", "failures")

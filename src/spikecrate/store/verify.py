@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.store import quarantine, results
+from spikecrate.store.file_hashes import FileHashCache
 from spikecrate.store.index import SUFFIX, names_in, read_page
 from spikecrate.store.lock import is_free
-from spikecrate.store.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from spikecrate.progress import Progress
+    from spikecrate._util.progress import Progress
     from spikecrate.store.place import Store
 
 AHEAD: Final = 64
@@ -74,7 +74,7 @@ def checks(store: Store) -> Iterator[Check]:
     """Give what there is to check in the store: results, memos, the index, locks."""
     for key in results.keys(store):
         yield _result_check(store, key)
-    memo = Memo(store.memo)
+    memo = FileHashCache(store.memo)
     for path in memo.entries():
         yield _file_check(store, "memo", path, memo.problem_of)
     for shelves in (store.results, store.failures):

@@ -1,0 +1,1 @@
+"""Small things that every room uses: processes, files, canonical JSON, quantities, progress."""

@@ -1,0 +1,1 @@
+"""Bundles: a tool in one file, for a machine without a network."""

@@ -1,0 +1,1 @@
+"""The container engines of this machine: found, or the reason why not."""

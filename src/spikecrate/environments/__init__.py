@@ -1,0 +1,1 @@
+"""Locked virtual environments, in which the host runtime runs a tool."""

@@ -1,0 +1,211 @@
+"""recording.json: a few lines that make any flat file a recording, validated by a JSON Schema of ours."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import ProbeError, RecordingFormatError
+from spikecrate.recordings.formats.fields import as_number
+from spikecrate.recordings.formats.files import read_json
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
+from spikecrate.recordings.probe import read_geom, read_probeinterface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from jsonschema.exceptions import ValidationError
+
+    from spikecrate.recordings.probe import Locations
+
+DESCRIPTION: Final = "recording.json"
+
+
+def _text(value: Any) -> bool:
+    return type(value) is str and value != ""
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and value >= least
+
+
+def _number(value: Any) -> bool:
+    return as_number(value) is not None
+
+
+def _numbers(value: Any) -> bool:
+    return _number(value) or (type(value) is list and bool(value) and all(map(_number, value)))
+
+
+def _distinct(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return type(value) is list and bool(value) and all(map(fits, value)) and len(set(value)) == len(value)
+
+
+PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
+    "$schema": _text,
+    "title": _text,
+    "file": _text,
+    "dtype": _text,
+    "num_channels": lambda value: _whole(value, 1),
+    "sampling_frequency": lambda value: _number(value) and value > 0,
+    "offset": _whole,
+    "time_axis": lambda value: type(value) is int and value in (0, 1),
+    "num_samples": lambda value: _whole(value, 1),
+    "channels": lambda value: _distinct(value, _whole),
+    "channel_ids": lambda value: _distinct(value, _text),
+    "gain_uv": _numbers,
+    "offset_uv": _numbers,
+    "probe": _text,
+    "spike_sign": lambda value: type(value) is int and value in (-1, 0, 1),
+}
+"""What each field plainly is; a test holds this to the schema."""
+
+
+def open_flat(path: Path, description: Path) -> Recording:
+    """Open a flat file that a recording.json describes.
+
+    Parameters
+    ----------
+    path : Path
+        As the user named it.
+    description : Path
+        The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
+
+    Raises
+    ------
+    RecordingFormatError
+        If it does not fit the schema; the message names the field.
+    SpikecrateError
+        A recording error that names the file, the field and the next step.
+    """
+    data = read_json(description)
+    _validate(data, description)
+    file_channels = int(data["num_channels"])
+    channels = [int(column) for column in data.get("channels", range(file_channels))]
+    if max(channels) >= file_channels:
+        raise _refused(description, "channels", f"{max(channels)} is not one of the {file_channels} columns")
+    gains = _each(description, data, "gain_uv", 1.0, len(channels))
+    names = data.get("channel_ids")
+    if names is not None and len(names) != len(channels):
+        raise _refused(description, "channel_ids", f"{len(names)} names for {len(channels)} channels")
+    return flat_recording(
+        path=path,
+        format="flat",
+        source=description,
+        sample_file=_beside(description, data["file"]),
+        dtype=data["dtype"],
+        offset=int(data.get("offset", 0)),
+        time_axis=int(data.get("time_axis", 0)),
+        file_channels=file_channels,
+        channels=channels,
+        num_samples=int(data["num_samples"]) if "num_samples" in data else None,
+        sampling_frequency=data["sampling_frequency"],
+        gains=gains,
+        offsets=_each(description, data, "offset_uv", 0.0, len(channels)),
+        locations=_locations(description, data.get("probe"), len(channels)),
+        no_locations=f"{description.name} names no probe",
+        channel_ids=names,
+        spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
+    )
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Give the JSON Schema (2020-12) of recording.json."""
+    text = files("spikecrate.recordings").joinpath("recording.schema.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def plainly_fits(data: Any) -> bool:
+    """Tell that a description fits the schema, without the tenth of a second that importing jsonschema takes.
+
+    True is sure; where this is False, the schema decides, and says what is wrong.
+    """
+    if type(data) is not dict or not data.keys() <= PLAIN.keys():
+        return False
+    return data.keys() >= set(schema()["required"]) and all(PLAIN[name](data[name]) for name in data)
+
+
+def _first_error(data: Any) -> ValidationError | None:
+    """Ask the schema."""
+    from jsonschema import Draft202012Validator
+
+    return next(iter(Draft202012Validator(schema()).iter_errors(data)), None)
+
+
+def _validate(data: Any, description: Path) -> None:
+    """Hold a description to the schema, and to what a schema cannot say: numbers that a float holds."""
+    try:
+        error = None if plainly_fits(data) else _first_error(data)
+    except RecursionError:
+        raise _refused(description, "", "nested too deeply") from None
+    if error is not None:
+        field = ".".join(str(part) for part in error.absolute_path)
+        raise _refused(description, field, _explained(error))
+    if sample_type(data["dtype"]) is None:
+        raise _refused(description, "dtype", f"samples of type {data['dtype']!r} cannot be sorted")
+    if data["num_channels"] > MAX_CHANNELS:
+        raise _refused(description, "num_channels", f"{data['num_channels']} are more than any probe has")
+    for field in ("offset", "num_samples", "sampling_frequency"):
+        if as_number(data.get(field, 0)) is None:
+            raise _refused(description, field, "too large, or not a number")
+
+
+def _explained(error: ValidationError) -> str:
+    """Say what is wrong, and for an unknown field which one may be meant."""
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        from difflib import get_close_matches
+
+        unknown = next(name for name in error.instance if name not in schema()["properties"])
+        near = get_close_matches(unknown, schema()["properties"], n=1)
+        return f"unknown field {unknown!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    text = error.message
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _each(description: Path, data: dict[str, Any], field: str, default: float, count: int) -> list[float]:
+    """Read one value for all channels, or one a channel."""
+    found = data.get(field, default)
+    values = [as_number(value) for value in (found if isinstance(found, list) else [found] * count)]
+    known = [value for value in values if value is not None]
+    if len(values) != count:
+        raise _refused(description, field, f"{len(values)} values for {count} channels")
+    if len(known) != count:
+        raise _refused(description, field, "a value is too large, or not a number")
+    return known
+
+
+def _locations(description: Path, probe: str | None, count: int) -> Locations | None:
+    """Read the probe: geom.csv (or any .csv), else probeinterface JSON."""
+    if probe is None:
+        return None
+    path = _beside(description, probe)
+    if path.suffix.lower() == ".csv":
+        return read_geom(path, count)
+    if path.suffix.lower() != ".json":
+        message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
+        raise ProbeError(
+            message, next_step="Name a geom.csv (x,y in um, a row a channel) or a probeinterface JSON."
+        )
+    return read_probeinterface(path, count)
+
+
+def _beside(description: Path, name: str) -> Path:
+    """Make a path of a description absolute."""
+    if "\0" in name:
+        raise _refused(description, "file", f"{name!r} is not a path")
+    return description.parent / name
+
+
+def _refused(description: Path, field: str, problem: str) -> RecordingFormatError:
+    """Make the error for a field."""
+    message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
+    return RecordingFormatError(
+        message,
+        next_step=f"Correct {description.name}; its fields are {', '.join(schema()['properties'])}.",
+        details={"file": str(description), "field": field},
+    )

@@ -1,0 +1,113 @@
+"""The MountainSort folder: raw.mda (channels x samples), params.json, geom.csv."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from spikecrate.errors import RecordingFormatError
+from spikecrate.recordings.formats.fields import Fields, shown
+from spikecrate.recordings.formats.files import is_file, read_json, reading, regular_file
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_note, flat_recording
+from spikecrate.recordings.probe import GEOM, read_geom
+from spikecrate_harness.mda import MdaError, MdaHeader, read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RAW: Final = "raw.mda"
+PARAMS: Final = "params.json"
+EXAMPLE: Final = '{"samplerate": 30000, "scale_factor": 0.195, "spike_sign": -1}'
+
+
+def open_mountainsort(path: Path, folder: Path) -> Recording:
+    """Open a MountainSort folder.
+
+    `params.json` holds `samplerate` (Hz), and may hold `scale_factor` (uV per count, 1 by default) and
+    `spike_sign` (-1, 0, 1). `geom.csv` may be left out: a column is assumed then, and noted.
+
+    Parameters
+    ----------
+    path : Path
+        As the user named it.
+    folder : Path
+        The folder with raw.mda.
+
+    Raises
+    ------
+    SpikecrateError
+        A recording error that names the file, the field and the next step.
+    """
+    raw = folder / RAW
+    size = regular_file(raw).st_size
+    header = _header(raw)
+    num_channels, num_samples = header.shape[:2]
+    params = _params(folder)
+    notes = [extra_note(raw, size - header.file_size)] if size > header.file_size > header.offset else []
+    # The rows of a geom.csv are counted only for a number of channels that can be true.
+    geom = folder / GEOM
+    known = is_file(geom) and 1 <= num_channels <= MAX_CHANNELS
+    return flat_recording(
+        path=path,
+        format="mountainsort",
+        source=raw,
+        sample_file=raw,
+        dtype=header.dtype,
+        offset=header.offset,
+        file_channels=num_channels,
+        num_samples=num_samples,
+        sampling_frequency=params.number("samplerate", positive=True),
+        gains=_gain(params),
+        locations=read_geom(geom, num_channels) if known else None,
+        no_locations=f"There is no {GEOM}",
+        spike_sign=_spike_sign(params),
+        notes=notes,
+    )
+
+
+def _header(raw: Path) -> MdaHeader:
+    """Read the header of raw.mda and check that it is a table of real numbers."""
+    with reading(raw):
+        try:
+            header = read_header(raw)
+        except MdaError as error:
+            raise RecordingFormatError(
+                str(error), next_step="Check that the file was copied whole and is an MDA file."
+            ) from None
+    if header.dtype == "<c8":
+        message = f"{raw}: complex samples cannot be sorted"
+        raise RecordingFormatError(message, next_step="Write the real traces as int16 or float32.")
+    if len(header.shape) < 2 or any(size != 1 for size in header.shape[2:]):
+        message = f"{raw}: dimensions {header.shape}, expected channels x samples"
+        raise RecordingFormatError(message, next_step="Write the traces as channels x samples.")
+    return header
+
+
+def _params(folder: Path) -> Fields:
+    """Read params.json."""
+    path = folder / PARAMS
+    if not is_file(path):
+        message = f"{path} does not exist; the sampling frequency is needed"
+        raise RecordingFormatError(
+            message,
+            next_step=f"Write {PARAMS} beside {RAW}, for example {EXAMPLE}",
+            details={"file": str(path), "field": "samplerate"},
+        )
+    return Fields(read_json(path), path)
+
+
+def _gain(params: Fields) -> float:
+    """Read the uV per count."""
+    gain = params.number("scale_factor", 1.0)
+    if gain == 0:
+        params.refuse("scale_factor", "0 uV per count leaves no signal")
+    return gain
+
+
+def _spike_sign(params: Fields) -> int | None:
+    """Read which way the spikes go."""
+    sign = params.get("spike_sign")
+    if sign is None:
+        return None
+    if isinstance(sign, bool) or sign not in (-1, 0, 1):
+        params.refuse("spike_sign", f"expected -1, 0 or 1, got {shown(sign)}")
+    return int(sign)

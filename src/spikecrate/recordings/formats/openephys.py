@@ -1,0 +1,207 @@
+"""Open Ephys binary: structure.oebin and, in a folder for each stream, continuous.dat (int16, interleaved).
+
+Source: Open Ephys' "Binary format" page, its own `BinaryRecording.py`, and neo's `openephysbinaryrawio.py` for
+what an empty unit means. Tried on a recording of the GUI 0.5 and the structure files of 0.6 and 1.0.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spikecrate.errors import RecordingAmbiguousError, RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.formats.fields import Fields
+from spikecrate.recordings.formats.files import is_file, read_json, reading
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
+from spikecrate.recordings.probe import read_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STRUCTURE: Final = "structure.oebin"
+SAMPLES: Final = "continuous.dat"
+DEPTH: Final = 3
+"""From the root down: record node, experiment, recording."""
+TYPES: Final = ("headstage", "auxiliary", "ADC")
+PER_UNIT: Final = {"uV": 1.0, "µV": 1.0, "μV": 1.0, "mV": 1e3, "V": 1e6}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One stream of a recording.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder with continuous.dat.
+    facts : Fields
+        What structure.oebin says of it.
+    """
+
+    folder: Path
+    facts: Fields
+
+
+def open_openephys(path: Path, folder: Path) -> Recording:
+    """Open one stream of an Open Ephys binary recording.
+
+    Where a stream has headstage channels, its ADC, auxiliary and sync channels are left out.
+
+    Parameters
+    ----------
+    path : Path
+        As the user named it.
+    folder : Path
+        The root, a record node, an experiment, a recording, its `continuous` folder, or a stream's folder.
+
+    Raises
+    ------
+    RecordingAmbiguousError
+        If there are several streams below `folder`; the message lists the path of each.
+    SpikecrateError
+        A recording error that names the file, the field and the next step.
+    """
+    structures = list(structures_at(folder))
+    streams = [stream for structure in structures for stream in _streams(structure)]
+    # Inside a recording, only what lies at or below the folder named is meant.
+    chosen = [stream for stream in streams if stream.folder.is_relative_to(folder)] or streams
+    if not chosen:
+        message = f"{', '.join(map(str, structures))}: no continuous stream"
+        raise RecordingEmptyError(message, next_step="Record with a continuous stream switched on.")
+    if len(chosen) > 1:
+        choices = [str(stream.folder) for stream in chosen]
+        lines = "\n".join(f"  {choice}" for choice in choices)
+        message = f"{folder} holds {len(chosen)} streams:\n{lines}"
+        raise RecordingAmbiguousError(
+            message, next_step="Name one of these folders.", details={"choices": choices}
+        )
+    return _open(path, chosen[0])
+
+
+def structures_at(folder: Path) -> Iterator[Path]:
+    """Find the structure files at, above (a stream's or the `continuous` folder) or below a folder."""
+    for upper in (folder, *((folder.parent,) if folder.name == "continuous" else ())):
+        if is_file(upper / STRUCTURE):
+            yield upper / STRUCTURE
+            return
+    if folder.parent.name == "continuous" and is_file(folder.parent.parent / STRUCTURE):
+        yield folder.parent.parent / STRUCTURE
+        return
+    yield from _below(folder, DEPTH)
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """Find the structure files below a folder, in the order of their names."""
+    with reading(folder), os.scandir(folder) as entries:
+        inner = sorted(
+            (Path(entry.path) for entry in entries if entry.is_dir() and _is_part(entry.name)), key=_numbered
+        )
+    for part in inner:
+        if is_file(part / STRUCTURE):
+            yield part / STRUCTURE
+        elif depth > 1:
+            yield from _below(part, depth - 1)
+
+
+def _is_part(name: str) -> bool:
+    """Tell the folders that a recording is made of from others, which are not searched."""
+    return name.lower().startswith(("record node", "record_node", "experiment", "recording"))
+
+
+def _numbered(path: Path) -> tuple[str, int]:
+    """Order recording10 after recording9."""
+    stem = path.name.rstrip("0123456789")
+    return stem, int(path.name[len(stem) :] or 0)
+
+
+def _streams(structure: Path) -> Iterator[Stream]:
+    """Read the streams of a recording whose samples were kept."""
+    top = Fields(read_json(structure), structure)
+    for facts in top.objects("continuous"):
+        name = facts.text("folder_name").rstrip("/\\")
+        if not name or "/" in name or "\0" in name or name == "..":
+            facts.refuse("folder_name", f"expected the name of a folder, got {name!r}")
+        yield Stream(folder=structure.parent / "continuous" / name, facts=facts)
+
+
+def _open(path: Path, stream: Stream) -> Recording:
+    """Open a stream."""
+    facts = stream.facts
+    channels = facts.objects("channels")
+    if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
+        facts.refuse(
+            "num_channels", f"{facts.get('num_channels')}, but {len(channels)} channels are described"
+        )
+    kinds = [_kind(channel) for channel in channels]
+    kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
+    kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
+    left = [kinds[index] for index in range(len(kinds)) if index not in set(kept)]
+    notes = [f"Channels of the file left out: {_counted(left)}."] if left else []
+    return flat_recording(
+        path=path,
+        format="openephys",
+        source=facts.path,
+        sample_file=stream.folder / SAMPLES,
+        dtype="<i2",
+        file_channels=len(channels),
+        channels=kept,
+        sampling_frequency=facts.number("sample_rate", positive=True),
+        gains=[_gain(channels[index], kinds[index]) for index in kept],
+        locations=read_beside(stream.folder, len(kept)) if kept else None,
+        no_locations=_no_locations(facts) if channels else "",
+        channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
+        notes=notes,
+    )
+
+
+def _no_locations(facts: Fields) -> str:
+    """Say why the locations are not known, and where they may come from."""
+    if "Neuropixels" in str(facts.items("channels")[0]):
+        return (
+            "The locations of this Neuropixels probe, in settings.xml, are not read (recording.import reads them, or "
+            f"put a geom.csv beside {SAMPLES})"
+        )
+    return f"Open Ephys does not say where channels are (a geom.csv beside {SAMPLES} may)"
+
+
+def _kind(channel: Fields) -> str:
+    """Tell what a channel carries: by its type, written since 1.0, or by its name and description."""
+    text = f"{channel.text('channel_name', '')} {channel.text('description', '')}".upper()
+    if "SYNC" in text:
+        return "sync"
+    if channel.get("type") in (1, 2):
+        return TYPES[channel.whole("type")]
+    if any(word in text for word in ("ADC", "NIDAQ", "ANALOG INPUT")):
+        return "ADC"
+    return "auxiliary" if "AUX" in text else "headstage"
+
+
+def _gain(channel: Fields, kind: str) -> float:
+    """Read the uV per count; `bit_volts` is in the channel's units whatever its name says."""
+    # Without a unit, headstage channels are in uV and all others in V.
+    unit = channel.text("units", "") or ("uV" if kind == "headstage" else "V")
+    if unit not in PER_UNIT:
+        channel.refuse("units", f"expected uV, mV or V, got {unit!r}")
+    return channel.number("bit_volts") * PER_UNIT[unit]
+
+
+def _counted(kinds: list[str]) -> str:
+    """Say how many of each kind."""
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+
+def folder_of(path: Path) -> Path:
+    """Give the folder that continuous.dat or structure.oebin stands for.
+
+    Raises
+    ------
+    RecordingFormatError
+        If no structure.oebin belongs to a continuous.dat.
+    """
+    folder = path.parent
+    if path.name == SAMPLES and not any(True for _ in structures_at(folder)):
+        message = f"{path}: there is no {STRUCTURE} two folders up, which says what the samples are"
+        raise RecordingFormatError(message, next_step=f"Copy {STRUCTURE} there, or write a recording.json.")
+    return folder

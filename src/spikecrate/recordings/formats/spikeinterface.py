@@ -1,0 +1,179 @@
+"""SpikeInterface's binary folder, as `recording.save(folder=...)` writes it since 0.93.
+
+Source: SpikeInterface's `binaryfolder.py` and `binaryrecordingextractor.py`; tried on folders that 0.93, 0.97,
+0.100, 0.104 and 0.105 wrote.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import ProbeError, RecordingAmbiguousError, RecordingFormatError
+from spikecrate.recordings.formats.fields import Fields, as_number, shown
+from spikecrate.recordings.formats.files import is_file, read_json
+from spikecrate.recordings.formats.npy import read_numbers
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
+from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate.recordings.probe import Locations
+
+DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
+"""Where the description stands, the newest form first; si_folder.json of newer versions only points on."""
+READER: Final = "BinaryRecordingExtractor"
+
+
+def open_spikeinterface(path: Path, folder: Path) -> Recording:
+    """Open a SpikeInterface binary folder, or one segment of it.
+
+    Parameters
+    ----------
+    path : Path
+        As the user named it: the folder, its description, or the file of one of several segments.
+    folder : Path
+        The folder with the description.
+
+    Raises
+    ------
+    RecordingAmbiguousError
+        If there are several segments and `path` names none of them.
+    SpikecrateError
+        A recording error that names the file, the field and the next step.
+    """
+    description = _description(folder)
+    facts = description.inner("kwargs")
+    num_channels = facts.whole(
+        "num_channels" if "num_channels" in facts.data else "num_chan", most=MAX_CHANNELS
+    )
+    samples = _segment(path, folder, facts)
+    notes = []
+    gains = _values(description, "gain_to_uV", num_channels)
+    if gains is None:
+        notes.append("The recording does not say its gains; a count is taken as 1 uV.")
+    if facts.get("is_filtered") is True:
+        notes.append("The recording is marked as filtered already.")
+    return flat_recording(
+        path=path,
+        format="spikeinterface",
+        source=description.path,
+        sample_file=samples,
+        dtype=facts.text("dtype"),
+        offset=facts.whole("file_offset", 0),
+        time_axis=facts.whole("time_axis", 0),
+        file_channels=num_channels,
+        sampling_frequency=facts.number("sampling_frequency", positive=True),
+        gains=1.0 if gains is None else gains,
+        offsets=_values(description, "offset_to_uV", num_channels) or 0.0,
+        locations=_locations(description, num_channels),
+        channel_ids=_channel_ids(facts, num_channels),
+        notes=notes,
+    )
+
+
+def _description(folder: Path) -> Fields:
+    """Find the file that describes the samples."""
+    seen = ""
+    for name in DESCRIPTIONS:
+        path = folder / name
+        if is_file(path):
+            fields = Fields(read_json(path), path)
+            reader = fields.text("class", "")
+            if reader.rpartition(".")[2] == READER:
+                return fields
+            seen = seen or f"{path}: class: {reader!r} is not samples in one flat file"
+    message = seen or f"{folder}: there is no {DESCRIPTIONS[0]}"
+    raise RecordingFormatError(
+        message, next_step=f"Convert it once: spikecrate recording.import {folder} DESTINATION"
+    )
+
+
+def _segment(path: Path, folder: Path, facts: Fields) -> Path:
+    """Choose the sample file."""
+    named = facts.get("file_paths")
+    names: list[Any] = [named] if isinstance(named, str) else facts.items("file_paths")
+    if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
+        facts.refuse("file_paths", f"expected the paths of sample files, got {shown(named)}")
+    files: list[Path] = [folder / name for name in names]
+    if path in files:
+        return path
+    if len(files) > 1:
+        choices = "\n".join(f"  {file}" for file in files)
+        message = f"{folder} holds {len(files)} segments:\n{choices}"
+        raise RecordingAmbiguousError(
+            message, next_step="Name one of these files.", details={"choices": [str(file) for file in files]}
+        )
+    return files[0]
+
+
+def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
+    """Read a number a channel, where it stands first: among the facts, the properties, or in a file of its own."""
+    facts = description.inner("kwargs")
+    found = facts.get(name)
+    if found is None:
+        found = _property(description, name)
+    if found is None:
+        return None
+    rows = [found] * num_channels if as_number(found) is not None else found
+    numbers = [as_number(value) for value in rows] if isinstance(rows, list) else []
+    known = tuple(number for number in numbers if number is not None)
+    if len(known) != num_channels or len(numbers) != num_channels:
+        facts.refuse(name, f"expected {num_channels} numbers, got {shown(found)}")
+    return known
+
+
+def _property(description: Fields, name: str) -> Any:
+    """Read a property of the channels as JSON types; None where there is none."""
+    properties = description.get("properties")
+    if isinstance(properties, dict) and properties.get(name) is not None:
+        return properties[name]
+    path = description.path.parent / "properties" / f"{name}.npy"
+    if not is_file(path):
+        return None
+    return read_numbers(path)
+
+
+def _locations(description: Fields, num_channels: int) -> Locations | None:
+    """Read the locations, from where this version of SpikeInterface keeps them."""
+    folder = description.path.parent
+    group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
+    if is_file(group):
+        return read_probeinterface(group, num_channels, order="given")
+    location = _location(folder, description)
+    if location is not None:
+        return _table(folder, location, num_channels)
+    if is_file(legacy):
+        return read_probeinterface(legacy, num_channels, order="ranks")
+    return read_geom(geom, num_channels) if is_file(geom) else None
+
+
+def _location(folder: Path, description: Fields) -> Any:
+    """Find the property `location`, which before 0.105 may stand in si_folder.json alone."""
+    found = _property(description, "location")
+    other = folder / DESCRIPTIONS[1]
+    if found is None and other != description.path and is_file(other):
+        found = _property(Fields(read_json(other), other), "location")
+    return found
+
+
+def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
+    """Check a table of locations."""
+    table = (
+        [[as_number(value) for value in row] for row in rows if isinstance(row, list)]
+        if isinstance(rows, list)
+        else []
+    )
+    known = tuple(tuple(value for value in row if value is not None) for row in table)
+    if len(known) != num_channels or not {len(row) for row in known} <= {2, 3}:
+        message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
+        raise ProbeError(message, next_step="Save the recording again with its probe.")
+    return known
+
+
+def _channel_ids(facts: Fields, num_channels: int) -> tuple[str, ...] | None:
+    """Read the channels' names."""
+    ids = facts.items("channel_ids", []) if facts.get("channel_ids") is not None else []
+    if ids and len(ids) != num_channels:
+        facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
+    return tuple(str(name) for name in ids) or None

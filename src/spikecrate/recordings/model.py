@@ -1,0 +1,281 @@
+"""A recording: one flat file of samples read in place, and what its folder says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError
+from spikecrate.recordings.formats.files import reading, regular_file
+from spikecrate.recordings.probe import column, column_note
+from spikecrate_harness.layout import DTYPE, Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+MAX_CHANNELS: Final = 2**17
+"""Twice the largest array known; more means that rows and columns of the file are mixed up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Raw traces with a sampling frequency and a probe, where they lie.
+
+    Attributes
+    ----------
+    path : Path
+        Absolute, as the user named it.
+    format : str
+        "mountainsort", "spikeinterface", "spikeglx", "openephys" or "flat".
+    folder : Path
+        Absolute, the folder with the sample file; what a job sees as /recording.
+    layout : Layout
+        Where in `folder` the samples lie, and what they mean.
+    channel_ids : tuple of str
+        Names of the channels, in the layout's order.
+    spike_sign : int or None
+        -1, 0 or 1 where the recording says which way its spikes go.
+    notes : tuple of str
+        What the user should know: something assumed, something left out.
+    """
+
+    path: Path
+    format: str
+    folder: Path
+    layout: Layout
+    channel_ids: tuple[str, ...]
+    spike_sign: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sample_file(self) -> Path:
+        """The file with the samples; it may be a link."""
+        return self.folder / self.layout.file
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds."""
+        return self.layout.num_samples / self.layout.sampling_frequency
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the samples in the file, all of its channels."""
+        return self.layout.num_bytes
+
+    def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
+        """Read samples `start` to `stop` (exclusive) of every channel.
+
+        Returns
+        -------
+        numpy.ndarray
+            Samples x channels in the file's type, the machine's byte order.
+
+        Raises
+        ------
+        RecordingTruncatedError
+            If the file has shrunk since it was opened.
+        ValueError
+            If the range reaches outside the recording.
+        """
+        from spikecrate_harness.recording import open_recording
+
+        found = regular_file(self.sample_file).st_size
+        needed = self.layout.offset + self.layout.num_bytes
+        if found < needed:
+            raise truncated(self.sample_file, needed, found)
+        with reading(self.sample_file):
+            return open_recording(self.layout, self.folder).traces(start, stop)
+
+
+def flat_recording(
+    *,
+    path: Path,
+    format: str,
+    source: Path,
+    sample_file: Path,
+    dtype: str,
+    file_channels: int,
+    sampling_frequency: float,
+    offset: int = 0,
+    time_axis: int = 0,
+    channels: Sequence[int] | None = None,
+    num_samples: int | None = None,
+    gains: float | Sequence[float] = 1.0,
+    offsets: float | Sequence[float] = 0.0,
+    locations: Sequence[Sequence[float]] | None = None,
+    no_locations: str = "The recording does not say where its channels are",
+    channel_ids: Sequence[str] | None = None,
+    spike_sign: int | None = None,
+    notes: Sequence[str] = (),
+) -> Recording:
+    """Check a flat file against what is said of it, and make the recording.
+
+    Parameters
+    ----------
+    path : Path
+        As the user named it, absolute.
+    format : str
+        Name of the format.
+    source : Path
+        The file that says all this, for messages.
+    sample_file : Path
+        The file with the samples, absolute.
+    dtype : str
+        As `sample_type` takes it.
+    file_channels, sampling_frequency, offset, time_axis
+        As in `Layout`.
+    channels : sequence of int, optional
+        Columns of the file that are the recording's; by default all.
+    num_samples : int, optional
+        What a header promises; by default as many as the file holds.
+    gains, offsets : float or sequence of float
+        uV per count and uV, one for all channels or one a channel.
+    locations : sequence, optional
+        um, one row a channel; by default a column is assumed and noted.
+    no_locations : str
+        Why there are no locations, for that note.
+    channel_ids : sequence of str, optional
+        By default 1, 2, 3 and so on, by the columns of the file.
+    spike_sign, notes
+        As in `Recording`.
+
+    Raises
+    ------
+    RecordingEmptyError
+        If there are no channels or no samples.
+    RecordingTruncatedError
+        If the file is shorter than `num_samples` needs.
+    RecordingFormatError
+        If a value does not fit.
+    SpikecrateError
+        As `regular_file`.
+    """
+    if ".." in sample_file.parts:
+        # After a link, only the file system can say what ".." means; a job is given the folder by its true name.
+        sample_file = Path(os.path.realpath(sample_file.parent)) / sample_file.name
+    kind = sample_type(dtype)
+    if kind is None:
+        message = f"{source}: samples of type {dtype!r} cannot be sorted"
+        raise RecordingFormatError(message, next_step="Convert the samples to int16 or float32.")
+    size = regular_file(sample_file, named_in=None if source == sample_file else source).st_size
+    itemsize = int(kind[2:])
+    if file_channels > MAX_CHANNELS:
+        message = f"{source}: {file_channels} channels are more than any probe has"
+        raise RecordingFormatError(message, next_step="Check that samples and channels are not mixed up.")
+    if file_channels < 1 or (channels is not None and not channels):
+        message = f"{source}: no channels"
+        raise RecordingEmptyError(message, next_step="Record at least one channel.")
+    found_notes = list(notes)
+    if num_samples is None:
+        num_samples, note = _count(source, sample_file, size - offset, file_channels * itemsize, time_axis)
+        found_notes += note
+    if num_samples < 1:
+        message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
+        raise RecordingEmptyError(
+            message, next_step="Check that the recording was copied and closed properly."
+        )
+    needed = offset + num_samples * file_channels * itemsize
+    if size < needed:
+        raise truncated(sample_file, needed, size)
+
+    columns = tuple(range(file_channels)) if channels is None else tuple(channels)
+    each_gain = _each(gains, len(columns))
+    if 0 in each_gain:
+        message = f"{source}: a gain of 0 uV per count leaves no signal"
+        raise RecordingFormatError(message, next_step=f"Correct the gains in {source.name}.")
+    if locations is None:
+        locations = column(len(columns))
+        found_notes.append(column_note(len(columns), no_locations))
+    found_notes += _shared(locations)
+    try:
+        layout = Layout(
+            file=sample_file.name,
+            dtype=kind,
+            offset=offset,
+            time_axis=time_axis,
+            file_channels=file_channels,
+            channels=columns,
+            num_samples=num_samples,
+            sampling_frequency=float(sampling_frequency),
+            gains=each_gain,
+            offsets=_each(offsets, len(columns)),
+            locations=tuple(tuple(float(value) for value in row) for row in locations),
+        )
+    except ValueError as error:
+        message = f"{source}: {error}"
+        raise RecordingFormatError(message, next_step=f"Correct {source.name}.") from None
+    ids = tuple(str(index + 1) for index in columns) if channel_ids is None else tuple(channel_ids)
+    return Recording(
+        path=path,
+        format=format,
+        folder=sample_file.parent,
+        layout=layout,
+        channel_ids=ids,
+        spike_sign=spike_sign,
+        notes=tuple(found_notes),
+    )
+
+
+def sample_type(name: str) -> str | None:
+    """Give numpy's name with byte order for a type of real samples; None for any other.
+
+    >>> sample_type("int16"), sample_type(">f4"), sample_type("u1"), sample_type("complex64")
+    ('<i2', '>f4', '|u1', None)
+    """
+    long = re.fullmatch(r"(int|uint|float)(8|16|32|64)", name)
+    text = f"{long[1][0]}{int(long[2]) // 8}" if long is not None else name
+    order = text[0] if text[:1] in ("<", ">", "|", "=") else "="
+    kind = text.lstrip("<>|=")
+    if order in "=|":
+        order = "<" if sys.byteorder == "little" else ">"
+    result = f"|{kind}" if kind[1:] == "1" else f"{order}{kind}"
+    return result if DTYPE.fullmatch(result) is not None else None
+
+
+def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
+    """Make the error for a sample file that is too short."""
+    message = f"{path} is cut short: {needed} bytes are promised, {found} are there"
+    return RecordingTruncatedError(
+        message,
+        next_step="Copy the file again from where it was recorded.",
+        details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
+    )
+
+
+def extra_note(path: Path, extra: int) -> str:
+    """Say that bytes after the samples are passed over."""
+    return f"{path.name} goes on for {extra} bytes after the last sample; they are left out."
+
+
+def _count(
+    source: Path, sample_file: Path, data_bytes: int, frame_bytes: int, time_axis: int
+) -> tuple[int, list[str]]:
+    """Count the samples per channel that so many bytes hold."""
+    num_samples, extra = divmod(max(0, data_bytes), frame_bytes)
+    if extra == 0:
+        return num_samples, []
+    if time_axis == 1:
+        message = f"{source}: {data_bytes} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+        raise RecordingFormatError(message, next_step="Check dtype, offset and the number of channels.")
+    return num_samples, [extra_note(sample_file, extra)]
+
+
+def _shared(locations: Sequence[Sequence[float]]) -> list[str]:
+    """Say how many channels are where another one is, which is rarely meant."""
+    shared = len(locations) - len({tuple(row) for row in locations})
+    return (
+        [f"{shared} of the {len(locations)} channels are at the same place as another one."] if shared else []
+    )
+
+
+def _each(values: float | Sequence[float], count: int) -> tuple[float, ...]:
+    """Give one value a channel."""
+    if isinstance(values, (int, float)):
+        return (float(values),) * count
+    return tuple(float(value) for value in values)

@@ -1,0 +1,264 @@
+"""A command in a session of its own: watched, held to its limits, and ended to the last process.
+
+For runtimes without a daemon. Limits are kept by looking at the processes, since an unprivileged user has no
+control groups everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import CommandError
+from spikecrate.runtimes.contract import PIDS_LIMIT, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from spikecrate.runtimes.contract import Limits
+
+WATCH_S: Final = 0.1
+GRACE_S: Final = 5.0
+PROCESS: Final = "process.json"
+"""In the folder of an attempt: which session runs it."""
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+def run(
+    argv: list[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    limits: Limits,
+    attempt: Path,
+    on_output: Callable[[bytes], None],
+) -> Exit:
+    """Run a command in a session of its own, and end the session whatever happens.
+
+    Parameters
+    ----------
+    argv : list of str
+        The command.
+    cwd : Path
+        Where it runs.
+    env : mapping
+        Its complete environment.
+    limits : Limits
+        Memory (without what processes share), wall time and the number of processes are kept here; processors
+        are not.
+    attempt : Path
+        The folder of the attempt, where the session is written down for `sweep`.
+    on_output : callable
+        Gets standard output and standard error as they come.
+
+    Raises
+    ------
+    CommandError
+        Where the command cannot be started.
+    """
+    try:
+        child = subprocess.Popen(
+            [*_ends_with_us(), *argv],
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CommandError(argv, 127, error.strerror or str(error)) from None
+    watch = _Watch(child.pid, limits)
+    try:
+        _write_process(attempt / PROCESS, child.pid)
+        watch.start()
+        assert child.stdout is not None
+        while chunk := child.stdout.read(1 << 16):
+            on_output(chunk)
+        code = child.wait()
+    finally:
+        watch.stop()
+        end(child.pid)
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+    return Exit(
+        code=code if code >= 0 else 128 - code,
+        out_of_memory=watch.out_of_memory,
+        timed_out=watch.timed_out,
+        too_many_processes=watch.too_many_processes,
+        peak_memory_bytes=watch.peak,
+    )
+
+
+def _ends_with_us() -> list[str]:
+    """Give the words before a command that have the kernel end it when we die, where util-linux is installed.
+
+    What a dead owner leaves on another machine cannot be ended from here.
+    """
+    program = shutil.which("setpriv")
+    return [] if program is None else [program, "--pdeathsig", "KILL", "--"]
+
+
+def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
+    """End the sessions whose owner is gone.
+
+    Parameters
+    ----------
+    work : Path
+        The store's `work/`.
+    is_orphan : callable
+        Says of a job key whether its owner is gone.
+
+    Returns
+    -------
+    list of str
+        What was ended.
+    """
+    removed = []
+    for attempt in sorted(path for path in work.glob("*-*") if path.is_dir()):
+        sessions = _left_behind(attempt)
+        if sessions and is_orphan(attempt.name.split("-")[0]):
+            for session in sorted(sessions):
+                end(session)
+                removed.append(f"process {session}")
+    return removed
+
+
+def members(session: int) -> list[int]:
+    """Find the processes of a session, and those that came of them and made a session of their own, by /proc."""
+    parents: dict[int, list[int]] = {}
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and (fields := _stat_fields(int(entry.name))) is not None:
+            pid = int(entry.name)
+            parents.setdefault(int(fields[1]), []).append(pid)
+            if int(fields[3]) == session:
+                found.append(pid)
+    seen = set(found)
+    for pid in found:
+        # The list grows while it is walked: children of children.
+        new = [child for child in parents.get(pid, ()) if child not in seen]
+        seen.update(new)
+        found.extend(new)
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Give a process's memory that it does not share with others, in bytes; 0 for one that is gone."""
+    with suppress(OSError, IndexError, ValueError):
+        resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+        return (int(resident) - int(shared)) * PAGE
+    return 0
+
+
+def end(session: int, *, grace_s: float = GRACE_S) -> None:
+    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace (s)."""
+    deadline = time.monotonic() + grace_s
+    number = signal.SIGTERM if grace_s > 0 else signal.SIGKILL
+    while alive := [pid for pid in members(session) if not _is_zombie(pid)]:
+        for pid in alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        if time.monotonic() > deadline:
+            number = signal.SIGKILL
+        time.sleep(0.02)
+
+
+class _Watch:
+    """A thread that looks at a session's processes, keeps their peak and holds them to the limits."""
+
+    def __init__(self, session: int, limits: Limits) -> None:
+        self.session = session
+        self.limits = limits
+        self.peak = 0
+        self.out_of_memory = False
+        self.timed_out = False
+        self.too_many_processes = False
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _watch(self) -> None:
+        started = time.monotonic()
+        while not self._done.wait(WATCH_S):
+            alive = members(self.session)
+            self.too_many_processes = len(alive) > PIDS_LIMIT
+            if self.too_many_processes:
+                # Without grace: every moment they make more.
+                end(self.session, grace_s=0)
+                return
+            used = sum(resident_bytes(pid) for pid in alive)
+            self.peak = max(self.peak, used)
+            self.out_of_memory = self.limits.memory_bytes is not None and used > self.limits.memory_bytes
+            self.timed_out = (
+                self.limits.timeout_s is not None and time.monotonic() - started > self.limits.timeout_s
+            )
+            if self.out_of_memory or self.timed_out:
+                end(self.session)
+                return
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Fields of /proc/PID/stat after the command name: state, parent, group, session, …, start time."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return None
+
+
+def _is_zombie(pid: int) -> bool:
+    fields = _stat_fields(pid)
+    return fields is None or fields[0] == "Z"
+
+
+def _write_process(path: Path, pid: int) -> None:
+    fields = _stat_fields(pid)
+    path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}))
+
+
+def _left_behind(attempt: Path) -> set[int]:
+    """Give the sessions that a dead owner left: as written down, and those whose command line names the attempt.
+
+    An owner killed between starting a command and writing it down leaves only the latter.
+    """
+    sessions = _sessions_that_name(attempt)
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text())
+        session = int(entry["session"])
+        leader = _stat_fields(session)
+        # A process id may have been given to someone else since; the start time tells.
+        same = leader is not None and leader[19] == entry["start"]
+        if same or (leader is None and members(session)):
+            sessions.add(session)
+    return sessions
+
+
+def _sessions_that_name(attempt: Path) -> set[int]:
+    """Find the sessions whose first process has the attempt's folder in its command line.
+
+    Only a first process is looked at: someone who reads the attempt's log in a terminal is none.
+    """
+    sessions = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = _stat_fields(int(entry.name))
+            leads = fields is not None and fields[3] == entry.name
+            if leads and f"{attempt}/".encode() in (entry / "cmdline").read_bytes():
+                sessions.add(int(entry.name))
+    return sessions

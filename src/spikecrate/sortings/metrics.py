@@ -1,0 +1,228 @@
+"""How far a sorting's units stand out of the noise.
+
+The signal-to-noise ratio of a unit is SpikeForest's: the peak of its mean waveform over median(|x|) / 0.6745 of
+the channel where that peak is, both in the band of spikes. The mean is taken before the filter, which is linear,
+so that one filtering a unit is enough. Spikes and stretches of noise are taken evenly spaced: nothing is drawn by
+chance, and the memory needed does not depend on how long the recording is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from spikecrate.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from spikecrate.sortings.model import Sorting
+
+BAND_HZ: Final = (300.0, 6000.0)
+ORDER: Final = 3
+MARGIN_S: Final = 0.02
+"""Read on each side of what is filtered; the filter's response has died away within it."""
+HALF_WINDOW_S: Final = 0.001
+"""A waveform's peak is looked for this far from the event."""
+MAX_EVENTS: Final = 200
+NOISE_CHUNKS: Final = 20
+NOISE_CHUNK_S: Final = 0.5
+NOISE_VALUES: Final = 1 << 25
+"""Samples x channels that the noise is estimated from at most: 128 MiB of float32."""
+
+
+class Traces(Protocol):
+    """What is needed of a recording."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples per channel."""
+
+    @property
+    def sampling_frequency(self) -> float:
+        """Hz."""
+
+    def traces(self, start: int, stop: int) -> NDArray[Any]:
+        """Read samples x channels of any real type, in any unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitQuality:
+    """How one unit stands out.
+
+    Attributes
+    ----------
+    unit, events : int
+        Label, and number of events.
+    rate_hz : float
+        Events per second of recording.
+    channel : int
+        Channel of the peak, from 0.
+    peak : float
+        Height of the mean waveform there, without its sign, in the recording's unit.
+    snr : float or None
+        Peak over noise; None where that channel never moves.
+    """
+
+    unit: int
+    events: int
+    rate_hz: float
+    channel: int
+    peak: float
+    snr: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the fields, JSON types only."""
+        return asdict(self)
+
+
+def unit_quality(
+    recording: Traces,
+    sorting: Sorting,
+    *,
+    band: tuple[float, float] = BAND_HZ,
+    max_events: int = MAX_EVENTS,
+) -> tuple[UnitQuality, ...]:
+    """Measure every unit of a sorting.
+
+    Parameters
+    ----------
+    recording : Traces
+        The recording, unfiltered.
+    sorting : Sorting
+        Its times lie within the recording.
+    band : tuple of float
+        Hz; an upper edge at or above half the sampling frequency is left out.
+    max_events : int
+        Events that a mean waveform is made of at most, evenly spaced over the unit's.
+
+    Returns
+    -------
+    tuple of UnitQuality
+        By ascending label; empty for an empty sorting.
+
+    Raises
+    ------
+    UsageError
+        If the band does not lie below half the sampling frequency.
+    """
+    import numpy as np
+
+    if not 0 < band[0] < min(band[1], recording.sampling_frequency / 2):
+        message = f"the band {band[0]:g} to {band[1]:g} Hz at {recording.sampling_frequency:g} Hz"
+        raise UsageError(message, next_step="give a lower edge below half the sampling frequency")
+    trains = sorting.trains()
+    if not trains:
+        return ()
+    noise = noise_levels(recording, band=band)
+    units = []
+    for unit, train in trains.items():
+        waveform = np.abs(_mean_waveform(recording, train, band, max_events))
+        channel = int(waveform.max(axis=0).argmax())
+        peak, level = float(waveform[:, channel].max()), float(noise[channel])
+        units.append(
+            UnitQuality(
+                unit=unit,
+                events=len(train),
+                rate_hz=len(train) * recording.sampling_frequency / recording.num_samples,
+                channel=channel,
+                peak=peak,
+                snr=peak / level if level else None,
+            )
+        )
+    return tuple(units)
+
+
+def noise_levels(recording: Traces, *, band: tuple[float, float] = BAND_HZ) -> NDArray[np.float64]:
+    """Estimate the standard deviation of every channel's noise, spikes left out of account.
+
+    Returns
+    -------
+    numpy.ndarray
+        Channels float64: median(|x|) / 0.6745 in the band, over evenly spaced stretches of the recording.
+    """
+    import numpy as np
+
+    rate, total = recording.sampling_frequency, recording.num_samples
+    num_channels = recording.traces(0, 1).shape[1]
+    length = int(min(NOISE_CHUNK_S * rate, NOISE_VALUES // (NOISE_CHUNKS * num_channels)))
+    length = max(1, min(length, total))
+    count = min(NOISE_CHUNKS, total // length)
+    starts = np.linspace(0, total - length, count).round().astype(int).tolist()
+    values = np.empty((num_channels, count * length), dtype=np.float32)
+    for index, start in enumerate(starts):
+        chunk = _filtered(recording, start, start + length, band)
+        values[:, index * length : (index + 1) * length] = chunk.T
+    np.abs(values, out=values)
+    return np.array([np.median(row) for row in values], dtype=np.float64) / 0.6745
+
+
+def band_pass(
+    traces: NDArray[Any], sampling_frequency: float, band: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Filter traces without shifting them in time.
+
+    The gain is that of a Butterworth filter of order 3 run forwards and backwards. The ends of the traces are
+    taken as joined to each other: read some more on both sides than is needed.
+
+    Parameters
+    ----------
+    traces : numpy.ndarray
+        Samples x channels.
+    sampling_frequency : float
+        Hz.
+    band : tuple of float
+        Hz; an upper edge at or above half the sampling frequency is left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        Samples x channels float64.
+    """
+    import numpy as np
+
+    frequency = np.fft.rfftfreq(len(traces), 1 / sampling_frequency)
+    gain = np.zeros(len(frequency))
+    gain[1:] = 1 / (1 + (band[0] / frequency[1:]) ** (2 * ORDER))
+    if band[1] < sampling_frequency / 2:
+        gain[1:] /= 1 + (frequency[1:] / band[1]) ** (2 * ORDER)
+    # An offset is outside the band; taken off first, it leaves no rounding errors, and nothing of a dead channel.
+    spectrum = np.fft.rfft(traces - traces[:1].astype(np.float64), axis=0)
+    return np.fft.irfft(spectrum * gain[:, np.newaxis], n=len(traces), axis=0)
+
+
+def _mean_waveform(
+    recording: Traces, train: NDArray[np.float64], band: tuple[float, float], max_events: int
+) -> NDArray[np.float64]:
+    """Average a unit's surroundings over evenly spaced events, then filter."""
+    import numpy as np
+
+    half = max(1, round(HALF_WINDOW_S * recording.sampling_frequency))
+    margin = round(MARGIN_S * recording.sampling_frequency)
+    picked = np.linspace(0, len(train) - 1, min(max_events, len(train))).round().astype(int)
+    centres = train[picked].round().astype(int).tolist()
+    total = sum(
+        _padded(recording, centre - half - margin, centre + half + 1 + margin).astype(np.float64)
+        for centre in centres
+    )
+    mean = np.asarray(total) / len(centres)
+    return band_pass(mean, recording.sampling_frequency, band)[margin : len(mean) - margin]
+
+
+def _filtered(recording: Traces, start: int, stop: int, band: tuple[float, float]) -> NDArray[np.float64]:
+    """Read and filter a stretch, with a margin on both sides."""
+    margin = round(MARGIN_S * recording.sampling_frequency)
+    traces = _padded(recording, start - margin, stop + margin)
+    return band_pass(traces, recording.sampling_frequency, band)[margin : len(traces) - margin]
+
+
+def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:
+    """Read a stretch that may reach past the recording's ends; there the outermost sample is repeated."""
+    import numpy as np
+
+    inside = max(start, 0), min(stop, recording.num_samples)
+    if inside == (start, stop):
+        return recording.traces(start, stop)
+    before, after = inside[0] - start, stop - inside[1]
+    return np.pad(recording.traces(*inside), ((before, after), (0, 0)), mode="edge")

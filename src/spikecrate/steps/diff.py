@@ -1,0 +1,158 @@
+"""Which part of two jobs differs: the key, the image, what was inside, the machine, or the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.catalogue.tools import find
+from spikecrate.errors import ResultInvalidError, SorterInvalidError, SorterNotFoundError, UsageError
+from spikecrate.runtimes.contract import SCRATCH
+from spikecrate.sortings import read_firings
+from spikecrate.sortings.agreement import agree
+from spikecrate.steps.key import differences
+from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.sources import changed_files, current, hash_of, kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spikecrate.steps.sources import Sources
+    from spikecrate.store import Store
+    from spikecrate.store.results import Stored
+
+MACHINE: Final = ("platform", "machine", "not_pinned")
+"""What the harness reports of the machine; the rest of its report is of the environment."""
+MEASURED: Final = ("key", "units", "events", "wall_s", "cpu_s", "peak_memory_bytes", "oom_kills")
+"""What is another at every run, or is said elsewhere."""
+
+
+def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
+    """Name what differs between two finished jobs, part by part.
+
+    Parameters
+    ----------
+    first, second : Stored
+        As `spikecrate.steps.resolve` found them.
+    store : Store
+        Where recipes are kept: then the files of the sorter that changed are named.
+
+    Returns
+    -------
+    dict
+        `first` and `second` (keys), `equal` (the bytes of the sorting), and lists of lines under `key`,
+        `recipe`, `image`, `environment`, `machine`, `run` and `result`; empty where nothing differs.
+    """
+    mine, theirs = first.record, second.record
+    inside = [_inside(record) for record in (mine, theirs)]
+    equal = _firings(mine) == _firings(theirs)
+    return {
+        "first": mine["key"],
+        "second": theirs["key"],
+        "equal": equal,
+        "key": differences(theirs["key_parts"], mine["key_parts"]),
+        "recipe": recipe_files(mine["key_parts"], theirs["key_parts"], store),
+        "image": _lines(
+            *({name: record.get(name) for name in ("image", "environment")} for record in (mine, theirs))
+        ),
+        "environment": _lines(*(found[0] for found in inside)),
+        "machine": _lines(*(found[1] for found in inside)),
+        "run": _lines(*(_run(record) for record in (mine, theirs))),
+        "result": [] if equal else _result(first, second),
+    }
+
+
+def recipe_files(mine: dict[str, Any], theirs: dict[str, Any], store: Store) -> list[str]:
+    """Name the files in which the recipes of two jobs of one sorter differ, where both are at hand.
+
+    Parameters
+    ----------
+    mine, theirs : dict
+        Key parts.
+    """
+    if mine["sorter"] != theirs["sorter"] or mine["recipe"] == theirs["recipe"]:
+        return []
+    sources = [_sources(parts["sorter"], parts["recipe"], store) for parts in (mine, theirs)]
+    if sources[0] is None or sources[1] is None:
+        return []
+    return changed_files(sources[0], sources[1])
+
+
+def _sources(name: str, recipe: str, store: Store) -> Sources | None:
+    found = kept(name, recipe, store)
+    if found is not None:
+        return found[1]
+    try:
+        sorter = find(name)
+        sources = current(sorter)
+        return sources if hash_of(sorter, sources) == recipe else None
+    except (SorterNotFoundError, SorterInvalidError):
+        return None
+
+
+def _inside(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part what was around the sorter into environment and machine."""
+    report = {name: value for name, value in record["inside"].items() if name not in MEASURED}
+    scratch = next((mount["source"] for mount in record["mounts"] if mount.get("target") == str(SCRATCH)), "")
+    if scratch:
+        # On the host a sorter sees the scratch folder where it lies, elsewhere at every run.
+        report = {name: _moved(value, scratch) for name, value in report.items()}
+    machine = {name: report.pop(name) for name in MACHINE if name in report}
+    engine = record.get("engine") or {}
+    machine |= {"kernel": engine.get("kernel"), "gpu": record.get("gpu")}
+    return {**report, "spikecrate": record["spikecrate"]}, machine
+
+
+def _moved(value: Any, scratch: str) -> Any:
+    """Write the scratch folder in every text as a container sees it."""
+    if isinstance(value, dict):
+        return {name: _moved(inner, scratch) for name, inner in value.items()}
+    return value.replace(scratch, str(SCRATCH)) if isinstance(value, str) else value
+
+
+def _run(record: dict[str, Any]) -> dict[str, Any]:
+    """Give how it ran: nothing of this is in the key."""
+    engine = {name: value for name, value in (record.get("engine") or {}).items() if name != "kernel"}
+    where = {name: record.get(name) for name in ("runtime", "limits", "user")}
+    return {**where, **engine, "recording": record["recording"]["path"]}
+
+
+def _result(first: Stored, second: Stored) -> list[str]:
+    mine, theirs = first.record, second.record
+    lines = list(_pairs({name: (mine[name], theirs[name]) for name in ("events", "units")}))
+    lines.append(f"{FIRINGS}: {str(_firings(theirs))[:16]}… (was {str(_firings(mine))[:16]}…)")
+    identities = [record["recording"]["identity"] for record in (mine, theirs)]
+    if identities[0] != identities[1]:
+        return [*lines, "the recordings differ, so the events are not compared"]
+    try:
+        sortings = [
+            read_firings(found.folder / FIRINGS, found.record["recording"]["layout"]["sampling_frequency"])
+            for found in (first, second)
+        ]
+        return [*lines, agree(*sortings).sentence()]
+    except (ResultInvalidError, UsageError) as error:
+        return [*lines, str(error)]
+
+
+def _firings(record: dict[str, Any]) -> Any:
+    return record["files"].get(FIRINGS, {}).get("blake3")
+
+
+def _lines(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    first, second = dict(_flat("", mine)), dict(_flat("", theirs))
+    names = sorted({*first, *second})
+    return list(_pairs({name: (first.get(name), second.get(name)) for name in names}))
+
+
+def _pairs(values: dict[str, tuple[Any, Any]]) -> Iterator[str]:
+    for name, (mine, theirs) in values.items():
+        if mine != theirs:
+            yield f"{name}: {theirs} (was {mine})"
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Give the leaves of a table, by their dotted names."""
+    if not isinstance(value, dict):
+        yield place, value
+        return
+    for name, inner in value.items():
+        yield from _flat(f"{place}.{name}" if place else str(name), inner)

@@ -1,0 +1,207 @@
+"""What the store knows of jobs: finished, failed, running."""
+
+from __future__ import annotations
+
+import json
+import re
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import JobNotFoundError, UsageError
+from spikecrate.steps.paths import FAILURE, LOG, attempts
+from spikecrate.steps.plan import is_running
+from spikecrate.store import pins, results, summary
+from spikecrate.store.summary import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from spikecrate._util.progress import Progress
+    from spikecrate.store import Store
+    from spikecrate.store.summary import Failed
+
+KEY: Final = re.compile(r"[0-9a-f]*")
+STATUSES: Final = ("completed", "failed", "running")
+SORTER, RECORDING, STARTED = map(Summary._fields.index, ("sorter", "recording", "started"))
+
+
+def list_jobs(
+    store: Store,
+    progress: Progress | None = None,
+    *,
+    sorters: Collection[str] = (),
+    status: str = "",
+    recording: str = "",
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """List jobs, the latest first; results and failures as the store's index has them.
+
+    Parameters
+    ----------
+    store : Store
+        Where they are.
+    progress : Progress, optional
+        Told how far it is, where many have to be read that the index does not have.
+    sorters : collection of str
+        Only those of these sorters; by default of all.
+    status : str
+        Only `completed`, `failed` or `running` ones.
+    recording : str
+        Only those whose recording's path has this in it. Of a failed or running job the path is not known.
+    limit : int, optional
+        The latest so many; by default all.
+
+    Returns
+    -------
+    list of dict
+        Each with `key`, `status`, `sorter`, `recording`, `runtime`, `units`, `events`, `wall_s`, `started`,
+        `reason` and `pinned`; what a status does not have is None.
+
+    Raises
+    ------
+    UsageError
+        For another status.
+    """
+    if status not in {"", *STATUSES}:
+        message = f"--status {status!r} is not known"
+        raise UsageError(message, next_step=f"one of: {', '.join(STATUSES)}")
+    completed: list[tuple[Any, ...]] = []
+    others: list[dict[str, Any]] = []
+    if status in ("", "completed"):
+        completed = [
+            row
+            for row in summary.rows(store, progress)
+            if recording in row[RECORDING] and (not sorters or row[SORTER] in sorters)
+        ]
+    if status in ("", "failed") and not recording:
+        others += map(_failed_row, summary.failures(store, progress))
+    if status in ("", "running") and not recording:
+        others += (_running_row(store, key) for key in _running(store))
+    completed.sort(key=itemgetter(STARTED), reverse=True)
+    pinned = pins.pinned(store)
+    rows = [_completed_row(row, pinned) for row in completed[:limit]]
+    if others := [row for row in others if not sorters or row["sorter"] in sorters]:
+        rows += ({**row, "pinned": row["key"] in pinned} for row in others)
+        # Those that run are the latest.
+        rows.sort(key=lambda row: row["started"] or "9", reverse=True)
+    return rows[:limit]
+
+
+def show_job(store: Store, prefix: str) -> dict[str, Any]:
+    """Give the run record, or the kept failure, of the job whose key starts like that.
+
+    Raises
+    ------
+    JobNotFoundError
+    """
+    key = find_key(store, prefix)
+    for path in (store.result(key) / "run.json", store.failure(key) / FAILURE):
+        try:
+            shown: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue
+        return shown
+    return {"key": key, "status": "running"}
+
+
+def log_of(store: Store, prefix: str) -> Path:
+    """Find the log of a job: of the attempt that runs, else of the result, else of the last failure.
+
+    Raises
+    ------
+    JobNotFoundError
+    """
+    key = find_key(store, prefix)
+    running = [paths.log for paths in attempts(store.work, key)]
+    for path in (*running, store.result(key) / LOG, store.failure(key) / LOG):
+        if path.is_file():
+            return path
+    message = f"job {key[:8]} has no log"
+    raise JobNotFoundError(message)
+
+
+def find_key(store: Store, prefix: str) -> str:
+    """Complete a key from its first digits.
+
+    Raises
+    ------
+    JobNotFoundError
+        Where no key, or more than one, starts like that.
+    """
+    start = prefix.lower()
+    shelves = (store.results, store.failures)
+    known = (
+        {key for shelf in shelves for key in results.keys_in(shelf, start)} if KEY.fullmatch(start) else ()
+    )
+    found: list[str] = sorted({*known, *_running(store, start)}) if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        message = (
+            f"{len(found)} jobs have keys that start with {prefix!r}: {', '.join(k[:12] for k in found[:5])}"
+        )
+        raise JobNotFoundError(message, next_step="give more digits")
+    message = f"no job's key starts with {prefix!r}"
+    raise JobNotFoundError(message)
+
+
+def sorters_running(store: Store, runtime: str) -> set[str]:
+    """Give the sorters of the jobs that run in a runtime at this moment, of all users of the store."""
+    found = set()
+    for paths in attempts(store.work):
+        try:
+            owner = json.loads(paths.owner.read_bytes())
+            sorter = str(json.loads(paths.job_json.read_bytes())["sorter"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # It ended at this moment.
+            continue
+        if owner.get("runtime") == runtime and is_running(store, paths.root.name.split("-")[0]):
+            found.add(sorter)
+    return found
+
+
+def _running(store: Store, prefix: str = "") -> list[str]:
+    keys = {paths.root.name.split("-")[0] for paths in attempts(store.work)}
+    return sorted(key for key in keys if key.startswith(prefix) and is_running(store, key))
+
+
+def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, Any]:
+    key, sorter, recording, runtime, units, events, wall_s, started, *_ = row
+    return {
+        "key": key,
+        "status": "completed",
+        "sorter": sorter,
+        "recording": recording,
+        "runtime": runtime,
+        "units": units,
+        "events": events,
+        "wall_s": wall_s,
+        "started": started,
+        "reason": None,
+        "pinned": key in pinned,
+    }
+
+
+def _failed_row(found: Failed) -> dict[str, Any]:
+    told = {"sorter": found.sorter, "started": found.at, "reason": found.error}
+    return {**_empty_row(found.key, "failed"), **told}
+
+
+def _running_row(store: Store, key: str) -> dict[str, Any]:
+    row = _empty_row(key, "running")
+    for paths in attempts(store.work, key):
+        try:
+            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
+        except (OSError, ValueError, KeyError, TypeError):
+            # It begins or ends at this moment.
+            continue
+    return row
+
+
+def _empty_row(key: str, status: str) -> dict[str, Any]:
+    empty = dict.fromkeys(
+        ("sorter", "recording", "runtime", "units", "events", "wall_s", "started", "reason")
+    )
+    return {"key": key, "status": status, **empty}

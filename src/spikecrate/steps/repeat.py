@@ -1,0 +1,110 @@
+"""How repeatable a sorter is: one job run several times, every result held to every other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from spikecrate.runtimes import choose
+from spikecrate.sortings import read_firings
+from spikecrate.sortings.agreement import agree
+from spikecrate.steps.job import build_request
+from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.run import run_uncached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate._util.progress import Progress
+    from spikecrate.sortings import Sorting
+    from spikecrate.steps.request import SortRequest
+    from spikecrate.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated:
+    """What several runs of one job gave.
+
+    Attributes
+    ----------
+    key : str
+        The job's.
+    runtime : str
+        Where they ran.
+    equal : bool
+        Whether all gave the same bytes.
+    runs : list of dict
+        For each: `blake3`, `units`, `events`, `wall_s`.
+    agreement : list of list of float
+        Every run against every other: of all events of both, the share that paired units have in common.
+    """
+
+    key: str
+    runtime: str
+    equal: bool
+    runs: list[dict[str, Any]]
+    agreement: list[list[float]]
+
+    @property
+    def wall_s(self) -> dict[str, float]:
+        """Shortest, middle and longest run, in seconds."""
+        from statistics import median
+
+        taken = [run["wall_s"] for run in self.runs]
+        return {"least": min(taken), "median": round(median(taken), 3), "most": max(taken)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give it as `--json` prints it."""
+        return {**asdict(self), "wall_s": self.wall_s}
+
+
+def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> Repeated:
+    """Run a job several times, whatever the store holds of it and without changing that.
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As any run.
+    """
+    job = asked.job(store, progress)
+    job.check()
+    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+    engine = choose(asked.runtime, store, progress, request=request)
+    rate = job.recording.layout.sampling_frequency
+    runs: list[dict[str, Any]] = []
+    # Equal bytes are equal sortings: each is read, and compared, once.
+    sortings: dict[str, Sorting] = {}
+
+    def use(built: Path, record: dict[str, Any]) -> None:
+        blake3 = record["files"][FIRINGS]["blake3"]
+        runs.append({"blake3": blake3, **{name: record[name] for name in ("units", "events", "wall_s")}})
+        if blake3 not in sortings:
+            sortings[blake3] = read_firings(built / FIRINGS, rate)
+
+    for number in range(1, times + 1):
+        progress.note(f"run {number} of {times}")
+        run_uncached(
+            job,
+            runtime=engine,
+            request=request,
+            limits=asked.limits,
+            store=store,
+            progress=progress,
+            use=use,
+        )
+    return Repeated(
+        key=job.key,
+        runtime=engine.name,
+        equal=len(sortings) == 1,
+        runs=runs,
+        agreement=_matrix([run["blake3"] for run in runs], sortings),
+    )
+
+
+def _matrix(hashes: list[str], sortings: dict[str, Sorting]) -> list[list[float]]:
+    known = {(one, one): 1.0 for one in sortings}
+    for at, first in enumerate(sortings):
+        for second in list(sortings)[:at]:
+            overall = round(agree(sortings[first], sortings[second]).overall, 6)
+            known[first, second] = known[second, first] = overall
+    return [[known[first, second] for second in hashes] for first in hashes]

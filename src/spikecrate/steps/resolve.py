@@ -1,0 +1,197 @@
+"""What a word names: a finished job, in the store by its key or in a folder anywhere; read only when it is whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import JobNotFoundError, ResultCorruptError
+from spikecrate.steps.key import KeyParts
+from spikecrate.steps.listing import find_key
+from spikecrate.steps.paths import CRATE, FIRINGS, RECORD
+from spikecrate.store import result_manifest as seal
+from spikecrate.store import results
+from spikecrate.store.results import Stored
+from spikecrate_harness.layout import Layout
+
+if TYPE_CHECKING:
+    from spikecrate._util.progress import Progress
+    from spikecrate.store import Store
+
+KEY: Final = re.compile(r"[0-9a-fA-F]{1,64}")
+DIGITS: Final = re.compile(r"[0-9a-f]{64}")
+NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
+LIMIT_BYTES: Final = 64 * 2**20
+"""No record, seal or crate is larger; a larger file under that name is something else."""
+MAX_DEPTH: Final = 50
+NEXT: Final = "take the folder from where it was made; spikecrate job.rerun makes the result again"
+FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("key", "recipe", "runtime", "started", "spikecrate"), str),
+    **dict.fromkeys(
+        ("sorter", "parameters", "key_parts", "recording", "limits", "files", "inside", "engine"), dict
+    ),
+    **dict.fromkeys(("seed", "units", "events"), int),
+    "wall_s": (int, float),
+    "mounts": list,
+    **dict.fromkeys(("image", "environment"), (dict, NoneType)),
+}
+"""What of a run record is read again, and of which type it is."""
+INNER_FIELDS: Final = {
+    **dict.fromkeys(("recording.path", "sorter.name", "sorter.version"), str),
+    **dict.fromkeys(("recording.layout", "recording.identity"), dict),
+}
+KEY_FIELDS: Final = {"sorter": str, "recipe": str, "parameters": dict, "seed": int, "recording": dict}
+
+
+def is_key(word: str) -> bool:
+    """Tell the digits of a key from a path; a folder of such a name is written `./0123abcd`."""
+    return KEY.fullmatch(word) is not None
+
+
+def find_job(word: str, store: Store, progress: Progress) -> Stored:
+    """Find a finished job by the first digits of its key, or by a folder that holds its result.
+
+    Raises
+    ------
+    JobNotFoundError
+        Where there is none, or it has no result.
+    ResultCorruptError
+        Where the folder is not what was sealed; a corrupt result in the store is set aside.
+    """
+    if not is_key(word):
+        return read_folder(Path(word))
+    key = find_key(store, word)
+    stored = results.find(store, key, progress.note)
+    if stored is None:
+        message = f"job {key[:12]} has no result in the store"
+        raise JobNotFoundError(message, next_step=f"spikecrate job.show {key[:12]} says what became of it")
+    return stored
+
+
+def read_folder(path: Path) -> Stored:
+    """Read a result folder, holding every file that was sealed to its hash; files added since do no harm.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, or one of the files that describe it: `run.json`, `ro-crate-metadata.json`.
+
+    Raises
+    ------
+    JobNotFoundError
+        Where there is nothing.
+    ResultCorruptError
+        Naming the file that is missing, changed or unreadable.
+    """
+    folder = path.parent if path.name in (RECORD, CRATE, seal.NAME) else path
+    if not folder.is_dir():
+        message = f"{path} is neither the key of a job nor a result folder"
+        raise JobNotFoundError(message)
+    try:
+        if (folder / seal.NAME).is_file():
+            _limit(folder / seal.NAME)
+        found = seal.read(folder)
+        seal.check(folder, found, sorted({RECORD, FIRINGS, CRATE, *found.files}))
+    except (seal.BrokenSealError, OSError) as broken:
+        message = f"{folder}: {broken}"
+        raise ResultCorruptError(message, next_step=NEXT) from None
+    record = read_record(folder / RECORD)
+    check_crate(folder / CRATE, {name: str(facts["blake3"]) for name, facts in found.files.items()})
+    return Stored(folder, record, found.hash)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a run record and hold it to itself: its fields, their types, and the key that its parts give.
+
+    Raises
+    ------
+    ResultCorruptError
+        Naming the file and the field.
+    """
+    record = _object(path)
+    for name, kind in FIELDS.items():
+        value = record.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise _broken(path, name, "missing" if name not in record else f"a {type(value).__name__}")
+    for place, kind in INNER_FIELDS.items():
+        group, name = place.split(".")
+        if not isinstance(record[group].get(name), kind):
+            raise _broken(path, place, "missing, or of another type")
+    try:
+        parts = KeyParts(**record["key_parts"])
+        key = parts.key
+        Layout.from_dict(record["recording"]["layout"])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _broken(path, "key_parts or recording.layout", str(error)[:200]) from None
+    if key != record["key"]:
+        raise _broken(path, "key", "not the hash of key_parts")
+    for name, kind in KEY_FIELDS.items():
+        if not isinstance(record["key_parts"][name], kind):
+            raise _broken(path, f"key_parts.{name}", "of another type")
+    # Both become parts of paths.
+    if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.sorter) is None:
+        raise _broken(path, "key_parts.recipe", "not a recipe of a sorter")
+    if not all(isinstance(facts, dict) for facts in record["files"].values()):
+        raise _broken(path, "files", "not a table of files")
+    mounts = record["mounts"]
+    if not all(isinstance(mount, dict) and isinstance(mount.get("source"), str) for mount in mounts):
+        raise _broken(path, "mounts", "not a list of mounts")
+    return record
+
+
+def check_crate(path: Path, hashes: dict[str, str]) -> None:
+    """Hold the hashes that a crate names to those of the files beside it.
+
+    Raises
+    ------
+    ResultCorruptError
+        Naming the file.
+    """
+    graph = _object(path).get("@graph")
+    if not isinstance(graph, list) or not all(isinstance(entity, dict) for entity in graph):
+        raise _broken(path, "@graph", "not a list of entities")
+    entities = {str(entity.get("@id")): entity for entity in graph}
+    if FIRINGS not in entities or "./" not in entities:
+        raise _broken(path, "@graph", f"does not describe {FIRINGS}")
+    for name, blake3 in hashes.items():
+        said = entities.get(f"#blake3/{name}", {}).get("value", blake3)
+        if said != blake3:
+            raise _broken(path, f"#blake3/{name}", f"is not the hash of {name}")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        _limit(path)
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise _broken(path, "", error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, "", f"not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise _broken(path, "", "not a JSON object")
+    if _is_deep(found):
+        raise _broken(path, "", f"nested more than {MAX_DEPTH} deep")
+    return found
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        tables = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in tables for inner in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return False
+    return True
+
+
+def _limit(path: Path) -> None:
+    if not path.is_file() or path.stat().st_size > LIMIT_BYTES:
+        raise _broken(path, "", f"missing, not a file, or more than {LIMIT_BYTES} bytes")
+
+
+def _broken(path: Path, field: str, problem: str) -> ResultCorruptError:
+    message = f"{path}: {field}: {problem}" if field else f"{path}: {problem}"
+    return ResultCorruptError(message, next_step=NEXT, details={"file": str(path), "field": field})

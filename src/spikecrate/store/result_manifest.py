@@ -1,0 +1,153 @@
+"""The seal of a result folder: sizes and hashes of all its files, and a hash over these.
+
+A folder whose seal is whole and whose files match is exactly what was published. One flipped, missing or
+added byte breaks it, in the seal itself too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from blake3 import blake3
+
+from spikecrate._util.canonical import digest
+from spikecrate._util.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+NAME: Final = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a sealed folder holds.
+
+    Attributes
+    ----------
+    files : dict
+        For each file, by its path in the folder: `{"size": bytes, "blake3": hex}`.
+    hash : str
+        BLAKE3 over the files; the identity of the folder's content.
+    """
+
+    files: dict[str, dict[str, int | str]]
+    hash: str
+
+
+class BrokenSealError(Exception):
+    """The folder is not what was sealed; the text says where."""
+
+
+def hash_file(path: Path) -> str:
+    """BLAKE3 of a file's bytes, on all cores."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    hasher.update_mmap(path)
+    return str(hasher.hexdigest())
+
+
+def seal(folder: Path) -> Seal:
+    """Write the seal of a folder, over all the regular files in it.
+
+    Raises
+    ------
+    BrokenSealError
+        Where the folder holds something that is neither a file nor a folder: a link, a socket.
+    DiskFullError
+    """
+    files: dict[str, dict[str, int | str]] = {}
+    for path in _entries(folder):
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "blake3": hash_file(path)}
+    made = Seal(files, digest(["seal", files]))
+    write_atomically(folder / NAME, json.dumps({"files": files, "seal": made.hash}, indent=1).encode())
+    return made
+
+
+def read(folder: Path) -> Seal:
+    """Read a folder's seal and check that it is whole in itself.
+
+    Raises
+    ------
+    BrokenSealError
+    """
+    path = folder / NAME
+    try:
+        entry = json.loads(path.read_bytes())
+        found = Seal(entry["files"], entry["seal"])
+        whole = digest(["seal", found.files]) == found.hash and all(
+            facts.keys() == {"size", "blake3"} for facts in found.files.values()
+        )
+    except FileNotFoundError:
+        message = f"{NAME} is missing"
+        raise BrokenSealError(message) from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        message = f"{NAME} cannot be read: {error}"
+        raise BrokenSealError(message) from None
+    if not whole:
+        message = f"{NAME} is not what was sealed"
+        raise BrokenSealError(message)
+    return found
+
+
+def check(folder: Path, found: Seal, names: Iterable[str] | None = None) -> None:
+    """Hold files to the seal.
+
+    Parameters
+    ----------
+    folder : Path
+        The sealed folder.
+    found : Seal
+        As `read` gave it.
+    names : iterable of str, optional
+        The files to check; by default all, and that there is no other.
+
+    Raises
+    ------
+    BrokenSealError
+        Naming the first file that differs.
+    """
+    if names is None:
+        names = sorted(found.files)
+        extra = {path.relative_to(folder).as_posix() for path in _entries(folder)} - {*names}
+        if extra:
+            message = f"{min(extra)} was added"
+            raise BrokenSealError(message)
+    for name in names:
+        check_file(folder / name, name, found)
+
+
+def check_file(path: Path, name: str, found: Seal) -> None:
+    """Hold one file to its entry in the seal.
+
+    Raises
+    ------
+    BrokenSealError
+    """
+    entry = found.files.get(name)
+    if entry is None:
+        message = f"{name} is not in {NAME}"
+        raise BrokenSealError(message)
+    if path.is_symlink() or not path.is_file():
+        message = f"{name} is missing"
+        raise BrokenSealError(message)
+    size = path.stat().st_size
+    if size != entry["size"]:
+        message = f"{name} has {size} bytes, {entry['size']} were sealed"
+        raise BrokenSealError(message)
+    if hash_file(path) != entry["blake3"]:
+        message = f"{name} is not what was sealed"
+        raise BrokenSealError(message)
+
+
+def _entries(folder: Path) -> list[Path]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            message = f"{path.relative_to(folder).as_posix()} is a link or a special file"
+            raise BrokenSealError(message)
+        if path.is_file() and path.name != NAME:
+            found.append(path)
+    return found

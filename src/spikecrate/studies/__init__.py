@@ -1,0 +1,1 @@
+"""Recordings × sorters × parameters, run and compared."""

@@ -1,0 +1,345 @@
+"""`.devcontainer/devcontainer.json`: read as the Dev Container specification says, and refused where it says more.
+
+A property that VS Code obeys and `invoke dev` did not would make two environments of one description, so one that is
+not known here is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.errors import DevContainerError
+from spikecrate.runtimes.contract import Mount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FILE: Final = PurePosixPath(".devcontainer/devcontainer.json")
+SOCKET: Final = PurePosixPath("/var/run/docker.sock")
+"""Where the container looks for the Docker daemon."""
+
+PROPERTIES: Final = {
+    "name", "build", "initializeCommand", "workspaceFolder", "workspaceMount", "mounts", "containerEnv",
+    "overrideCommand", "remoteUser", "updateRemoteUserUID", "init", "securityOpt", "capAdd", "runArgs",
+    "hostRequirements", "customizations",
+}  # fmt: skip
+BUILD_PROPERTIES: Final = {"dockerfile", "context", "target", "args", "options"}
+
+COMMENT: Final = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+TRAILING_COMMA: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
+VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """The development container of one project, every variable filled in.
+
+    Attributes
+    ----------
+    project : Path
+        The folder that holds `.devcontainer/`; absolute.
+    dockerfile, context : Path
+        What the image is built from.
+    target : str
+        The Dockerfile's stage; empty for the last.
+    build_arguments : dict
+        Of the Dockerfile.
+    build_options : tuple of str
+        More words for the build's command line.
+    initialize : tuple of str
+        A command run on the host, in the project, before the container is made or started.
+    folder : PurePosixPath
+        Where the project is seen inside.
+    mounts : tuple of Mount
+        The project first.
+    environment : dict
+        Variables of the container.
+    user : str
+        Name of the user inside.
+    run_arguments : tuple of str
+        More words for `docker run`.
+    wants_gpu : bool
+        Whether a GPU is given where there is one.
+    inputs : tuple of Path
+        The files that the image is made from.
+    """
+
+    project: Path
+    dockerfile: Path
+    context: Path
+    target: str
+    build_arguments: dict[str, str]
+    build_options: tuple[str, ...]
+    initialize: tuple[str, ...]
+    folder: PurePosixPath
+    mounts: tuple[Mount, ...]
+    environment: dict[str, str]
+    user: str
+    run_arguments: tuple[str, ...]
+    wants_gpu: bool
+    inputs: tuple[Path, ...]
+
+    @property
+    def file(self) -> Path:
+        """The file that it was read from."""
+        return self.project / FILE
+
+    @property
+    def name(self) -> str:
+        """Name of the project's container: for people, and unique to the path."""
+        readable = re.sub(r"[^a-zA-Z0-9_.-]+", "-", self.project.name).strip("-.")[:40]
+        short = hashlib.sha256(str(self.project).encode()).hexdigest()[:8]
+        return "-".join(part for part in ("spikecrate", readable, short) if part)
+
+    def recipe(self) -> str:
+        """Hash what the image is made from."""
+        hashed = hashlib.sha256()
+        for part in (self.target, json.dumps(self.build_arguments, sort_keys=True)):
+            hashed.update(f"{part}\0".encode())
+        for path in self.inputs:
+            content = path.read_bytes()
+            mode = path.stat().st_mode & 0o111
+            hashed.update(f"{path.relative_to(self.context)}\0{mode}\0{len(content)}\0".encode() + content)
+        return hashed.hexdigest()
+
+    def config(self) -> str:
+        """Hash all that a container is made from: the image's recipe, mounts, variables, arguments."""
+        said = [
+            self.recipe(),
+            *(f"{mount.source}\0{mount.target}\0{mount.read_only}" for mount in self.mounts),
+            json.dumps(self.environment, sort_keys=True),
+            *self.run_arguments,
+            self.user,
+        ]
+        return hashlib.sha256("\0\0".join(said).encode()).hexdigest()
+
+
+def find_project(start: Path) -> Path:
+    """Find the project that a folder belongs to: the nearest one above that describes a development container.
+
+    Raises
+    ------
+    DevContainerError
+    """
+    for folder in (start, *start.parents):
+        if (folder / FILE).is_file():
+            return folder
+    message = f"there is no {FILE} in {start} or above it"
+    raise DevContainerError(message, next_step="cd into a clone of spikecrate")
+
+
+def read(project: Path, environ: Mapping[str, str]) -> Definition:
+    """Read a project's development container.
+
+    Parameters
+    ----------
+    project : Path
+        Absolute path of the folder that holds `.devcontainer/`.
+    environ : mapping
+        Where `${localEnv:…}` is looked up.
+
+    Raises
+    ------
+    DevContainerError
+        Naming the property that cannot be read or obeyed.
+    """
+    path = project / FILE
+    try:
+        found = parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise DevContainerError(message) from None
+    _refuse_unknown(path, found, PROPERTIES, "")
+    build = found.get("build", {})
+    _refuse_unknown(path, build, BUILD_PROPERTIES, "build.")
+    values = {
+        "localWorkspaceFolder": str(project),
+        "localWorkspaceFolderBasename": project.name,
+        "devcontainerId": identity(labels(project)),
+    }
+    folder = expand(found["workspaceFolder"], values, environ)
+    values |= {
+        "containerWorkspaceFolder": folder,
+        "containerWorkspaceFolderBasename": PurePosixPath(folder).name,
+    }
+
+    def filled(text: str) -> str:
+        return expand(text, values, environ)
+
+    context = (path.parent / build.get("context", ".")).resolve()
+    dockerfile = path.parent / build["dockerfile"]
+    return follow_links(
+        Definition(
+            project=project,
+            dockerfile=dockerfile,
+            context=context,
+            target=build.get("target", ""),
+            build_arguments={name: filled(value) for name, value in build.get("args", {}).items()},
+            build_options=tuple(map(filled, build.get("options", ()))),
+            initialize=tuple(map(filled, found.get("initializeCommand", ()))),
+            folder=PurePosixPath(folder),
+            mounts=tuple(
+                read_mount(entry, filled) for entry in (found["workspaceMount"], *found.get("mounts", ()))
+            ),
+            environment={name: filled(value) for name, value in found.get("containerEnv", {}).items()},
+            user=found["remoteUser"],
+            run_arguments=(
+                *(["--init"] if found.get("init") else []),
+                *(f"--security-opt={option}" for option in found.get("securityOpt", ())),
+                *(f"--cap-add={name}" for name in found.get("capAdd", ())),
+                *map(filled, found.get("runArgs", ())),
+            ),
+            wants_gpu=bool(found.get("hostRequirements", {}).get("gpu")),
+            inputs=inputs(context, dockerfile),
+        )
+    )
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read JSON with comments and trailing commas.
+
+    Raises
+    ------
+    ValueError
+    """
+    # A comment leaves its line's end, so that an error names the right line.
+    bare = COMMENT.sub(lambda found: found[1] or "", text)
+    value = json.loads(TRAILING_COMMA.sub(lambda found: found[1] or "", bare))
+    if not isinstance(value, dict):
+        message = "it is not an object"
+        raise ValueError(message)  # noqa: TRY004
+    return value
+
+
+def expand(text: str, values: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    """Fill in the variables of a text.
+
+    Parameters
+    ----------
+    text : str
+        With `${name}`, `${localEnv:NAME}` or `${localEnv:NAME:default}`.
+    values : mapping
+        What the names stand for.
+    environ : mapping
+        The host's variables; one that is not set is empty, as the specification says.
+
+    Raises
+    ------
+    DevContainerError
+        For a variable that is not known.
+    """
+
+    def one(found: re.Match[str]) -> str:
+        kind, _, rest = found[1].partition(":")
+        if kind in ("localEnv", "env") and rest:
+            name, _, default = rest.partition(":")
+            return environ.get(name, default)
+        if found[1] in values:
+            return values[found[1]]
+        message = f"{FILE}: {found[0]} is not a variable that invoke dev knows"
+        raise DevContainerError(message)
+
+    return VARIABLE.sub(one, text)
+
+
+def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> Mount:
+    """Read a mount, written as `docker run --mount` takes it or as an object.
+
+    Raises
+    ------
+    DevContainerError
+        Where it is not a bind mount.
+    """
+    import csv
+
+    if isinstance(entry, str):
+        # Taken apart before it is filled in: a path may hold a comma.
+        fields = dict(word.partition("=")[::2] for word in next(csv.reader([entry])))
+    else:
+        fields = dict(entry)
+    source = fields.get("source") or fields.get("src", "")
+    target = fields.get("target") or fields.get("destination") or fields.get("dst", "")
+    if fields.get("type") != "bind" or not source or not target:
+        message = f"{FILE}: {entry} is not a bind mount with a source and a target"
+        raise DevContainerError(message)
+    read_only = fields.keys() & {"readonly", "ro"} and fields.get("readonly", fields.get("ro")) in (
+        "",
+        "true",
+    )
+    return Mount(source=Path(filled(source)), target=PurePosixPath(filled(target)), read_only=bool(read_only))
+
+
+def follow_links(definition: Definition) -> Definition:
+    """Name what a link leads to, where a mount's two sides are the same link: in the mounts and in the variables.
+
+    devcontainer.json cannot spell every path (a uid is no variable), so prepare.py makes a link that it can.
+    """
+    led = {
+        str(mount.source): mount.source.resolve()
+        for mount in definition.mounts
+        if mount.source.is_symlink() and str(mount.source) == str(mount.target)
+    }
+    if not led:
+        return definition
+    return replace(
+        definition,
+        mounts=tuple(
+            replace(mount, source=led[str(mount.source)], target=PurePosixPath(led[str(mount.source)]))
+            if str(mount.target) in led
+            else mount
+            for mount in definition.mounts
+        ),
+        environment={name: str(led.get(value, value)) for name, value in definition.environment.items()},
+    )
+
+
+def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
+    """List the files that a Dockerfile's ignore file lets in: all that the image can be made from.
+
+    Raises
+    ------
+    DevContainerError
+        Where one is missing.
+    """
+    allowed = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
+    try:
+        lines = allowed.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        message = f"{allowed}: {error.strerror}"
+        raise DevContainerError(message) from None
+    found = [context / line[1:].strip() for line in lines if line.startswith("!")]
+    missing = [str(path) for path in found if not path.is_file()]
+    if missing:
+        message = f"{allowed} names what is not there: {', '.join(missing)}"
+        raise DevContainerError(message)
+    return tuple(sorted(found))
+
+
+def labels(project: Path) -> dict[str, str]:
+    """Give the labels by which VS Code and the devcontainer CLI find a project's container."""
+    return {"devcontainer.local_folder": str(project), "devcontainer.config_file": str(project / FILE)}
+
+
+def identity(named: Mapping[str, str]) -> str:
+    """Give `${devcontainerId}`: SHA-256 of the labels as JSON, in base 32 with the digits 0 to v."""
+    text = json.dumps(dict(sorted(named.items())), separators=(",", ":"), ensure_ascii=False)
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+    digits = ""
+    while number:
+        number, digit = divmod(number, 32)
+        digits = "0123456789abcdefghijklmnopqrstuv"[digit] + digits
+    return digits.rjust(52, "0")
+
+
+def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], prefix: str) -> None:
+    unknown = sorted(found.keys() - known)
+    if unknown:
+        message = f"{path}: invoke dev does not know {', '.join(f'{prefix}{name}' for name in unknown)}"
+        raise DevContainerError(
+            message, next_step="leave it out, or teach spikecrate_dev.definition what it means"
+        )

@@ -1,0 +1,175 @@
+"""Who works here: git's configuration, the ssh agent and the hosts that ssh knows, handed to the development container.
+
+They are brought up to date at every attach, in two folders that the container sees: a container that has run for weeks
+commits and pushes as its user does today. Private keys stay where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from spikecrate._util.files import write_atomically
+from spikecrate._util.process import capture
+from spikecrate.errors import CommandError
+from spikecrate.runtimes.contract import Mount
+from spikecrate_dev import relay
+from spikecrate_dev.attached import Attached, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+GIT: Final = PurePosixPath("/run/spikecrate/git")
+AGENT: Final = PurePosixPath("/run/spikecrate/agent")
+CONFIG: Final = "config"
+KNOWN_HOSTS: Final = "known_hosts"
+
+PASSED: Final = (
+    "GIT_AUTHOR_NAME",
+    "GIT_AUTHOR_EMAIL",
+    "GIT_COMMITTER_NAME",
+    "GIT_COMMITTER_EMAIL",
+)
+HOST_S_OWN: Final = (
+    *(
+        "credential.",
+        "include.",
+        "includeif.",
+        "safe.",
+        "gpg.",
+        "pager.",
+        "difftool.",
+        "mergetool.",
+        "filter.",
+    ),
+    *("core.editor", "core.pager", "core.askpass", "core.sshcommand", "core.hookspath", "core.fsmonitor"),
+    *(
+        "core.attributesfile",
+        "core.excludesfile",
+        "sequence.editor",
+        "interactive.difffilter",
+        "diff.external",
+    ),
+    *("commit.gpgsign", "tag.gpgsign", "init.templatedir", "http.sslcainfo", "http.sslcapath"),
+)
+"""Settings of git's that name a program or a file of the host: inside, git would fail for want of it."""
+
+
+def mounts(folder: Path) -> tuple[Mount, ...]:
+    """Give the folders by which a container learns who works in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The container's run folder on the host; what is mounted of it is made.
+    """
+    found = (Mount(source=folder / "git", target=GIT), Mount(source=folder / "agent", target=AGENT))
+    for mount in found:
+        mount.source.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return found
+
+
+def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
+    """Give what a shell gets of this session's identity; nothing is made.
+
+    Parameters
+    ----------
+    environ : mapping
+        The caller's variables.
+    shown : sequence of Mount
+        What the container sees.
+    """
+    environment = {name: environ[name] for name in PASSED if environ.get(name)}
+    agent = environ.get("SSH_AUTH_SOCK", "")
+    if not agent:
+        return Attached(environment=environment)
+    if not Path(agent).is_socket():
+        note = f"SSH_AUTH_SOCK={agent} is no socket: no ssh agent inside"
+        return Attached(environment=environment, notes=(note,))
+    folder = source_of(AGENT, shown)
+    if folder is None or not folder.is_dir():
+        note = "this container was started before this login: no ssh agent inside until invoke dev.stop, then invoke dev"
+        return Attached(environment=environment, notes=(note,))
+    return Attached(environment={**environment, "SSH_AUTH_SOCK": str(AGENT / _agent_name(agent))})
+
+
+def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) -> Attached:
+    """Hand this session's identity to a shell: git's configuration, the ssh agent, the hosts that ssh knows.
+
+    Parameters
+    ----------
+    environ, shown
+        As `expected`.
+    project : Path
+        The clone: git's configuration may depend on where one is.
+
+    Returns
+    -------
+    Attached
+        What cannot be had is a note, never an error.
+    """
+    given = expected(environ, shown)
+    notes = list(given.notes)
+    git, agent = source_of(GIT, shown), source_of(AGENT, shown)
+    try:
+        if git is not None and git.is_dir():
+            _renew(git / CONFIG, git_config(project))
+            _renew(git / KNOWN_HOSTS, _read(Path(environ.get("HOME") or Path.home()) / ".ssh" / KNOWN_HOSTS))
+        if agent is not None and "SSH_AUTH_SOCK" in given.environment:
+            socket = environ["SSH_AUTH_SOCK"]
+            relay.hold(agent / _agent_name(socket), str(Path(socket).absolute()))
+    except OSError as error:
+        notes.append(f"git's configuration or the ssh agent cannot be handed in: {error}")
+    return Attached(environment=given.environment, notes=tuple(notes))
+
+
+def git_config(project: Path) -> bytes:
+    """Give the user's own configuration of git, as it holds in a clone and for another machine; empty without git."""
+    try:
+        listed = capture(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
+    except CommandError:  # no git, or no such file
+        return b""
+    return write_config(listed).encode()
+
+
+def write_config(listed: str) -> str:
+    """Write settings as a file, without those that name what only the host has.
+
+    Parameters
+    ----------
+    listed : str
+        As `git config --null --list` gives them: name, newline, value; a name alone is a setting that is on.
+    """
+    lines: list[str] = []
+    for setting in filter(None, listed.split("\0")):
+        name, has_value, value = setting.partition("\n")
+        if name.lower().startswith(HOST_S_OWN):
+            continue
+        section, _, rest = name.partition(".")
+        subsection, _, key = rest.rpartition(".")
+        head = f'[{section} "{_quotable(subsection)}"]' if subsection else f"[{section}]"
+        quotable = _quotable(value).replace("\n", "\\n").replace("\t", "\\t")
+        lines += [head, f'\t{key} = "{quotable}"' if has_value else f"\t{key}"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _quotable(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _agent_name(socket: str) -> str:
+    """Name the relay of an agent: of two logins each has its own."""
+    return hashlib.sha256(socket.encode()).hexdigest()[:12]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _renew(path: Path, content: bytes) -> None:
+    if not (path.is_file() and path.read_bytes() == content):
+        write_atomically(path, content, flush=False)

@@ -1,0 +1,106 @@
+"""What a development container takes from the machine that it runs on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from spikecrate.errors import CommandError, GpuMissingError
+from spikecrate.runtimes.contract import Mount
+from spikecrate_dev import daemon
+from spikecrate_dev.command import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate_dev.definition import Definition
+    from spikecrate_dev.options import Options
+    from spikecrate_dev.state import Found
+
+
+def ask(definition: Definition, options: Options) -> Machine:
+    """Ask the machine what a container's command line needs to know.
+
+    Raises
+    ------
+    GpuMissingError
+        For `--gpu on` where there is none.
+    EngineMissingError, EngineDownError, EnginePermissionError
+    """
+    info = daemon.info()
+    security = " ".join(info.get("SecurityOptions") or ())
+    mapped = "name=rootless" in security or "name=userns" in security
+    gpu = gpu_words(info) if options.gpu == "on" or (options.gpu == "auto" and definition.wants_gpu) else ()
+    if options.gpu == "on" and not gpu:
+        message = "--gpu on: the Docker daemon can give no GPU"
+        raise GpuMissingError(
+            message,
+            next_step="install nvidia-container-toolkit and restart the daemon",
+            doctor="gpu.docker",
+        )
+    return Machine(
+        socket=daemon.engine_socket(),
+        user=(0, 0) if mapped else (os.getuid(), os.getgid()),
+        gpu=gpu,
+        fuse=Path("/dev/fuse").exists(),
+        apparmor="name=apparmor" in security,
+    )
+
+
+def gpu_words(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the words that hand over the GPUs, by what the daemon says of itself; none where it has none."""
+    devices = info.get("DiscoveredDevices") or ()
+    if any(str(device.get("ID", "")).startswith("nvidia.com/gpu=") for device in devices):
+        return ("--device=nvidia.com/gpu=all",)
+    return ("--gpus=all",) if "nvidia" in (info.get("Runtimes") or {}) else ()
+
+
+def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
+    """Give the folder of the host that holds what a container is handed while it runs; makes it."""
+    runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
+    base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate" / "run"
+    folder = base / definition.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def worktree(project: Path) -> list[Mount]:
+    """Give the mount without which a git worktree is no repository: of the folder that it shares with the others."""
+    from spikecrate._util.process import capture
+
+    if not (project / ".git").is_file():
+        return []
+    try:
+        common = capture(["git", "rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=project)
+    except CommandError:
+        return []
+    return [Mount(source=Path(common).resolve(), target=PurePosixPath(common), read_only=False)]
+
+
+def is_free(port: int) -> bool:
+    """Say whether a port of this machine can be had."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def lacks_source(found: Found) -> list[Path]:
+    """List what the container mounts and the host has no more: without it, it cannot be started again."""
+    return [mount.source for mount in found.mounts if not exists(mount.source)]
+
+
+def exists(path: Path) -> bool:
+    """Say whether there is something at a path, as far as this user can see."""
+    try:
+        return bool(stat.S_IFMT(path.stat().st_mode))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
