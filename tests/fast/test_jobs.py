@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from threading import Timer
 
+import numpy as np
 import pytest
 from lab import ANSWER, TWO_EVENTS, Here
 
@@ -26,6 +29,8 @@ from spikecrate.errors import (
 from spikecrate.steps import listing
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import results
+from spikecrate.store.lock import Lock
+from spikecrate_harness import mda
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -82,6 +87,47 @@ def test_force_runs_again(recording, sorter):
     name = sorter(ANSWER + TWO_EVENTS)
     spikecrate.sort(recording, sorter=name)
     assert spikecrate.sort(recording, sorter=name, force=True).status == "ran"
+
+
+def test_force_beside_a_verification_of_the_same_job_runs_it(recording, sorter, store):
+    """`job.verify` holds the job's lock and leaves the earlier result in place."""
+    name = sorter(ANSWER + TWO_EVENTS)
+    lock = Lock(store.lock(spikecrate.sort(recording, sorter=name).key))
+    lock.acquire(lambda _: None)
+    Timer(0.5, lock.release).start()
+    assert spikecrate.sort(recording, sorter=name, force=True).status == "ran"
+
+
+def test_force_takes_the_result_that_another_made_while_it_waited(recording, sorter, store):
+    name = sorter(ANSWER + TWO_EVENTS)
+    first = spikecrate.sort(recording, sorter=name)
+    lock = Lock(store.lock(first.key))
+    lock.acquire(lambda _: None)
+
+    def replace():
+        built = store.work / f"{first.key}-built"
+        shutil.copytree(first.folder, built)
+        (built / "manifest.json").unlink()
+        results.publish(store, first.key, built)
+        lock.release()
+
+    Timer(0.5, replace).start()
+    assert spikecrate.sort(recording, sorter=name, force=True).status == "cached"
+
+
+def test_firings_of_an_entry_point_of_its_own_are_brought_to_the_documented_form(recording, sorter):
+    body = (
+        "import os, pathlib, sys, numpy as np\nfrom spikecrate_harness import mda\n"
+        "def sort(recording, parameters, resources):\n"
+        "    out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "    mda.write(out / 'firings.mda', np.array([[1, 2, 1], [30, 10, 20], [2, 1, 1]], dtype=np.float32))\n"
+        "    (out / 'run.json').write_text('{}')\n"
+        "    os._exit(0)\n"
+    )
+    result = spikecrate.sort(recording, sorter=sorter(body, entrypoint=["/opt/own"]))
+    table = mda.read(result.folder / "firings.mda")
+    assert table.dtype == np.float64
+    assert table.tolist() == [[2, 1, 1], [10, 20, 30], [1, 1, 2]]
 
 
 def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, sorter, store, monkeypatch):

@@ -96,6 +96,7 @@ def run(
         Where the recording changed meanwhile.
     """
     lock = Lock(store.lock(job.key))
+    before = results.identity(store, job.key)
     waited = lock.acquire(
         lambda owner: progress.note(
             f"job {job.key[:8]} is already running (process {owner.get('pid', '?')} "
@@ -103,7 +104,10 @@ def run(
         )
     )
     try:
-        if waited or not force:
+        # With `force`, a result counts only where another process made it during the wait: `job.verify` holds the
+        # lock as well and leaves the earlier result in place.
+        made_meanwhile = waited and results.identity(store, job.key) != before
+        if made_meanwhile or not force:
             stored = results.find(store, job.key, progress.note)
             if stored is not None:
                 return Outcome(stored=stored, ran=False)
@@ -307,7 +311,7 @@ def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
 
 def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
     """Check what the sorter left and put the result folder together; give the harness's report."""
-    from spikecrate.sortings.model import read_firings
+    from spikecrate.sortings.model import read_firings, write_firings
 
     for name in (FIRINGS, RECORD):
         path = paths.out / name
@@ -323,6 +327,9 @@ def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
     if (sorting.channels > layout.num_channels).any():
         message = f"/out/{FIRINGS} names channel {sorting.channels.max()} of {layout.num_channels}"
         raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+    if job.sorter.entrypoint != HARNESS_ENTRYPOINT:
+        # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
+        write_firings(paths.out / FIRINGS, sorting)
     report = read_report(paths.out / RECORD)
     report.update(units=len(sorting.unit_ids), events=len(sorting.times))
     with disk_full_named(paths.root):

@@ -119,6 +119,11 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     return Stored(target, _record(target), made.hash)
 
 
+def identity(store: Store, key: str) -> Identity | None:
+    """Return what tells one result of a job from its successor, None where there is no result."""
+    return _identity(store.result(key))
+
+
 def last_use(folder: Path | str) -> float:
     """Give when a result was last used, to `USED_S`, in seconds since 1970: the time of its seal's file.
 
