@@ -44,7 +44,7 @@ def fickle(sorter, tmp_path):
 def once_more(word, store, **asked):
     told = named.find_job(str(word), store, Silent())
     words = {"runtime": "", "recording": None, "cores": None, "keep": False, **asked}
-    return again.run_again(told, store=store, progress=Silent(), **words)
+    return again.rerun(told, store=store, progress=Silent(), **words)
 
 
 def content(folder):

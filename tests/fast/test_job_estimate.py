@@ -12,7 +12,15 @@ from lab import ANSWER, TWO_EVENTS, Notes
 import spikecrate
 from spikecrate import api
 from spikecrate.catalogue.tools import find
-from spikecrate.steps.estimate import MEASURED, Run, available_memory, judge, runs_of, ship, shipped_runs
+from spikecrate.steps.estimate import (
+    MEASURED,
+    Run,
+    available_memory,
+    judge,
+    runs_of,
+    shipped_runs,
+    write_measured,
+)
 from spikecrate.steps.request import SortRequest
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -80,7 +88,7 @@ def test_a_job_that_will_need_more_than_its_limit_is_said_before_it_starts(recor
 def test_what_runs_took_goes_with_the_sorter_and_judges_where_there_is_no_run_yet(recording, sorter, store):
     found = find(sorter(ANSWER + TWO_EVENTS))
     spikecrate.sort(recording, sorter=found.name)
-    ship(found, store)
+    write_measured(found, store)
     assert shipped_runs(found) == runs_of(found.name, store)
     assert len(shipped_runs(found)) == 1
 

@@ -225,7 +225,7 @@ def test_the_memory_limit_ends_the_sorter(recording, sorter):
 def test_a_recording_that_changes_meanwhile_gives_no_result(recording, sorter, store):
     body = ANSWER + f"    open({str(recording / 'raw.mda')!r}, 'ab').close()\n"
     body += f"    import os; os.utime({str(recording / 'raw.mda')!r})\n"
-    with pytest.raises(RecordingChangedError, match=r"raw\.mda changed while it was being sorted"):
+    with pytest.raises(RecordingChangedError, match=r"raw\.mda changed during the run"):
         spikecrate.sort(recording, sorter=sorter(body + TWO_EVENTS))
     assert list(results.keys(store)) == []
 

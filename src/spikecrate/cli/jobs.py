@@ -161,7 +161,7 @@ def job_verify(
     from spikecrate.cli import report_jobs as report
     from spikecrate.cli import request_jobs as request
 
-    done = request.run_again(job, runtime=runtime, recording=recording, cores=cores, keep=False)
+    done = request.rerun(job, runtime=runtime, recording=recording, cores=cores, keep=False)
     report.again(done, to_json=json)
 
 
@@ -184,7 +184,7 @@ def job_rerun(
     from spikecrate.cli import report_jobs as report
     from spikecrate.cli import request_jobs as request
 
-    done = request.run_again(job, runtime=runtime, recording=recording, cores=cores, keep=True, output=output)
+    done = request.rerun(job, runtime=runtime, recording=recording, cores=cores, keep=True, output=output)
     report.again(done, to_json=json)
 
 

@@ -41,5 +41,5 @@ def sorters_quality(
     if write:
         report.write(scores, write)
     if measured:
-        request.ship(scores)
+        request.write_measured(scores)
     report.quality(scores, to_json=json)

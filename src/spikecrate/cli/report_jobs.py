@@ -11,7 +11,7 @@ from spikecrate.cli.text import as_json, say, table
 if TYPE_CHECKING:
     from spikecrate.api import Forecast, Result
     from spikecrate.steps.repeat import Repeated
-    from spikecrate.steps.rerun import Again
+    from spikecrate.steps.rerun import RerunOutcome
 
 
 def result(done: Result, *, to_json: bool) -> None:
@@ -49,7 +49,7 @@ def forecast(seen: Forecast, *, to_json: bool) -> None:
     say(shlex.join(seen.argv))
 
 
-def again(done: Again, *, to_json: bool) -> None:
+def again(done: RerunOutcome, *, to_json: bool) -> None:
     """Print that a job gave the same bytes again."""
     if to_json:
         as_json(done.as_dict())

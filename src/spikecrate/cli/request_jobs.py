@@ -11,16 +11,18 @@ from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from spikecrate.steps.rerun import Again
+    from spikecrate.steps.rerun import RerunOutcome
 
 
-def run_again(job: str, *, runtime: str, recording: str, cores: str, keep: bool, output: str = "") -> Again:
+def rerun(
+    job: str, *, runtime: str, recording: str, cores: str, keep: bool, output: str = ""
+) -> RerunOutcome:
     """Run a finished job once more; with `keep` the result goes where a result goes, and to `output`."""
     from spikecrate.steps import rerun as again
     from spikecrate.steps.output import put
 
     store, progress = open_store(), Terminal()
-    done = again.run_again(
+    done = again.rerun(
         find_job(job, store, progress),
         runtime=runtime,
         recording=recording or None,

@@ -36,9 +36,9 @@ def measure(sorter: str, recording: list[str], runtime: str, *, toys: bool) -> l
         return list(quality.measure(chosen, made | named, runtime=runtime, progress=progress))
 
 
-def ship(scores: list[Score]) -> None:
+def write_measured(scores: list[Score]) -> None:
     """Write what each sorter's runs took into its folder, for the forecasts of runs to come."""
-    from spikecrate.steps.estimate import ship as write
+    from spikecrate.steps.estimate import write_measured as write
     from spikecrate.store import open_store
 
     store, progress = open_store(), Terminal()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sorting:
-    """Spike times and unit labels, ordered by time, then label, then channel.
+    """Spike times and unit labels, ordered by time, then label.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Sorting:
             ("label", labels, "an integer from 1", _whole(labels) & (labels >= 1)),
             ("channel", channels, "an integer from 0", _whole(channels) & (channels >= 0)),
         )
-        order = np.lexsort((channels, labels, times))
+        order = np.lexsort((labels, times))
         return cls(
             times=times[order],
             labels=labels[order].astype(np.int64),

@@ -1,1 +1,1 @@
-"""Jobs: decide (hit, run, wait), then act."""
+"""Jobs: describe one, decide (cache hit, wait, run), act, and record."""

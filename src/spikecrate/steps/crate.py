@@ -1,4 +1,4 @@
-"""The run record as an RO-Crate, so that a result explains itself to programs that never heard of spikecrate.
+"""The run record as an RO-Crate, which other programs can read.
 
 RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profile Process Run Crate 0.5
 (https://w3id.org/ro/wfrun/process/0.5): one CreateAction says which software made which files from what.
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 CONTEXT: Final = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 UNITS: Final = {"wall_s": "SEC", "cpu_s": "SEC", "peak_memory_bytes": "BYTE"}
-"""What a run took: field of the run record, and its unit's name in QUDT."""
+"""Resource fields of the run record, and the QUDT names of their units."""
 PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS: Final = "https://w3id.org/ro/terms/workflow-run#"
 FILE_KINDS: Final = {
@@ -33,7 +33,7 @@ Entity = dict[str, Any]
 
 
 def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
-    """Say in RO-Crate terms what a run record says.
+    """Return a run record in RO-Crate terms.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _recording(recording: dict[str, Any]) -> list[Entity]:
-    """Describe the recording, by where it lay and by the hash of its samples."""
+    """Describe the recording by its path and the hash of its samples."""
     path, sample_file = PurePosixPath(recording["path"]), PurePosixPath(recording["sample_file"])
     is_folder = path in sample_file.parents
     identity = recording["identity"]
@@ -150,13 +150,13 @@ def _recording(recording: dict[str, Any]) -> list[Entity]:
 
 
 def _parameters(record: dict[str, Any]) -> list[Entity]:
-    """Describe every setting that the sorter was given."""
+    """Describe every parameter, and the seed."""
     settings = [_value("parameter", name, value) for name, value in record["parameters"].items()]
     return [*settings, _value("setting", "seed", record["seed"])]
 
 
 def _usage(record: dict[str, Any]) -> list[Entity]:
-    """Give what the run took, as far as it is known."""
+    """Describe the resources that the run used, as far as they were measured."""
     return [
         _value("usage", name, record[name]) | {"unitCode": f"http://qudt.org/vocab/unit/{unit}"}
         for name, unit in UNITS.items()
@@ -165,11 +165,11 @@ def _usage(record: dict[str, Any]) -> list[Entity]:
 
 
 def _image(record: dict[str, Any]) -> list[Entity]:
-    """Describe the container image; nothing on the host runtime, which has none."""
+    """Describe the container image; the host runtime has none."""
     image = record["image"]
     if image is None:
         return []
-    # A reference's first part is a registry where it could be a host's name; an image without one was built here.
+    # The first part of a reference names a registry only if it looks like a host name; other images are local.
     first, _, rest = image["reference"].partition("/")
     has_registry = bool(rest) and (first == "localhost" or "." in first or ":" in first)
     registry, path = (first, rest) if has_registry else ("localhost", image["reference"])
@@ -192,7 +192,7 @@ def _image(record: dict[str, Any]) -> list[Entity]:
 
 
 def _made_from(record: dict[str, Any]) -> list[Entity]:
-    """Give the hashes that pin what the sorter ran in, whatever the runtime."""
+    """Describe the hashes that pin the software, in every runtime."""
     hashes = {"recipe": record["recipe"]}
     if record["environment"]:
         hashes["lock"] = record["environment"]["lock"]
@@ -228,7 +228,7 @@ def _sorter(sorter: dict[str, Any], packages: list[Entity], made_from: list[Enti
 
 
 def _citation(sorter: dict[str, Any]) -> list[Entity]:
-    """Describe the article on the sorter, where its sorter.json gives a DOI."""
+    """Describe the article on the sorter, if its sorter.json gives a DOI."""
     doi = sorter["reference"].get("doi")
     if not doi:
         return []
@@ -264,7 +264,7 @@ def _file(name: str, facts: dict[str, Any]) -> Entity:
 
 
 def _hash(name: str, blake3: str) -> Entity:
-    """Give a file's BLAKE3 hash, for which RO-Crate has no term of its own."""
+    """Describe a file's BLAKE3 hash, for which RO-Crate has no term."""
     return {
         "@id": f"#blake3/{quote(name)}",
         "@type": "PropertyValue",
@@ -275,13 +275,13 @@ def _hash(name: str, blake3: str) -> Entity:
 
 
 def _value(kind: str, name: str, value: Any) -> Entity:
-    """Describe a number or text that was not in a file: text as it is, everything else as JSON."""
+    """Describe a value: text as it is, everything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return {"@id": f"#{kind}/{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
 
 
 def _inside(record: dict[str, Any], name: str) -> dict[str, Any]:
-    """Give a table of the harness's report; a sorter that brings its own entrypoint may leave it out."""
+    """Return a table of the harness's report; it is absent for a sorter with its own entry point."""
     table = record["inside"].get(name)
     return table if isinstance(table, dict) else {}
 
@@ -291,6 +291,6 @@ def _link(entity: Entity) -> Entity:
 
 
 def _links(entities: list[Entity]) -> Entity | list[Entity]:
-    """Refer to entities; a single one stands alone, as RO-Crate asks."""
+    """Return references to entities; RO-Crate wants a single one without a list."""
     links = [_link(entity) for entity in entities]
     return links[0] if len(links) == 1 else links

@@ -1,4 +1,4 @@
-"""Which part of two jobs differs: the key, the image, what was inside, the machine, or the result."""
+"""Compare two jobs part by part: key, image, environment, machine, run and result."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from spikecrate.store.results import Stored
 
 MACHINE: Final = ("platform", "machine", "not_pinned")
-"""What the harness reports of the machine; the rest of its report is of the environment."""
+"""Fields of the harness's report that describe the machine; the others describe the environment."""
 MEASURED: Final = ("key", "units", "events", "wall_s", "cpu_s", "peak_memory_bytes", "oom_kills")
-"""What is another at every run, or is said elsewhere."""
+"""Fields that differ at every run or appear elsewhere."""
 
 
 def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
-    """Name what differs between two finished jobs, part by part.
+    """Return the differences between two finished jobs, part by part.
 
     Parameters
     ----------
     first, second : Stored
-        As `spikecrate.steps.resolve` found them.
+        The jobs, from `spikecrate.steps.resolve`.
     store : Store
-        Where recipes are kept: then the files of the sorter that changed are named.
+        The store, which may have kept the recipes: then the changed files of the sorter are named.
 
     Returns
     -------
     dict
         `first` and `second` (keys), `equal` (the bytes of the sorting), and lists of lines under `key`,
-        `recipe`, `image`, `environment`, `machine`, `run` and `result`; empty where nothing differs.
+        `recipe`, `image`, `environment`, `machine`, `run` and `result`; empty if equal.
     """
     mine, theirs = first.record, second.record
     inside = [_inside(record) for record in (mine, theirs)]
@@ -62,12 +62,12 @@ def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
 
 
 def recipe_files(mine: dict[str, Any], theirs: dict[str, Any], store: Store) -> list[str]:
-    """Name the files in which the recipes of two jobs of one sorter differ, where both are at hand.
+    """Return the files in which the recipes of two jobs of one sorter differ, if both are available.
 
     Parameters
     ----------
     mine, theirs : dict
-        Key parts.
+        Key parts of the jobs.
     """
     if mine["sorter"] != theirs["sorter"] or mine["recipe"] == theirs["recipe"]:
         return []
@@ -90,11 +90,11 @@ def _sources(name: str, recipe: str, store: Store) -> Sources | None:
 
 
 def _inside(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part what was around the sorter into environment and machine."""
+    """Split the harness's report into environment and machine."""
     report = {name: value for name, value in record["inside"].items() if name not in MEASURED}
     scratch = next((mount["source"] for mount in record["mounts"] if mount.get("target") == str(SCRATCH)), "")
     if scratch:
-        # On the host a sorter sees the scratch folder where it lies, elsewhere at every run.
+        # On the host the scratch folder has a new path at every run.
         report = {name: _moved(value, scratch) for name, value in report.items()}
     machine = {name: report.pop(name) for name in MACHINE if name in report}
     engine = record.get("engine") or {}
@@ -103,14 +103,14 @@ def _inside(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _moved(value: Any, scratch: str) -> Any:
-    """Write the scratch folder in every text as a container sees it."""
+    """Replace the scratch folder by its path in a container, in every text."""
     if isinstance(value, dict):
         return {name: _moved(inner, scratch) for name, inner in value.items()}
     return value.replace(scratch, str(SCRATCH)) if isinstance(value, str) else value
 
 
 def _run(record: dict[str, Any]) -> dict[str, Any]:
-    """Give how it ran: nothing of this is in the key."""
+    """Return where and how the job ran, none of which is part of the key."""
     engine = {name: value for name, value in (record.get("engine") or {}).items() if name != "kernel"}
     where = {name: record.get(name) for name in ("runtime", "limits", "user")}
     return {**where, **engine, "recording": record["recording"]["path"]}
@@ -122,7 +122,7 @@ def _result(first: Stored, second: Stored) -> list[str]:
     lines.append(f"{FIRINGS}: {str(_firings(theirs))[:16]}… (was {str(_firings(mine))[:16]}…)")
     identities = [record["recording"]["identity"] for record in (mine, theirs)]
     if identities[0] != identities[1]:
-        return [*lines, "the recordings differ, so the events are not compared"]
+        return [*lines, "the recordings differ, so no events are compared"]
     try:
         sortings = [
             read_firings(found.folder / FIRINGS, found.record["recording"]["layout"]["sampling_frequency"])
@@ -150,7 +150,7 @@ def _pairs(values: dict[str, tuple[Any, Any]]) -> Iterator[str]:
 
 
 def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Give the leaves of a table, by their dotted names."""
+    """Yield the leaves of a table with their dotted names."""
     if not isinstance(value, dict):
         yield place, value
         return

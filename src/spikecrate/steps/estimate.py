@@ -1,4 +1,4 @@
-"""How much memory and time a job will take, judged by runs of the same sorter that were measured."""
+"""Estimate the memory and time of a job from measured runs of the same sorter."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 MEASURED: Final = "measured.json"
-"""In a sorter's folder: what runs of it took when the catalogue's quality was measured."""
+"""In a sorter's folder: the memory and time of its runs when the catalogue was measured."""
 MEMINFO: Final = Path("/proc/meminfo")
 LATEST: Final = 50
-"""How many of the store's runs are looked at."""
+"""Number of the store's latest runs that count."""
 ALIKE: Final = 1.5
-"""Up to this ratio, recordings are of one size: the one that took the most speaks for all."""
+"""Recordings within this ratio count as one size; the run that took the most stands for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run took.
+    """The memory and time of one run.
 
     Attributes
     ----------
     values : int
         Samples x channels of the recording.
     cores : int
-        Processors that it had.
+        Processors of the run.
     memory_bytes : int
-        At its peak.
+        Peak memory.
     wall_s : float
-        From start to end.
+        Wall time in seconds.
     """
 
     values: int
@@ -53,18 +53,18 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a job will take.
+    """The expected memory and time of a job.
 
     Attributes
     ----------
     memory_bytes : int
-        At its peak.
+        Peak memory.
     wall_s : float
-        From start to end.
+        Wall time in seconds.
     runs : int
-        How many runs this is judged by.
+        Number of measured runs behind the estimate.
     nearest_values : int
-        Samples x channels of the recording that is nearest in size: far from the job's own, it is a guess.
+        Samples x channels of the recording nearest in size; the farther from the job's, the rougher the estimate.
     """
 
     memory_bytes: int
@@ -73,29 +73,29 @@ class Estimate:
     nearest_values: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
+        """Return the JSON object that `--json` prints."""
         return asdict(self)
 
 
 def estimate(job: Job, store: Store) -> Estimate | None:
-    """Judge a job by the runs that the store and the sorter's folder know; None where there are none."""
+    """Estimate a job from the runs in the store and in the sorter's folder; None if there are none."""
     layout = job.recording.layout
     runs = [*runs_of(job.sorter.name, store), *shipped_runs(job.sorter)]
     return judge(layout.num_samples * layout.num_channels, runs)
 
 
 def judge(values: int, runs: Iterable[Run]) -> Estimate | None:
-    """Judge by the runs on the recordings that are nearest in size.
+    """Estimate from the runs on the recordings nearest in size.
 
-    Time grows with the number of values; so does memory, at the most: for a smaller recording it is taken to be as
-    much, since what a sorter needs for itself does not shrink.
+    Time is taken to grow in proportion to the number of values. Memory is, too, but never shrinks below that of a
+    measured run, since the sorter itself needs a constant part.
 
     Parameters
     ----------
     values : int
         Samples x channels of the recording.
     runs : iterable of Run
-        Of the same sorter.
+        Runs of the same sorter.
     """
     known = list(runs)
     if not known:
@@ -115,7 +115,7 @@ def judge(values: int, runs: Iterable[Run]) -> Estimate | None:
 
 
 def runs_of(sorter: str, store: Store) -> list[Run]:
-    """Give what the latest runs of a sorter in a store took."""
+    """Return the latest measured runs of a sorter in a store."""
     rows = (row for row in summary.results(store) if row.sorter == sorter)
     latest = heapq.nlargest(LATEST, rows, key=lambda row: row.started)
     found = (_read(store.result(row.key) / "run.json") for row in latest)
@@ -123,7 +123,7 @@ def runs_of(sorter: str, store: Store) -> list[Run]:
 
 
 def shipped_runs(sorter: Sorter) -> list[Run]:
-    """Give what runs of a sorter took elsewhere; none where its folder does not say."""
+    """Return the measured runs in a sorter's folder, if it has any."""
     try:
         found = json.loads((sorter.folder / MEASURED).read_bytes())
         return [Run(**run) for run in found]
@@ -131,8 +131,8 @@ def shipped_runs(sorter: Sorter) -> list[Run]:
         return []
 
 
-def ship(sorter: Sorter, store: Store) -> Path:
-    """Write what a sorter's runs in a store took into its folder: of recordings of one size, the run that took most.
+def write_measured(sorter: Sorter, store: Store) -> Path:
+    """Write a sorter's measured runs from a store to its folder, for each size the run that took the most.
 
     Raises
     ------
@@ -149,12 +149,12 @@ def ship(sorter: Sorter, store: Store) -> Path:
         )
     except OSError as error:
         message = f"{path}: {error.strerror}"
-        raise OutputError(message, next_step="measure in a clone that is yours") from None
+        raise OutputError(message, next_step="measure in a clone that you can write to") from None
     return path
 
 
 def run_of(record: Mapping[str, Any]) -> Run | None:
-    """Read what a run took from its record; None where its memory was not measured."""
+    """Return the measured run in a record; None if its memory was not measured."""
     layout, memory = record["recording"]["layout"], record["peak_memory_bytes"]
     if not memory:
         return None
@@ -167,7 +167,7 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
 
 
 def available_memory(meminfo: Path = MEMINFO) -> int | None:
-    """Give the bytes of memory that a new process could have on this machine; None where nobody tells."""
+    """Return the bytes of memory available on this machine; None if the kernel does not report them."""
     try:
         lines = meminfo.read_text().splitlines()
     except OSError:
@@ -176,7 +176,7 @@ def available_memory(meminfo: Path = MEMINFO) -> int | None:
 
 
 def _read(path: Path) -> Run | None:
-    # A result may go, or be set aside, at any moment; what is unreadable tells nothing.
+    # Another process may remove the result at any moment; skip what cannot be read.
     try:
         return run_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):

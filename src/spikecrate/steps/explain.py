@@ -1,4 +1,4 @@
-"""Why a run was, or would be, no hit."""
+"""Explain why a job is, or was, a cache miss."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 
 def explain(job: Job, store: Store, progress: Progress, *, force: bool) -> dict[str, Any]:
-    """Say what would become of a job, and why.
+    """Return what would happen to a job, and why.
 
     Returns
     -------
     dict
         `key`, `action` (hit, wait or run), `reasons`, `nearest` (key of the earlier result that shares the most)
-        and `recipe` (files in which the sorter differs from that result's).
+        and `recipe` (files in which the sorter differs from the one of that result).
     """
-    seen = plan(job, store, progress, force=force)
-    files = _files(job.parts.as_dict(), seen.nearest, store)
+    decision = plan(job, store, progress, force=force)
+    files = _files(job.parts.as_dict(), decision.nearest, store)
     return {
         "key": job.key,
-        "action": seen.action,
-        "reasons": list(seen.reasons),
-        "nearest": seen.nearest,
+        "action": decision.action,
+        "reasons": list(decision.reasons),
+        "nearest": decision.nearest,
         "recipe": files,
     }
 
 
 def explain_past(prefix: str, store: Store) -> dict[str, Any]:
-    """Say why a job that has run was no hit then: what it had that no earlier result had.
+    """Return why a past job was a cache miss: its differences from the earlier results.
 
     Raises
     ------
@@ -49,18 +49,18 @@ def explain_past(prefix: str, store: Store) -> dict[str, Any]:
     parts, at = shown.get("key_parts"), shown.get("started") or shown.get("at")
     answer: dict[str, Any] = {"key": key, "action": "ran", "nearest": None, "recipe": []}
     if not isinstance(parts, dict) or not isinstance(at, str):
-        return {**answer, "action": "runs", "reasons": ["it is running for the first time"]}
+        return {**answer, "action": "runs", "reasons": ["the job is running for the first time"]}
     earlier = (record for record in summary.history(store) if record["started"] < at and record["key"] != key)
     found = nearest(parts, earlier)
     if found is None:
-        reasons = ["the store holds no earlier result of this sorter or this recording"]
+        reasons = ["the store has no earlier result of this sorter or this recording"]
     else:
         reasons = differences(parts, found["key_parts"])
         answer |= {"nearest": found["key"], "recipe": recipe_files(found["key_parts"], parts, store)}
     if "error" in shown:
         answer["action"] = "failed"
         reasons.append(
-            f"it failed ({shown['error']}), and a failure is no result: it runs each time it is asked for"
+            f"the job failed ({shown['error']}); a failure is never cached, so the job runs at every request"
         )
     return {**answer, "reasons": reasons}
 

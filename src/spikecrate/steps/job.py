@@ -1,4 +1,4 @@
-"""A job: a sorter, its parameters, a recording and a recipe, with the key that they give."""
+"""A job: a sorter, its parameters, a recording and a recipe, and the key made of them."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One job, fully described; nothing of it has run.
+    """One job, fully described and not yet run.
 
     Attributes
     ----------
     sorter : Sorter
-        From the catalogue.
+        The sorter, from the catalogue.
     recording : Recording
-        On disk.
+        The recording, in place on disk.
     state : FileState
-        Of the sample file, as it was when it was hashed.
+        The state of the sample file when it was hashed.
     parts : KeyParts
-        What the key is made of.
+        The parts of the job key.
     sources : Sources
-        What the sorter's image is made from: of the catalogue as it is, or of one as it was.
+        The folders that the image is built from: of today's catalogue, or of an earlier one kept in the store.
     gpu : bool
-        Whether it runs on a GPU.
+        Whether the job runs on a GPU.
     """
 
     sorter: Sorter
@@ -61,7 +61,7 @@ class Job:
         return self.parts.key
 
     def check(self) -> None:
-        """Hold the sorter to its schema, and the parameters and the recording to the sorter's.
+        """Check the sorter against its schema, and the parameters and the recording against the sorter.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Job:
         )
 
     def check_unchanged(self) -> None:
-        """Hold the sample file to the state in which it was hashed.
+        """Check that the sample file has not changed since it was hashed.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class Job:
         except FileNotFoundError:
             now = None
         if now != self.state:
-            message = f"{path} changed while it was being sorted; the result is not kept"
+            message = f"{path} changed during the run; the result is discarded"
             raise RecordingChangedError(message, next_step="sort again once the recording is complete")
 
 
@@ -104,38 +104,38 @@ def describe(
     store: Store,
     progress: Progress,
 ) -> Job:
-    """Describe a job; its recording is hashed, or the hash remembered.
+    """Describe a job; hash its recording, or take the hash from the cache.
 
     Parameters
     ----------
     path : Path or str
-        The recording.
+        Path of the recording.
     sorter : str
-        Name or alias.
+        Name or alias of the sorter.
     parameters : mapping
-        Those that differ from the defaults.
+        The parameters that differ from the defaults.
     seed : int
-        Handed to the sorter.
+        Seed of the sorter.
     cores : int
-        Part of the key only for a sorter whose result depends on it.
+        Processors; part of the key only if the result of the sorter depends on them.
     gpu : str
-        `auto`, `on` or `off`; part of the key only for a sorter that can do with or without.
+        `auto`, `on` or `off`; part of the key only if the sorter works with and without a GPU.
     store : Store
-        Where hashes are remembered.
+        The store, which keeps the cache of hashes.
     progress : Progress
-        Told how far the hashing is.
+        Shows the progress of hashing.
 
     Raises
     ------
     SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
-        From the catalogue.
+        The catalogue has no such sorter or parameter, or an option is out of range.
     GpuMissingError
-        Where one is needed and there is none.
+        The sorter needs a GPU and the machine has none.
     RecordingNotFoundError and its kin
-        From the recording.
+        The recording cannot be read.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        message = f"the seed is {seed}, it must be from 0 to 4294967295"
+        message = f"the seed {seed} is not from 0 to 4294967295"
         raise UsageError(message, next_step="choose another seed")
     found = find(sorter)
     complete_parameters = complete(found, parameters)
@@ -158,21 +158,21 @@ def describe(
 
 
 def recipe(sorter: Sorter) -> str:
-    """Hash what a sorter's image is made from."""
+    """Return the recipe hash of a sorter of the catalogue."""
     return hash_of(sorter, current(sorter))
 
 
 def build_request(
     sorter: Sorter, recipe: str, sources: Sources | None = None, *, gpu: bool = False
 ) -> BuildRequest:
-    """Say what a sorter's image or environment is made from.
+    """Return what a sorter's image or environment is built from.
 
     Parameters
     ----------
     sorter, recipe, sources
-        What it is made from; by default as it is in the catalogue.
+        The sorter, its recipe hash and its folders; by default those of the catalogue.
     gpu : bool
-        Whether it is to run on a GPU: of a sorter with a lock of its own for that, another image is meant.
+        Whether the job runs on a GPU: a sorter with a separate GPU lock has a separate GPU image.
     """
     from spikecrate.images.build import BuildRequest
     from spikecrate.images.recipe import GPU_LOCK, gpu_recipe
@@ -198,14 +198,14 @@ def build_request(
 
 
 def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, progress: Progress) -> str:
-    """Hash a recording's samples, or remember the hash.
+    """Return the hash of a recording's samples, computed or from the cache.
 
     Raises
     ------
     RecordingChangedError
-        Where the file changes while it is read.
+        The file changed while it was read.
     RecordingValueError
-        For NaN or infinity in the samples.
+        The samples contain NaN or infinity.
     """
     layout = recording.layout
     question = digest(

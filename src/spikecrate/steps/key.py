@@ -1,4 +1,4 @@
-"""The job key: what can change a result, and nothing else.
+"""The job key: a hash of all that can change a result, and of nothing else.
 
 Paths, the runtime, the memory given, the time limit and the user are not in it; the image's recipe, the
 complete parameters, the seed and the recording's content are. The number of cores is left out for a sorter
@@ -13,29 +13,29 @@ from typing import Any, Final
 from spikecrate._util.canonical import digest
 
 SCHEMA: Final = 1
-"""Raised whenever the meaning of a part changes; old results are then never mistaken for new ones."""
+"""Increased whenever the meaning of a part changes, so that no old result is taken for a new one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyParts:
-    """What a job key is made of.
+    """The parts of a job key.
 
     Attributes
     ----------
     sorter : str
         Name of the sorter.
     recipe : str
-        Hash of what its image is made from.
+        Hash of the sources of its image.
     parameters : dict
-        Complete: every parameter, defaults filled in.
+        Every parameter, with defaults filled in.
     seed : int
-        Handed to the sorter.
+        Seed of the sorter.
     recording : dict
         Identity of the recording: hash of the samples, dtype, channels, rate, locations, gains.
     cores : int, optional
-        Only for a sorter whose result depends on it.
+        Processors, only for a sorter whose result depends on their number.
     gpu : bool, optional
-        Whether it runs on a GPU; only for a sorter that can do with or without.
+        Whether the job runs on a GPU, only for a sorter that works with and without one.
     """
 
     sorter: str
@@ -47,7 +47,7 @@ class KeyParts:
     gpu: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the parts as the JSON object that is hashed, and kept in the run record."""
+        """Return the JSON object that is hashed and kept in the run record."""
         return {
             "sorter": self.sorter,
             "recipe": self.recipe,
@@ -55,7 +55,7 @@ class KeyParts:
             "seed": self.seed,
             "recording": self.recording,
             "cores": self.cores,
-            # Left out rather than null: keys made before there was a choice stay what they are.
+            # Absent rather than null, so that keys from before this part existed stay valid.
             **({} if self.gpu is None else {"gpu": self.gpu}),
         }
 
@@ -66,12 +66,12 @@ class KeyParts:
 
 
 def differences(parts: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
-    """Name what differs between two jobs' key parts, one line each.
+    """Return the differences between the key parts of two jobs, one line each.
 
     Parameters
     ----------
     parts, earlier : dict
-        As `KeyParts.as_dict` gives them: the job at hand and an earlier one.
+        Key parts of the job and of an earlier one, from `KeyParts.as_dict`.
     """
     lines = [
         f"{name}: {_short(parts.get(name))} (was {_short(earlier.get(name))})"

@@ -1,4 +1,4 @@
-"""What the store knows of jobs: finished, failed, running."""
+"""List the finished, failed and running jobs of a store."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ def list_jobs(
     recording: str = "",
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
-    """List jobs, the latest first; results and failures as the store's index has them.
+    """Return jobs, the latest first; results and failures come from the store's index.
 
     Parameters
     ----------
     store : Store
-        Where they are.
+        The store.
     progress : Progress, optional
-        Told how far it is, where many have to be read that the index does not have.
+        Shows the progress where many results are missing from the index.
     sorters : collection of str
-        Only those of these sorters; by default of all.
+        Only jobs of these sorters; by default all.
     status : str
-        Only `completed`, `failed` or `running` ones.
+        Only `completed`, `failed` or `running` jobs.
     recording : str
-        Only those whose recording's path has this in it. Of a failed or running job the path is not known.
+        Only jobs whose recording's path contains this text. The path of a failed or running job is unknown.
     limit : int, optional
-        The latest so many; by default all.
+        Return the N most recent; by default all.
 
     Returns
     -------
     list of dict
         Each with `key`, `status`, `sorter`, `recording`, `runtime`, `units`, `events`, `wall_s`, `started`,
-        `reason` and `pinned`; what a status does not have is None.
+        `reason` and `pinned`; fields that a status lacks are None.
 
     Raises
     ------
     UsageError
-        For another status.
+        The status is unknown.
     """
     if status not in {"", *STATUSES}:
-        message = f"--status {status!r} is not known"
+        message = f"unknown --status {status!r}"
         raise UsageError(message, next_step=f"one of: {', '.join(STATUSES)}")
     completed: list[tuple[Any, ...]] = []
     others: list[dict[str, Any]] = []
@@ -83,13 +83,13 @@ def list_jobs(
     rows = [_completed_row(row, pinned) for row in completed[:limit]]
     if others := [row for row in others if not sorters or row["sorter"] in sorters]:
         rows += ({**row, "pinned": row["key"] in pinned} for row in others)
-        # Those that run are the latest.
+        # Running jobs count as the latest.
         rows.sort(key=lambda row: row["started"] or "9", reverse=True)
     return rows[:limit]
 
 
 def show_job(store: Store, prefix: str) -> dict[str, Any]:
-    """Give the run record, or the kept failure, of the job whose key starts like that.
+    """Return the run record, or the kept failure, of the job whose key starts with `prefix`.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def show_job(store: Store, prefix: str) -> dict[str, Any]:
 
 
 def log_of(store: Store, prefix: str) -> Path:
-    """Find the log of a job: of the attempt that runs, else of the result, else of the last failure.
+    """Return the log of a job: of its running attempt, else of its result, else of its last failure.
 
     Raises
     ------
@@ -122,12 +122,12 @@ def log_of(store: Store, prefix: str) -> Path:
 
 
 def find_key(store: Store, prefix: str) -> str:
-    """Complete a key from its first digits.
+    """Return the full key that starts with `prefix`.
 
     Raises
     ------
     JobNotFoundError
-        Where no key, or more than one, starts like that.
+        No key, or more than one, starts with `prefix`.
     """
     start = prefix.lower()
     shelves = (store.results, store.failures)
@@ -142,19 +142,19 @@ def find_key(store: Store, prefix: str) -> str:
             f"{len(found)} jobs have keys that start with {prefix!r}: {', '.join(k[:12] for k in found[:5])}"
         )
         raise JobNotFoundError(message, next_step="give more digits")
-    message = f"no job's key starts with {prefix!r}"
+    message = f"no job key starts with {prefix!r}"
     raise JobNotFoundError(message)
 
 
 def sorters_running(store: Store, runtime: str) -> set[str]:
-    """Give the sorters of the jobs that run in a runtime at this moment, of all users of the store."""
+    """Return the sorters of the jobs that now run in a runtime, of all users of the store."""
     found = set()
     for paths in attempts(store.work):
         try:
             owner = json.loads(paths.owner.read_bytes())
             sorter = str(json.loads(paths.job_json.read_bytes())["sorter"])
         except (OSError, ValueError, KeyError, TypeError):
-            # It ended at this moment.
+            # The attempt has just ended.
             continue
         if owner.get("runtime") == runtime and is_running(store, paths.root.name.split("-")[0]):
             found.add(sorter)
@@ -184,8 +184,8 @@ def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, A
 
 
 def _failed_row(found: Failed) -> dict[str, Any]:
-    told = {"sorter": found.sorter, "started": found.at, "reason": found.error}
-    return {**_empty_row(found.key, "failed"), **told}
+    known = {"sorter": found.sorter, "started": found.at, "reason": found.error}
+    return {**_empty_row(found.key, "failed"), **known}
 
 
 def _running_row(store: Store, key: str) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _running_row(store: Store, key: str) -> dict[str, Any]:
             row["sorter"] = str(json.loads(paths.job_json.read_bytes())["sorter"])
             row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
         except (OSError, ValueError, KeyError, TypeError):
-            # It begins or ends at this moment.
+            # The attempt is just starting or ending.
             continue
     return row
 

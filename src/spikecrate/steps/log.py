@@ -1,4 +1,4 @@
-"""What a sorter prints: kept in a file, shown live, remembered at its end, never without bounds."""
+"""The log of a job: a file of bounded size, live lines, and the last lines for error messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 KEPT_BYTES: Final = 64 * 2**20
-"""A sorter that prints without end does not fill the disk: the log keeps its first 64 MiB."""
+"""The log keeps its first 64 MiB, so that a sorter that prints forever does not fill the disk."""
 
 LINE_BYTES: Final = 64 * 2**10
 LAST_BYTES: Final = 2**20
-"""Of what comes after that: it is not shown either, only its last lines are remembered."""
+"""Of later output only the last lines are remembered, and none is shown."""
 TAIL_LINES: Final = 30
 
 FULL: Final = b"\n[the log is full at 64 MiB; the rest is neither kept nor shown]\n"
@@ -25,14 +25,14 @@ _BREAK: Final = re.compile(rb"\r\n|\n|\r")
 
 
 class Log:
-    """A sink for the bytes that a job prints.
+    """Receives the bytes that a job prints.
 
     Parameters
     ----------
     path : Path
-        The log's file, written as the output comes.
+        The log file, written as output arrives.
     on_line : callable
-        Called with each line; a progress bar's carriage return ends a line too.
+        Called with each line; the carriage return of a progress bar ends a line too.
     """
 
     def __init__(self, path: Path, on_line: Callable[[str], None]) -> None:
@@ -49,7 +49,7 @@ class Log:
         return "\n".join(self._tail)
 
     def write(self, data: bytes) -> None:
-        """Take a piece of output as it came."""
+        """Add a chunk of output."""
         room = KEPT_BYTES - self._kept
         if room <= 0:
             self._last = (self._last + data)[-LAST_BYTES:]
@@ -67,7 +67,7 @@ class Log:
             self._emit(line)
 
     def close(self) -> None:
-        """Emit an unended last line and close the file."""
+        """Emit an unfinished last line and close the file."""
         if self._rest:
             self._emit(self._rest)
             self._rest = b""
@@ -81,7 +81,7 @@ class Log:
         self._on_line(text)
 
     def __enter__(self) -> Self:
-        """Give the log itself."""
+        """Return the log itself."""
         return self
 
     def __exit__(
@@ -95,6 +95,6 @@ class Log:
 
 
 def _printable(line: bytes) -> str:
-    """Decode a line; nothing that a sorter prints may move the cursor or set the title of the user's terminal."""
+    """Decode a line and replace control characters, which could change the user's terminal."""
     text = line[:LINE_BYTES].decode("utf-8", errors="replace")
     return "".join(sign if sign.isprintable() or sign == "\t" else "�" for sign in text)

@@ -1,4 +1,4 @@
-"""The copy of a result that the user keeps: outside the store, which may not outlive a reboot."""
+"""The copy of a result outside the store, which the user keeps."""
 
 from __future__ import annotations
 
@@ -22,59 +22,60 @@ STORE_ONLY: Final = "-"
 
 
 def default_output(recording: Recording, sorter: str, key: str) -> Path:
-    """Name the folder for a result: `sortings/<recording>/<sorter>-<8 digits of the key>`."""
+    """Return the default folder of a copy: `sortings/<recording>/<sorter>-<8 digits of the key>`."""
     return Path.cwd() / "sortings" / recording.path.name / f"{sorter}-{key[:8]}"
 
 
 def is_inside(output: Path, recording: Recording) -> bool:
-    """Say whether a folder lies in the recording's folder, where nothing is ever written."""
+    """Return whether a folder lies inside the recording's folder, where spikecrate never writes."""
     folder = recording.folder.resolve()
     return Path(output).absolute().resolve().is_relative_to(folder)
 
 
 def put(stored: Stored, output: Path, store: Store) -> None:
-    """Copy a result to a folder: complete or not at all; a copy that is there already is left alone.
+    """Copy a result to a folder, complete or not at all; leave an identical copy alone.
 
-    It is made beside, under a name of the store's own: what a killed process left there is found by the next.
+    The copy is staged next to the folder under a name derived from the store, so that the next process finds and
+    removes what a killed one left.
 
     Parameters
     ----------
     stored : Stored
         The result in the store.
     output : Path
-        Where to. It may exist if it is empty or holds a result of spikecrate, which is then replaced.
+        The target. An existing folder must be empty or hold a result of spikecrate, which is replaced.
     store : Store
-        Keeps the lock.
+        Holds the lock.
 
     Raises
     ------
     OutputError
-        Where the folder holds something else, or cannot be written.
+        The folder holds something else, or cannot be written.
     DiskFullError
     """
     output = output.absolute()
     if _is_there(stored, output):
         return
     name = digest(["output", str(store.root), str(output)])[:16]
-    beside, old, lock = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old", "lock"))
+    staging, old, lock = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old", "lock"))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         _require_writable(output.parent)
-        # A store that is read-only has results to give all the same.
+        # A read-only store has results as well, but no place for the lock.
         with Lock(store.lock(f"output-{name}") if os.access(store.locks, os.W_OK) else lock):
             remove_tree(old)
-            remove_tree(beside)
+            remove_tree(staging)
             if _is_there(stored, output):
                 return
             _require_replaceable(output)
             try:
-                _copy(stored.folder, beside)
+                _copy(stored.folder, staging)
                 if output.exists():
                     output.rename(old)
-                beside.rename(output)
+                staging.rename(output)
             finally:
                 remove_tree(old)
-                remove_tree(beside)
+                remove_tree(staging)
     except OSError as error:
         if Path(os.fsdecode(error.filename or "")).is_relative_to(store.root):
             raise
@@ -94,7 +95,7 @@ def _require_writable(folder: Path) -> None:
 
 def _require_replaceable(output: Path) -> None:
     if _held(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        message = f"{output} exists and is not a result of spikecrate; nothing was written to it"
+        message = f"{output} exists and is no result of spikecrate, so it is left untouched"
         raise OutputError(message, next_step="name another folder: --output DIR")
 
 
@@ -106,7 +107,7 @@ def _held(output: Path) -> str | None:
 
 
 def _is_whole(output: Path) -> bool:
-    """Whether the copy is still what was put there; sizes tell, without reading gigabytes at every hit."""
+    """Return whether the copy is complete, judged by sizes: a cache hit must not read gigabytes."""
     found = seal.read(output)
     return all(
         (output / name).is_file() and (output / name).stat().st_size == entry["size"]
@@ -118,8 +119,8 @@ def _copy(source: Path, target: Path) -> None:
     with disk_full_named(target):
         target.mkdir()
         for path in sorted(source.rglob("*")):
-            there = target / path.relative_to(source)
+            copy = target / path.relative_to(source)
             if path.is_dir():
-                there.mkdir()
+                copy.mkdir()
             else:
-                copy_file(path, there)
+                copy_file(path, copy)

@@ -1,4 +1,4 @@
-"""Every path of a running job and of its result, in one place."""
+"""All paths of a running job and its result."""
 
 from __future__ import annotations
 
@@ -30,56 +30,56 @@ class WorkPaths:
 
     @classmethod
     def fresh(cls, work: Path, key: str) -> WorkPaths:
-        """Name a new attempt; nothing is made."""
+        """Return the paths of a new attempt, without creating them."""
         return cls(work / f"{key}-{secrets.token_hex(4)}")
 
     @property
     def name(self) -> str:
-        """Name of the container: short, and found again by its attempt."""
+        """Name of the container, unique to the attempt."""
         key, attempt = self.root.name.split("-")
         return f"spikecrate-{key[:12]}-{attempt}"
 
     @property
     def owner(self) -> Path:
-        """Which runtime and process the attempt belongs to."""
+        """The runtime and the process that own the attempt."""
         return self.root / "owner.json"
 
     @property
     def job(self) -> Path:
-        """Mounted at /job."""
+        """The folder mounted at /job."""
         return self.root / "job"
 
     @property
     def job_json(self) -> Path:
-        """What the harness reads."""
+        """The file that the harness reads."""
         return self.job / "job.json"
 
     @property
     def out(self) -> Path:
-        """Mounted at /out."""
+        """The folder mounted at /out."""
         return self.root / "out"
 
     @property
     def scratch(self) -> Path:
-        """Mounted at /tmp."""
+        """The folder mounted at /tmp."""
         return self.root / "scratch"
 
     @property
     def log(self) -> Path:
-        """What the sorter prints, live."""
+        """The live log of the sorter."""
         return self.root / LOG
 
     @property
     def result(self) -> Path:
-        """The result folder while it is put together."""
+        """The result folder while it is assembled."""
         return self.root / "result"
 
     def make(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         for folder in (self.job, self.out, self.scratch, self.result):
             folder.mkdir(parents=True)
 
 
 def attempts(work: Path, key: str = "") -> list[WorkPaths]:
-    """Find the attempts that lie in a store's `work/`, of one job or of all."""
+    """Return the attempts in a store's `work/`, of one job or of all."""
     return [WorkPaths(path) for path in sorted(work.glob(f"{key}*-*")) if path.is_dir()]

@@ -1,4 +1,4 @@
-"""Decide: is there a result, is it being made, or must the job run, and why."""
+"""Decide whether a job is a cache hit, has to wait for another process, or has to run, and why."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What would happen to a job, and why.
+    """The decision about a job, and its reasons.
 
     Attributes
     ----------
     action : str
-        `hit`: the result is there. `wait`: another process makes it. `run`: it has to be made.
+        `hit`: the store has the result. `wait`: another process is making it. `run`: the job has to run.
     reasons : tuple of str
-        For `run`: what is new against the nearest earlier result, part by part.
+        For `run`: the differences from the nearest earlier result, one part each.
     nearest : str or None
-        Key of that earlier result.
+        Key of that earlier result, if there is one.
     stored : Stored or None
-        For `hit`.
+        The result, for `hit`.
     """
 
     action: Literal["hit", "wait", "run"]
@@ -41,35 +41,35 @@ class Plan:
 
 
 def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
-    """Decide about a job; nothing is changed, but for a corrupt result set aside.
+    """Decide about a job; change nothing, except that a corrupt result is set aside.
 
     Parameters
     ----------
     job : Job
-        What is asked for.
+        The job.
     store : Store
-        Where results are.
+        The store with the results.
     progress : Progress
-        Told of a corrupt result.
+        Receives a note about a corrupt result.
     force : bool
-        Whether a result that is there is to be made again.
+        Whether to run the job even if the store has its result.
     """
     stored = results.find(store, job.key, progress.note)
     if stored is not None and not force:
-        return Plan(action="hit", reasons=("the result is in the store",), stored=stored)
+        return Plan(action="hit", reasons=("the store has the result",), stored=stored)
     if stored is not None:
-        return Plan(action="run", reasons=("--force: the result in the store is made again",))
+        return Plan(action="run", reasons=("--force replaces the result in the store",))
     if is_running(store, job.key):
         return Plan(action="wait", reasons=("another process is running this job",))
     earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
-        return Plan(action="run", reasons=("the store holds no result of this sorter or this recording",))
+        return Plan(action="run", reasons=("the store has no result of this sorter or this recording",))
     changed = differences(job.parts.as_dict(), earlier["key_parts"])
     return Plan(action="run", reasons=tuple(changed), nearest=earlier["key"])
 
 
 def is_running(store: Store, key: str) -> bool:
-    """Say whether some process holds a job's lock."""
+    """Return whether some process holds a job's lock."""
     path = store.lock(key)
     if not path.exists():
         return False
@@ -81,25 +81,25 @@ def is_running(store: Store, key: str) -> bool:
 
 
 def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Find the earlier result that shares the most with a job; None where none shares sorter or recording.
+    """Return the earlier result that shares the most with a job; None if none shares its sorter or recording.
 
     Parameters
     ----------
     parts : dict
-        The job's key parts.
+        Key parts of the job.
     records : iterable of dict
-        Run records.
+        Run records of earlier results.
     """
     best, best_score = None, (0, 0, "")
     for record in records:
         theirs = record["key_parts"]
         same_recording = theirs["recording"]["samples"] == parts["recording"]["samples"]
         shared = same_recording + (theirs["sorter"] == parts["sorter"])
-        # The differences take a while; of a hundred thousand records few come this far.
+        # Comparing all parts is slow; only few of a hundred thousand records get this far.
         if shared == 0 or shared < best_score[0]:
             continue
         score = (shared, -len(differences(parts, theirs)), record["started"])
-        # Among equals the latest: what the user did last is what they compare with.
+        # Among equals the latest: users compare with what they did last.
         if score > best_score:
             best, best_score = record, score
     return best

@@ -1,4 +1,4 @@
-"""The run record: everything that is needed to believe a result, and to make it again."""
+"""The run record: all that is needed to trust a result and to run its job again."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def run_record(
     report: dict[str, Any],
     files: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """Put a run record together.
+    """Return the run record of a finished job.
 
     Parameters
     ----------
     job : Job
-        What was asked.
+        The job.
     task : Task
-        What was run.
+        The container that ran.
     runtime : str
-        Where.
+        Name of the runtime.
     argv : list of str
-        The command line that does the same by hand.
+        The equivalent command line.
     seed : int
-        Handed to the sorter.
+        Seed of the sorter.
     started, ended : datetime
-        In UTC.
+        Start and end in UTC.
     ended_as : Exit
-        How the runtime saw it end.
+        Exit status from the runtime.
     report : dict
-        What the harness wrote inside.
+        The harness's report.
     files : dict
-        Sizes and hashes of what came out.
+        Size and hash of every output file.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def run_record(
         JSON types only; written as run.json.
     """
     sorter, recording = job.sorter, job.recording
-    # The runtime's own watch counts the job's memory alone; the harness may count pages of the recording too.
+    # Prefer the runtime's figure: the harness's may include cached pages of the recording.
     watched, reported = ended_as.peak_memory_bytes, report.get("peak_memory_bytes")
     return {
         "schema": SCHEMA,
@@ -123,7 +123,7 @@ def run_record(
 
 
 def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
-    """Describe a mount as the user sees it, and as the daemon's machine does where that is another path."""
+    """Return a mount with its path for the user and, where it differs, its path on the Docker host."""
     host = host_path(mount.source) if by_daemon else mount.source
     return {
         "source": str(mount.source),
@@ -134,12 +134,12 @@ def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
 
 
 def catalogue_state(folder: Path) -> dict[str, Any]:
-    """Give the git commit that a sorter's folder is at, and whether it was edited since.
+    """Return the git commit of a sorter's folder and whether it has uncommitted edits.
 
     Returns
     -------
     dict
-        `{"commit": str or None, "dirty": bool or None}`; None where the folder is in no git repository.
+        `{"commit": str or None, "dirty": bool or None}`; None for a folder outside any git repository.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
@@ -148,7 +148,7 @@ def catalogue_state(folder: Path) -> dict[str, Any]:
 
 
 def now() -> datetime:
-    """Give the present moment in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 

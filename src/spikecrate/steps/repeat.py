@@ -1,4 +1,4 @@
-"""How repeatable a sorter is: one job run several times, every result held to every other."""
+"""Measure how repeatable a sorter is: run one job several times and compare the results."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Repeated:
-    """What several runs of one job gave.
+    """The results of several runs of one job.
 
     Attributes
     ----------
     key : str
-        The job's.
+        The job key.
     runtime : str
-        Where they ran.
+        Name of the runtime.
     equal : bool
-        Whether all gave the same bytes.
+        Whether all results have the same bytes.
     runs : list of dict
         For each: `blake3`, `units`, `events`, `wall_s`.
     agreement : list of list of float
-        Every run against every other: of all events of both, the share that paired units have in common.
+        For every pair of runs, the share of all events that their paired units have in common.
     """
 
     key: str
@@ -47,24 +47,24 @@ class Repeated:
 
     @property
     def wall_s(self) -> dict[str, float]:
-        """Shortest, middle and longest run, in seconds."""
+        """Shortest, median and longest run, in seconds."""
         from statistics import median
 
         taken = [run["wall_s"] for run in self.runs]
         return {"least": min(taken), "median": round(median(taken), 3), "most": max(taken)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as `--json` prints it."""
+        """Return the JSON object that `--json` prints."""
         return {**asdict(self), "wall_s": self.wall_s}
 
 
 def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> Repeated:
-    """Run a job several times, whatever the store holds of it and without changing that.
+    """Run a job several times without using or changing its result in the store.
 
     Raises
     ------
     spikecrate.errors.SpikecrateError
-        As any run.
+        Any error of a run.
     """
     job = asked.job(store, progress)
     job.check()
@@ -72,7 +72,7 @@ def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> 
     engine = choose(asked.runtime, store, progress, request=request)
     rate = job.recording.layout.sampling_frequency
     runs: list[dict[str, Any]] = []
-    # Equal bytes are equal sortings: each is read, and compared, once.
+    # Equal bytes are equal sortings, so read and compare each of them once.
     sortings: dict[str, Sorting] = {}
 
     def use(built: Path, record: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the container says of itself in /out/run.json: read as what it is, bytes from a program that may be hostile."""
+"""The harness's report, /out/run.json: untrusted bytes from the container."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_BYTES: Final = 16 * 2**20
-"""The harness writes some kilobytes."""
+"""The harness writes a few kilobytes."""
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read the harness's report: a JSON object that can be written as JSON again.
+    """Return the harness's report, a JSON object that can be written as JSON again.
 
     Raises
     ------
     ResultInvalidError
-        Where it is anything else.
+        The file is anything else.
     """
     problem = f"has more than {LIMIT_BYTES} bytes" if path.stat().st_size > LIMIT_BYTES else ""
     report = None
     if not problem:
         try:
-            # NaN is no JSON, and half a character has no UTF-8: neither could stand in the run record.
+            # The run record can hold neither NaN, which JSON lacks, nor lone surrogates, which UTF-8 lacks.
             report = json.loads(path.read_bytes(), parse_constant=_no_number)
             json.dumps(report, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError):
             problem = "is not JSON"
     if problem or not isinstance(report, dict):
-        message = f"/out/run.json {problem or 'is not a JSON object'}: the sorter did not keep the container contract"
-        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+        message = (
+            f"/out/run.json {problem or 'is not a JSON object'}: the sorter broke the container contract"
+        )
+        raise ResultInvalidError(
+            message, next_step="see docs/contract.md for what a sorter must write to /out"
+        )
     return report
 
 

@@ -1,4 +1,4 @@
-"""What is asked for when something is to be sorted: the words of `spikecrate.sort`, held once."""
+"""A request to sort: the arguments of `spikecrate.sort` in one value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SortRequest:
-    """What is to be sorted, how, and within which limits; `spikecrate.sort` says what each means."""
+    """A recording, a sorter, its parameters and limits; `spikecrate.sort` documents each field."""
 
     recording: Path | str
     sorter: str = "ms4"
@@ -36,22 +36,22 @@ class SortRequest:
 
     @property
     def limits(self) -> Limits:
-        """What the sorter may use.
+        """Cores, memory and time that the sorter may use.
 
         Raises
         ------
         UsageError
-            For limits that leave nothing to run with.
+            A limit is too small, or there are fewer cores.
         """
         return limits(self.cores, self.memory_bytes, self.timeout_s)
 
     def job(self, store: Store, progress: Progress) -> Job:
-        """Describe the job that is asked for.
+        """Return the requested job.
 
         Raises
         ------
         spikecrate.errors.SpikecrateError
-            As `spikecrate.steps.job.describe`.
+            Any error of `spikecrate.steps.job.describe`.
         """
         return describe(
             self.recording,
@@ -66,21 +66,21 @@ class SortRequest:
 
 
 def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
-    """Make limits of what was asked for; by default all processors, and no limit of memory or time.
+    """Return checked limits; by default all processors, and no limit of memory or time.
 
     Raises
     ------
     UsageError
-        For limits that leave nothing to run with.
+        A limit is too small, or there are fewer cores.
     """
     available = len(os.sched_getaffinity(0))
     if cores is not None and not 1 <= cores <= available:
-        message = f"{cores} cores were asked for, this process may use {available}"
-        raise UsageError(message, next_step=f"--cores 1 to {available}")
+        message = f"--cores {cores}: this process may use {available}"
+        raise UsageError(message, next_step=f"choose --cores from 1 to {available}")
     if memory_bytes is not None and memory_bytes < 64 * 2**20:
-        message = f"a memory limit of {memory_bytes} bytes is too small to start Python in"
-        raise UsageError(message, next_step="--memory 4G")
+        message = f"--memory: {memory_bytes} bytes are too few to start Python"
+        raise UsageError(message, next_step="give it more: --memory 4G")
     if timeout_s is not None and timeout_s <= 0:
-        message = f"a time limit of {timeout_s} s leaves no time"
-        raise UsageError(message, next_step="--timeout 2h")
+        message = f"--timeout: {timeout_s} s is not a positive time"
+        raise UsageError(message, next_step="give it time: --timeout 2h")
     return Limits(cores=cores or available, memory_bytes=memory_bytes, timeout_s=timeout_s)

@@ -1,4 +1,4 @@
-"""A finished job, run once more from its record: to prove its result, or to have it back."""
+"""Run a finished job again from its record: to verify its result, or to restore it."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Again:
-    """What came of running a job once more.
+class RerunOutcome:
+    """The outcome of running a job again.
 
     Attributes
     ----------
     key : str
-        The job's.
+        The job key.
     equal : bool
-        Whether `firings.mda` came out with the same bytes.
+        Whether `firings.mda` has the same bytes.
     before, now : dict
-        Of the record, and of this run: `blake3`, `units`, `events`, `runtime`, `image`, `wall_s`.
+        The earlier run and this one: `blake3`, `units`, `events`, `runtime`, `image`, `wall_s`.
     agreement : dict or None
-        How far the two sortings agree, where they differ and the earlier one is at hand.
+        The agreement of the two sortings; None where they are equal or the earlier one is not available.
     folder : str or None
-        Where the result lies; None where nothing was to be kept.
+        The folder of the result; None where it was not to be kept.
     """
 
     key: str
@@ -68,11 +68,11 @@ class Again:
     folder: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as `--json` prints it."""
+        """Return the JSON object that `--json` prints."""
         return asdict(self)
 
 
-def run_again(
+def rerun(
     told: Stored,
     *,
     runtime: str,
@@ -81,36 +81,36 @@ def run_again(
     keep: bool,
     store: Store,
     progress: Progress,
-) -> Again:
-    """Run a job from its record alone and hold what comes out to what the record says.
+) -> RerunOutcome:
+    """Run a job from its record alone and compare the result with the record.
 
     Parameters
     ----------
     told : Stored
-        The job, as `spikecrate.steps.resolve` found it.
+        The job, from `spikecrate.steps.resolve`.
     runtime : str
-        Where; empty for where it ran before.
+        The runtime; empty for the one of the earlier run.
     recording : Path or str, optional
-        Where the recording lies now; by default where it lay.
+        The recording, if it has moved; by default the path in the record.
     cores : int, optional
-        By default as many as it had, or as many as there are.
+        Processors; by default as in the earlier run, but no more than are available.
     keep : bool
-        Put the result into the store where the store has none of this job. One that it has is never replaced.
+        Whether to add the result to the store if the store has none of this job. An existing one is never replaced.
     store : Store
-        For the run, what recipes were made from, and the result.
+        The store for the run, the kept recipes and the result.
     progress : Progress
-        Gets the sorter's log.
+        Receives the sorter's log.
 
     Raises
     ------
     ResultDiffersError
-        With how they differ; what was to be kept is kept nevertheless.
+        The bytes differ; the details name the difference. With `keep`, the new result is kept all the same.
     RecordingChangedError
-        Where the recording is another by now; the message names the parts.
+        The recording has changed; the message names the changed parts.
     RecipeGoneError
-        Where what the image was made from is nowhere at hand.
+        The sorter has changed and its old version is not available.
     spikecrate.errors.SpikecrateError
-        As any run.
+        Any error of a run.
     """
     record = told.record
     job = remake(record, recording=recording, store=store, progress=progress)
@@ -119,7 +119,7 @@ def run_again(
     engine = choose(runtime or record["runtime"], store, progress, request=request)
     compared: list[Agreement] = []
 
-    def use(built: Path, new: dict[str, Any]) -> Again:
+    def use(built: Path, new: dict[str, Any]) -> RerunOutcome:
         equal = _hash(record) == _hash(new)
         if not equal and (told.folder / FIRINGS).is_file():
             rate = job.recording.layout.sampling_frequency
@@ -128,7 +128,7 @@ def run_again(
         if keep:
             stored = results.find(store, job.key, progress.note) or results.publish(store, job.key, built)
             folder = str(stored.folder)
-        return Again(
+        return RerunOutcome(
             key=job.key,
             equal=equal,
             before=_outcome(record),
@@ -147,14 +147,14 @@ def run_again(
 
 
 def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store, progress: Progress) -> Job:
-    """Describe a job anew from its record; its key is the record's, or an error says what is another now.
+    """Describe a job from its record, with the same key, or raise an error that names what has changed.
 
     Raises
     ------
     RecordingChangedError, RecipeGoneError
-        As `run_again`.
+        See `rerun`.
     RecordingNotFoundError and its kin
-        From the recording.
+        The recording cannot be read.
     """
     parts = KeyParts(**record["key_parts"])
     sorter, sources = _sources(record, parts, store)
@@ -166,17 +166,17 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     identity = content.identity(opened, samples)
     if identity != parts.recording:
         changed = differences({**parts.as_dict(), "recording": identity}, parts.as_dict())
-        message = f"{opened.path} is not the recording that was sorted: {'; '.join(changed)}"
-        raise RecordingChangedError(message, next_step="name the recording as it was: --recording DIR")
+        message = f"{opened.path} differs from the recording that was sorted: {'; '.join(changed)}"
+        raise RecordingChangedError(message, next_step="name the original recording: --recording DIR")
     return Job(sorter=sorter, recording=opened, state=state, parts=parts, sources=sources, gpu=on_gpu)
 
 
 def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sorter, Sources]:
-    """Find what the job's image was made from: in the catalogue where that is unchanged, else kept in the store."""
+    """Find the sources of the job's image: in the catalogue if unchanged, else in the store."""
     try:
         sorter = find(parts.sorter)
     except SorterNotFoundError:
-        now = "the catalogue has no such sorter now"
+        now = "the catalogue no longer has that sorter"
         repository = None
     else:
         sources = current(sorter)
@@ -188,30 +188,30 @@ def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sor
     if found is not None:
         return found
     message = (
-        f"{parts.sorter} was recipe {parts.recipe[:12]} when the job ran, {now}, "
-        "and this store did not keep what it was made from"
+        f"{parts.sorter} had the recipe {parts.recipe[:12]} when the job ran, {now}, "
+        "and this store has no copy of its sources"
     )
     raise RecipeGoneError(message, next_step=_way_back(record, repository))
 
 
 def _way_back(record: dict[str, Any], folder: Path | None) -> str:
-    """Give the command that brings the sorter back as it was, where git can."""
+    """Return the command that restores the old version of the sorter, where git can."""
     state = record["sorter"].get("catalogue") or {}
     commit = state.get("commit")
     if folder is None or not isinstance(commit, str):
-        return "name the folder that holds the sorter as it was in SPIKECRATE_SORTERS"
+        return "set SPIKECRATE_SORTERS to a folder with the old version of the sorter"
     try:
         root = capture(["git", "-C", folder, "rev-parse", "--show-toplevel"], timeout=10)
         capture(["git", "-C", folder, "cat-file", "-e", f"{commit}^{{commit}}"], timeout=10)
     except CommandError:
-        return f"find the repository of the sorter and check out commit {commit}"
+        return f"check out commit {commit} of the sorter's repository"
     words = ["git", "-C", root, "worktree", "add", f"{root}-{commit[:12]}", commit]
     edited = "; it had been edited since that commit" if state.get("dirty") else ""
     return f"{shlex.join(words)} and run this command in that folder{edited}"
 
 
 def _limits(record: dict[str, Any], job: Job, cores: int | None) -> Limits:
-    """Give what it had, but for the time: another machine may need longer."""
+    """Return the limits of the earlier run without its time limit: another machine may need longer."""
     had, available = record["limits"].get("cores"), limits(None, None, None).cores
     usual = min(had, available) if isinstance(had, int) and had > 0 else None
     return limits(job.parts.cores or cores or usual, record["limits"].get("memory_bytes"), None)
@@ -231,15 +231,15 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differs(done: Again, agreement: str) -> ResultDiffersError:
+def _differs(done: RerunOutcome, agreement: str) -> ResultDiffersError:
     before, now = done.before, done.now
     message = (
-        f"job {done.key[:12]} gave another result this time: {now['events']} events of {now['units']} units "
+        f"job {done.key[:12]} gave a different result: {now['events']} events of {now['units']} units "
         f"(BLAKE3 {str(now['blake3'])[:12]}), before {before['events']} of {before['units']} "
         f"({str(before['blake3'])[:12]})"
     )
     return ResultDiffersError(
         f"{message}; {agreement}" if agreement else message,
-        next_step="spikecrate sort RECORDING --repeat 5 says how repeatable the sorter is",
+        next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
         details=done.as_dict(),
     )

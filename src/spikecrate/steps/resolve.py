@@ -1,4 +1,4 @@
-"""What a word names: a finished job, in the store by its key or in a folder anywhere; read only when it is whole."""
+"""Resolve an argument to a finished job: a key in the store, or a result folder anywhere; check it in full."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ KEY: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 DIGITS: Final = re.compile(r"[0-9a-f]{64}")
 NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 LIMIT_BYTES: Final = 64 * 2**20
-"""No record, seal or crate is larger; a larger file under that name is something else."""
+"""Larger than any record, manifest or crate; a larger file is something else."""
 MAX_DEPTH: Final = 50
-NEXT: Final = "take the folder from where it was made; spikecrate job.rerun makes the result again"
+NEXT: Final = "copy the folder again from its origin, or run the job again: spikecrate job.rerun"
 FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("key", "recipe", "runtime", "started", "spikecrate"), str),
     **dict.fromkeys(
@@ -38,7 +38,7 @@ FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "mounts": list,
     **dict.fromkeys(("image", "environment"), (dict, NoneType)),
 }
-"""What of a run record is read again, and of which type it is."""
+"""Fields of a run record that are read again, and their types."""
 INNER_FIELDS: Final = {
     **dict.fromkeys(("recording.path", "sorter.name", "sorter.version"), str),
     **dict.fromkeys(("recording.layout", "recording.identity"), dict),
@@ -47,19 +47,19 @@ KEY_FIELDS: Final = {"sorter": str, "recipe": str, "parameters": dict, "seed": i
 
 
 def is_key(word: str) -> bool:
-    """Tell the digits of a key from a path; a folder of such a name is written `./0123abcd`."""
+    """Return whether an argument is a key rather than a path; `./0123abcd` names a folder of such a name."""
     return KEY.fullmatch(word) is not None
 
 
 def find_job(word: str, store: Store, progress: Progress) -> Stored:
-    """Find a finished job by the first digits of its key, or by a folder that holds its result.
+    """Return a finished job by the first digits of its key, or by its result folder.
 
     Raises
     ------
     JobNotFoundError
-        Where there is none, or it has no result.
+        There is no such job, or it has no result.
     ResultCorruptError
-        Where the folder is not what was sealed; a corrupt result in the store is set aside.
+        The folder does not match its manifest. A corrupt result in the store is set aside.
     """
     if not is_key(word):
         return read_folder(Path(word))
@@ -67,12 +67,12 @@ def find_job(word: str, store: Store, progress: Progress) -> Stored:
     stored = results.find(store, key, progress.note)
     if stored is None:
         message = f"job {key[:12]} has no result in the store"
-        raise JobNotFoundError(message, next_step=f"spikecrate job.show {key[:12]} says what became of it")
+        raise JobNotFoundError(message, next_step=f"spikecrate job.show {key[:12]} shows its status")
     return stored
 
 
 def read_folder(path: Path) -> Stored:
-    """Read a result folder, holding every file that was sealed to its hash; files added since do no harm.
+    """Read a result folder and check the hash of every file in its manifest; ignore files added since.
 
     Parameters
     ----------
@@ -82,13 +82,13 @@ def read_folder(path: Path) -> Stored:
     Raises
     ------
     JobNotFoundError
-        Where there is nothing.
+        There is no such folder.
     ResultCorruptError
-        Naming the file that is missing, changed or unreadable.
+        A file is missing, changed or unreadable; the message names it.
     """
     folder = path.parent if path.name in (RECORD, CRATE, seal.NAME) else path
     if not folder.is_dir():
-        message = f"{path} is neither the key of a job nor a result folder"
+        message = f"{path} is neither a job key nor a result folder"
         raise JobNotFoundError(message)
     try:
         if (folder / seal.NAME).is_file():
@@ -104,12 +104,12 @@ def read_folder(path: Path) -> Stored:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a run record and hold it to itself: its fields, their types, and the key that its parts give.
+    """Read a run record and check its fields, their types, and that its parts give its key.
 
     Raises
     ------
     ResultCorruptError
-        Naming the file and the field.
+        The record is invalid; the message names the file and the field.
     """
     record = _object(path)
     for name, kind in FIELDS.items():
@@ -131,7 +131,7 @@ def read_record(path: Path) -> dict[str, Any]:
     for name, kind in KEY_FIELDS.items():
         if not isinstance(record["key_parts"][name], kind):
             raise _broken(path, f"key_parts.{name}", "of another type")
-    # Both become parts of paths.
+    # Both are used in paths.
     if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.sorter) is None:
         raise _broken(path, "key_parts.recipe", "not a recipe of a sorter")
     if not all(isinstance(facts, dict) for facts in record["files"].values()):
@@ -143,12 +143,12 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def check_crate(path: Path, hashes: dict[str, str]) -> None:
-    """Hold the hashes that a crate names to those of the files beside it.
+    """Check the hashes in a crate against those of the files beside it.
 
     Raises
     ------
     ResultCorruptError
-        Naming the file.
+        A hash differs; the message names the file.
     """
     graph = _object(path).get("@graph")
     if not isinstance(graph, list) or not all(isinstance(entity, dict) for entity in graph):
@@ -157,8 +157,8 @@ def check_crate(path: Path, hashes: dict[str, str]) -> None:
     if FIRINGS not in entities or "./" not in entities:
         raise _broken(path, "@graph", f"does not describe {FIRINGS}")
     for name, blake3 in hashes.items():
-        said = entities.get(f"#blake3/{name}", {}).get("value", blake3)
-        if said != blake3:
+        recorded = entities.get(f"#blake3/{name}", {}).get("value", blake3)
+        if recorded != blake3:
             raise _broken(path, f"#blake3/{name}", f"is not the hash of {name}")
 
 

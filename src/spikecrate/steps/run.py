@@ -1,4 +1,4 @@
-"""Act: run a job to a sealed result, or to a kept failure."""
+"""Run a job: to a sealed result in the store, or to a kept failure."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ T = TypeVar("T")
 
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
-"""Three numbers of eight bytes; there cannot be more events than samples in all channels."""
+"""Three float64 per event; a sorting has at most one event per sample and channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What `run` gives: the result, and whether it was made here or by another process meanwhile."""
+    """The result of `run`, and whether this process made it or another one did while this one waited."""
 
     stored: Stored
     ran: bool
@@ -69,31 +69,31 @@ def run(
     progress: Progress,
     force: bool,
 ) -> Outcome:
-    """Run a job once, whoever else asks for it.
+    """Run a job once, however many processes ask for it.
 
     Parameters
     ----------
     job : Job
-        What to run.
+        The job.
     runtime : Runtime
-        Where.
+        The runtime that runs it.
     request : BuildRequest
-        What its image is made from.
+        What its image is built from.
     limits : Limits
-        What it may use.
+        Cores, memory and time that it may use.
     store : Store
-        Where the result goes.
+        The store that keeps the result.
     progress : Progress
-        Gets the sorter's log, line by line.
+        Receives the sorter's log, line by line.
     force : bool
-        Run it although there is a result.
+        Run it even if the store has its result, and replace that result.
 
     Raises
     ------
     JobFailedError, JobMemoryError, JobTimeoutError, ResultInvalidError, DiskFullError
-        The failure is kept in the store; nothing else is.
+        The job failed; the store keeps its log and the reason, and no result.
     RecordingChangedError
-        Where the recording changed meanwhile.
+        The recording changed during the run.
     """
     lock = Lock(store.lock(job.key))
     before = results.identity(store, job.key)
@@ -113,7 +113,7 @@ def run(
                 return Outcome(stored=stored, ran=False)
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed what a stopped run left: {name}")
-        # Not before the wait: what nobody runs in may be pruned meanwhile.
+        # Only after the wait: `image.prune` may remove an image while no job runs in it.
         image = runtime.prepare(request, progress)
 
         def publish(built: Path, _record: dict[str, Any]) -> Stored:
@@ -134,20 +134,20 @@ def run_uncached(
     progress: Progress,
     use: Callable[[Path, dict[str, Any]], T],
 ) -> T:
-    """Run a job although there may be a result of it, and leave that alone.
+    """Run a job even if the store has its result, and leave that result untouched.
 
     Parameters
     ----------
     job, runtime, request, limits, store, progress
-        As for `run`.
+        See `run`.
     use : callable
-        Given the finished folder and its run record while the job's lock is held; the folder is removed
-        afterwards unless it was moved. What it returns is returned.
+        Called with the finished folder and its run record while this process holds the job's lock. The folder is
+        removed afterwards unless `use` moves it. `run_uncached` returns what `use` returns.
 
     Raises
     ------
     spikecrate.errors.SpikecrateError
-        As `run`.
+        Any error that `run` raises.
     """
     image = runtime.prepare(request, progress)
     with Lock(store.lock(job.key)):
@@ -155,7 +155,7 @@ def run_uncached(
 
 
 def job_document(job: Job, limits: Limits) -> dict[str, Any]:
-    """Give what the harness reads as /job/job.json."""
+    """Return the content of /job/job.json, which the harness reads."""
     return {
         "contract": CONTRACT,
         "key": job.key,
@@ -170,7 +170,7 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
 
 
 def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> Task:
-    """Say what is mounted, as whom, within which limits."""
+    """Return the container to run: its mounts, user and limits."""
     return Task(
         name=paths.name,
         labels={"spikecrate.store": str(store.root), "spikecrate.key": job.key},
@@ -188,7 +188,7 @@ def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: S
 
 
 def _recording_mount(job: Job) -> Mount:
-    """Mount the user's folder; where its sample file is a link that leads out of it, that one file."""
+    """Return the mount of the recording's folder, or of its sample file where a link leads out of the folder."""
     folder, sample_file = _resolved(job)
     if sample_file.is_relative_to(folder):
         return Mount(source=folder, target=RECORDING)
@@ -196,7 +196,7 @@ def _recording_mount(job: Job) -> Mount:
 
 
 def _inside_name(job: Job) -> str:
-    """Name of the sample file as seen under /recording."""
+    """Return the path of the sample file below /recording."""
     folder, sample_file = _resolved(job)
     if sample_file.is_relative_to(folder):
         return sample_file.relative_to(folder).as_posix()
@@ -264,25 +264,25 @@ def _attempt(
 
 
 def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
-    """Turn every end but a good one into its error; only the harness keeps the harness's exit codes."""
+    """Raise the error that an exit status stands for; the harness's exit codes count only where the harness ran."""
     keeps_codes = job.sorter.entrypoint == HARNESS_ENTRYPOINT
     last = f"; its last lines:\n{tail}" if tail else ""
     if ended_as.too_many_processes:
-        message = f"the sorter had more than {PIDS_LIMIT} processes at once and was ended{last}"
-        raise JobFailedError(message, next_step="spikecrate job.logs shows what it did")
+        message = f"the sorter started more than {PIDS_LIMIT} processes at once and was stopped{last}"
+        raise JobFailedError(message, next_step="read its log: spikecrate job.logs")
     if ended_as.timed_out:
-        message = f"the sorter ran into its time limit of {task.limits.timeout_s:g} s{last}"
+        message = f"the sorter exceeded its time limit of {task.limits.timeout_s:g} s{last}"
         raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
     if ended_as.code == 0:
         return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
         raise _memory_error(ended_as, task, last)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
-        message = f"what the sorter answered is not a valid sorting{last}"
-        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must answer")
+        message = f"the sorter returned no valid sorting{last}"
+        raise ResultInvalidError(message, next_step="see docs/contract.md for the valid forms of a sorting")
     if keeps_codes and ended_as.code == harness.DISK_FULL:
         place = task.source(OUT).parent.parent
-        message = f"the sorter found no space left in its scratch or output folder, in {place}{last}"
+        message = f"no space is left in the sorter's scratch or output folder, in {place}{last}"
         raise DiskFullError(
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )
@@ -290,7 +290,7 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
     message = f"the sorter failed with {how}{last}"
     raise JobFailedError(
         message,
-        next_step=f"spikecrate job.logs {job.key[:12]} prints its whole log",
+        next_step=f"spikecrate job.logs {job.key[:12]} prints the whole log",
         details={"exit_code": ended_as.code},
     )
 
@@ -299,8 +299,10 @@ def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
     had = task.limits.memory_bytes
     if had is None:
         message = f"the sorter ran out of this machine's memory{last}"
-        return JobMemoryError(message, next_step="run it where there is more memory, or with fewer --cores")
-    message = f"the sorter needed more than the {had / 2**30:.1f} GiB of memory that it was given{last}"
+        return JobMemoryError(
+            message, next_step="run it on a machine with more memory, or with fewer --cores"
+        )
+    message = f"the sorter needed more than the {had / 2**30:.1f} GiB of memory that it had{last}"
     ask = max(1, round(2 * had / 2**30))
     return JobMemoryError(
         message,
@@ -310,15 +312,17 @@ def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
 
 
 def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
-    """Check what the sorter left and put the result folder together; give the harness's report."""
+    """Check the output, assemble the result folder and return the harness's report."""
     from spikecrate.sortings.model import read_firings, write_firings
 
     for name in (FIRINGS, RECORD):
         path = paths.out / name
         if path.is_symlink() or not path.is_file():
             kind = "a symbolic link" if path.is_symlink() else "missing"
-            message = f"/out/{name} is {kind}: the sorter did not keep the container contract"
-            raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+            message = f"/out/{name} is {kind}: the sorter broke the container contract"
+            raise ResultInvalidError(
+                message, next_step="see docs/contract.md for what a sorter must write to /out"
+            )
     layout = job.recording.layout
     _require_size(
         paths.out / FIRINGS, FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
@@ -326,7 +330,9 @@ def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
     sorting = read_firings(paths.out / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
     if (sorting.channels > layout.num_channels).any():
         message = f"/out/{FIRINGS} names channel {sorting.channels.max()} of {layout.num_channels}"
-        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+        raise ResultInvalidError(
+            message, next_step="see docs/contract.md for what a sorter must write to /out"
+        )
     if job.sorter.entrypoint != HARNESS_ENTRYPOINT:
         # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
         write_firings(paths.out / FIRINGS, sorting)
@@ -344,22 +350,24 @@ def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
 
 
 def _require_size(path: Path, most: int) -> None:
-    """Refuse what would fill the memory before it is read."""
+    """Refuse a file so large that reading it would fill the memory."""
     size = path.stat().st_size
     if size > most:
-        message = f"/out/{path.name} has {size} bytes; more than {most} cannot be right"
-        raise ResultInvalidError(message, next_step="docs/contract.md says what a sorter must leave")
+        message = f"/out/{path.name} has {size} bytes, more than the {most} that are possible"
+        raise ResultInvalidError(
+            message, next_step="see docs/contract.md for what a sorter must write to /out"
+        )
 
 
 def _refuse_special_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            message = f"the sorter left /out/{path.relative_to(folder)}, a link or a special file"
-            raise ResultInvalidError(message, next_step="a sorter may leave files and folders only")
+            message = f"/out/{path.relative_to(folder)} is a link or a special file"
+            raise ResultInvalidError(message, next_step="write only files and folders to /out")
 
 
 def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateError) -> None:
-    """Keep a failure's log and reason, in place of an earlier failure of the same job."""
+    """Keep the log and the reason of a failure; they replace those of an earlier failure of the same job."""
     folder = store.failure(job.key)
     try:
         remove_tree(folder)
@@ -369,6 +377,6 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False))
     except OSError:
-        # A full disk is why it failed, and why the reason cannot be kept; the user still sees it.
+        # A full disk causes both the failure and this error; the user still sees the first one.
         return
     error.details.setdefault("log", str(folder / LOG))

@@ -1,7 +1,7 @@
-"""What a recipe was made from, kept in the store: an old job can be run again once the sorter has changed.
+"""The sources of a recipe, kept in the store so that an old job can run again after its sorter has changed.
 
 Some 100 kB for each recipe, filed under its hash: the sorter's folder, the harness and the base images' folder.
-What is found there is hashed again before it is believed.
+They are hashed again before they are used.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The three folders that a recipe is the hash of.
+    """The three folders whose hash is a recipe.
 
     Attributes
     ----------
     sorter, harness, base : Path
-        The sorter's folder, the harness's package, what the base images are made from.
+        The sorter's folder, the harness package, and the folder that the base images are built from.
     """
 
     sorter: Path
@@ -39,7 +39,7 @@ class Sources:
 
 
 def current(sorter: Sorter) -> Sources:
-    """Give the sources of a sorter of the catalogue, as they are now."""
+    """Return today's sources of a sorter of the catalogue."""
     return Sources(
         sorter=sorter.folder,
         harness=Path(spikecrate_harness.__file__).parent,
@@ -48,12 +48,12 @@ def current(sorter: Sorter) -> Sources:
 
 
 def hash_of(sorter: Sorter, sources: Sources) -> str:
-    """Hash what a sorter's image is made from; of a prebuilt one, which it is.
+    """Return the recipe hash of a sorter; for a prebuilt image, a hash of its digest.
 
     Raises
     ------
     SorterInvalidError
-        For a file that cannot be read.
+        A file cannot be read.
     """
     if sorter.image:
         digest = sorter.image.rpartition("@")[2]
@@ -68,17 +68,17 @@ def hash_of(sorter: Sorter, sources: Sources) -> str:
     )
 
 
-def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, beside: Path) -> None:
-    """Keep what a recipe is made from, once; nothing where the files are no longer those of the recipe.
+def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: Path) -> None:
+    """Keep the sources of a recipe, once; skip them if the files no longer match the recipe.
 
     Parameters
     ----------
     sorter, sources, recipe
-        What, from where, and its hash.
+        The sorter, its folders and its recipe hash.
     store : Store
-        Where to.
-    beside : Path
-        A folder to be made in the store's `work/` meanwhile, by a name under which a sweep finds it.
+        The store that keeps them.
+    staging : Path
+        A staging folder in the store's `work/`, named so that a sweep finds it.
 
     Raises
     ------
@@ -89,20 +89,20 @@ def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, beside: Pa
         return
     try:
         with disk_full_named(store.root):
-            copied = _inside(beside, sorter.name)
+            copied = _inside(staging, sorter.name)
             _copy(sources.sorter, copied.sorter)
             _copy(sources.harness, copied.harness)
             _copy(sources.base, copied.base)
-            # Edited between the hashing and now: what was hashed is gone.
+            # An edit between hashing and copying leaves other files than those that were hashed.
             if hash_of(sorter, copied) == recipe:
                 store.recipes.mkdir(exist_ok=True)
-                _place(beside, target)
+                _place(staging, target)
     finally:
-        remove_tree(beside)
+        remove_tree(staging)
 
 
 def kept(name: str, recipe: str, store: Store) -> tuple[Sorter, Sources] | None:
-    """Find what a recipe was made from; None where it was not kept, or is no longer what was hashed."""
+    """Return the kept sources of a recipe; None if they were not kept or no longer match it."""
     sources = _inside(store.recipes / recipe, name)
     if not sources.sorter.is_dir():
         return None
@@ -114,7 +114,7 @@ def kept(name: str, recipe: str, store: Store) -> tuple[Sorter, Sources] | None:
 
 
 def changed_files(mine: Sources, theirs: Sources) -> list[str]:
-    """Name the files in which two recipes differ: `sorter/run.py`, `harness/main.py`."""
+    """Return the files in which two recipes differ, such as `sorter/run.py` and `harness/main.py`."""
     found: list[str] = []
     first, second = (
         ingredients(sources.sorter, harness=sources.harness, base=sources.base) for sources in (mine, theirs)
@@ -131,15 +131,15 @@ def _inside(folder: Path, name: str) -> Sources:
 
 def _copy(source: Path, target: Path) -> None:
     for name in file_names(source):
-        there = target / name
-        there.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source / name, there)
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, copy)
 
 
-def _place(beside: Path, target: Path) -> None:
+def _place(staging: Path, target: Path) -> None:
     try:
-        beside.rename(target)
+        staging.rename(target)
     except OSError:
-        # Another process was first, with the same files.
+        # Another process kept the same files first.
         if not target.is_dir():
             raise

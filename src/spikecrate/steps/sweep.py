@@ -1,4 +1,4 @@
-"""Remove what dead owners left: containers, processes, scratch folders."""
+"""Remove the containers, processes and scratch folders of runs whose process died."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def left_over(store: Store) -> list[str]:
-    """Name the folders of stopped runs, which `sweep` removes with what still runs in them; nothing is changed."""
+    """Return the folders of dead runs, which `sweep` would remove; change nothing."""
     return [
         str(paths.root)
         for paths in attempts(store.work)
@@ -26,35 +26,35 @@ def left_over(store: Store) -> list[str]:
 
 
 def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[str]:
-    """Remove what stopped runs in this runtime left behind.
+    """Remove what dead runs of this runtime left.
 
-    A job whose lock can be taken has no living owner: the kernel gives the lock back when its owner dies.
+    A job whose lock is free has no living owner: the kernel releases a lock when its owner dies.
 
     Parameters
     ----------
     store : Store
-        Only what belongs to it is touched.
+        The store whose runs are swept.
     runtime : Runtime
-        Only what ran there.
+        The runtime whose runs are swept.
     own_key : str, optional
-        The job whose lock the caller holds, before it has started anything: all of it is left over.
+        A job whose lock the caller holds and which it has not started yet: all of its attempts are dead.
 
     Returns
     -------
     list of str
-        Names of the containers, processes and folders removed.
+        Names of the removed containers, processes and folders.
     """
-    held: dict[str, Lock] = {}
+    locked: dict[str, Lock] = {}
 
     def is_orphan(key: str) -> bool:
-        if key == own_key or key in held:
+        if key == own_key or key in locked:
             return True
         if len(key) != 64:
             return False
         lock = Lock(store.lock(key))
         if not lock.try_acquire():
             return False
-        held[key] = lock
+        locked[key] = lock
         return True
 
     try:
@@ -65,13 +65,13 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
                 remove_tree(paths.root)
                 removed.append(str(paths.root))
     finally:
-        for lock in held.values():
+        for lock in locked.values():
             lock.release()
     return removed
 
 
 def _runtime_of(paths: WorkPaths) -> str | None:
-    """Give the runtime of an attempt; None where its owner died before it could say."""
+    """Return the runtime of an attempt; None if its owner died before writing it down."""
     try:
         return str(json.loads(paths.owner.read_bytes())["runtime"])
     except (OSError, ValueError, KeyError, TypeError):
