@@ -139,7 +139,7 @@ class Traces:
         return counts * self._gains + self._offsets
 
 
-class StageProgress:
+class Percent:
     """Prints how far a stage is, at every tenth of it; Kilosort calls `emit` with a percentage."""
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ def _kilosort(recording: Recording, told: Mapping[str, Any]) -> tuple[np.ndarray
     }
     if told["bad_channels"]:
         probe = remove_bad_channels(probe, told["bad_channels"])
-    traces, tell = Traces(recording), StageProgress()
+    traces, tell = Traces(recording), Percent()
     complete = {**DEFAULT_SETTINGS, **told["settings"], "filename": [recording.path]}
     ops, _ = stages.initialize_ops(
         complete, probe, str(traces.dtype), told["do_CAR"], told["invert_sign"], device, False

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) 
     with prepared.path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
         mean, whitener = _whitening(blocks, whiten=parameters["whiten"])
-        tell = StageProgress(desc="preparing", total=len(blocks.starts))
+        tell = Percent(desc="preparing", total=len(blocks.starts))
         for start in blocks.starts:
             block = (whitener @ (blocks.read(start) - mean)).astype(np.float32)
             for channel, row in enumerate(block):
@@ -248,7 +248,7 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
     chosen = range(count)
     if count > COVARIANCE_BLOCKS:
         chosen = [index * (count - 1) // (COVARIANCE_BLOCKS - 1) for index in range(COVARIANCE_BLOCKS)]
-    tell = StageProgress(desc="measuring covariance", total=len(chosen))
+    tell = Percent(desc="measuring covariance", total=len(chosen))
     total, products, samples = np.zeros((channels, 1)), np.zeros((channels, channels)), 0
     for index in chosen:
         block = blocks.read(blocks.starts[index])
@@ -326,5 +326,5 @@ def _progress(tasks: int) -> Any:
     """Give a dask callback that counts finished tasks."""
     from dask.callbacks import Callback
 
-    tell = StageProgress(desc="sorting", total=tasks)
+    tell = Percent(desc="sorting", total=tasks)
     return Callback(posttask=lambda *_: tell.update())

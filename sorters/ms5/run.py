@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 from spikecrate_harness.spikeinterface import in_microvolts
 from spikecrate_harness.workers import end_with_parent
 
@@ -146,7 +146,7 @@ def prepare(recording: Recording, told: Mapping[str, Mapping[str, Any]], resourc
     from spikeinterface import preprocessing
     from spikeinterface.core import job_tools
 
-    job_tools.tqdm = StageProgress
+    job_tools.tqdm = Percent
     filtering, whitening = told["filter"], told["whiten"]
     traces = in_microvolts(recording, filtered=not filtering["apply"])
     if filtering["apply"] and filtering["freq_max"] is None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _copy(recording: Recording, told: Mapping[str, Mapping[str, Any]], path: Pat
     dtype = np.dtype(told["data"]["data_dtype"])
     size = max(1, BLOCK_VALUES // recording.num_channels)
     starts = range(0, recording.num_samples, size)
-    tell = StageProgress(starts, desc="copying")
+    tell = Percent(starts, desc="copying")
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, dtype.itemsize * recording.num_channels * recording.num_samples)
         for start in tell:
@@ -418,7 +418,7 @@ def _work(step: str, data: str, processes: int, seed: int) -> None:
     uuid.getnode = lambda: 0
     # The lengths of its chunks follow from the machine's memory.
     psutil.virtual_memory = lambda: SimpleNamespace(total=MEMORY * processes)
-    tqdm.tqdm = functools.partial(StageProgress, desc=step)
+    tqdm.tqdm = functools.partial(Percent, desc=step)
     # It seeds with constants, each step and process with its own.
     plant = np.random.seed
     np.random.seed = lambda number: plant((number + seed) % 2**32)

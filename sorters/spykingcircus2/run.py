@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 from spikecrate_harness.spikeinterface import (
     NothingFoundError,
     in_microvolts,
@@ -190,7 +190,7 @@ def _spykingcircus2(recording: Recording, told: Mapping[str, Any], resources: Re
     """
     import tqdm.auto
 
-    tqdm.auto.tqdm = StageProgress  # before SpikeInterface takes it from there
+    tqdm.auto.tqdm = Percent  # before SpikeInterface takes it from there
     from spikeinterface.core import set_global_job_kwargs
     from spikeinterface.sorters import Spykingcircus2Sorter
 

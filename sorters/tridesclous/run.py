@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -261,7 +261,7 @@ def _tridesclous(
     tridesclous.apply_all_catalogue_steps(constructor, catalogue, verbose=True)
 
     units = data.load_catalogue(chan_grp=CHANNELS)
-    peeling.tqdm = functools.partial(StageProgress, desc="peeling")
+    peeling.tqdm = functools.partial(Percent, desc="peeling")
     peeler = tridesclous.Peeler(data)
     peeler.change_params(catalogue=units, chunksize=catalogue["chunksize"], **told["peeler"])
     peeler.run(duration=None, progressbar=True)

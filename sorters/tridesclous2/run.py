@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import StageProgress
+from spikecrate_harness.percent import Percent
 from spikecrate_harness.spikeinterface import (
     NothingFoundError,
     in_microvolts,
@@ -139,7 +139,7 @@ def _tridesclous2(recording: Recording, told: Mapping[str, Any], resources: Reso
     """
     import tqdm.auto
 
-    tqdm.auto.tqdm = StageProgress  # before SpikeInterface takes it from there
+    tqdm.auto.tqdm = Percent  # before SpikeInterface takes it from there
     from spikeinterface.core import set_global_job_kwargs
     from spikeinterface.sorters import Tridesclous2Sorter
     from spikeinterface.sorters.internal import tridesclous2

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-class StageProgress:
+class Percent:
     """Prints how far a stage is, at every tenth of it.
 
     Of the same shape as the progress bar `tqdm`, so that it can stand in for a tool's own.
