@@ -14,11 +14,11 @@ FIRINGS = bytes(range(0, 256, 2))
 
 def parts(seed, sorter="ms4", samples="aa" * 32, **parameters):
     return KeyParts(
-        sorter=sorter,
+        tool=sorter,
         recipe="ab" * 32,
         parameters=parameters,
         seed=seed,
-        recording={"samples": samples, "dtype": "int16"},
+        inputs={"recording": {"samples": samples, "dtype": "int16"}},
         cores=None,
     )
 

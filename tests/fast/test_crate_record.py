@@ -77,11 +77,11 @@ def record_of(recording, tmp_path):
             "cap": None,
         }
         parts = KeyParts(
-            sorter="ms4",
+            tool="ms4",
             recipe="cd" * 32,
             parameters=parameters,
             seed=7,
-            recording=content.identity(recording, "ef" * 32),
+            inputs={"recording": content.identity(recording, "ef" * 32)},
             cores=None,
         )
         image = (
@@ -108,6 +108,7 @@ def record_of(recording, tmp_path):
             ended=datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC),
             ended_as=Exit(code=0),
             report=report,
+            facts={"units": 2, "events": 31},
             files={
                 "firings.mda": {"size": 764, "blake3": "aa" * 32},
                 "log.txt": {"size": 3, "blake3": "bb" * 32},

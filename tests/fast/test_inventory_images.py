@@ -56,7 +56,7 @@ def put_result(store, key, recipe):
         "events": 1,
         "wall_s": 1.0,
         "started": "2026-01-01T00:00:00.000+00:00",
-        "key_parts": {"sorter": "ms4", "parameters": {}, "recording": {"samples": "00"}},
+        "key_parts": {"tool": "ms4", "parameters": {}, "inputs": {"recording": {"samples": "00"}}},
     }
     (folder / "run.json").write_text(json.dumps(record))
     (folder / "manifest.json").write_text('{"files": {}}')

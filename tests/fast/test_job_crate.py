@@ -106,5 +106,5 @@ def test_hashes_stand_in_it_for_every_file_that_was_made(result, graph):
     for name, facts in result.record["files"].items():
         (identifier,) = ids(graph[name]["identifier"])
         assert graph[identifier]["value"] == facts["blake3"]
-    samples = result.record["key_parts"]["recording"]["samples"]
+    samples = result.record["key_parts"]["inputs"]["recording"]["samples"]
     assert graph["#recording-samples"]["value"] == samples

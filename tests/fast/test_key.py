@@ -19,11 +19,11 @@ JSON = st.recursive(
 )
 
 PARTS = KeyParts(
-    sorter="ms4",
+    tool="ms4",
     recipe="ab" * 32,
     parameters={"detect_threshold": 3.0, "filter": True},
     seed=0,
-    recording={"samples": "cd" * 32, "sampling_frequency": 30000.0},
+    inputs={"recording": {"samples": "cd" * 32, "sampling_frequency": 30000.0}},
     cores=None,
 )
 
@@ -56,12 +56,12 @@ def test_nan_and_infinity_cannot_be_hashed(value):
 @pytest.mark.parametrize(
     "change",
     [
-        {"sorter": "ms5"},
+        {"tool": "ms5"},
         {"recipe": "00" * 32},
         {"parameters": {"detect_threshold": 3.5, "filter": True}},
         {"parameters": {"detect_threshold": 3.0, "filter": False}},
         {"seed": 1},
-        {"recording": {"samples": "cd" * 32, "sampling_frequency": 30001.0}},
+        {"inputs": {"recording": {"samples": "cd" * 32, "sampling_frequency": 30001.0}}},
         {"cores": 2},
         {"gpu": True},
         {"gpu": False},
@@ -74,7 +74,7 @@ def test_every_part_changes_the_key(change):
 
 def test_the_key_of_a_known_job_never_changes():
     """Results of earlier versions stay findable: a change here must raise the schema number."""
-    assert PARTS.key == "417dcc90cbbad3708e466145f0a7875f47639b0f707cb41775ff2ba38690c576"
+    assert PARTS.key == "860b65e41190878608ca4fa6b3efc78ef802c118c79e4a8ad6db8d25ceb91180"
 
 
 def test_differences_name_each_part_that_is_new():

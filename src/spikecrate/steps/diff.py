@@ -69,9 +69,9 @@ def recipe_files(mine: dict[str, Any], theirs: dict[str, Any], store: Store) -> 
     mine, theirs : dict
         Key parts of the jobs.
     """
-    if mine["sorter"] != theirs["sorter"] or mine["recipe"] == theirs["recipe"]:
+    if mine["tool"] != theirs["tool"] or mine["recipe"] == theirs["recipe"]:
         return []
-    sources = [_sources(parts["sorter"], parts["recipe"], store) for parts in (mine, theirs)]
+    sources = [_sources(parts["tool"], parts["recipe"], store) for parts in (mine, theirs)]
     if sources[0] is None or sources[1] is None:
         return []
     return changed_files(sources[0], sources[1])

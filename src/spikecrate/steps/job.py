@@ -13,6 +13,7 @@ from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.steps.key import KeyParts
+from spikecrate.steps.kinds import RECORDING
 from spikecrate.steps.sources import current, hash_of
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
@@ -144,11 +145,11 @@ def describe(
     state = FileState.of(recording.sample_file)
     samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
     parts = KeyParts(
-        sorter=found.name,
+        tool=found.name,
         recipe=recipe(found),
         parameters=complete_parameters,
         seed=seed,
-        recording=content.identity(recording, samples),
+        inputs={RECORDING: content.identity(recording, samples)},
         cores=cores if found.cores_change_result else None,
         gpu=on_gpu if found.gpu == "optional" else None,
     )

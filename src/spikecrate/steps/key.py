@@ -1,7 +1,7 @@
 """The job key: a hash of all that can change a result, and of nothing else.
 
 Paths, the runtime, the memory given, the time limit and the user are not in it; the image's recipe, the
-complete parameters, the seed and the recording's content are. The number of cores is left out for a sorter
+complete parameters, the seed and the content of every input are. The number of cores is left out for a sorter
 that is tested to give equal bytes whatever their number.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from spikecrate._util.canonical import digest
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Increased whenever the meaning of a part changes, so that no old result is taken for a new one."""
 
 
@@ -22,38 +22,39 @@ class KeyParts:
 
     Attributes
     ----------
-    sorter : str
-        Name of the sorter.
+    tool : str
+        Name of the tool.
     recipe : str
         Hash of the sources of its image.
     parameters : dict
         Every parameter, with defaults filled in.
     seed : int
-        Seed of the sorter.
-    recording : dict
-        Identity of the recording: hash of the samples, dtype, channels, rate, locations, gains.
+        Seed of the tool.
+    inputs : dict
+        Identity of every input, by its name. That of a recording has the hash of the samples, dtype, channels, rate,
+        locations and gains.
     cores : int, optional
-        Processors, only for a sorter whose result depends on their number.
+        Processors, only for a tool whose result depends on their number.
     gpu : bool, optional
-        Whether the job runs on a GPU, only for a sorter that works with and without one.
+        Whether the job runs on a GPU, only for a tool that works with and without one.
     """
 
-    sorter: str
+    tool: str
     recipe: str
     parameters: dict[str, Any]
     seed: int
-    recording: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
     cores: int | None
     gpu: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object that is hashed and kept in the run record."""
         return {
-            "sorter": self.sorter,
+            "tool": self.tool,
             "recipe": self.recipe,
             "parameters": self.parameters,
             "seed": self.seed,
-            "recording": self.recording,
+            "inputs": self.inputs,
             "cores": self.cores,
             # Absent rather than null, so that keys from before this part existed stay valid.
             **({} if self.gpu is None else {"gpu": self.gpu}),
@@ -62,7 +63,7 @@ class KeyParts:
     @property
     def key(self) -> str:
         """BLAKE3 of the canonical JSON, 64 hex digits."""
-        return digest(["spikecrate job", SCHEMA, self.as_dict()])
+        return digest(["spikecrate step", SCHEMA, self.as_dict()])
 
 
 def differences(parts: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
@@ -75,17 +76,23 @@ def differences(parts: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
     """
     lines = [
         f"{name}: {_short(parts.get(name))} (was {_short(earlier.get(name))})"
-        for name in ("sorter", "recipe", "seed", "cores", "gpu")
+        for name in ("tool", "recipe", "seed", "cores", "gpu")
         if parts.get(name) != earlier.get(name)
     ]
-    for group in ("parameters", "recording"):
-        mine, theirs = parts[group], earlier[group]
+    groups, earlier_groups = _groups(parts), _groups(earlier)
+    for group in dict.fromkeys((*groups, *earlier_groups)):
+        mine, theirs = groups.get(group, {}), earlier_groups.get(group, {})
         lines += [
             f"{group}.{name}: {_short(mine.get(name))} (was {_short(theirs.get(name))})"
             for name in sorted({*mine, *theirs})
             if mine.get(name) != theirs.get(name)
         ]
     return lines
+
+
+def _groups(parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the parameters and every input, each a table of fields."""
+    return {"parameters": parts.get("parameters", {}), **parts.get("inputs", {})}
 
 
 def _short(value: Any) -> str:

@@ -93,8 +93,7 @@ def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[st
     best, best_score = None, (0, 0, "")
     for record in records:
         theirs = record["key_parts"]
-        same_recording = theirs["recording"]["samples"] == parts["recording"]["samples"]
-        shared = same_recording + (theirs["sorter"] == parts["sorter"])
+        shared = _shares_samples(parts, theirs) + (theirs.get("tool") == parts["tool"])
         # Comparing all parts is slow; only few of a hundred thousand records get this far.
         if shared == 0 or shared < best_score[0]:
             continue
@@ -103,3 +102,12 @@ def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[st
         if score > best_score:
             best, best_score = record, score
     return best
+
+
+def _shares_samples(parts: dict[str, Any], earlier: dict[str, Any]) -> bool:
+    """Return whether an input of a job has the samples of the same input of an earlier one."""
+    others = earlier.get("inputs", {})
+    return any(
+        identity.get("samples") is not None and identity["samples"] == others.get(name, {}).get("samples")
+        for name, identity in parts["inputs"].items()
+    )

@@ -10,6 +10,7 @@ from spikecrate._version import __version__
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import CommandError
 from spikecrate.runtimes import gpu
+from spikecrate.steps.kinds import RECORDING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ def run_record(
     ended: datetime,
     ended_as: Exit,
     report: dict[str, Any],
+    facts: dict[str, Any],
     files: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the run record of a finished job.
@@ -53,6 +55,8 @@ def run_record(
         Exit status from the runtime.
     report : dict
         The harness's report.
+    facts : dict
+        What the tool's kind says of the output: `units` and `events` of a sorting.
     files : dict
         Size and hash of every output file.
 
@@ -89,7 +93,7 @@ def run_record(
             "layout": recording.layout.as_dict(),
             "channel_ids": list(recording.channel_ids),
             "notes": list(recording.notes),
-            "identity": job.parts.recording,
+            "identity": job.parts.inputs[RECORDING],
         },
         "runtime": runtime,
         "image": (
@@ -114,8 +118,7 @@ def run_record(
         "cpu_s": report.get("cpu_s"),
         "peak_memory_bytes": reported if watched is None else watched,
         "exit_code": ended_as.code,
-        "units": report["units"],
-        "events": report["events"],
+        **facts,
         "inside": report,
         "files": files,
         "spikecrate": __version__,

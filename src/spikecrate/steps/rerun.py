@@ -23,6 +23,7 @@ from spikecrate.sortings import read_firings
 from spikecrate.sortings.agreement import agree
 from spikecrate.steps.job import Job, build_request, samples_hash
 from spikecrate.steps.key import KeyParts, differences
+from spikecrate.steps.kinds import RECORDING
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.request import limits
 from spikecrate.steps.run import run_uncached
@@ -164,8 +165,8 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     state = FileState.of(opened.sample_file)
     samples = samples_hash(opened, state, FileHashCache(store.memo), progress)
     identity = content.identity(opened, samples)
-    if identity != parts.recording:
-        changed = differences({**parts.as_dict(), "recording": identity}, parts.as_dict())
+    if identity != parts.inputs.get(RECORDING):
+        changed = differences({**parts.as_dict(), "inputs": {RECORDING: identity}}, parts.as_dict())
         message = f"{opened.path} differs from the recording that was sorted: {'; '.join(changed)}"
         raise RecordingChangedError(message, next_step="name the original recording: --recording DIR")
     return Job(sorter=sorter, recording=opened, state=state, parts=parts, sources=sources, gpu=on_gpu)
@@ -174,7 +175,7 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
 def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sorter, Sources]:
     """Find the sources of the job's image: in the catalogue if unchanged, else in the store."""
     try:
-        sorter = find(parts.sorter)
+        sorter = find(parts.tool)
     except SorterNotFoundError:
         now = "the catalogue no longer has that sorter"
         repository = None
@@ -184,11 +185,11 @@ def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sor
         if recipe == parts.recipe:
             return sorter, sources
         now, repository = f"it is {recipe[:12]} now", sorter.folder
-    found = kept(parts.sorter, parts.recipe, store)
+    found = kept(parts.tool, parts.recipe, store)
     if found is not None:
         return found
     message = (
-        f"{parts.sorter} had the recipe {parts.recipe[:12]} when the job ran, {now}, "
+        f"{parts.tool} had the recipe {parts.recipe[:12]} when the job ran, {now}, "
         "and this store has no copy of its sources"
     )
     raise RecipeGoneError(message, next_step=_way_back(record, repository))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import JobNotFoundError, ResultCorruptError
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.listing import find_key
-from spikecrate.steps.paths import CRATE, FIRINGS, RECORD
+from spikecrate.steps.paths import CRATE, RECORD
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results
 from spikecrate.store.results import Stored
@@ -43,7 +43,7 @@ INNER_FIELDS: Final = {
     **dict.fromkeys(("recording.path", "sorter.name", "sorter.version"), str),
     **dict.fromkeys(("recording.layout", "recording.identity"), dict),
 }
-KEY_FIELDS: Final = {"sorter": str, "recipe": str, "parameters": dict, "seed": int, "recording": dict}
+KEY_FIELDS: Final = {"tool": str, "recipe": str, "parameters": dict, "seed": int, "inputs": dict}
 
 
 def is_key(word: str) -> bool:
@@ -94,11 +94,13 @@ def read_folder(path: Path) -> Stored:
         if (folder / seal.NAME).is_file():
             _limit(folder / seal.NAME)
         found = seal.read(folder)
-        seal.check(folder, found, sorted({RECORD, FIRINGS, CRATE, *found.files}))
+        seal.check(folder, found, sorted({RECORD, CRATE, *found.files}))
     except (seal.BrokenSealError, OSError) as broken:
         message = f"{folder}: {broken}"
         raise ResultCorruptError(message, next_step=NEXT) from None
     record = read_record(folder / RECORD)
+    if missing := record["files"].keys() - found.files.keys():
+        raise _broken(folder / seal.NAME, "files", f"no {', '.join(sorted(missing))}")
     check_crate(folder / CRATE, {name: str(facts["blake3"]) for name, facts in found.files.items()})
     return Stored(folder, record, found.hash)
 
@@ -132,8 +134,8 @@ def read_record(path: Path) -> dict[str, Any]:
         if not isinstance(record["key_parts"][name], kind):
             raise _broken(path, f"key_parts.{name}", "of another type")
     # Both are used in paths.
-    if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.sorter) is None:
-        raise _broken(path, "key_parts.recipe", "not a recipe of a sorter")
+    if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.tool) is None:
+        raise _broken(path, "key_parts.recipe", "not a recipe of a tool")
     if not all(isinstance(facts, dict) for facts in record["files"].values()):
         raise _broken(path, "files", "not a table of files")
     mounts = record["mounts"]
@@ -154,8 +156,8 @@ def check_crate(path: Path, hashes: dict[str, str]) -> None:
     if not isinstance(graph, list) or not all(isinstance(entity, dict) for entity in graph):
         raise _broken(path, "@graph", "not a list of entities")
     entities = {str(entity.get("@id")): entity for entity in graph}
-    if FIRINGS not in entities or "./" not in entities:
-        raise _broken(path, "@graph", f"does not describe {FIRINGS}")
+    if "./" not in entities:
+        raise _broken(path, "@graph", "has no root entity")
     for name, blake3 in hashes.items():
         recorded = entities.get(f"#blake3/{name}", {}).get("value", blake3)
         if recorded != blake3:

@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from spikecrate._util.files import disk_full_named, remove_tree
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
@@ -21,8 +21,9 @@ from spikecrate.errors import (
 )
 from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, RECORDING, SCRATCH, Mount, Task
 from spikecrate.steps.crate import ro_crate
+from spikecrate.steps.kinds import SORTER, require_file
 from spikecrate.steps.log import Log
-from spikecrate.steps.paths import CRATE, FAILURE, FIRINGS, LOG, RECORD, WorkPaths
+from spikecrate.steps.paths import CRATE, FAILURE, LOG, RECORD, WorkPaths
 from spikecrate.steps.record import now, run_record
 from spikecrate.steps.report import read_report
 from spikecrate.steps.sources import keep
@@ -41,14 +42,11 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
     from spikecrate.runtimes.contract import Exit, Image, Limits, Runtime
     from spikecrate.steps.job import Job
+    from spikecrate.steps.kinds import Kind
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
 T = TypeVar("T")
-
-FIRINGS_HEADER: Final = 64
-EVENT_BYTES: Final = 24
-"""Three float64 per event; a sorting has at most one event per sample and channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +229,7 @@ def _attempt(
                 ended_as = runtime.run(task, log.write)
             ended = now()
             _obey(ended_as, log.tail, task, job)
-            report = _collect(paths, job)
+            report, facts = _collect(paths, job, SORTER)
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
@@ -241,7 +239,7 @@ def _attempt(
                 "size": (paths.result / name).stat().st_size,
                 "blake3": seal.hash_file(paths.result / name),
             }
-            for name in (FIRINGS, LOG)
+            for name in (*SORTER.files, LOG)
         }
         record = run_record(
             job,
@@ -253,6 +251,7 @@ def _attempt(
             ended=ended,
             ended_as=ended_as,
             report=report,
+            facts=facts,
             files=files,
         )
         with disk_full_named(store.root):
@@ -311,52 +310,22 @@ def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
     )
 
 
-def _collect(paths: WorkPaths, job: Job) -> dict[str, Any]:
-    """Check the output, assemble the result folder and return the harness's report."""
-    from spikecrate.sortings.model import read_firings, write_firings
-
-    for name in (FIRINGS, RECORD):
-        path = paths.out / name
-        if path.is_symlink() or not path.is_file():
-            kind = "a symbolic link" if path.is_symlink() else "missing"
-            message = f"/out/{name} is {kind}: the sorter broke the container contract"
-            raise ResultInvalidError(
-                message, next_step="see docs/contract.md for what a sorter must write to /out"
-            )
-    layout = job.recording.layout
-    _require_size(
-        paths.out / FIRINGS, FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
-    )
-    sorting = read_firings(paths.out / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
-    if (sorting.channels > layout.num_channels).any():
-        message = f"/out/{FIRINGS} names channel {sorting.channels.max()} of {layout.num_channels}"
-        raise ResultInvalidError(
-            message, next_step="see docs/contract.md for what a sorter must write to /out"
-        )
-    if job.sorter.entrypoint != HARNESS_ENTRYPOINT:
-        # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
-        write_firings(paths.out / FIRINGS, sorting)
-    report = read_report(paths.out / RECORD)
-    report.update(units=len(sorting.unit_ids), events=len(sorting.times))
+def _collect(paths: WorkPaths, job: Job, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the output and assemble the result folder; return the harness's report and the facts of the kind."""
+    for name in (*kind.files, RECORD):
+        require_file(paths.out / name)
+    facts = kind.check(paths.out, job)
+    report = {**read_report(paths.out / RECORD), **facts}
     with disk_full_named(paths.root):
-        (paths.out / FIRINGS).rename(paths.result / FIRINGS)
+        for name in kind.files:
+            (paths.out / name).rename(paths.result / name)
         (paths.out / RECORD).unlink()
         shutil.copyfile(paths.log, paths.result / LOG)
         shutil.copyfile(paths.job_json, paths.result / "job.json")
         if any(paths.out.iterdir()):
             _refuse_special_files(paths.out)
             paths.out.rename(paths.result / "sorter")
-    return report
-
-
-def _require_size(path: Path, most: int) -> None:
-    """Refuse a file so large that reading it would fill the memory."""
-    size = path.stat().st_size
-    if size > most:
-        message = f"/out/{path.name} has {size} bytes, more than the {most} that are possible"
-        raise ResultInvalidError(
-            message, next_step="see docs/contract.md for what a sorter must write to /out"
-        )
+    return report, facts
 
 
 def _refuse_special_files(folder: Path) -> None:

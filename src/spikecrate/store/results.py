@@ -187,8 +187,8 @@ def keys_in(shelves: Path, prefix: str = "") -> Iterator[str]:
 
 def _checked(store: Store, folder: Path, key: str) -> Stored:
     found = seal.read(folder)
-    if not {"run.json", "firings.mda"} <= found.files.keys():
-        message = f"{seal.NAME} names no run.json or no firings.mda"
+    if "run.json" not in found.files:
+        message = f"{seal.NAME} names no run.json"
         raise seal.BrokenSealError(message)
     memo = FileHashCache(store.memo)
     question = f"sealed as {found.hash}"
@@ -199,7 +199,11 @@ def _checked(store: Store, folder: Path, key: str) -> Stored:
         seal.check(folder, found, found.files)
         if _states(folder, found)[1] == states:
             memo.put(state, question, states)
-    return Stored(folder, _record_of(folder, key), found.hash)
+    record = _record_of(folder, key)
+    if missing := record.get("files", {}).keys() - found.files.keys():
+        message = f"{seal.NAME} names no {', '.join(sorted(missing))}"
+        raise seal.BrokenSealError(message)
+    return Stored(folder, record, found.hash)
 
 
 def _states(folder: Path, found: seal.Seal) -> tuple[FileState, str]:

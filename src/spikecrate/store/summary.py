@@ -98,8 +98,8 @@ def _read_result(folder: Path) -> tuple[Summary, dict[str, Any]]:
     record = json.loads((folder / "run.json").read_bytes())
     manifest = (folder / seal.NAME).read_bytes()
     parts = dict(record["key_parts"])
-    # What `job.explain` compares.
-    if not (isinstance(parts["parameters"], dict) and isinstance(parts["recording"]["samples"], str)):
+    # `job.explain` compares these. A record of an earlier key schema has no inputs and is compared with nothing.
+    if not all(isinstance(parts.get(name, {}), dict) for name in ("parameters", "inputs")):
         message = f"{folder}: key_parts"
         raise TypeError(message)
     sizes = [int(facts["size"]) for facts in json.loads(manifest)["files"].values()]
@@ -124,7 +124,7 @@ def _read_failure(folder: Path) -> tuple[Failed, None]:
         size = sum(file.stat(follow_symlinks=False).st_size for file in files)
     failed = Failed(
         key=folder.name,
-        sorter=str(what["key_parts"]["sorter"]),
+        sorter=str(what["key_parts"]["tool"]),
         at=str(what["at"]),
         error=str(what["error"]),
         size_bytes=size,

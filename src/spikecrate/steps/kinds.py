@@ -1,0 +1,109 @@
+"""Kinds of tools: what the output of each must hold, and what its run record says of it.
+
+Everything that is special about a sorting is declared here; the rest of `steps/` handles any output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
+from spikecrate.errors import ResultInvalidError
+from spikecrate.steps.paths import FIRINGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate.steps.job import Job
+
+RECORDING: Final = "recording"
+"""Name of the input that a sorter sorts."""
+CONTRACT_STEP: Final = "see docs/contract.md for what a sorter must write to /out"
+FIRINGS_HEADER: Final = 64
+EVENT_BYTES: Final = 24
+"""Three float64 per event; a sorting has at most one event per sample and channel."""
+
+
+class Check(Protocol):
+    """Checks the output folder of a job and returns the facts for its run record."""
+
+    def __call__(self, out: Path, job: Job) -> dict[str, Any]:
+        """Check `out`.
+
+        Raises
+        ------
+        ResultInvalidError
+            The output breaks the container contract.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What the output of a kind of tool must hold.
+
+    Attributes
+    ----------
+    name : str
+        As in the tool's description.
+    files : tuple of str
+        Files in /out that become files of the result folder, and that the run record lists with their hashes.
+        Whatever else the tool writes is kept in a subfolder.
+    facts : tuple of str
+        Fields that the run record has for this kind.
+    check : callable
+        Checks these files and returns the facts.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    facts: tuple[str, ...]
+    check: Check
+
+
+def require_file(path: Path) -> None:
+    """Check that a file in /out is a regular file.
+
+    Raises
+    ------
+    ResultInvalidError
+        The file is missing or a link.
+    """
+    if path.is_symlink() or not path.is_file():
+        kind = "a symbolic link" if path.is_symlink() else "missing"
+        message = f"/out/{path.name} is {kind}: the sorter broke the container contract"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+
+
+def check_sorting(out: Path, job: Job) -> dict[str, Any]:
+    """Check `firings.mda` against the recording, and bring it to the documented form.
+
+    Returns
+    -------
+    dict
+        `units` and `events`, the numbers of each.
+
+    Raises
+    ------
+    ResultInvalidError
+        The file is too large, unreadable, or names a time or channel that the recording does not have.
+    """
+    from spikecrate.sortings.model import read_firings, write_firings
+
+    path, layout = out / FIRINGS, job.recording.layout
+    most = FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
+    # Refuse a file so large that reading it would fill the memory.
+    if (size := path.stat().st_size) > most:
+        message = f"/out/{FIRINGS} has {size} bytes, more than the {most} that are possible"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    sorting = read_firings(path, layout.sampling_frequency, num_samples=layout.num_samples)
+    if (sorting.channels > layout.num_channels).any():
+        message = f"/out/{FIRINGS} names channel {sorting.channels.max()} of {layout.num_channels}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    if job.sorter.entrypoint != HARNESS_ENTRYPOINT:
+        # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
+        write_firings(path, sorting)
+    return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
+
+
+SORTER: Final = Kind(name="sorter", files=(FIRINGS,), facts=("units", "events"), check=check_sorting)
