@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -98,6 +99,7 @@ def write(tmp_path, folder, *, name="made.tar", **changed):
         json.dumps({"schema": 1, "sif": known.as_dict() | changed.pop("sif", {}), "labels": {}})
     )
     files["sif/image.json"] = made / "image.json"
+    files |= changed.pop("files", {})
     said = {
         "spikecrate": "0.1.0",
         "sorter": request.name,
@@ -175,11 +177,11 @@ def test_one_with_other_defaults_is_another_sorter(tmp_path, lab, store, monkeyp
     ("changed", "said"),
     [
         ({"architecture": "riscv64"}, "for riscv64, this machine is"),
-        ({"recipe": "ef" * 32}, "makes another image of lab"),
-        ({"sif": {"recipe": "ef" * 32}}, "not of this SIF"),
-        ({"sif": {"sha256": "ef" * 32}}, "not of this SIF"),
-        ({"sif": {"image_digest": "sha256:../../x"}}, "not of this SIF"),
-        ({"image_digest": ""}, "not of this SIF"),
+        ({"recipe": "ef" * 32}, "builds lab from recipe"),
+        ({"sif": {"recipe": "ef" * 32}}, "does not match its SIF file"),
+        ({"sif": {"sha256": "ef" * 32}}, "does not match its SIF file"),
+        ({"sif": {"image_digest": "sha256:../../x"}}, "does not match its SIF file"),
+        ({"image_digest": ""}, "does not match its SIF file"),
         ({"sorter": "other"}, "cannot be used"),
     ],
 )
@@ -192,19 +194,32 @@ def test_a_bundle_of_another_machine_or_recipe_installs_nothing(tmp_path, lab, s
     assert list(store.sifs.glob(".*")) == []
 
 
+def test_an_image_archive_that_sets_the_tag_of_another_image_installs_nothing(tmp_path, lab, store):
+    index = json.dumps({"manifests": [{"annotations": {"io.containerd.image.name": "debian:12"}}]}).encode()
+    entry = tarfile.TarInfo("index.json")
+    entry.size = len(index)
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        archive.addfile(entry, io.BytesIO(index))
+    bundle = write(tmp_path, lab, files={"docker/image.tar": tmp_path / "image.tar"})
+    before = contents(store.root)
+    with pytest.raises(BundleError, match="sets the tag 'debian:12'"):
+        unbundle(bundle, store, Silent(), describe=describe)
+    assert contents(store.root) == before
+    assert list(store.sifs.iterdir()) == []
+
+
 def test_a_flipped_byte_in_any_file_installs_nothing(tmp_path, lab, store):
     data = bytearray(write(tmp_path, lab).read_bytes())
     before = contents(store.root)
     with tarfile.open(tmp_path / "made.tar") as opened:
         starts = [member.offset for member in opened]
     assert len(starts) == 11
-    for start in starts:
-        for at in (start, start + 512):
-            data[at] ^= 4
-            (tmp_path / "broken.tar").write_bytes(data)
-            data[at] ^= 4
-            with pytest.raises(BundleError):
-                unbundle(tmp_path / "broken.tar", store, Silent(), describe=describe)
+    for at in [start + place for start in starts for place in (0, 512)]:
+        data[at] ^= 4
+        (tmp_path / "broken.tar").write_bytes(data)
+        data[at] ^= 4
+        with pytest.raises(BundleError):
+            unbundle(tmp_path / "broken.tar", store, Silent(), describe=describe)
     assert contents(store.root) == before
     assert list(store.sifs.iterdir()) == []
 
@@ -218,17 +233,12 @@ def test_too_little_space_is_said_before_anything_is_unpacked(tmp_path, lab, sto
     huge = (Member(path="sif/image.sif", size=1 << 60, sha256="00" * 32),)
     bundle = tmp_path / "huge.tar"
     with write(tmp_path, lab).open("rb") as stream:
-        manifest = dataclasses.replace(pack.open_manifest(stream), members=huge)
-    sums = manifest.sums()
-    data = manifest.as_bytes()
-    bundle.write_bytes(
-        pack.header("manifest.json", len(data))
-        + data
-        + pack.padding(len(data))
-        + pack.header("SHA256SUMS", len(sums))
-        + sums
-        + pack.padding(len(sums))
-    )
+        _, manifest = pack.open_bundle(stream)
+    data = dataclasses.replace(manifest, members=huge).as_bytes()
+    first = tarfile.TarInfo("manifest.json")
+    first.size = len(data)
+    with tarfile.open(bundle, "w") as archive:
+        archive.addfile(first, io.BytesIO(data))
     with pytest.raises(DiskFullError):
         unbundle(bundle, store, Silent(), describe=describe)
 

@@ -1,4 +1,4 @@
-"""A bundle is read only as it was written: what is flipped, cut, added or left out is refused, by name."""
+"""A bundle is checked against its manifest: what is flipped, cut, added or missing is refused, by name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from spikecrate.bundles.manifest import (
     MANIFEST,
     SUMS,
     Manifest,
-    header,
-    padding,
     read_manifest,
     require_paths,
 )
@@ -53,7 +51,7 @@ def manifest_of(members, **changed):
 
 @pytest.fixture
 def made(tmp_path):
-    """Write a small bundle; give its path and its files."""
+    """Write a small bundle; return its path and its files."""
     contents = {
         "a.txt": b"first",
         "wheels/b.whl": os.urandom(1000),
@@ -72,9 +70,14 @@ def made(tmp_path):
 
 def read(data, folder):
     stream = io.BytesIO(data)
-    manifest = pack.open_manifest(stream)
-    pack.unpack(stream, manifest, lambda name: folder / name, Silent())
+    archive, manifest = pack.open_bundle(stream)
+    pack.unpack(stream, archive, manifest, folder, Silent())
     return manifest
+
+
+def contents(folder):
+    """Return the bytes of every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_is_packed_comes_out_with_its_mode(made, tmp_path):
@@ -88,7 +91,7 @@ def test_what_is_packed_comes_out_with_its_mode(made, tmp_path):
 
 
 @given(
-    contents=st.dictionaries(PATH, st.tuples(st.binary(max_size=1100), st.booleans()), max_size=5).filter(
+    contents_of=st.dictionaries(PATH, st.tuples(st.binary(max_size=1100), st.booleans()), max_size=5).filter(
         # Two names are the bundle's own.
         lambda found: (
             not {path.split("/")[0] for path in found} & {"manifest.json", "SHA256SUMS"}
@@ -96,23 +99,21 @@ def test_what_is_packed_comes_out_with_its_mode(made, tmp_path):
         )
     )
 )
-def test_any_names_and_contents_are_read_back(contents, tmp_path_factory):
+def test_any_names_and_contents_are_read_back(contents_of, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")
     files = {}
-    for number, (name, (data, executable)) in enumerate(contents.items()):
+    for number, (name, (data, executable)) in enumerate(contents_of.items()):
         files[name] = folder / str(number)
         files[name].write_bytes(data)
         files[name].chmod(0o755 if executable else 0o600)
     manifest = manifest_of(pack.describe(files, Silent()))
     pack.write(folder / "made.tar", manifest, files, Silent())
-    found = {}
-    stream = io.BytesIO((folder / "made.tar").read_bytes())
-    assert pack.open_manifest(stream) == manifest
-    pack.unpack(stream, manifest, found.setdefault, Silent())
-    assert sorted(found) == sorted(contents)
+    assert read((folder / "made.tar").read_bytes(), folder / "out") == manifest
+    expected = {name: data for name, (data, _) in contents_of.items()}
+    assert {name: data for name, data in contents(folder / "out").items() if name != SUMS} == expected
     with tarfile.open(folder / "made.tar") as opened:
-        there = {entry.name: opened.extractfile(entry).read() for entry in opened.getmembers()[2:]}
-    assert there == {name: data for name, (data, _) in contents.items()}
+        members = {entry.name: opened.extractfile(entry).read() for entry in opened.getmembers()[2:]}
+    assert members == expected
 
 
 def test_the_same_files_give_the_same_bytes_whatever_their_dates_and_owners(made, tmp_path):
@@ -131,83 +132,123 @@ def test_tar_and_sha256sum_read_it_too(made, tmp_path):
     subprocess.run(["sha256sum", "--check", "--strict", SUMS], cwd=tmp_path / "out", check=True)
 
 
-def test_no_flipped_byte_is_accepted_anywhere(made):
+def test_a_flipped_byte_in_any_member_is_refused(made):
     data = made[0].read_bytes()
-    content = len(data.rstrip(b"\0"))
-    # Every byte that says something, and some of the zeros behind.
-    for at in [*range(content), *range(content, len(data), 97), len(data) - 1]:
+    with tarfile.open(made[0]) as opened:
+        spans = [(found.offset_data, found.offset_data + found.size) for found in opened]
+    assert len(spans) == 6
+    for at in [at for start, end in spans for at in range(start, end)]:
         flipped = bytearray(data)
         flipped[at] ^= 1 << at % 8
         with pytest.raises(BundleError):
             checked(bytes(flipped))
 
 
+def test_a_flipped_byte_between_members_is_refused_or_changes_no_file(made, tmp_path):
+    data = made[0].read_bytes()
+    read(data, tmp_path / "sound")
+    sound = contents(tmp_path / "sound")
+    with tarfile.open(made[0]) as opened:
+        headers = [found.offset for found in opened]
+    refused = 0
+    for at in [start + place for start in headers for place in range(512)]:
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << at % 8
+        folder = tmp_path / str(at)
+        try:
+            read(bytes(flipped), folder)
+        except BundleError:
+            refused += 1
+        else:
+            assert contents(folder) == sound
+    # Every byte of a header is in its checksum; the checksum's own end is not.
+    assert refused > 500 * len(headers)
+
+
 def checked(data):
+    """Check a bundle and write nothing."""
     stream = io.BytesIO(data)
-    pack.unpack(stream, pack.open_manifest(stream), lambda _: None, Silent())
+    archive, manifest = pack.open_bundle(stream)
+    pack.unpack(stream, archive, manifest, Path("/nowhere"), Silent(), wanted=())
 
 
 def test_a_bundle_that_is_cut_short_is_refused_wherever_it_is_cut(made):
     data = made[0].read_bytes()
-    for length in [*range(0, len(data), 61), len(data) - 1]:
+    with tarfile.open(made[0]) as opened:
+        last = opened.getmembers()[-1]
+    for length in [*range(0, last.offset_data + last.size, 61), last.offset_data + last.size - 1]:
         with pytest.raises(BundleError):
             checked(data[:length])
-    with pytest.raises(BundleError, match="truncated: it stops before z does"):
-        checked(data[: len(data.rstrip(b"\0")) - 1])
+    with pytest.raises(BundleError, match="truncated: it ends before z does"):
+        checked(data[: last.offset_data + last.size - 1])
 
 
-def test_what_is_appended_is_refused(made):
+def test_data_after_the_end_are_refused(made):
     data = made[0].read_bytes()
-    with pytest.raises(BundleError, match="end"):
-        checked(data + b"\0")
-    with pytest.raises(BundleError, match="end"):
+    with pytest.raises(BundleError, match="data after its end"):
         checked(data + data)
 
 
 def entry(name, data=b"", **changed):
+    """Return a member as tar header and bytes."""
     found = tarfile.TarInfo(name)
     found.size = len(data)
     for field, value in changed.items():
         setattr(found, field, value)
-    return found.tobuf(tarfile.GNU_FORMAT) + data + padding(len(data))
+    return found, data
 
 
 def rebuilt(data, change):
-    """Put members together anew, as `change` makes them of what was there."""
-    stream = io.BytesIO(data)
-    blocks = {}
-    with tarfile.open(fileobj=stream) as opened:
-        for found in opened:
-            content = opened.extractfile(found).read()
-            executable = bool(found.mode & 0o100)
-            start = header(found.name, found.size, executable=executable)
-            blocks[found.name] = start + content + padding(found.size)
-    change(blocks)
-    return b"".join(blocks.values()) + bytes(10240)
+    """Write a bundle anew with the members that `change` makes of the present ones."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+        entries = {found.name: (found, opened.extractfile(found).read()) for found in opened}
+    change(entries)
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w", format=tarfile.GNU_FORMAT) as target:
+        for found, content in entries.values():
+            target.addfile(found, io.BytesIO(content))
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda blocks: blocks.pop("wheels/b.whl"), "lacks 'wheels/b.whl'"),
-        (lambda blocks: blocks.pop("z"), "end|z"),
-        (lambda blocks: blocks.update(more=entry("planted", b"x")), "'planted', which its manifest does not"),
-        (lambda blocks: blocks.update(more=entry("z", b"x")), "'z' twice"),
-        (lambda blocks: blocks.update(z=entry("../z", b"x" * 512)), r"'../z', which its manifest does not"),
-        (lambda blocks: blocks.update(z=entry("/z", b"x" * 512)), "which its manifest does not"),
-        (lambda blocks: blocks.update(z=entry("z", type=tarfile.SYMTYPE, linkname="/etc/passwd")), "link"),
-        (lambda blocks: blocks.update(z=entry("z", type=tarfile.LNKTYPE, linkname="a.txt")), "link"),
-        (lambda blocks: blocks.update(z=entry("z", type=tarfile.DIRTYPE)), "no file"),
-        (lambda blocks: blocks.update(z=entry("z", type=tarfile.FIFOTYPE)), "no file"),
-        (lambda blocks: blocks.update(z=entry("z", b"x" * 512, mode=0o4755)), "z in the bundle is damaged"),
-        (lambda blocks: blocks.pop(SUMS), SUMS),
-        (lambda blocks: blocks.pop(MANIFEST), "no bundle of spikecrate's"),
+        (lambda entries: entries.pop("wheels/b.whl"), "lacks 'wheels/b.whl'"),
+        (lambda entries: entries.pop("z"), "lacks 'z'"),
+        (
+            lambda entries: entries.update(more=entry("planted", b"x")),
+            "'planted', which its manifest does not",
+        ),
+        (lambda entries: entries.update(more=entry("z", b"x" * 512)), "'z' twice"),
+        (lambda entries: entries.update(more=entry(MANIFEST, b"x")), "which its manifest does not"),
+        (lambda entries: entries.update(z=entry("../z", b"x" * 512)), r"'../z', which its manifest does not"),
+        (lambda entries: entries.update(z=entry("/z", b"x" * 512)), "which its manifest does not"),
+        (lambda entries: entries.update(z=entry("./z", b"x" * 512)), "which its manifest does not"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.SYMTYPE, linkname="/etc/passwd")), "link"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.LNKTYPE, linkname="a.txt")), "link"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.DIRTYPE)), "not a regular file"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.FIFOTYPE)), "not a regular file"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.CHRTYPE)), "not a regular file"),
+        (lambda entries: entries.update(z=entry("z", type=tarfile.BLKTYPE)), "not a regular file"),
+        (lambda entries: entries.update(z=entry("z", b"x" * 511)), "z in the bundle is damaged"),
+        (lambda entries: entries.update(z=entry("z", b"y" * 512)), "z in the bundle is damaged"),
+        (lambda entries: entries.pop(SUMS), SUMS),
+        (lambda entries: entries.update({SUMS: entry(SUMS, b"x")}), f"{SUMS} in the bundle is damaged"),
+        (lambda entries: entries.pop(MANIFEST), "not a spikecrate bundle"),
     ],
 )
-def test_a_member_missing_too_many_or_of_another_kind_is_named(made, change, said):
-    data = made[0].read_bytes()
-    with pytest.raises(BundleError, match=said):
-        checked(rebuilt(data, change))
+def test_a_member_missing_too_many_or_of_another_kind_is_named(made, tmp_path, change, message):
+    (tmp_path / "in").mkdir()
+    with pytest.raises(BundleError, match=message):
+        read(rebuilt(made[0].read_bytes(), change), tmp_path / "in" / "out")
+    # Nothing lies beside the staging folder.
+    assert {path.name for path in (tmp_path / "in").iterdir()} <= {"out"}
+
+
+def test_a_mode_in_the_archive_changes_nothing(made, tmp_path):
+    setuid = rebuilt(made[0].read_bytes(), lambda entries: setattr(entries["z"][0], "mode", 0o4777))
+    read(setuid, tmp_path / "out")
+    assert (tmp_path / "out" / "z").stat().st_mode & 0o7777 == 0o755
 
 
 @pytest.mark.parametrize(

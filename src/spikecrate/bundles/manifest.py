@@ -1,37 +1,34 @@
-"""What a bundle is: one tar whose first member names every other, with its size and hash.
+"""The manifest of a bundle: the size and the SHA-256 of every member.
 
-A bundle is written in one way only: members in the order of the manifest, with one date, one owner and two
-modes. So every byte of it follows from the manifest and the files, and a reader need not trust the tar: it
-compares each header with the one that it expects. A link, an absolute path, a member too many cannot pass.
+The manifest is the first member. A reader trusts nothing else of the archive: it accepts regular files that the
+manifest names, and compares the bytes of each with its hash.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tarfile
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 from spikecrate.errors import BundleError
 
 SCHEMA: Final = 1
-"""Raised when a bundle is laid out in a way that an older spikecrate would misread."""
+"""Raise it when an older spikecrate would misread the layout of a bundle."""
 KIND: Final = "spikecrate bundle"
 PARTS: Final = ("sif", "docker", "host")
-"""What a bundle may hold besides the sorter's folder and the library."""
+"""The optional parts; every bundle holds the sorter's folder and the library."""
 MANIFEST: Final = "manifest.json"
 SUMS: Final = "SHA256SUMS"
 MANIFEST_LIMIT: Final = 1 << 24
-"""A manifest is read before anything can be checked: no larger than this."""
-DATE: Final = 315532800
-"""1980-01-01, the first date that a zip archive can hold; every file's."""
+"""Largest manifest in bytes: it is read into memory before it is checked."""
 SORTER: Final = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", re.ASCII)
 HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 DIGEST: Final = re.compile(r"(sha256:[0-9a-f]{64})?", re.ASCII)
-BLOCK: Final = tarfile.BLOCKSIZE
-MEND: Final = "copy the bundle again, and compare with: sha256sum FILE"
+COPY_AGAIN: Final = "copy the bundle again, and compare with: sha256sum FILE"
+FORGED: Final = "do not use it: spikecrate does not write such bundles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +38,13 @@ class Member:
     Attributes
     ----------
     path : str
-        Relative, with slashes.
+        Relative path with slashes.
     size : int
-        In bytes.
+        Size in bytes.
     sha256 : str
-        Of its bytes.
+        Hash of its bytes.
     executable : bool
-        Part of a recipe's hash, so it must survive.
+        Whether the owner can execute it; the recipe hash includes this bit.
     """
 
     path: str
@@ -58,24 +55,24 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The contents of a bundle.
 
     Attributes
     ----------
     spikecrate : str
-        Version of the library inside.
+        Version of the library in the bundle.
     sorter, version, recipe, reference : str
-        Of what: as the image's labels.
+        The sorter and its image, as the image's labels name them.
     image_digest : str
-        Of the image that SIF and archive hold; empty where neither is in it.
+        Digest of the image in the SIF and in the archive; empty where the bundle has neither.
     architecture : str
-        As images name it: `amd64`.
+        Processor in the spelling of images: `amd64`.
     python : str
-        `3.11`: what the wheels are for.
+        Python version of the wheels: `3.11`.
     parts : tuple of str
-        Of `sif`, `docker` and `host`.
+        Some of `sif`, `docker` and `host`.
     members : tuple of Member
-        Every file but this manifest and the sums, in order.
+        Every file except the manifest and the sums.
     """
 
     spikecrate: str
@@ -90,93 +87,90 @@ class Manifest:
     members: tuple[Member, ...] = field(repr=False)
 
     def as_bytes(self) -> bytes:
-        """Write it as the bundle's first member."""
+        """Return the bytes of the bundle's first member."""
         text = json.dumps({"kind": KIND, "schema": SCHEMA, **asdict(self)}, indent=1, sort_keys=True)
         return f"{text}\n".encode()
 
     def sums(self) -> bytes:
-        """Write the hashes as `sha256sum --check` reads them; the manifest is among them."""
-        from hashlib import sha256
-
+        """Return the hashes in the format of `sha256sum --check`, the manifest's included."""
         lines = [(sha256(self.as_bytes()).hexdigest(), MANIFEST)]
         lines += [(member.sha256, member.path) for member in self.members]
         return "".join(f"{digest}  {path}\n" for digest, path in lines).encode()
 
+    def expected(self) -> dict[str, Member]:
+        """Return every member that follows the manifest, by path."""
+        sums = self.sums()
+        own = Member(path=SUMS, size=len(sums), sha256=sha256(sums).hexdigest())
+        return {member.path: member for member in (own, *self.members)}
+
 
 def read_manifest(data: bytes) -> Manifest:
-    """Read a manifest, and hold its paths to the rules.
+    """Parse a manifest and check its paths.
+
+    Parameters
+    ----------
+    data : bytes
+        The bundle's first member.
+
+    Returns
+    -------
+    Manifest
 
     Raises
     ------
     BundleError
-        Where it is damaged, of a newer schema, or names a path that would lead out.
+        The manifest is damaged, has a newer schema, or names a path outside the bundle.
     """
     try:
-        said = json.loads(data)
-        if said.pop("kind") != KIND:
+        fields = json.loads(data)
+        if fields.pop("kind") != KIND:
             raise ValueError  # noqa: TRY301
-        schema = int(said.pop("schema"))
+        schema = int(fields.pop("schema"))
     except (ValueError, KeyError, TypeError, AttributeError):
-        message = f"the bundle's {MANIFEST} is not one of spikecrate's, or is damaged"
-        raise BundleError(message, next_step=MEND) from None
+        message = f"the bundle's {MANIFEST} is damaged, or spikecrate did not write it"
+        raise BundleError(message, next_step=COPY_AGAIN) from None
     if schema > SCHEMA:
-        message = f"the bundle is of a newer spikecrate (schema {schema}; this one knows {SCHEMA})"
-        raise BundleError(message, next_step="install the spikecrate that is in it: python3 install.py FILE")
+        message = f"a newer spikecrate wrote the bundle (schema {schema}; this one reads {SCHEMA})"
+        raise BundleError(message, next_step="install the spikecrate in the bundle: python3 install.py FILE")
     try:
-        members = tuple(_member(entry) for entry in said.pop("members"))
-        manifest = Manifest(**{**said, "parts": tuple(said["parts"])}, members=members)
+        members = tuple(_member(entry) for entry in fields.pop("members"))
+        manifest = Manifest(**{**fields, "parts": tuple(fields["parts"])}, members=members)
         sound = manifest.as_bytes() == data and _is_sound(manifest)
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:
         message = f"the bundle's {MANIFEST} is damaged"
-        raise BundleError(message, next_step=MEND)
+        raise BundleError(message, next_step=COPY_AGAIN)
     require_paths([member.path for member in members])
     return manifest
 
 
 def require_paths(paths: list[str]) -> None:
-    """Make sure that paths stay inside, and that none is in another's way.
+    """Check that all paths stay inside the bundle and that no two collide.
+
+    Parameters
+    ----------
+    paths : list of str
+        Member paths.
 
     Raises
     ------
     BundleError
         Naming the path.
     """
-    seen = {MANIFEST, SUMS}
+    files = {MANIFEST, SUMS}
     folders: set[str] = set()
     for path in paths:
-        parts = path.split("/")
         printable = path.isprintable() and "\\" not in path
-        if not printable or path.startswith("/") or {"", ".", ".."} & set(parts):
-            message = f"the bundle names {path!r}, which does not stay inside it"
-            raise BundleError(message, next_step="do not use it: spikecrate does not write such bundles")
+        if not printable or path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+            message = f"the bundle names {path!r}, which is outside the bundle"
+            raise BundleError(message, next_step=FORGED)
         above = {str(folder) for folder in PurePosixPath(path).parents}
-        if path in seen or path in folders or above & seen:
+        if path in files or path in folders or above & files:
             message = f"the bundle names {path!r} twice, as file or as folder"
-            raise BundleError(message, next_step="do not use it: spikecrate does not write such bundles")
-        seen.add(path)
+            raise BundleError(message, next_step=FORGED)
+        files.add(path)
         folders |= above
-
-
-def header(path: str, size: int, *, executable: bool = False) -> bytes:
-    """Give the tar header of a member: the same for the same file, whoever writes it."""
-    entry = tarfile.TarInfo(path)
-    entry.size, entry.mtime, entry.mode = size, DATE, 0o755 if executable else 0o644
-    return entry.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
-
-
-def padding(size: int) -> bytes:
-    """Give the zeros between a member's last byte and the next header."""
-    return bytes(-size % BLOCK)
-
-
-def trailer(manifest: Manifest) -> bytes:
-    """Give the zeros that end a bundle: two blocks, and what fills the last record."""
-    first = [(MANIFEST, len(manifest.as_bytes())), (SUMS, len(manifest.sums()))]
-    files = first + [(member.path, member.size) for member in manifest.members]
-    written = sum(len(header(path, size)) + size + len(padding(size)) for path, size in files)
-    return bytes(2 * BLOCK + -(written + 2 * BLOCK) % tarfile.RECORDSIZE)
 
 
 def _is_sound(manifest: Manifest) -> bool:

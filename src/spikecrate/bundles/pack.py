@@ -1,8 +1,9 @@
-"""A bundle written and read: a stream of checked files, never a tar that is trusted."""
+"""Write a bundle, and unpack one into a staging folder with every member checked."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import tarfile
 from typing import IO, TYPE_CHECKING, Final
@@ -10,242 +11,289 @@ from typing import IO, TYPE_CHECKING, Final
 from spikecrate._util.files import disk_full_named
 from spikecrate._util.quantities import format_bytes
 from spikecrate.bundles.manifest import (
-    BLOCK,
+    COPY_AGAIN,
     MANIFEST,
     MANIFEST_LIMIT,
-    MEND,
     SUMS,
     Manifest,
     Member,
-    header,
-    padding,
     read_manifest,
     require_paths,
-    trailer,
 )
 from spikecrate.errors import BundleError, DiskFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from spikecrate._util.progress import Advance, Progress
 
 CHUNK: Final = 1 << 20
-END: Final = "the end"
+DATE: Final = 315532800
+"""Date of every member: 1980-01-01, the earliest that a zip archive can hold."""
+
+
+class _HashingReader:
+    """Hash a file while tarfile copies it."""
+
+    def __init__(self, file: IO[bytes], advance: Advance) -> None:
+        self.file = file
+        self.advance = advance
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(size)
+        self.digest.update(data)
+        self.advance(len(data))
+        return data
 
 
 def describe(files: Mapping[str, Path], progress: Progress) -> tuple[Member, ...]:
-    """Hash the files of a bundle to be; in the order of their paths.
+    """Hash the files of a bundle.
+
+    Parameters
+    ----------
+    files : mapping
+        Files by their path in the bundle.
+    progress : Progress
+        Shows a bar.
+
+    Returns
+    -------
+    tuple of Member
+        Sorted by path.
 
     Raises
     ------
     BundleError
-        For a path that no bundle may have.
+        A path is not allowed in a bundle.
     """
     require_paths(list(files))
-    total = sum(path.stat().st_size for path in files.values())
     members = []
+    total = sum(path.stat().st_size for path in files.values())
     with progress.bar("hashing the bundle's files", total) as advance:
         for name, path in sorted(files.items()):
-            seen = path.stat()
-            digest = hashlib.sha256()
+            state = path.stat()
             with path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-                    advance(len(chunk))
+                reader = _HashingReader(file, advance)
+                while reader.read(CHUNK):
+                    pass
             members.append(
                 Member(
                     path=name,
-                    size=seen.st_size,
-                    sha256=digest.hexdigest(),
-                    executable=bool(seen.st_mode & 0o100),
+                    size=state.st_size,
+                    sha256=reader.digest.hexdigest(),
+                    executable=bool(state.st_mode & 0o100),
                 )
             )
     return tuple(members)
 
 
 def write(target: Path, manifest: Manifest, files: Mapping[str, Path], progress: Progress) -> None:
-    """Write a bundle; whoever calls puts it into place when it is whole.
-
-    Raises
-    ------
-    DiskFullError
-        Told before the work begins, where that can be foreseen.
-    BundleError
-        Where a file changed since it was hashed.
-    """
-    first = {MANIFEST: manifest.as_bytes(), SUMS: manifest.sums()}
-    total = sum(map(len, first.values())) + sum(member.size for member in manifest.members)
-    require_space(target.parent, total, "the bundle")
-    with disk_full_named(target), target.open("xb") as writer:
-        for name, data in first.items():
-            writer.write(header(name, len(data)) + data + padding(len(data)))
-        with progress.bar(f"writing {target.name}", total) as advance:
-            for member in manifest.members:
-                writer.write(header(member.path, member.size, executable=member.executable))
-                with files[member.path].open("rb") as reader:
-                    digest = _copy(reader, writer, member.size, advance)
-                    if digest != member.sha256 or reader.read(1):
-                        message = f"{files[member.path]} changed while it was bundled"
-                        raise BundleError(message, next_step="bundle again")
-                writer.write(padding(member.size))
-        writer.write(trailer(manifest))
-
-
-def open_manifest(stream: IO[bytes]) -> Manifest:
-    """Read what stands first in a bundle, and leave the stream behind it.
-
-    Raises
-    ------
-    BundleError
-        Where the file is no bundle, is damaged, or is of a newer schema.
-    """
-    block = stream.read(BLOCK)
-    try:
-        found = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeError):
-        found = tarfile.TarInfo()
-    if found.name != MANIFEST or found.size > MANIFEST_LIMIT:
-        message = (
-            f"this is no bundle of spikecrate's, or its first bytes are damaged: no {MANIFEST} comes first"
-        )
-        raise BundleError(message, next_step="write one with: spikecrate image.bundle")
-    data = _take(stream, found.size, MANIFEST)
-    if block != header(MANIFEST, len(data)):
-        raise _damaged(MANIFEST)
-    manifest = read_manifest(data)
-    _expect(stream, padding(len(data)), MANIFEST)
-    sums = manifest.sums()
-    _expect(stream, header(SUMS, len(sums)) + sums + padding(len(sums)), SUMS)
-    return manifest
-
-
-def unpack(
-    stream: IO[bytes], manifest: Manifest, place: Callable[[str], Path | None], progress: Progress
-) -> None:
-    """Read the files of a bundle to its last byte, and write those that have a place.
-
-    What has been written when this raises is not to be used.
+    """Write a bundle; the same files give the same bytes.
 
     Parameters
     ----------
-    stream : file
-        As `open_manifest` left it.
+    target : Path
+        File to create. It is incomplete when this raises: write beside the final place, then rename.
     manifest : Manifest
-        What it gave.
-    place : callable
-        Gives the path to write a member to, from its path in the bundle; None for one that is only checked.
+        Contents, from `describe`.
+    files : mapping
+        Files by their path in the bundle.
     progress : Progress
         Shows a bar.
 
     Raises
     ------
-    BundleError
-        Naming the first file that is damaged, missing, or too many.
     DiskFullError
+        The disk has too little space; checked before the first byte is written.
+    BundleError
+        A file changed after it was hashed.
     """
-    total = sum(member.size for member in manifest.members)
-    with progress.bar("checking the bundle", total) as advance:
+    first = {MANIFEST: manifest.as_bytes(), SUMS: manifest.sums()}
+    total = sum(map(len, first.values())) + sum(member.size for member in manifest.members)
+    require_space(target.parent, total, "the bundle")
+    with (
+        disk_full_named(target),
+        tarfile.TarFile(
+            target, "x", format=tarfile.GNU_FORMAT, encoding="utf-8", copybufsize=CHUNK
+        ) as archive,
+        progress.bar(f"writing {target.name}", total) as advance,
+    ):
+        for name, data in first.items():
+            archive.addfile(_entry(Member(path=name, size=len(data), sha256="")), io.BytesIO(data))
+            advance(len(data))
         for member in manifest.members:
-            _expect_header(stream, member, manifest)
-            target = place(member.path)
-            if target is None:
-                digest = _copy(stream, None, member.size, advance)
-            else:
-                with disk_full_named(target):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with target.open("xb") as writer:
-                        digest = _copy(stream, writer, member.size, advance)
-                    target.chmod(0o755 if member.executable else 0o644)
-            if digest is None:
-                raise _truncated(member.path)
-            if digest != member.sha256:
-                raise _damaged(member.path)
-            _expect(stream, padding(member.size), member.path)
-    _expect_end(stream, manifest)
+            path = files[member.path]
+            with path.open("rb") as file:
+                reader = _HashingReader(file, advance)
+                if path.stat().st_size == member.size:
+                    archive.addfile(_entry(member), reader)
+                if reader.digest.hexdigest() != member.sha256 or file.read(1):
+                    message = f"{path} changed while it was bundled"
+                    raise BundleError(message, next_step="bundle again")
+
+
+def _entry(member: Member) -> tarfile.TarInfo:
+    # Owner and group stay 0, and every date is the same: the bytes follow from the files alone.
+    entry = tarfile.TarInfo(member.path)
+    entry.size, entry.mtime, entry.mode = member.size, DATE, 0o755 if member.executable else 0o644
+    return entry
+
+
+def open_bundle(stream: IO[bytes]) -> tuple[tarfile.TarFile, Manifest]:
+    """Open a bundle and read its manifest.
+
+    Parameters
+    ----------
+    stream : file
+        The bundle. It is read once and forward, so it can be a pipe.
+
+    Returns
+    -------
+    tuple of TarFile and Manifest
+        For `unpack`.
+
+    Raises
+    ------
+    BundleError
+        The file is not a bundle, is damaged, or has a newer schema.
+    """
+    data = b""
+    try:
+        # Closing a stream's archive would close nothing: the caller owns the file.
+        archive = tarfile.open(fileobj=stream, mode="r|", encoding="utf-8")  # noqa: SIM115
+        first = archive.next()
+        if first is not None and first.name == MANIFEST and first.type == tarfile.REGTYPE:
+            data = _content(archive, first).read() if first.size <= MANIFEST_LIMIT else b""
+    except (tarfile.TarError, ValueError):
+        data = b""
+    if not data:
+        message = (
+            f"this is not a spikecrate bundle, or its first bytes are damaged: no {MANIFEST} comes first"
+        )
+        raise BundleError(message, next_step="write one with: spikecrate image.bundle")
+    return archive, read_manifest(data)
+
+
+def unpack(
+    stream: IO[bytes],
+    archive: tarfile.TarFile,
+    manifest: Manifest,
+    folder: Path,
+    progress: Progress,
+    *,
+    wanted: tuple[str, ...] = ("",),
+) -> None:
+    """Check every member of a bundle and write some of them into a staging folder.
+
+    Members are copied by the path that the manifest names, never extracted by tarfile: links, devices and paths
+    outside the folder cannot be written, also with a Python before 3.11.4, whose tarfile has no extraction filter.
+
+    Parameters
+    ----------
+    stream : file
+        The bundle, read to its end.
+    archive : TarFile
+        From `open_bundle`.
+    manifest : Manifest
+        From `open_bundle`.
+    folder : Path
+        Staging folder. Do not use its contents when this raises.
+    progress : Progress
+        Shows a bar.
+    wanted : tuple of str
+        Prefixes of the members to write; the others are only checked.
+
+    Raises
+    ------
+    BundleError
+        Naming the first member that is damaged, missing or unknown.
+    DiskFullError
+        The disk is full.
+    """
+    missing = manifest.expected()
+    with progress.bar("checking the bundle", sum(member.size for member in missing.values())) as advance:
+        while (entry := _next(archive)) is not None:
+            if entry.type != tarfile.REGTYPE:
+                message = f"the bundle holds {entry.name!r}, which is a link or not a regular file"
+                raise BundleError(message, next_step=COPY_AGAIN)
+            member = missing.pop(entry.name, None)
+            if member is None:
+                twice = entry.name in manifest.expected()
+                why = "twice" if twice else "which its manifest does not name"
+                message = f"the bundle holds {entry.name!r}{' ' if twice else ', '}{why}"
+                raise BundleError(message, next_step=COPY_AGAIN)
+            _check(archive, entry, member, folder if member.path.startswith(wanted) else None, advance)
+    if missing:
+        message = f"the bundle is truncated or damaged: it lacks {next(iter(missing))!r}"
+        raise BundleError(message, next_step=COPY_AGAIN)
+    while chunk := stream.read(CHUNK):
+        if chunk.strip(b"\0"):
+            message = "the bundle has data after its end"
+            raise BundleError(message, next_step=COPY_AGAIN)
+
+
+def _check(
+    archive: tarfile.TarFile, entry: tarfile.TarInfo, member: Member, folder: Path | None, advance: Advance
+) -> None:
+    """Compare one member with the manifest, and write it where a folder is given."""
+    damaged = BundleError(
+        f"{member.path} in the bundle is damaged", next_step=COPY_AGAIN, details={"member": member.path}
+    )
+    if entry.size != member.size:
+        raise damaged
+    reader = _HashingReader(_content(archive, entry), advance)
+    try:
+        if folder is None:
+            while reader.read(CHUNK):
+                pass
+        else:
+            target = folder / member.path
+            with disk_full_named(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as writer:
+                    shutil.copyfileobj(reader, writer, CHUNK)
+                target.chmod(0o755 if member.executable else 0o644)
+    except tarfile.ReadError:
+        message = f"the bundle is truncated: it ends before {member.path} does"
+        raise BundleError(message, next_step=COPY_AGAIN) from None
+    if reader.digest.hexdigest() != member.sha256:
+        raise damaged
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
-    """Make sure that there is room.
+    """Check that a folder's disk has room.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder on the disk.
+    needed : int
+        Bytes.
+    what : str
+        Subject of the message.
 
     Raises
     ------
     DiskFullError
+        The disk has less.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        message = f"{what} takes {format_bytes(needed)} in {folder}, {format_bytes(free)} are free"
+        message = f"{what} needs {format_bytes(needed)} in {folder}, which has {format_bytes(free)} free"
         raise DiskFullError(message, next_step="free some space, or choose a larger disk", doctor="")
 
 
-def _copy(reader: IO[bytes], writer: IO[bytes] | None, size: int, advance: Advance) -> str | None:
-    """Copy so many bytes; give their hash, or None where there are fewer."""
-    digest = hashlib.sha256()
-    left = size
-    while left:
-        chunk = reader.read(min(CHUNK, left))
-        if not chunk:
-            return None
-        digest.update(chunk)
-        if writer is not None:
-            writer.write(chunk)
-        left -= len(chunk)
-        advance(len(chunk))
-    return digest.hexdigest()
-
-
-def _expect_header(stream: IO[bytes], member: Member, manifest: Manifest) -> None:
-    expected = header(member.path, member.size, executable=member.executable)
-    found = _take(stream, len(expected), member.path)
-    if found != expected:
-        raise _wrong_header(found, member.path, manifest)
-
-
-def _expect_end(stream: IO[bytes], manifest: Manifest) -> None:
-    expected = trailer(manifest)
-    found = stream.read(len(expected))
-    if found == expected and not stream.read(1):
-        return
-    if found[:BLOCK].strip(b"\0"):
-        raise _wrong_header(found, "", manifest)
-    if len(found) < len(expected):
-        raise _truncated(END)
-    raise _damaged(END)
-
-
-def _wrong_header(found: bytes, expected: str, manifest: Manifest) -> BundleError:
-    """Say what stands in the place of a member: its name where that can be read."""
+def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
     try:
-        there = tarfile.TarInfo.frombuf(found[:BLOCK], "utf-8", "strict")
-    except (tarfile.HeaderError, UnicodeError):
-        return _damaged(expected or END)
-    if not there.isreg():
-        message = f"the bundle holds {there.name!r}, which is a link or no file"
-    elif there.name not in {member.path for member in manifest.members}:
-        message = f"the bundle holds {there.name!r}, which its manifest does not name"
-    elif there.name != expected:
-        message = f"the bundle lacks {expected!r}" if expected else f"the bundle holds {there.name!r} twice"
-    else:
-        return _damaged(expected)
-    return BundleError(message, next_step=MEND)
+        return archive.next()
+    except (tarfile.TarError, ValueError):
+        # What is missing behind a broken header is named by the caller.
+        return None
 
 
-def _expect(stream: IO[bytes], expected: bytes, name: str) -> None:
-    if _take(stream, len(expected), name) != expected:
-        raise _damaged(name)
-
-
-def _take(stream: IO[bytes], size: int, name: str) -> bytes:
-    found = stream.read(size)
-    if len(found) < size:
-        raise _truncated(name)
-    return found
-
-
-def _truncated(name: str) -> BundleError:
-    return BundleError(f"the bundle is truncated: it stops before {name} does", next_step=MEND)
-
-
-def _damaged(name: str) -> BundleError:
-    return BundleError(f"{name} in the bundle is damaged", next_step=MEND, details={"member": name})
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(entry)
+    assert content is not None
+    return content

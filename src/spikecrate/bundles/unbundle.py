@@ -1,4 +1,4 @@
-"""A bundle on the other side: checked whole, then put where a sort will look."""
+"""Install a bundle: unpack it into a staging folder, check every member, then move its contents into the store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.files import disk_full_named, remove_tree, sync_folder
 from spikecrate.bundles import pack
+from spikecrate.bundles.image_archive import require_own_tag
 from spikecrate.catalogue.tools import find
 from spikecrate.engines.apptainer import find_program
 from spikecrate.engines.docker import docker_client, docker_errors
@@ -44,25 +45,26 @@ if TYPE_CHECKING:
     Describe = Callable[[Path], BuildRequest]
 
 STAGED: Final = ("sif/", "docker/", "sorter/", "wheels/")
-"""What is unpacked; the library is only checked, for it runs already."""
+"""Members to unpack. The library is only checked: it is the one that runs."""
+ARCHIVE: Final = "docker/image.tar"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unbundled:
-    """What a bundle brought.
+    """An installed bundle.
 
     Attributes
     ----------
     manifest : Manifest
-        What was in it.
+        Contents of the bundle.
     sif : Path or None
-        Where the SIF lies now.
+        The SIF in the store.
     wheels : Path or None
-        Where the wheels lie that the host's environment is made of.
+        Folder of the wheels for the environment of the host runtime.
     image : str or None
-        The image that Docker has now.
+        Reference of the image that was loaded into Docker.
     sorters : Path or None
-        The folder to name in SPIKECRATE_SORTERS; None where the catalogue has the very sorter.
+        Folder to name in SPIKECRATE_SORTERS; None where the catalogue already has this sorter.
     """
 
     manifest: Manifest
@@ -72,7 +74,7 @@ class Unbundled:
     sorters: Path | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
+        """Return the fields as JSON types."""
         return {
             "sorter": self.manifest.sorter,
             "version": self.manifest.version,
@@ -87,31 +89,37 @@ class Unbundled:
 def unbundle(
     path: Path, store: Store, progress: Progress, *, describe: Describe, docker: bool = False
 ) -> Unbundled:
-    """Check a bundle whole, then install what it brings; again does no harm.
+    """Check every member of a bundle, then install its contents.
+
+    A second call changes nothing, and replaces what was damaged since the first.
 
     Parameters
     ----------
     path : Path
-        The bundle.
+        The bundle; it can be a pipe.
     store : Store
-        Where its contents are put.
+        Store that takes the contents.
     progress : Progress
-        Told what is done.
+        Receives notes and shows a bar.
     describe : callable
-        Gives what a sorter's folder asks for, with the recipe as this spikecrate sees it.
+        Return the build request of a sorter's folder, with its recipe under this spikecrate.
     docker : bool
-        Also load the image into Docker.
+        Whether to load the image into Docker as well.
+
+    Returns
+    -------
+    Unbundled
 
     Raises
     ------
     BundleError
-        Where it is damaged, or of another machine or recipe; then nothing is installed.
+        The bundle is damaged, or is for another machine or recipe; nothing is installed.
     UsageError
-        Where there is no such file, or no image for Docker in it.
-    EngineMissingError and its kin
-        Where Docker is asked for and cannot be used.
+        The file does not exist, or the bundle has no image for Docker.
+    EngineMissingError, EngineDownError, EnginePermissionError
+        Docker is requested and not available.
     DiskFullError
-        Told before the work begins, where that can be foreseen.
+        The disk has too little space; checked before the first member is unpacked.
     """
     client = docker_client() if docker else None
     try:
@@ -119,79 +127,78 @@ def unbundle(
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise UsageError(message, next_step="name the file that image.bundle wrote") from None
-    with stream, ExitStack() as held:
-        manifest = pack.open_manifest(stream)
+    with stream, ExitStack() as stack:
+        archive, manifest = pack.open_bundle(stream)
         _require_fitting(manifest, docker=docker)
         with disk_full_named(store.root):
             store.sifs.mkdir(exist_ok=True)
-        held.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
+        stack.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
         for left in store.sifs.glob(f"{squash.NEW}{_name(manifest)}-*"):
             remove_tree(left)
         staged = sum(member.size for member in manifest.members if member.path.startswith(STAGED))
-        pack.require_space(store.root, staged, f"what {path.name} brings")
-        work = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
-        held.callback(remove_tree, work)
-        with disk_full_named(work):
-            work.mkdir(mode=0o700)
-            pack.unpack(
-                stream, manifest, lambda name: work / name if name.startswith(STAGED) else None, progress
-            )
-            request = _described(manifest, work, describe)
-            entry = _provenance(manifest, work)
-            sync_folder(work)
+        pack.require_space(store.root, staged, f"{path.name}, unpacked,")
+        staging = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
+        stack.callback(remove_tree, staging)
+        with disk_full_named(staging):
+            staging.mkdir(mode=0o700)
+            pack.unpack(stream, archive, manifest, staging, progress, wanted=STAGED)
+            request = _described(manifest, staging, describe)
+            entry = _provenance(manifest, staging)
+            if (staging / ARCHIVE).exists():
+                require_own_tag(staging / ARCHIVE, request.reference)
+            sync_folder(staging)
             known = _in_catalogue(request, describe)
-            return _install(manifest, request, entry, work, store, progress, client, known=known)
+            return _install(manifest, request, entry, staging, store, progress, client, known=known)
 
 
 def _name(manifest: Manifest) -> str:
-    # As a conversion's folder is named, so that what a killed one leaves is swept with those.
+    # The name of a conversion's folder: `sif.sweep` then removes what a killed process leaves.
     return f"bundle_{manifest.recipe[:16]}"
 
 
 def _require_fitting(manifest: Manifest, *, docker: bool) -> None:
     if manifest.architecture != machine_architecture():
         message = f"the bundle is for {manifest.architecture}, this machine is {machine_architecture()}"
-        raise BundleError(message, next_step="write one on a machine of this kind")
+        raise BundleError(message, next_step="write one on a machine with this processor")
     if docker and "docker" not in manifest.parts:
-        message = "the bundle holds no image for Docker"
-        raise UsageError(message, next_step="write one that does: spikecrate image.bundle --parts docker")
+        message = "the bundle has no image for Docker"
+        raise UsageError(message, next_step="write one that has: spikecrate image.bundle --parts docker")
 
 
-def _described(manifest: Manifest, work: Path, describe: Describe) -> BuildRequest:
-    """Read the sorter's folder, and see that it is here what it was there."""
+def _described(manifest: Manifest, staging: Path, describe: Describe) -> BuildRequest:
+    """Read the sorter's folder and check that its recipe is the bundle's."""
     try:
-        request = describe(work / "sorter" / manifest.sorter)
+        request = describe(staging / "sorter" / manifest.sorter)
     except SorterInvalidError as error:
         message = f"the bundle's sorter cannot be used: {error}"
         raise BundleError(message) from None
     if request.recipe != manifest.recipe:
         message = (
-            f"this spikecrate makes another image of {manifest.sorter} (recipe {request.recipe[:12]}) than "
-            f"that in the bundle (recipe {manifest.recipe[:12]}, spikecrate {manifest.spikecrate})"
+            f"this spikecrate builds {manifest.sorter} from recipe {request.recipe[:12]}; the bundle's image "
+            f"is of recipe {manifest.recipe[:12]} (spikecrate {manifest.spikecrate})"
         )
-        raise BundleError(message, next_step="install the spikecrate that is in it: python3 install.py FILE")
+        raise BundleError(message, next_step="install the spikecrate in the bundle: python3 install.py FILE")
     return request
 
 
-def _provenance(manifest: Manifest, work: Path) -> dict[str, Any] | None:
-    """Read what is known of the SIF, and see that it speaks of this one."""
+def _provenance(manifest: Manifest, staging: Path) -> dict[str, Any] | None:
+    """Read the SIF's metadata and check that it matches the SIF and the manifest."""
     if "sif" not in manifest.parts:
         return None
     hashes = {member.path: member.sha256 for member in manifest.members}
     try:
-        entry = json.loads((work / "sif" / "image.json").read_bytes())
-        said = {name: entry["sif"][name] for name in ("recipe", "sha256", "sorter", "image_digest")}
+        entry = json.loads((staging / "sif" / "image.json").read_bytes())
         expected = {
             "recipe": manifest.recipe,
             "sha256": hashes["sif/image.sif"],
             "sorter": manifest.sorter,
             "image_digest": manifest.image_digest,
         }
-        sound = said == expected
+        sound = all(entry["sif"][name] == value for name, value in expected.items())
     except (OSError, ValueError, KeyError, TypeError):
         sound = False
     if not sound:
-        message = "what the bundle says of its SIF is not of this SIF"
+        message = "the bundle's SIF metadata does not match its SIF file"
         raise BundleError(message, next_step="bundle again")
     return dict(entry)
 
@@ -200,7 +207,7 @@ def _install(
     manifest: Manifest,
     request: BuildRequest,
     entry: dict[str, Any] | None,
-    work: Path,
+    staging: Path,
     store: Store,
     progress: Progress,
     client: DockerClient | None,
@@ -210,40 +217,42 @@ def _install(
     wheels = None
     if "host" in manifest.parts:
         wheels = environment.wheels_folder(request, store, manifest.python)
-        _swap(work / "wheels", wheels, work)
+        _swap(staging / "wheels", wheels, staging)
     sorters = None
     if not known:
         sorters = store.sorters
-        _swap(request.folder, sorters / request.name, work)
+        _swap(request.folder, sorters / request.name, staging)
     placed = None
     if entry is not None:
-        placed = sif.adopt(request, store, progress, image=work / "sif" / "image.sif", entry=entry)
-    archive = work / "docker" / "image.tar"
+        placed = sif.adopt(request, store, progress, image=staging / "sif" / "image.sif", entry=entry)
+    archive = staging / ARCHIVE
     if archive.exists() and entry is None:
         if _has_apptainer():
             placed = sif.convert(request, store, progress, archive=archive).path
         elif client is None:
-            progress.note("there is no Apptainer here, and --docker is not given: the image is not installed")
+            progress.note(
+                "this machine has no Apptainer and --docker is not given: the image is not installed"
+            )
     image = None if client is None else _load(client, request, archive, progress)
     return Unbundled(manifest=manifest, sif=placed, wheels=wheels, image=image, sorters=sorters)
 
 
 def _in_catalogue(request: BuildRequest, describe: Describe) -> bool:
-    """Say whether the catalogue has the very sorter: its recipe, and its parameters with their defaults."""
+    """Whether the catalogue has this sorter with the same recipe, parameters and defaults."""
     try:
-        there = describe(find(request.name).folder)
+        present = describe(find(request.name).folder)
     except (SorterNotFoundError, SorterInvalidError):
         return False
-    described = [(sorter.folder / "sorter.json").read_bytes() for sorter in (there, request)]
-    return there.recipe == request.recipe and described[0] == described[1]
+    described = [(sorter.folder / "sorter.json").read_bytes() for sorter in (present, request)]
+    return present.recipe == request.recipe and described[0] == described[1]
 
 
-def _swap(source: Path, target: Path, work: Path) -> None:
-    """Put a folder into place, and what was there out of the way; nothing where both are the same."""
+def _swap(source: Path, target: Path, staging: Path) -> None:
+    """Move a folder into place and an older one aside; keep the older one where both are equal."""
     if target.exists():
         if same_files(source, target):
             return
-        target.rename(work / f"old-{target.name}")
+        target.rename(staging / f"old-{target.name}")
     target.parent.mkdir(exist_ok=True)
     source.rename(target)
 
@@ -261,6 +270,6 @@ def _load(client: DockerClient, request: BuildRequest, archive: Path, progress: 
     with docker_errors(), archive.open("rb") as file:
         client.images.load(file)
     if build.find(client, request) is None:
-        message = f"Docker has loaded the archive, but {request.reference} is not the image of this recipe"
+        message = f"Docker loaded the archive, but {request.reference} is not the image of this recipe"
         raise BundleError(message, next_step=f"docker image rm {request.reference}, and unbundle again")
     return request.reference
