@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from spikecrate._util.progress import Silent
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
+from spikecrate.recordings import sort_warnings
 from spikecrate.steps.job import Job, build_request
 from spikecrate.steps.output import STORE_ONLY, is_inside, put
 from spikecrate.steps.plan import Plan, plan
@@ -218,6 +219,7 @@ def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output:
     started = time.monotonic()
     with system_errors_named(store.root):
         job = asked.job(store, progress)
+        _note_assumptions(job, progress)
         target = _target(job, output)
         stored = None if asked.force else results.find(store, job.key, progress.note)
         ran = False
@@ -250,6 +252,7 @@ def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
 
     job = asked.job(store, progress)
     job.check()
+    _note_assumptions(job, progress)
     request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     image = engine.preview(request)
@@ -304,7 +307,6 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
     from spikecrate.steps.run import run
 
     job.check()
-    _note_spike_sign(job, progress)
     _note_memory(job, asked, store, progress)
     request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     outcome = run(
@@ -319,14 +321,10 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
     return outcome.stored, outcome.ran
 
 
-def _note_spike_sign(job: Job, progress: Progress) -> None:
-    """Say so where the recording names the sign of its spikes and the sorter is told another."""
-    sign, asked = job.recording.spike_sign, job.parts.parameters.get("detect_sign")
-    if sign is not None and asked is not None and sign != asked:
-        progress.note(
-            f"the recording says that its spikes have sign {sign}, {job.sorter.name} looks for sign {asked}: "
-            f"--param detect_sign={sign} takes the recording's"
-        )
+def _note_assumptions(job: Job, progress: Progress) -> None:
+    """Note what is assumed of the recording, and the parameters that do not fit it."""
+    for warning in sort_warnings(job.recording, job.parts.parameters, tool=job.sorter.name):
+        progress.note(str(warning))
 
 
 def _note_memory(job: Job, asked: SortRequest, store: Store, progress: Progress) -> None:

@@ -181,7 +181,7 @@ def test_channel_after_channel_must_divide_evenly(tmp_path):
 
 def test_more_samples_than_there_are_is_cut_short(tmp_path):
     write_flat(tmp_path, samples(), num_samples=501)
-    with pytest.raises(RecordingTruncatedError, match="4008 bytes are promised, 4000 are there"):
+    with pytest.raises(RecordingTruncatedError, match="4008 bytes are expected, the file holds 4000"):
         open_recording(tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_units_become_microvolts(tmp_path, unit, factor):
 def test_unknown_places_are_a_column_and_noted(tmp_path):
     recording = open_recording(write_openephys(tmp_path, samples(), geom=False))
     assert recording.layout.locations[1] == (0.0, 20.0)
-    assert any("does not say where channels are" in note for note in recording.notes)
+    assert any("gives no locations of the channels" in note for note in recording.notes)
 
 
 @pytest.mark.parametrize(

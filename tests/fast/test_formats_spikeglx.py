@@ -180,7 +180,7 @@ def test_any_other_bin_is_not_a_recording(tmp_path):
 
 def test_a_file_shorter_than_its_metadata_says_is_cut_short(tmp_path):
     binary = write_spikeglx(tmp_path, samples(), fileSizeBytes="9000")
-    with pytest.raises(RecordingTruncatedError, match="9000 bytes are promised, 5000 are there"):
+    with pytest.raises(RecordingTruncatedError, match="9000 bytes are expected, the file holds 5000"):
         open_recording(binary)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from recording_files import GAIN, RATE, WRITERS, samples
+from recording_files import GAIN, RATE, WRITERS, samples, write_flat
 
 from spikecrate.recordings import open_recording
-from spikecrate.recordings.describe import describe
+from spikecrate.recordings.describe import describe, overview, summarize
 
 
 @pytest.mark.parametrize("form", sorted(WRITERS))
@@ -29,3 +29,57 @@ def test_a_recording_is_described_as_json(tmp_path, form):
 def test_no_hash_is_null(tmp_path):
     recording = open_recording(WRITERS["mountainsort"](tmp_path, samples()))
     assert describe(recording)["samples_hash"] is None
+
+
+def neuropixels(folder, num_channels=384, shanks=4):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = write_flat(folder, samples(2, num_channels), gain_uv=[2.34375] * num_channels)
+    rows = [
+        (250 * (index % shanks) + 32 * (index // shanks % 2), 15 * (index // shanks // 2))
+        for index in range(num_channels)
+    ]
+    (folder / "geom.csv").write_text("".join(f"{x},{y}\n" for x, y in rows))
+    return open_recording(path)
+
+
+def test_384_channels_are_summarized_in_a_few_numbers(tmp_path):
+    summary = summarize(neuropixels(tmp_path))
+    assert (summary.num_channels, summary.ids) == (384, ("1", "384"))
+    assert (summary.pitch_um, summary.span_um, summary.group_sizes) == (15, (782, 705), (96,) * 4)
+    assert (summary.gain_uv, summary.offset_uv) == ((2.34375, 2.34375), (0, 0))
+    assert summary.as_text() == {
+        "channels": "384 (1 to 384)",
+        "pitch": "15 um",
+        "span": "782 x 705 um",
+        "groups": "4 of 96 channels",
+        "gain": "2.34375 uV per count",
+        "count_0": "0 uV",
+    }
+
+
+def test_a_summary_has_the_ranges_of_what_differs(tmp_path):
+    write_flat(tmp_path, samples(), gain_uv=[1, 2, 3, 0.5], offset_uv=[0, -5, 0, 0])
+    (tmp_path / "geom.csv").write_text("0,0\n0,0\n500,0\n500,60\n")
+    text = summarize(open_recording(tmp_path)).as_text()
+    assert (text["gain"], text["count_0"], text["groups"], text["pitch"]) == (
+        "0.5 to 3 uV per count",
+        "-5 to 0 uV",
+        "2 of 2 channels",
+        "60 um",
+    )
+
+
+def test_one_channel_is_summarized(tmp_path):
+    recording = open_recording(WRITERS["mountainsort"](tmp_path, samples(num_channels=1)))
+    text = summarize(recording).as_text()
+    assert (text["channels"], text["pitch"], text["groups"]) == ("1 (1)", "none", "1")
+
+
+def test_an_overview_has_every_fact_but_the_list_of_channels(tmp_path):
+    recording = neuropixels(tmp_path)
+    facts, full = overview(recording, "ab" * 32), describe(recording, "ab" * 32)
+    assert facts["channels"] == "384 (1 to 384)"
+    assert {name: facts[name] for name in full if name != "channels"} == {
+        name: value for name, value in full.items() if name != "channels"
+    }
+    assert len(json.dumps(facts)) < 2000

@@ -28,7 +28,7 @@ def recording_info(
     from spikecrate.cli import request_recordings as request
     from spikecrate.cli.text import fields
 
-    fields(request.info(recording, with_hash=not no_hash), to_json=json)
+    fields(request.info(recording, with_hash=not no_hash, in_full=json), to_json=json)
 
 
 @task(
@@ -57,7 +57,7 @@ def recording_import(
     from spikecrate.cli import request_recordings as request
     from spikecrate.cli.text import fields
 
-    done = request.import_(source, destination, reader=reader, stream=stream, segment=segment)
+    done = request.import_(source, destination, reader=reader, stream=stream, segment=segment, in_full=json)
     fields(done, to_json=json)
 
 

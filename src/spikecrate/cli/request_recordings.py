@@ -9,10 +9,10 @@ from spikecrate.cli.request_words import whole_number
 from spikecrate.store import open_store
 
 
-def info(path: str, *, with_hash: bool) -> dict[str, Any]:
-    """Describe a recording."""
+def info(path: str, *, with_hash: bool, in_full: bool) -> dict[str, Any]:
+    """Describe a recording, channel by channel if `in_full`."""
     from spikecrate.recordings import open_recording
-    from spikecrate.recordings.describe import describe
+    from spikecrate.recordings.describe import describe, overview
     from spikecrate.steps.job import samples_hash
     from spikecrate.store.file_hashes import FileHashCache, FileState
 
@@ -21,10 +21,12 @@ def info(path: str, *, with_hash: bool) -> dict[str, Any]:
     if with_hash:
         state = FileState.of(recording.sample_file)
         samples = samples_hash(recording, state, FileHashCache(open_store().memo), Terminal())
-    return describe(recording, samples)
+    return describe(recording, samples) if in_full else overview(recording, samples)
 
 
-def import_(source: str, destination: str, *, reader: str, stream: str, segment: str) -> dict[str, Any]:
+def import_(
+    source: str, destination: str, *, reader: str, stream: str, segment: str, in_full: bool
+) -> dict[str, Any]:
     """Convert another format through SpikeInterface, and describe what came of it.
 
     Raises
@@ -42,4 +44,4 @@ def import_(source: str, destination: str, *, reader: str, stream: str, segment:
         stream=stream or None,
         segment=whole_number("--segment", segment),
     )
-    return info(destination, with_hash=True)
+    return info(destination, with_hash=True, in_full=in_full)

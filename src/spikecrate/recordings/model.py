@@ -1,4 +1,4 @@
-"""A recording: one flat file of samples read in place, and what its folder says of it."""
+"""A recording: one flat file of samples read in place, and the facts that its folder gives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
-from spikecrate.recordings.probe import column, column_note
+from spikecrate.recordings.probe import PUT_GEOM, column, column_assumed
 from spikecrate_harness.layout import DTYPE, Layout
 
 if TYPE_CHECKING:
@@ -34,15 +35,15 @@ class Recording:
     format : str
         "mountainsort", "spikeinterface", "spikeglx", "openephys" or "flat".
     folder : Path
-        Absolute, the folder with the sample file; what a job sees as /recording.
+        Absolute, the folder with the sample file; a job sees it read-only.
     layout : Layout
-        Where in `folder` the samples lie, and what they mean.
+        Place of the samples in `folder`, their type, and the facts of the channels.
     channel_ids : tuple of str
         Names of the channels, in the layout's order.
     spike_sign : int or None
-        -1, 0 or 1 where the recording says which way its spikes go.
-    notes : tuple of str
-        What the user should know: something assumed, something left out.
+        -1, 0 or 1 where the files give the direction of the spikes.
+    assumptions : tuple of Assumption
+        Facts that the reader assumed, parts of the file that it leaves out.
     """
 
     path: Path
@@ -51,7 +52,12 @@ class Recording:
     layout: Layout
     channel_ids: tuple[str, ...]
     spike_sign: int | None = None
-    notes: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The assumptions as sentences, each with its next step."""
+        return tuple(map(str, self.assumptions))
 
     @property
     def sample_file(self) -> Path:
@@ -106,15 +112,18 @@ def flat_recording(
     time_axis: int = 0,
     channels: Sequence[int] | None = None,
     num_samples: int | None = None,
-    gains: float | Sequence[float] = 1.0,
-    offsets: float | Sequence[float] = 0.0,
+    gains: float | Sequence[float] | None = None,
+    give_gains: str = "",
+    offsets: float | Sequence[float] | None = None,
+    give_offsets: str = "",
     locations: Sequence[Sequence[float]] | None = None,
-    no_locations: str = "The recording does not say where its channels are",
+    no_locations: str = "the recording gives no locations of its channels",
+    give_locations: str = PUT_GEOM,
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
-    notes: Sequence[str] = (),
+    assumptions: Sequence[Assumption] = (),
 ) -> Recording:
-    """Check a flat file against what is said of it, and make the recording.
+    """Check a flat file against its description, and return the recording.
 
     Parameters
     ----------
@@ -123,7 +132,7 @@ def flat_recording(
     format : str
         Name of the format.
     source : Path
-        The file that says all this, for messages.
+        The file with the description, for messages.
     sample_file : Path
         The file with the samples, absolute.
     dtype : str
@@ -133,17 +142,23 @@ def flat_recording(
     channels : sequence of int, optional
         Columns of the file that are the recording's; by default all.
     num_samples : int, optional
-        What a header promises; by default as many as the file holds.
-    gains, offsets : float or sequence of float
-        uV per count and uV, one for all channels or one a channel.
+        The number in a header; by default as many as the file holds.
+    gains, offsets : float or sequence of float, optional
+        uV per count and uV at count 0, one for all channels or one a channel; by default 1 and 0 are assumed.
+    give_gains, give_offsets : str
+        Next step of those assumptions.
     locations : sequence, optional
-        um, one row a channel; by default a column is assumed and noted.
-    no_locations : str
-        Why there are no locations, for that note.
+        um, one row a channel; by default one column is assumed.
+    no_locations, give_locations : str
+        Reason and next step of that assumption.
     channel_ids : sequence of str, optional
         By default 1, 2, 3 and so on, by the columns of the file.
-    spike_sign, notes
+    spike_sign, assumptions
         As in `Recording`.
+
+    Returns
+    -------
+    Recording
 
     Raises
     ------
@@ -157,7 +172,7 @@ def flat_recording(
         As `regular_file`.
     """
     if ".." in sample_file.parts:
-        # After a link, only the file system can say what ".." means; a job is given the folder by its true name.
+        # After a link, only the file system resolves ".."; a job gets the folder by its true name.
         sample_file = Path(os.path.realpath(sample_file.parent)) / sample_file.name
     kind = sample_type(dtype)
     if kind is None:
@@ -171,10 +186,10 @@ def flat_recording(
     if file_channels < 1 or (channels is not None and not channels):
         message = f"{source}: no channels"
         raise RecordingEmptyError(message, next_step="Record at least one channel.")
-    found_notes = list(notes)
+    assumed = list(assumptions)
     if num_samples is None:
-        num_samples, note = _count(source, sample_file, size - offset, file_channels * itemsize, time_axis)
-        found_notes += note
+        num_samples, extra = _count(source, size - offset, file_channels * itemsize, time_axis)
+        assumed += [extra_bytes(sample_file, extra)] if extra else []
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
@@ -185,14 +200,15 @@ def flat_recording(
         raise truncated(sample_file, needed, size)
 
     columns = tuple(range(file_channels)) if channels is None else tuple(channels)
-    each_gain = _each(gains, len(columns))
+    assumed += _assumed_counts(kind, gains, give_gains, offsets, give_offsets)
+    each_gain = _each(1.0 if gains is None else gains, len(columns))
     if 0 in each_gain:
         message = f"{source}: a gain of 0 uV per count leaves no signal"
         raise RecordingFormatError(message, next_step=f"Correct the gains in {source.name}.")
     if locations is None:
         locations = column(len(columns))
-        found_notes.append(column_note(len(columns), no_locations))
-    found_notes += _shared(locations)
+        assumed.append(column_assumed(len(columns), no_locations, give_locations))
+    assumed += _shared(locations)
     try:
         layout = Layout(
             file=sample_file.name,
@@ -204,7 +220,7 @@ def flat_recording(
             num_samples=num_samples,
             sampling_frequency=float(sampling_frequency),
             gains=each_gain,
-            offsets=_each(offsets, len(columns)),
+            offsets=_each(0.0 if offsets is None else offsets, len(columns)),
             locations=tuple(tuple(float(value) for value in row) for row in locations),
         )
     except ValueError as error:
@@ -218,13 +234,24 @@ def flat_recording(
         layout=layout,
         channel_ids=ids,
         spike_sign=spike_sign,
-        notes=tuple(found_notes),
+        assumptions=tuple(assumed),
     )
 
 
 def sample_type(name: str) -> str | None:
-    """Give numpy's name with byte order for a type of real samples; None for any other.
+    """Return numpy's name with byte order for a type of real samples, or None for any other.
 
+    Parameters
+    ----------
+    name : str
+        A type as numpy names it.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
     >>> sample_type("int16"), sample_type(">f4"), sample_type("u1"), sample_type("complex64")
     ('<i2', '>f4', '|u1', None)
     """
@@ -239,43 +266,101 @@ def sample_type(name: str) -> str | None:
 
 
 def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
-    """Make the error for a sample file that is too short."""
-    message = f"{path} is cut short: {needed} bytes are promised, {found} are there"
+    """Return the error for a sample file that is too short.
+
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    needed, found : int
+        Bytes.
+
+    Returns
+    -------
+    RecordingTruncatedError
+    """
+    message = f"{path} is cut short: {needed} bytes are expected, the file holds {found}"
     return RecordingTruncatedError(
         message,
-        next_step="Copy the file again from where it was recorded.",
+        next_step="copy the file again from where it was recorded",
         details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
     )
 
 
-def extra_note(path: Path, extra: int) -> str:
-    """Say that bytes after the samples are passed over."""
-    return f"{path.name} goes on for {extra} bytes after the last sample; they are left out."
+def extra_bytes(path: Path, extra: int) -> Assumption:
+    """Return the assumption that bytes after the last sample are not samples.
 
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    extra : int
+        Bytes.
 
-def _count(
-    source: Path, sample_file: Path, data_bytes: int, frame_bytes: int, time_axis: int
-) -> tuple[int, list[str]]:
-    """Count the samples per channel that so many bytes hold."""
-    num_samples, extra = divmod(max(0, data_bytes), frame_bytes)
-    if extra == 0:
-        return num_samples, []
-    if time_axis == 1:
-        message = f"{source}: {data_bytes} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
-        raise RecordingFormatError(message, next_step="Check dtype, offset and the number of channels.")
-    return num_samples, [extra_note(sample_file, extra)]
-
-
-def _shared(locations: Sequence[Sequence[float]]) -> list[str]:
-    """Say how many channels are where another one is, which is rarely meant."""
-    shared = len(locations) - len({tuple(row) for row in locations})
-    return (
-        [f"{shared} of the {len(locations)} channels are at the same place as another one."] if shared else []
+    Returns
+    -------
+    Assumption
+    """
+    return Assumption(
+        field="samples",
+        message=f"{path.name} has {extra} bytes after its last sample, which are left out",
+        next_step="check dtype, offset and number of channels, and that the file was copied whole",
     )
 
 
+def channels_left_out(text: str) -> list[Assumption]:
+    """Return the assumption that channels of the file carry no spikes.
+
+    Parameters
+    ----------
+    text : str
+        How many of which kind.
+
+    Returns
+    -------
+    list of Assumption
+    """
+    return [Assumption(field="channels", message=f"channels of the file not in use: {text}")]
+
+
+def _count(source: Path, data_bytes: int, frame_bytes: int, time_axis: int) -> tuple[int, int]:
+    """Return the samples per channel that so many bytes hold, and the bytes left over."""
+    num_samples, extra = divmod(max(0, data_bytes), frame_bytes)
+    if extra and time_axis == 1:
+        message = f"{source}: {data_bytes} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+        raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
+    return num_samples, extra
+
+
+def _assumed_counts(
+    kind: str,
+    gains: float | Sequence[float] | None,
+    give_gains: str,
+    offsets: float | Sequence[float] | None,
+    give_offsets: str,
+) -> list[Assumption]:
+    """Return the assumptions on the meaning of a count in uV."""
+    assumed = []
+    if gains is None:
+        message = "the recording gives no gain; a count is taken as 1 uV"
+        assumed.append(Assumption(field="gain_uv", message=message, next_step=give_gains))
+    if offsets is None and kind[1] == "u":
+        message = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
+        assumed.append(Assumption(field="offset_uv", message=message, next_step=give_offsets))
+    return assumed
+
+
+def _shared(locations: Sequence[Sequence[float]]) -> list[Assumption]:
+    """Return a warning where channels have the place of another one, which is rarely meant."""
+    shared = len(locations) - len({tuple(row) for row in locations})
+    if not shared:
+        return []
+    message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
+    return [Assumption(field="probe", message=message, next_step="check the locations of the probe")]
+
+
 def _each(values: float | Sequence[float], count: int) -> tuple[float, ...]:
-    """Give one value a channel."""
+    """Return one value a channel."""
     if isinstance(values, (int, float)):
         return (float(values),) * count
     return tuple(float(value) for value in values)

@@ -1,4 +1,4 @@
-"""Where the channels are: geom.csv, probeinterface JSON, and the column assumed where nothing is known."""
+"""Locations of the channels: geom.csv, probeinterface JSON, and one column where none are given."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spikecrate.errors import ProbeError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields, as_number, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
@@ -19,26 +20,64 @@ if TYPE_CHECKING:
 GEOM: Final = "geom.csv"
 PROBE: Final = "probe.json"
 PITCH_UM: Final = 20.0
+PUT_GEOM: Final = "put a geom.csv (x,y in um, one row a channel) beside the samples"
 PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
 
 
 def column(num_channels: int) -> Locations:
-    """Give the locations assumed where none are known: one column of contacts 20 um apart."""
+    """Return the locations that are assumed where none are given: one column of contacts 20 um apart.
+
+    Parameters
+    ----------
+    num_channels : int
+        Channels of the recording.
+
+    Returns
+    -------
+    tuple of tuple of float
+        um, one row a channel.
+    """
     return tuple((0.0, PITCH_UM * index) for index in range(num_channels))
 
 
-def column_note(num_channels: int, reason: str) -> str:
-    """Say that a column is assumed, and why."""
+def column_assumed(num_channels: int, reason: str, next_step: str) -> Assumption:
+    """Return the assumption of that column.
+
+    Parameters
+    ----------
+    num_channels : int
+        Channels of the recording.
+    reason : str
+        Why there are no locations.
+    next_step : str
+        How to give them.
+
+    Returns
+    -------
+    Assumption
+    """
     if num_channels == 1:
-        return f"{reason}; the one channel is put at (0, 0)."
-    return (
-        f"{reason}; the {num_channels} channels are taken as one column, {PITCH_UM:g} um apart. "
-        "A sorter that uses neighbouring channels needs the true locations."
-    )
+        message = f"{reason}; the one channel is put at (0, 0)"
+        return Assumption(field="probe", message=message)
+    message = f"{reason}; the {num_channels} channels are assumed in one column, {PITCH_UM:g} um apart"
+    return Assumption(field="probe", message=message, next_step=next_step)
 
 
 def read_beside(folder: Path, num_channels: int) -> Locations | None:
-    """Read the locations that a user put beside the samples as geom.csv or probe.json (probeinterface)."""
+    """Read the locations that a user put beside the samples.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder with a geom.csv or a probe.json (probeinterface).
+    num_channels : int
+        Channels of the recording.
+
+    Returns
+    -------
+    tuple of tuple of float, or None
+        um, one row a channel; None where neither file exists.
+    """
     geom, probe = folder / GEOM, folder / PROBE
     if is_file(geom):
         return read_geom(geom, num_channels)
@@ -51,9 +90,9 @@ def read_geom(path: Path, num_channels: int) -> Locations:
     Parameters
     ----------
     path : Path
-        The file. Empty lines and lines that start with # are passed over.
+        The file. Empty lines and lines that start with # are ignored.
     num_channels : int
-        The rows there must be.
+        Number of rows.
 
     Returns
     -------
@@ -63,7 +102,7 @@ def read_geom(path: Path, num_channels: int) -> Locations:
     Raises
     ------
     ProbeError
-        If a line is not numbers (its number is named), or there are more or fewer rows than channels.
+        If a line is not numbers, or there are more or fewer rows than channels.
     """
     rows: list[tuple[float, ...]] = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
@@ -81,9 +120,7 @@ def read_geom(path: Path, num_channels: int) -> Locations:
         rows.append(row)
     if len(rows) != num_channels:
         problem = f"{len(rows)} rows for {num_channels} channels"
-        raise _refused(
-            path, problem, next_step=f"Give {path.name} one row a channel, in the channels' order."
-        )
+        raise _refused(path, problem, next_step=f"give {path.name} one row a channel, in the channels' order")
     return tuple(rows)
 
 
@@ -97,10 +134,10 @@ def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires"
     num_channels : int
         Channels of the recording.
     order : {"wires", "ranks", "given"}
-        Which contact is which channel's. "wires": the one whose `device_channel_indices` is the channel, as
-        probeinterface means it. "ranks": likewise, but only the order of the indices counts (SpikeInterface's
-        probe.json, before 0.105). "given": they stand in the channels' order (its probegroup.json, since).
-        A file without indices is taken as it stands.
+        How contacts map to channels. "wires": `device_channel_indices` is the channel, as probeinterface defines
+        it. "ranks": only the order of the indices counts (SpikeInterface's probe.json, before 0.105). "given":
+        contacts are in the channels' order (its probegroup.json, since 0.105). A file without indices is in the
+        channels' order.
 
     Returns
     -------
@@ -112,14 +149,14 @@ def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires"
     ProbeError
         If the contacts do not fit the channels.
     RecordingFormatError
-        If the file is not what probeinterface writes.
+        If the file is not one of probeinterface's.
     """
     top = Fields(read_json(path), path)
     rows: list[tuple[float, ...]] = []
     wires: list[int | None] = []
     for probe in top.objects("probes"):
         contacts, indices = _contacts(probe)
-        # Several probes without wiring of their own follow one another.
+        # Several probes without wiring follow one another.
         rows += contacts
         wires += indices
     places = top.get("global_contact_order")
@@ -137,7 +174,7 @@ def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires"
 
 
 def _contacts(probe: Fields) -> tuple[list[tuple[float, ...]], list[int | None]]:
-    """Read one probe: its contacts in um and the channel each is wired to (None: not said)."""
+    """Read one probe: its contacts in um and the channel of each (None: not given)."""
     unit = probe.text("si_units", "um")
     if unit not in PER_UM:
         probe.refuse("si_units", f"expected um, mm or m, got {unit!r}")
@@ -157,7 +194,7 @@ def _contacts(probe: Fields) -> tuple[list[tuple[float, ...]], list[int | None]]
 def _by_wire(
     path: Path, rows: list[tuple[float, ...]], wires: list[int | None], num_channels: int | None
 ) -> list[tuple[float, ...]]:
-    """Put the contacts in the order of their wires; those with -1 are not recorded."""
+    """Return the contacts in the order of their wires, without those that are not recorded (-1)."""
     place = {wire: row for wire, row in zip(wires, rows, strict=True) if wire is not None and wire >= 0}
     if num_channels is None:
         return [place[wire] for wire in sorted(place)]
@@ -168,6 +205,6 @@ def _by_wire(
 
 
 def _refused(path: Path, problem: str, *, next_step: str = "") -> ProbeError:
-    """Make the error for a probe file that does not fit."""
+    """Return the error for a probe file that does not fit."""
     message = f"{path}: {problem}"
-    return ProbeError(message, next_step=next_step or f"Correct {path.name}.", details={"file": str(path)})
+    return ProbeError(message, next_step=next_step or f"correct {path.name}", details={"file": str(path)})

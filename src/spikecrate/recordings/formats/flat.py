@@ -87,7 +87,6 @@ def open_flat(path: Path, description: Path) -> Recording:
     channels = [int(column) for column in data.get("channels", range(file_channels))]
     if max(channels) >= file_channels:
         raise _refused(description, "channels", f"{max(channels)} is not one of the {file_channels} columns")
-    gains = _each(description, data, "gain_uv", 1.0, len(channels))
     names = data.get("channel_ids")
     if names is not None and len(names) != len(channels):
         raise _refused(description, "channel_ids", f"{len(names)} names for {len(channels)} channels")
@@ -103,10 +102,13 @@ def open_flat(path: Path, description: Path) -> Recording:
         channels=channels,
         num_samples=int(data["num_samples"]) if "num_samples" in data else None,
         sampling_frequency=data["sampling_frequency"],
-        gains=gains,
-        offsets=_each(description, data, "offset_uv", 0.0, len(channels)),
+        gains=_each(description, data, "gain_uv", len(channels)),
+        give_gains=f"add gain_uv to {description.name}",
+        offsets=_each(description, data, "offset_uv", len(channels)),
+        give_offsets=f"add offset_uv to {description.name}",
         locations=_locations(description, data.get("probe"), len(channels)),
         no_locations=f"{description.name} names no probe",
+        give_locations=f"add probe (a geom.csv: x,y in um, one row a channel) to {description.name}",
         channel_ids=names,
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
     )
@@ -167,9 +169,11 @@ def _explained(error: ValidationError) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def _each(description: Path, data: dict[str, Any], field: str, default: float, count: int) -> list[float]:
-    """Read one value for all channels, or one a channel."""
-    found = data.get(field, default)
+def _each(description: Path, data: dict[str, Any], field: str, count: int) -> list[float] | None:
+    """Read one value for all channels, or one a channel; None where the field is missing."""
+    if field not in data:
+        return None
+    found = data[field]
     values = [as_number(value) for value in (found if isinstance(found, list) else [found] * count)]
     known = [value for value in values if value is not None]
     if len(values) != count:

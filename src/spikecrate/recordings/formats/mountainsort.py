@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats.fields import Fields, shown
 from spikecrate.recordings.formats.files import is_file, read_json, reading, regular_file
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_note, flat_recording
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_bytes, flat_recording
 from spikecrate.recordings.probe import GEOM, read_geom
 from spikecrate_harness.mda import MdaError, MdaHeader, read_header
 
@@ -23,7 +23,7 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
     """Open a MountainSort folder.
 
     `params.json` holds `samplerate` (Hz), and may hold `scale_factor` (uV per count, 1 by default) and
-    `spike_sign` (-1, 0, 1). `geom.csv` may be left out: a column is assumed then, and noted.
+    `spike_sign` (-1, 0, 1). Without `geom.csv` one column of channels is assumed.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
     header = _header(raw)
     num_channels, num_samples = header.shape[:2]
     params = _params(folder)
-    notes = [extra_note(raw, size - header.file_size)] if size > header.file_size > header.offset else []
-    # The rows of a geom.csv are counted only for a number of channels that can be true.
+    longer = size > header.file_size > header.offset
+    # The rows of a geom.csv are counted only where the number of channels is possible.
     geom = folder / GEOM
     known = is_file(geom) and 1 <= num_channels <= MAX_CHANNELS
     return flat_recording(
@@ -57,10 +57,12 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
         num_samples=num_samples,
         sampling_frequency=params.number("samplerate", positive=True),
         gains=_gain(params),
+        give_gains=f"add scale_factor (uV per count) to {PARAMS}",
+        give_offsets="convert the samples to int16, with 0 at 0 uV",
         locations=read_geom(geom, num_channels) if known else None,
-        no_locations=f"There is no {GEOM}",
+        no_locations=f"there is no {GEOM}",
         spike_sign=_spike_sign(params),
-        notes=notes,
+        assumptions=[extra_bytes(raw, size - header.file_size)] if longer else [],
     )
 
 
@@ -95,16 +97,18 @@ def _params(folder: Path) -> Fields:
     return Fields(read_json(path), path)
 
 
-def _gain(params: Fields) -> float:
+def _gain(params: Fields) -> float | None:
     """Read the uV per count."""
-    gain = params.number("scale_factor", 1.0)
+    if "scale_factor" not in params.data:
+        return None
+    gain = params.number("scale_factor")
     if gain == 0:
         params.refuse("scale_factor", "0 uV per count leaves no signal")
     return gain
 
 
 def _spike_sign(params: Fields) -> int | None:
-    """Read which way the spikes go."""
+    """Read the sign of the spikes."""
     sign = params.get("spike_sign")
     if sign is None:
         return None

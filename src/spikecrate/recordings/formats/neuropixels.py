@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spikecrate.errors import ProbeError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import shown
 from spikecrate.recordings.formats.spikeglx_meta import as_number
 
@@ -105,6 +106,28 @@ def imec_locations(meta: Meta, kept: int) -> Locations | None:
             x, z = x * shape.pitch_x + (shape.odd_x if z % 2 else shape.even_x), z * shape.pitch_z
         rows.append((shank * pitch + x, z))
     return tuple(rows)
+
+
+def unused_channels(meta: Meta, kept: int) -> list[Assumption]:
+    """Return an assumption where the probe's map marks channels as not in use; they are sorted all the same.
+
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+    kept : int
+        Channels of the recording, the file's first ones.
+
+    Returns
+    -------
+    list of Assumption
+    """
+    entries = meta.entries("snsGeomMap" if "snsGeomMap" in meta.values else "snsShankMap")[:kept]
+    unused = sum(entry.split(":")[-1].strip() == "0" for entry in entries)
+    if not unused:
+        return []
+    message = f"{unused} of the {kept} channels are marked as not in use (a reference or a dead site) and are sorted"
+    return [Assumption(field="channels", message=message)]
 
 
 def _saved(meta: Meta, kept: int) -> list[int]:

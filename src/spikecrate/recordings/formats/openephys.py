@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import RecordingAmbiguousError, RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.formats.fields import Fields
 from spikecrate.recordings.formats.files import is_file, read_json, reading
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
 from spikecrate.recordings.probe import read_beside
 
 if TYPE_CHECKING:
@@ -138,7 +138,6 @@ def _open(path: Path, stream: Stream) -> Recording:
     kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
     kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
     left = [kinds[index] for index in range(len(kinds)) if index not in set(kept)]
-    notes = [f"Channels of the file left out: {_counted(left)}."] if left else []
     return flat_recording(
         path=path,
         format="openephys",
@@ -152,18 +151,15 @@ def _open(path: Path, stream: Stream) -> Recording:
         locations=read_beside(stream.folder, len(kept)) if kept else None,
         no_locations=_no_locations(facts) if channels else "",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        notes=notes,
+        assumptions=channels_left_out(_counted(left)) if left else [],
     )
 
 
 def _no_locations(facts: Fields) -> str:
-    """Say why the locations are not known, and where they may come from."""
+    """Return why the locations are not known."""
     if "Neuropixels" in str(facts.items("channels")[0]):
-        return (
-            "The locations of this Neuropixels probe, in settings.xml, are not read (recording.import reads them, or "
-            f"put a geom.csv beside {SAMPLES})"
-        )
-    return f"Open Ephys does not say where channels are (a geom.csv beside {SAMPLES} may)"
+        return "the locations of this Neuropixels probe, in settings.xml, are not read (recording.import reads them)"
+    return "Open Ephys gives no locations of the channels"
 
 
 def _kind(channel: Fields) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import shown
 from spikecrate.recordings.formats.files import is_file, read_text, regular_file
-from spikecrate.recordings.formats.neuropixels import imec_gains, imec_locations
+from spikecrate.recordings.formats.neuropixels import imec_gains, imec_locations, unused_channels
 from spikecrate.recordings.formats.spikeglx_meta import Meta
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, truncated
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording, truncated
 from spikecrate.recordings.probe import read_beside
 
 if TYPE_CHECKING:
@@ -39,15 +40,15 @@ class Stream:
         Of the kept channels.
     gains : tuple of float
         uV per count, of the kept channels.
-    notes : tuple of str
-        What is left out.
+    left_out : str
+        Channels of the file that are not the recording's.
     """
 
     rate: float
     kept: int
     names: tuple[str, ...]
     gains: tuple[float, ...]
-    notes: tuple[str, ...]
+    left_out: str
 
 
 def open_spikeglx(path: Path, binary: Path) -> Recording:
@@ -80,9 +81,12 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
     promised = meta.whole("fileSizeBytes") if "fileSizeBytes" in meta.values else size
     if size < promised:
         raise truncated(binary, promised, size)
-    notes = list(stream.notes)
+    assumptions = channels_left_out(stream.left_out) if stream.left_out else []
     if size > promised:
-        notes.append(f"{source.name} says {promised} bytes, the file holds {size}; all of it is read.")
+        message = f"{source.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
+        next_step = "check that the two files are of one recording"
+        assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
+    assumptions += unused_channels(meta, stream.kept)
     locations, reason = _locations(meta, binary.parent, stream.kept)
     return flat_recording(
         path=path,
@@ -97,7 +101,7 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
         locations=locations,
         no_locations=reason,
         channel_ids=stream.names,
-        notes=notes,
+        assumptions=assumptions,
     )
 
 
@@ -128,7 +132,7 @@ def _imec(meta: Meta, file_channels: int) -> Stream:
         kept=kept,
         names=_names(meta, kept),
         gains=imec_gains(meta, kept),
-        notes=_left_out(left),
+        left_out=", ".join(left),
     )
 
 
@@ -148,7 +152,7 @@ def _nidq(meta: Meta, file_channels: int) -> Stream:
         kept=len(gains),
         names=_names(meta, len(gains)),
         gains=tuple(gains),
-        notes=_left_out(left),
+        left_out=", ".join(left),
     )
 
 
@@ -162,7 +166,7 @@ def _obx(meta: Meta, file_channels: int) -> Stream:
         kept=xa,
         names=_names(meta, xa),
         gains=(1e6 * volts,) * xa,
-        notes=_left_out(left),
+        left_out=", ".join(left),
     )
 
 
@@ -174,21 +178,14 @@ def _names(meta: Meta, kept: int) -> tuple[str, ...]:
     return tuple(entry.partition(";")[0] for entry in entries[:kept])
 
 
-def _left_out(left: list[str]) -> tuple[str, ...]:
-    """Say which channels are left out."""
-    return (f"Channels of the file left out: {', '.join(left)}.",) if left else ()
-
-
 def _locations(meta: Meta, folder: Path, kept: int) -> tuple[Locations | None, str]:
-    """Find the locations, or say why there are none."""
+    """Return the locations, or why there are none."""
     beside = read_beside(folder, kept)
     if beside is not None:
         return beside, ""
     if meta.values.get("typeThis", "imec") != "imec":
-        return None, f"{meta.path.name} does not say where channels are (geom.csv beside it may)"
-    return imec_locations(
-        meta, kept
-    ), f"{meta.path.name} has no map of this probe (geom.csv beside it may be one)"
+        return None, f"{meta.path.name} gives no locations of the channels"
+    return imec_locations(meta, kept), f"{meta.path.name} has no map of this probe"
 
 
 def binary_of(path: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError, RecordingAmbiguousError, RecordingFormatError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields, as_number, shown
 from spikecrate.recordings.formats.files import is_file, read_json
 from spikecrate.recordings.formats.npy import read_numbers
@@ -48,12 +49,11 @@ def open_spikeinterface(path: Path, folder: Path) -> Recording:
         "num_channels" if "num_channels" in facts.data else "num_chan", most=MAX_CHANNELS
     )
     samples = _segment(path, folder, facts)
-    notes = []
-    gains = _values(description, "gain_to_uV", num_channels)
-    if gains is None:
-        notes.append("The recording does not say its gains; a count is taken as 1 uV.")
-    if facts.get("is_filtered") is True:
-        notes.append("The recording is marked as filtered already.")
+    filtered = Assumption(
+        field="filter",
+        message="the recording is marked as filtered",
+        next_step="switch the sorter's own filter off",
+    )
     return flat_recording(
         path=path,
         format="spikeinterface",
@@ -64,11 +64,13 @@ def open_spikeinterface(path: Path, folder: Path) -> Recording:
         time_axis=facts.whole("time_axis", 0),
         file_channels=num_channels,
         sampling_frequency=facts.number("sampling_frequency", positive=True),
-        gains=1.0 if gains is None else gains,
-        offsets=_values(description, "offset_to_uV", num_channels) or 0.0,
+        gains=_values(description, "gain_to_uV", num_channels),
+        give_gains="set the gains and save the recording again",
+        offsets=_values(description, "offset_to_uV", num_channels),
+        give_offsets="set the offsets and save the recording again",
         locations=_locations(description, num_channels),
         channel_ids=_channel_ids(facts, num_channels),
-        notes=notes,
+        assumptions=[filtered] if facts.get("is_filtered") is True else [],
     )
 
 
