@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecrate.runtimes.contract import Image, Limits, Mount, Task
-from spikecrate.runtimes.docker import create_arguments, mount_option, run_argv
+from spikecrate.runtimes.docker import create_arguments, run_argv
+from spikecrate.runtimes.mounts import mount_option
 
 
 def task(**changes):

@@ -13,6 +13,7 @@ from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
 from spikecrate.runtimes.contract import PIDS_LIMIT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,7 +196,7 @@ def mounts(task: Task) -> list[Mount]:
     HostPathError
         Where the daemon does not see one of them.
     """
-    return [replace(mount, source=host_path(mount.source)) for mount in task.mounts]
+    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(task.mounts)]
 
 
 def environment(task: Task) -> dict[str, str]:
@@ -239,17 +240,6 @@ def run_argv(task: Task) -> list[str]:
         task.image.digest or task.image.reference,
         *rest,
     ]
-
-
-def mount_option(mount: Any) -> str:
-    """Write a mount as `--mount` reads it: one line of CSV, so that commas and quotes in paths survive."""
-    import csv
-    import io
-
-    line = io.StringIO()
-    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
-    csv.writer(line).writerow([*fields, *(["readonly"] if mount.read_only else [])])
-    return line.getvalue().removesuffix("\r\n")
 
 
 def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) -> None:
