@@ -140,6 +140,36 @@ Path("/out/seen.json").write_text(json.dumps(tries))
     assert socket.gethostname() == name
 
 
+def test_no_proxy_of_the_user_reaches_the_sorter(run, tmp_path, monkeypatch):
+    """Docker's command line copies the proxies of its configuration, password included, into every container."""
+    proxy = "http://me:secret@proxy.example:3128"
+    kinds = {
+        "httpProxy": proxy,
+        "httpsProxy": proxy,
+        "ftpProxy": proxy,
+        "allProxy": proxy,
+        "noProxy": "secret",
+    }
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "config.json").write_text(json.dumps({"proxies": {"default": kinds}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    for name in ("HTTP_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    result = run("""
+Path("/out/seen.json").write_text(json.dumps({k: v for k, v in os.environ.items() if "proxy" in k.lower()}))
+""")
+    assert not any(seen(result).values())
+    assert "secret" not in (result.folder / "run.json").read_text()
+    if result.record["runtime"] == "docker":
+        argv = result.record["argv"]
+        shell = argv.index("--entrypoint")
+        without = [word for word in argv[:shell] if not word.startswith("type=") and word != "--mount"]
+        printed = subprocess.run(
+            [*without, "--entrypoint", "env", argv[shell + 2]], capture_output=True, text=True, check=True
+        )
+        assert "secret" not in printed.stdout
+
+
 def test_no_network_and_no_socket_of_the_machine_is_reached(run):
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as abstract:
         name = f"spikecrate-test-{os.getpid()}"
