@@ -111,7 +111,7 @@ def run_argv(
     ports : mapping, optional
         Port inside to port of this machine.
     """
-    from spikecrate.runtimes.docker import mount_option
+    from spikecrate.runtimes.mounts import mount_option
 
     shown = mounts(definition, options, machine, more_mounts)
     environment = {

@@ -90,6 +90,13 @@ def test_a_root_who_lacks_a_capability_runs_in_a_user_namespace():
     assert argv == [*ARGV[:4], "--userns", *ARGV[4:]]
 
 
+def test_root_gets_the_settings_of_the_kernel_read_only():
+    argv = exec_argv(dataclasses.replace(TASK, user=(0, 0)), "/usr/bin/apptainer", in_user_namespace=True)
+    assert argv[argv.index("--no-mount") + 1] == "tmp,sys,bind-paths"
+    for place in ("/proc/sys", "/sys"):
+        assert f"type=bind,source={place},target={place},readonly" in argv
+
+
 def test_no_mount_is_written_in_the_form_that_splits_at_colons():
     argv = exec_argv(TASK, "apptainer", in_user_namespace=False)
     assert not {"--bind", "-B", "--scratch", "--workdir", "--writable", "--writable-tmpfs"} & set(argv)
@@ -104,7 +111,8 @@ def test_nothing_of_the_users_settings_for_the_program_gets_in(monkeypatch, tmp_
     assert set(environment(tmp_path)) == {"PATH", "HOME"}
 
 
-def test_the_trial_run_is_as_contained_as_a_task(tmp_path):
+def test_the_trial_run_is_as_contained_as_a_task(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime.os, "geteuid", lambda: 1000)
     argv = probe_argv("/usr/bin/apptainer", tmp_path, in_user_namespace=False)
     assert argv[:15] == ARGV[:15]
     assert argv[-2:] == [str(tmp_path), "/usr/bin/true"]

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
+import socket
+import struct
 from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate.errors import StoppedError
 from spikecrate.runtimes.contract import Image, Limits, Mount, Task
-from spikecrate.runtimes.docker import create_arguments, mount_option, run_argv
+from spikecrate.runtimes.docker import Docker, create_arguments, run_argv
+from spikecrate.runtimes.mounts import mount_option
+
+NO_PROXIES = [
+    *("--env", "HTTP_PROXY=", "--env", "http_proxy="),
+    *("--env", "HTTPS_PROXY=", "--env", "https_proxy="),
+    *("--env", "FTP_PROXY=", "--env", "ftp_proxy="),
+    *("--env", "ALL_PROXY=", "--env", "all_proxy="),
+    *("--env", "NO_PROXY=", "--env", "no_proxy="),
+]
 
 
 def task(**changes):
@@ -48,6 +60,7 @@ def test_the_command_line_of_a_task_is_this():
         "/tmp",
         "--env",
         "HOME=/tmp",
+        *NO_PROXIES,
         "--mount",
         "type=bind,source=/data/my rec,target=/recording,readonly",
         "--mount",
@@ -103,6 +116,65 @@ def test_a_container_sees_the_gpus_only_for_a_task_that_runs_on_one(monkeypatch)
     assert "--gpus=all" in line
     assert "CUDA_VISIBLE_DEVICES=1" in line
     assert "--gpus=all" not in run_argv(task())
+
+
+def test_proxies_of_dockers_configuration_are_kept_out():
+    assert create_arguments(task())["use_config_proxy"] is False
+
+
+class Attached:
+    """The end of a connection that docker-py hands out, with two lines of a container's output to read."""
+
+    def __init__(self):
+        self._sock, self.far = socket.socketpair()
+        self._response = self
+        for line in (b"one\n", b"two\n"):
+            self.far.sendall(struct.pack(">BxxxL", 1, len(line)) + line)
+        self.recv, self.fileno = self._sock.recv, self._sock.fileno
+
+    def close(self):
+        self._sock.close()
+        self.far.close()
+
+
+class Engine:
+    """A daemon with one container that runs until it is removed."""
+
+    id, removed = "c0ffee", False
+
+    def __init__(self):
+        self.api = self.containers = self
+
+    def create(self, **_arguments):
+        return self
+
+    def attach_socket(self, _id, _parameters):
+        return Attached()
+
+    def start(self):
+        pass
+
+    def version(self):
+        return {"Components": []}
+
+    def remove(self, **_how):
+        self.removed = True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(32, "Broken pipe"), StoppedError(signal=1), KeyboardInterrupt(), OSError(5, "I/O")],
+)
+def test_a_reader_of_the_output_that_fails_ends_the_container_and_blames_no_engine(error):
+    def on_output(_data):
+        raise error
+
+    runtime = Docker.__new__(Docker)
+    runtime.client = Engine()
+    with pytest.raises(type(error)) as raised:
+        runtime.run(task(), on_output)
+    assert raised.value is error
+    assert runtime.client.removed
 
 
 @pytest.mark.parametrize("memory", [None, 2**30])

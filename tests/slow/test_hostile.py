@@ -87,6 +87,89 @@ Path("/out/seen.json").write_text(json.dumps(tries))
     assert state(toy) == before
 
 
+def test_a_file_system_below_the_recording_cannot_be_changed_either(run, toy, tmp_path):
+    recording = tmp_path / "recording"
+    subprocess.run(["cp", "-r", toy, recording], check=True)
+    below = recording / "with, comma"
+    below.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", below], check=True)
+    try:
+        (below / "samples").write_text("as they are")
+        result = run(
+            """
+tries = {
+    "write": refused(lambda: Path("/recording/with, comma/samples").write_text("x")),
+    "make": refused(lambda: Path("/recording/with, comma/planted").write_text("x")),
+    "read": None if Path("/recording/with, comma/samples").read_text() != "as they are" else "refused",
+}
+Path("/out/seen.json").write_text(json.dumps(tries))
+""",
+            recording,
+        )
+        assert [what for what, refusal in seen(result).items() if refusal is None] == []
+        assert [path.name for path in below.iterdir()] == ["samples"]
+    finally:
+        subprocess.run(["umount", below], check=True)
+
+
+def test_no_setting_of_the_kernel_can_be_changed(run):
+    """Not even by root: the files under /proc/sys and /sys belong to its uid, and ask for no capability."""
+    name = socket.gethostname()
+    result = run("""
+tries = {
+    path: refused(lambda: os.close(os.open(path, os.O_WRONLY)))
+    for path in (
+        "/proc/sys/kernel/hostname",
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/swappiness",
+        "/proc/sysrq-trigger",
+        "/sys/kernel/mm/transparent_hugepage/defrag",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+    )
+    if os.path.exists(path)
+}
+for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"):
+    if os.path.isdir(folder):
+        tries[folder] = refused(lambda: os.mkdir(f"{folder}/planted"))
+tries["hostname"] = refused(lambda: Path("/proc/sys/kernel/hostname").write_text("planted"))
+Path("/out/seen.json").write_text(json.dumps(tries))
+""")
+    tries = seen(result)
+    assert len(tries) >= 5
+    assert [what for what, refusal in tries.items() if refusal is None] == []
+    assert socket.gethostname() == name
+
+
+def test_no_proxy_of_the_user_reaches_the_sorter(run, tmp_path, monkeypatch):
+    """Docker's command line copies the proxies of its configuration, password included, into every container."""
+    proxy = "http://me:secret@proxy.example:3128"
+    kinds = {
+        "httpProxy": proxy,
+        "httpsProxy": proxy,
+        "ftpProxy": proxy,
+        "allProxy": proxy,
+        "noProxy": "secret",
+    }
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker" / "config.json").write_text(json.dumps({"proxies": {"default": kinds}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    for name in ("HTTP_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    result = run("""
+Path("/out/seen.json").write_text(json.dumps({k: v for k, v in os.environ.items() if "proxy" in k.lower()}))
+""")
+    assert not any(seen(result).values())
+    assert "secret" not in (result.folder / "run.json").read_text()
+    if result.record["runtime"] == "docker":
+        argv = result.record["argv"]
+        shell = argv.index("--entrypoint")
+        without = [word for word in argv[:shell] if not word.startswith("type=") and word != "--mount"]
+        printed = subprocess.run(
+            [*without, "--entrypoint", "env", argv[shell + 2]], capture_output=True, text=True, check=True
+        )
+        assert "secret" not in printed.stdout
+
+
 def test_no_network_and_no_socket_of_the_machine_is_reached(run):
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as abstract:
         name = f"spikecrate-test-{os.getpid()}"

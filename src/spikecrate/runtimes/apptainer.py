@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.process import run
@@ -19,12 +19,12 @@ from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
 from spikecrate.runtimes import gpu
 from spikecrate.runtimes import process_tree as session
-from spikecrate.runtimes.contract import SCRATCH, Image, Task
-from spikecrate.runtimes.docker import mount_option
+from spikecrate.runtimes.contract import SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.store.file_hashes import FileHashCache, FileState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
@@ -42,6 +42,10 @@ ELF: Final = b"\x7fELF"
 USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "usr", "nix")
 """Folders of this machine that a trial run borrows to have something to run."""
 MOUNTPOINTS: Final = ("dev", "etc", "home", "proc", "root", "sys", "tmp", "var")
+KERNEL_SETTINGS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys")
+"""Where root writes settings of the kernel: these belong to root's uid, without any capability and also in a user
+namespace that maps root to itself. The files of /proc are those that Docker mounts read-only:
+https://github.com/moby/moby/blob/v26.1.5/oci/defaults.go"""
 
 
 class Apptainer:
@@ -199,20 +203,53 @@ def find_program(memo: FileHashCache) -> Program:
 
 
 def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]:
-    """Give the command line of a task: the container contract, in the program's words."""
+    """Return the command line of a task: the container contract as options of `apptainer exec`.
+
+    Parameters
+    ----------
+    task : Task
+        What to run.
+    program : str
+        Path of the program.
+    in_user_namespace : bool
+        Whether root needs a user namespace, see `spikecrate.engines.apptainer.lacks_capabilities`.
+
+    Returns
+    -------
+    list of str
+    """
     return [
-        *options(program, in_user_namespace=in_user_namespace),
+        *options(program, in_user_namespace=in_user_namespace, as_root=task.user[0] == 0),
         *(["--nv"] if task.gpu else []),
         *(word for item in gpu.visible().items() if task.gpu for word in ("--env", "=".join(item))),
         *("--pwd", str(SCRATCH)),
-        *(word for mount in task.mounts for word in ("--mount", mount_option(mount))),
+        *mount_options(task.mounts),
         task.image.facts["sif"]["path"],
         *task.image.entrypoint,
     ]
 
 
-def options(program: str, *, in_user_namespace: bool) -> list[str]:
-    """Give what every command line begins with: no privileges, and nothing of the machine but what is mounted."""
+def options(program: str, *, in_user_namespace: bool, as_root: bool) -> list[str]:
+    """Return the options of every command line: no privileges, and nothing of the machine but what is mounted.
+
+    Parameters
+    ----------
+    program : str
+        Path of the program.
+    in_user_namespace : bool
+        Whether root needs a user namespace.
+    as_root : bool
+        Whether root runs it: then /sys and the kernel's settings under /proc are mounted read-only.
+
+    Returns
+    -------
+    list of str
+    """
+    settings = [
+        Mount(source=Path(name), target=PurePosixPath(name))
+        for name in KERNEL_SETTINGS
+        if Path(name).exists()
+    ]
     return [
         *(program, "--quiet", "--nocolor", "exec"),
         *(["--userns"] if in_user_namespace else []),
@@ -221,26 +258,46 @@ def options(program: str, *, in_user_namespace: bool) -> list[str]:
         "--cleanenv",
         # No home is mounted, and HOME is the scratch folder.
         *("--no-home", "--home", str(SCRATCH)),
-        # Its own /tmp and /var/tmp would be writable memory; hosts and time zone are the machine's.
-        *("--no-mount", "tmp,bind-paths"),
+        # Apptainer's own /tmp and /var/tmp would be writable memory; bind-paths are the machine's hosts and time zone.
+        *("--no-mount", "tmp,sys,bind-paths" if as_root else "tmp,bind-paths"),
         *("--net", "--network", "none"),
+        *(mount_options(settings) if as_root else []),
     ]
 
 
+def mount_options(mounts: Iterable[Mount]) -> list[str]:
+    """Return the `--mount` options of some mounts."""
+    return [word for mount in read_only_throughout(mounts) for word in ("--mount", mount_option(mount))]
+
+
 def probe_argv(program: str, folder: Path, *, in_user_namespace: bool) -> list[str]:
-    """Give a command line that runs `true` of this machine in an empty container, made in `folder`."""
+    """Return a command line that runs this machine's `true` in an empty container, which is made in `folder`.
+
+    Parameters
+    ----------
+    program : str
+        Path of the program.
+    folder : Path
+        An empty folder.
+    in_user_namespace : bool
+        Whether root needs a user namespace.
+
+    Returns
+    -------
+    list of str
+    """
     for name in MOUNTPOINTS:
         (folder / name).mkdir()
     mounts = []
     for name in USERLAND:
-        there = Path("/", name)
-        if there.is_symlink():
-            (folder / name).symlink_to(there.readlink())
-        elif there.is_dir():
+        machines = Path("/", name)
+        if machines.is_symlink():
+            (folder / name).symlink_to(machines.readlink())
+        elif machines.is_dir():
             (folder / name).mkdir()
             mounts += ["--mount", f"type=bind,source=/{name},target=/{name},readonly"]
     return [
-        *options(program, in_user_namespace=in_user_namespace),
+        *options(program, in_user_namespace=in_user_namespace, as_root=os.geteuid() == 0),
         *mounts,
         str(folder),
         "/usr/bin/true",

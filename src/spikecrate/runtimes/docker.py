@@ -1,4 +1,4 @@
-"""Jobs in Docker containers."""
+"""Run tasks in Docker containers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
 from spikecrate.runtimes.contract import PIDS_LIMIT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
     from spikecrate.runtimes.contract import Exit
 
-ENDED_S: Final = 60
-"""How long the daemon may take to say how a container ended whose output has ended: an engine that was killed meanwhile
-may have missed it, and would never say."""
+EXIT_CODE_S: Final = 60
+"""Seconds to wait for the exit code after the output stream closes: dockerd can miss the end of a container
+(https://github.com/moby/moby/issues/33820)."""
 PULSE_S: Final = 30
+"""Seconds between two questions for dockerd's containerd while a container runs."""
 MISSED: Final = 2
-"""How often a daemon is asked for its containerd while a container runs, and how often in turn it may have none."""
+"""Answers without a containerd, one after the other, after which the container counts as lost."""
 SHARED_MEMORY: Final = "1g"
-"""Of /dev/shm; the engine's 64 MB is too little for joblib and torch."""
+"""Size of /dev/shm; the engine's default of 64 MB is too little for joblib and torch."""
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
+"""Variables that Docker's command line sets in a container, in upper and lower case, where ~/.docker/config.json
+names a proxy: https://docs.docker.com/engine/cli/proxy/"""
 
 
 class Docker:
@@ -42,7 +47,7 @@ class Docker:
     EngineMissingError, EngineDownError, EnginePermissionError
         When no daemon can be used.
     EngineError
-        When the daemon is reached by network: it mounts the folders of its own machine, not those of this one.
+        When the daemon is reached by network: it would mount folders of its own machine, not of this one.
     """
 
     name: Final = "docker"
@@ -50,12 +55,12 @@ class Docker:
     def __init__(self) -> None:
         if socket_of(engine_url()) is None:
             message = f"the Docker daemon at {engine_url()} does not see this machine's folders"
-            mend = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
-            raise EngineError(message, next_step=mend)
+            fix = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
+            raise EngineError(message, next_step=fix)
         self.client: DockerClient = docker_client()
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's image, or build it; a prebuilt one is only found."""
+        """Find the sorter's image, or build it; a prebuilt image is only looked up."""
         from spikecrate.images.build import build
 
         built = build(request, progress)
@@ -67,26 +72,25 @@ class Docker:
         )
 
     def preview(self, request: BuildRequest) -> Image:
-        """Name the image that `prepare` would give."""
+        """Return the image that `prepare` would return, without building it."""
         return Image(reference=request.origin, digest="", entrypoint=request.entrypoint)
 
     def command(self, task: Task) -> list[str]:
-        """Give the `docker run` that does the same."""
+        """Return the `docker run` that does what `run` does."""
         return run_argv(task)
 
     def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task in a container, and remove the container whatever happens."""
+        """Run a task in a container, and remove the container however the call ends."""
         with docker_errors():
             container = self.client.containers.create(**create_arguments(task))
         try:
-            with docker_errors():
-                return self._run(container, task, on_output)
+            return self._run(container, task, on_output)
         finally:
             with docker_errors():
                 _remove(container)
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """Remove containers whose owner is gone."""
+        """Remove the containers of a store whose owner is gone."""
         removed = []
         with docker_errors():
             found = self.client.containers.list(
@@ -94,20 +98,19 @@ class Docker:
             )
             for container in found:
                 if is_orphan(container.labels.get("spikecrate.key", "")):
-                    # One that the engine has lost it removes only once it was itself started again; it harms nobody.
+                    # dockerd drops a container it lost track of only after a restart; skip it.
                     with suppress(EngineError), docker_errors():
                         _remove(container)
                         removed.append(str(container.name))
         return removed
 
     def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        from docker.utils.socket import frames_iter
-
         from spikecrate.runtimes.contract import Exit
 
-        # Attached before the start, so that no line is missed; the engine itself keeps no log.
-        socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
-        container.start()
+        with docker_errors():
+            # Attached before the start, so that no line is missed; the engine keeps no log.
+            socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
+            container.start()
         expired, ended = threading.Event(), threading.Event()
         threading.Thread(target=_end_when_lost, args=(self.client, socket, ended), daemon=True).start()
 
@@ -121,17 +124,21 @@ class Docker:
             timer.daemon = True
             timer.start()
         try:
-            for _, data in frames_iter(socket, tty=False):  # type: ignore[no-untyped-call]
+            # What `on_output` raises, a closed pipe for one, is no error of the engine.
+            for data in _output(socket):
                 on_output(data)
-            # The output ends with the container: its first process, the engine's own, holds it open till then.
-            code = int(container.wait(timeout=ENDED_S)["StatusCode"])
+            with docker_errors():
+                # The output ends with the container: its first process, the engine's init, holds it open.
+                code = int(container.wait(timeout=EXIT_CODE_S)["StatusCode"])
         finally:
             ended.set()
-            # The library hangs the response on the socket, and with it the connection.
+            # docker-py keeps the response on the socket and closes neither, which leaks the connection
+            # (https://github.com/docker/docker-py/issues/3282).
             socket._response.close()
             if timer is not None:
                 timer.cancel()
-        container.reload()
+        with docker_errors():
+            container.reload()
         return Exit(
             code=code,
             out_of_memory=bool(container.attrs["State"].get("OOMKilled")),
@@ -148,114 +155,124 @@ class Docker:
         }
 
 
-def create_arguments(task: Task) -> dict[str, Any]:
-    """Give the arguments of `containers.create` for a task: the contract, in the engine's words."""
-    from docker.types import DeviceRequest, LogConfig
-    from docker.types import Mount as DockerMount
+def options(task: Task) -> list[tuple[list[str], dict[str, Any]]]:
+    """Return the container contract, option by option: words of `docker run`, and the same for docker-py.
 
-    first, *rest = task.image.entrypoint
-    return {
-        "image": task.image.digest or task.image.reference,
-        "name": task.name,
-        "entrypoint": [first],
-        "command": rest,
-        "labels": task.labels,
-        "user": f"{task.user[0]}:{task.user[1]}",
-        "working_dir": str(SCRATCH),
-        "environment": environment(task),
-        "mounts": [
-            DockerMount(
-                target=str(mount.target), source=str(mount.source), type="bind", read_only=mount.read_only
-            )
-            for mount in mounts(task)
-        ],
-        "read_only": True,
-        "network_mode": "none",
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "pids_limit": PIDS_LIMIT,
-        "init": True,
-        "shm_size": SHARED_MEMORY,
-        "nano_cpus": task.limits.cores * 1_000_000_000,
-        "log_config": LogConfig(type=LogConfig.types.NONE),
-        **(
-            {"mem_limit": task.limits.memory_bytes, "memswap_limit": task.limits.memory_bytes}
-            if task.limits.memory_bytes is not None
-            else {}
-        ),
-        **({"device_requests": [DeviceRequest(count=-1, capabilities=[["gpu"]])]} if task.gpu else {}),
-    }
+    Parameters
+    ----------
+    task : Task
+        What to run.
 
-
-def mounts(task: Task) -> list[Mount]:
-    """List a task's mounts with each source as the daemon knows it: this process may be in a container itself.
+    Returns
+    -------
+    list of tuple
+        Words of the command line, and arguments of `containers.create`.
 
     Raises
     ------
     HostPathError
-        Where the daemon does not see one of them.
+        When the daemon does not see one of the mounts.
     """
-    return [replace(mount, source=host_path(mount.source)) for mount in task.mounts]
+    from docker.types import DeviceRequest, LogConfig
+    from docker.types import Mount as DockerMount
+
+    user = f"{task.user[0]}:{task.user[1]}"
+    memory = task.limits.memory_bytes
+    variables = {"HOME": str(SCRATCH), **(gpu.visible() if task.gpu else {})}
+    no_proxies = [f"{name}=" for proxy in PROXIES for name in (proxy, proxy.lower())]
+    bound = mounts(task)
+    rows: list[tuple[list[str], dict[str, Any]]] = [
+        (_each("--label", _pairs(task.labels)), {"labels": task.labels}),
+        (["--name", task.name], {"name": task.name}),
+        (["--user", user], {"user": user}),
+        (["--workdir", str(SCRATCH)], {"working_dir": str(SCRATCH)}),
+        (_each("--env", _pairs(variables)), {"environment": variables}),
+        # The command line cannot be told to leave proxies alone; an empty variable is the closest it has.
+        (_each("--env", no_proxies), {"use_config_proxy": False}),
+        (
+            _each("--mount", [mount_option(mount) for mount in bound]),
+            {
+                "mounts": [
+                    DockerMount(str(mount.target), str(mount.source), "bind", read_only=mount.read_only)
+                    for mount in bound
+                ]
+            },
+        ),
+        (["--read-only"], {"read_only": True}),
+        (["--network=none"], {"network_mode": "none"}),
+        (["--cap-drop=ALL"], {"cap_drop": ["ALL"]}),
+        (["--security-opt=no-new-privileges"], {"security_opt": ["no-new-privileges"]}),
+        ([f"--pids-limit={PIDS_LIMIT}"], {"pids_limit": PIDS_LIMIT}),
+        (["--init"], {"init": True}),
+        ([f"--shm-size={SHARED_MEMORY}"], {"shm_size": SHARED_MEMORY}),
+        ([f"--cpus={task.limits.cores}"], {"nano_cpus": task.limits.cores * 1_000_000_000}),
+        (["--log-driver=none"], {"log_config": LogConfig(type=LogConfig.types.NONE)}),
+    ]
+    if memory is not None:
+        rows.append(([f"--memory={memory}"], {"mem_limit": memory}))
+        rows.append(([f"--memory-swap={memory}"], {"memswap_limit": memory}))
+    if task.gpu:
+        every = DeviceRequest(count=-1, capabilities=[["gpu"]])
+        rows.append((["--gpus=all"], {"device_requests": [every]}))
+    return rows
 
 
-def environment(task: Task) -> dict[str, str]:
-    """Give the variables of a task's container that its image does not set."""
-    return {"HOME": str(SCRATCH), **(gpu.visible() if task.gpu else {})}
+def create_arguments(task: Task) -> dict[str, Any]:
+    """Return the arguments of docker-py's `containers.create` for a task."""
+    first, *rest = task.image.entrypoint
+    arguments = {"image": task.image.digest or task.image.reference, "entrypoint": [first], "command": rest}
+    for _, more in options(task):
+        arguments |= more
+    return arguments
 
 
 def run_argv(task: Task) -> list[str]:
-    """Give the `docker run` command line of a task: what `create_arguments` says, for people and tests."""
+    """Return the `docker run` command line of a task."""
     first, *rest = task.image.entrypoint
     return [
-        "docker",
-        "run",
-        "--rm",
-        *(word for key, value in task.labels.items() for word in ("--label", f"{key}={value}")),
-        "--name",
-        task.name,
-        "--user",
-        f"{task.user[0]}:{task.user[1]}",
-        "--workdir",
-        str(SCRATCH),
-        *(word for name, value in environment(task).items() for word in ("--env", f"{name}={value}")),
-        *(word for mount in mounts(task) for word in ("--mount", mount_option(mount))),
-        "--read-only",
-        "--network=none",
-        "--cap-drop=ALL",
-        "--security-opt=no-new-privileges",
-        f"--pids-limit={PIDS_LIMIT}",
-        "--init",
-        f"--shm-size={SHARED_MEMORY}",
-        f"--cpus={task.limits.cores}",
-        *(
-            [f"--memory={task.limits.memory_bytes}", f"--memory-swap={task.limits.memory_bytes}"]
-            if task.limits.memory_bytes is not None
-            else []
-        ),
-        "--log-driver=none",
-        *(["--gpus=all"] if task.gpu else []),
-        "--entrypoint",
-        first,
+        *("docker", "run", "--rm"),
+        *(word for words, _ in options(task) for word in words),
+        *("--entrypoint", first),
         task.image.digest or task.image.reference,
         *rest,
     ]
 
 
-def mount_option(mount: Any) -> str:
-    """Write a mount as `--mount` reads it: one line of CSV, so that commas and quotes in paths survive."""
-    import csv
-    import io
+def mounts(task: Task) -> list[Mount]:
+    """Return a task's mounts with each source as the daemon knows it: this process may be in a container itself.
 
-    line = io.StringIO()
-    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
-    csv.writer(line).writerow([*fields, *(["readonly"] if mount.read_only else [])])
-    return line.getvalue().removesuffix("\r\n")
+    Raises
+    ------
+    HostPathError
+        When the daemon does not see one of them.
+    """
+    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(task.mounts)]
+
+
+def _pairs(values: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def _each(option: str, values: list[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def _output(socket: Any) -> Iterator[bytes]:
+    """Yield the output of a container; only what the engine does wrong is an error of the engine."""
+    from docker.utils.socket import frames_iter
+
+    with docker_errors():
+        for _, data in frames_iter(socket, tty=False):  # type: ignore[no-untyped-call]
+            yield data
 
 
 def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) -> None:
-    """End the reading of a container's output where the daemon has lost its containerd, and so would never end it."""
+    """End the reading of a container's output when the daemon loses its containerd: it would never end by itself.
+
+    https://github.com/moby/moby/issues/46451
+    """
     if not _has_containerd(client):
-        # An engine of another kind.
+        # Another engine, Podman for one.
         return
     missed = 0
     while missed < MISSED:
@@ -263,12 +280,14 @@ def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) ->
             return
         missed = 0 if _has_containerd(client) else missed + 1
     with suppress(OSError):
+        # docker-py returns a SocketIO, whose close() does not wake up a reader; the socket below it is private
+        # (https://github.com/docker/docker-py/issues/2466).
         socket._sock.shutdown(SHUT_RDWR)
 
 
 def _has_containerd(client: DockerClient) -> bool:
     with suppress(Exception):
-        # A daemon that does not answer says nothing of it; that the output ends then is seen without this.
+        # A daemon that does not answer ends the output by itself.
         return "containerd" in {part["Name"] for part in client.version()["Components"]}
     return False
 
@@ -281,6 +300,6 @@ def _remove(container: Container) -> None:
     except NotFound:
         return
     except APIError as error:
-        # Someone else is removing it at this moment: gone is gone.
+        # 409: someone else is removing it at this moment.
         if error.status_code != 409:
             raise
