@@ -381,5 +381,5 @@ def test_the_installer_says_what_it_wants(tmp_path, words, code):
 
 def test_the_installer_can_be_read_by_an_old_python_which_it_then_refuses():
     ast.parse(Path(install.__file__).read_text(), feature_version=(3, 7))
-    with pytest.raises(install.Refusal, match="no python0 on PATH"):
+    with pytest.raises(install.Refusal, match="PATH has no python0"):
         install.require_python("0")

@@ -1,4 +1,4 @@
-"""Of what an index has, the file is taken that the lock allows and that most machines can use."""
+"""Bundling takes the file of an index that the lock allows and that most machines can use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 from lab import Notes
+from packaging.tags import parse_tag
 
 from spikecrate._util.data import data_path
 from spikecrate._util.progress import Silent
@@ -20,12 +21,19 @@ from spikecrate.environments.library import BLOCK
 from spikecrate.errors import BundleError
 
 ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
-TAGS = ("cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_17_x86_64", "py3-none-any")
+TAGS = [
+    tag
+    for name in ("cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_17_x86_64", "py3-none-any")
+    for tag in parse_tag(name)
+]
 
 
 def package(*files, sdist=None):
-    wheels = [{"url": f"https://index/{name}", "hashes": {"sha256": digest}} for name, digest in files]
-    source = {"sdist": {"url": f"https://index/{sdist[0]}", "hashes": {"sha256": sdist[1]}}} if sdist else {}
+    def listed(name, digest):
+        return {"name": name, "url": f"https://index/{name}", "hashes": {"sha256": digest}}
+
+    wheels = [listed(*file) for file in files]
+    source = {"sdist": listed(*sdist)} if sdist else {}
     return {"name": "x", "version": "1", "wheels": wheels, **source}
 
 
@@ -41,7 +49,8 @@ def test_the_wheel_that_fits_best_is_taken():
         {ONE, TWO, THREE},
         TAGS,
     )
-    assert (file.sha256, file.is_wheel) == (TWO, True)
+    assert file.sha256 == TWO
+    assert file.url == "https://index/x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl"
 
 
 def test_a_file_that_the_lock_does_not_name_is_not_taken():
@@ -55,11 +64,11 @@ def test_a_file_that_the_lock_does_not_name_is_not_taken():
 
 def test_a_source_is_taken_only_where_no_wheel_fits():
     files = (("x-1-py3-none-any.whl", ONE),)
-    assert choose([package(*files, sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS)[0].is_wheel
+    assert choose([package(*files, sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS)[0].sha256 == ONE
     (file,) = choose(
         [package(("x-1-cp27-cp27m-win32.whl", ONE), sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS
     )
-    assert (file.filename, file.is_wheel) == ("x-1.tar.gz", False)
+    assert file.filename == "x-1.tar.gz"
 
 
 def test_a_package_without_a_file_that_will_do_is_named():
@@ -68,7 +77,7 @@ def test_a_package_without_a_file_that_will_do_is_named():
 
 
 def test_wheels_for_an_old_c_library_come_before_those_for_a_new_one():
-    tags = tags_of("3.11")
+    tags = list(map(str, tags_of("3.11")))
     old = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_28_")]
     new = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_36_")]
     assert not new or old[0] < new[0]
@@ -108,7 +117,7 @@ def index(monkeypatch):
     monkeypatch.setattr(wheels, "WAITS_S", (0.0, 0.0, 0.0))
     monkeypatch.setattr(wheels, "_open", answer)
     name = "x-1-py3-none-any.whl"
-    return answers, File("x", "1", name, f"https://index/{name}", hashlib.sha256(WHEEL).hexdigest())
+    return answers, File(name, f"https://index/{name}", hashlib.sha256(WHEEL).hexdigest())
 
 
 def test_an_index_that_stumbles_is_asked_again_and_this_is_told(index, tmp_path):

@@ -1,4 +1,4 @@
-"""One file that brings a sorter to a machine without a network: image, sorter, wheels, and the library itself."""
+"""Write a bundle: image, sorter, wheels and the library in one file, for a machine without a network."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ PYTHON: Final = re.compile(r"3\.(1[1-9]|[2-9]\d)", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A bundle that was written.
+    """A written bundle.
 
     Attributes
     ----------
     path : Path
         The file.
     size_bytes : int
-        Its size.
+        Size of the file.
     manifest : Manifest
-        What is in it.
+        Contents of the bundle.
     """
 
     path: Path
@@ -64,19 +64,19 @@ class Bundle:
     manifest: Manifest
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
-        said = self.manifest
+        """Return the fields as JSON types."""
+        manifest = self.manifest
         return {
             "bundle": str(self.path),
             "size_bytes": self.size_bytes,
-            "sorter": said.sorter,
-            "version": said.version,
-            "recipe": said.recipe,
-            "image_digest": said.image_digest,
-            "parts": list(said.parts),
-            "architecture": said.architecture,
-            "python": said.python,
-            "files": len(said.members),
+            "sorter": manifest.sorter,
+            "version": manifest.version,
+            "recipe": manifest.recipe,
+            "image_digest": manifest.image_digest,
+            "parts": list(manifest.parts),
+            "architecture": manifest.architecture,
+            "python": manifest.python,
+            "files": len(manifest.members),
         }
 
 
@@ -89,56 +89,61 @@ def bundle(
     parts: tuple[str, ...] = (),
     python: str = "",
 ) -> Bundle:
-    """Write a bundle: whole or not at all; the same bytes from the same image and wheels.
+    """Write a bundle, whole or not at all; the same image and wheels give the same bytes.
 
     Parameters
     ----------
     request : BuildRequest
         The sorter.
     store : Store
-        Gives the SIF, and keeps what is fetched.
+        Holds the SIF, and keeps fetched wheels.
     progress : Progress
-        Told what is done.
+        Receives notes and shows bars.
     target : Path
-        The file; one that is there is replaced.
+        File to write; an existing one is replaced.
     parts : tuple of str
-        Of `sif`, `docker` and `host`; by default the SIF, where Apptainer is here, else Docker's image, and the
-        wheels for the host.
+        Some of `sif`, `docker` and `host`. By default the SIF where Apptainer is available, else the Docker image;
+        and the wheels for the host runtime.
     python : str
-        `3.12`: the Python that the other side has; by default the one that the sorter would run in here.
+        Python version of the other machine: `3.12`. By default the one that the sorter would run in here.
+
+    Returns
+    -------
+    Bundle
 
     Raises
     ------
     UsageError
-        For an unknown part, no version of Python, or a folder that is not there.
+        A part or the Python version is unknown, or the target's folder does not exist.
     EnvironmentBuildError
-        Where the host's wheels are asked for and this machine has no such Python to build them with.
+        The wheels for the host are requested, and this machine lacks the Python to build them with.
     BundleError
-        Where wheels cannot be had.
-    EngineMissingError and its kin, ImageBuildError
-        Where the image cannot be had.
+        A wheel is not available.
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError, ImageBuildError
+        The image is not available.
     DiskFullError
+        The disk has too little space.
     """
     chosen = parts or _default_parts(request, progress)
     unknown = [part for part in chosen if part not in PARTS]
     if unknown:
-        message = f"--parts {','.join(chosen)}: {unknown[0]!r} is no part of a bundle"
-        raise UsageError(message, next_step=f"some of: {','.join(PARTS)}")
+        message = f"--parts {','.join(chosen)}: {unknown[0]!r} is not a part of a bundle"
+        raise UsageError(message, next_step=f"choose from: {','.join(PARTS)}")
     if not target.parent.is_dir() or target.is_dir():
-        message = f"--output {target} is a folder, or lies in one that is not there"
-        raise UsageError(message, next_step="name a file in a folder that is there")
+        message = f"--output {target} is a folder, or its folder does not exist"
+        raise UsageError(message, next_step="name a file in a folder that exists")
     if python:
         if PYTHON.fullmatch(python) is None:
-            message = f"--python {python!r} is no version of Python that spikecrate runs in"
+            message = f"--python {python!r} is not a version of Python that spikecrate runs in"
             raise UsageError(message, next_step="--python 3.12")
-        # So the interpreter of that version is found, or the lack of it told.
+        # `find_interpreter` then finds that version, or raises.
         request = replace(request, python=f"{request.python},=={python}.*")
     work = target.parent / f".{target.name}.new-{secrets.token_hex(4)}"
     try:
         work.mkdir(mode=0o700)
     except OSError as error:
         message = f"--output {target}: {error.strerror}"
-        raise UsageError(message, next_step="name a file in a folder that you may write to") from None
+        raise UsageError(message, next_step="name a file in a folder that you can write to") from None
     try:
         python = python or _python(request, chosen)
         files = {**_sorter(request.folder), "install.py": INSTALLER}
@@ -147,9 +152,9 @@ def bundle(
             environment.require_harness(request)
             files |= _host(request, python, store, work, progress)
         digests = []
-        for part, give in (("sif", _sif), ("docker", _docker)):
+        for part, collect in (("sif", _sif), ("docker", _docker)):
             if part in chosen:
-                digest, found = give(request, store, work, progress)
+                digest, found = collect(request, store, work, progress)
                 digests.append(digest)
                 files |= found
         if len(set(digests)) > 1:
@@ -184,13 +189,13 @@ def _default_parts(request: BuildRequest, progress: Progress) -> tuple[str, ...]
     try:
         find_program()
     except (EngineMissingError, EnginePermissionError, EngineError, ImageInvalidError) as error:
-        progress.note(f"{error}: the bundle gets Docker's image in place of a SIF")
+        progress.note(f"{error}: the bundle gets the Docker image instead of a SIF")
         return ("docker", *host)
     return ("sif", *host)
 
 
 def _python(request: BuildRequest, chosen: tuple[str, ...]) -> str:
-    """Say for which Python: the sorter's, which the library can run in too."""
+    """Return the Python version of the wheels: the sorter's, which the library runs in too."""
     version = platform.python_version()
     if "host" in chosen:
         _, version = environment.find_interpreter(request)
@@ -198,12 +203,12 @@ def _python(request: BuildRequest, chosen: tuple[str, ...]) -> str:
 
 
 def _sorter(folder: Path) -> dict[str, Path]:
-    """Find the files of a sorter's folder; hidden ones are no part of it."""
+    """Return the files of a sorter's folder without the hidden ones."""
     found = {}
     for path in _visible(folder):
         if not path.is_file():
             message = f"{path} is not a regular file"
-            raise SorterInvalidError(message, next_step="take it out of the folder")
+            raise SorterInvalidError(message, next_step="remove it from the folder")
         found[f"sorter/{folder.name}/{path.relative_to(folder).as_posix()}"] = path
     return found
 
@@ -223,33 +228,36 @@ def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[
     folder.mkdir()
     own = library.own_wheel(folder)
     needed = wheels.collect(library.needed_lock(own), python, store, progress)
-    sources = [file.filename for file in needed if not file.is_wheel]
+    sources = [path.name for path in needed if not _is_wheel(path)]
     if sources:
         message = f"the library needs {', '.join(sources)}, which has no wheel for Python {python}"
         raise BundleError(message, next_step="bundle with another Python")
-    return _with_lock("library", [own, *needed.values()], folder)
+    return _with_lock("library", [own, *needed], folder)
 
 
 def _host(
     request: BuildRequest, python: str, store: Store, work: Path, progress: Progress
 ) -> dict[str, Path]:
     found = wheels.collect((request.folder / LOCK).read_text(), python, store, progress)
-    sources = [path for file, path in found.items() if not file.is_wheel]
-    ready = [path for file, path in found.items() if file.is_wheel]
+    ready = [path for path in found if _is_wheel(path)]
+    sources = [path for path in found if not _is_wheel(path)]
     folder = work / "host"
     folder.mkdir()
     if sources:
         build_lock = request.folder / environment.BUILD_LOCK
         if not build_lock.exists():
-            message = (
-                f"{', '.join(path.name for path in sources)} has no wheel, and {request.name} no build.lock"
-            )
-            raise BundleError(message, next_step="write a build.lock; docs/add-a-sorter.md says how")
+            names = ", ".join(path.name for path in sources)
+            message = f"{names} has no wheel, and {request.name} has no build.lock"
+            raise BundleError(message, next_step="write a build.lock as docs/add-a-sorter.md describes")
         tools = wheels.collect(build_lock.read_text(), python, store, progress)
         interpreter, _ = environment.find_interpreter(request)
         environ = environment.build_environ(request, store, progress, portable=True)
-        ready += wheels.build(sources, list(tools.values()), interpreter, environ, folder, progress)
+        ready += wheels.build(sources, tools, interpreter, environ, folder, progress)
     return _with_lock("wheels", ready, folder)
+
+
+def _is_wheel(path: Path) -> bool:
+    return path.suffix == ".whl"
 
 
 def _with_lock(name: str, ready: list[Path], folder: Path) -> dict[str, Path]:
@@ -261,7 +269,7 @@ def _with_lock(name: str, ready: list[Path], folder: Path) -> dict[str, Path]:
 def _sif(request: BuildRequest, store: Store, work: Path, progress: Progress) -> tuple[str, dict[str, Path]]:
     made = sif.ensure(request, store, progress)
     entry = json.loads(made.path.with_suffix(".json").read_bytes())
-    # Where it lies here is nobody's business there.
+    # The path on this machine means nothing on the other one.
     entry["sif"]["path"] = made.path.name
     provenance = work / "sif.json"
     provenance.write_text(json.dumps(entry, indent=1, sort_keys=True))
@@ -277,13 +285,13 @@ def _docker(
     built = build(request, progress)
     with docker_errors():
         image = docker_client().images.get(built.digest)
-    # The archive, and the bundle that it is copied into; compressed layers take less.
+    # The archive is copied into the bundle, which needs as much again; `pack.write` checks that.
     pack.require_space(work, unpacked_size(image), "the image's archive")
     archive = work / "image.tar"
     try:
         run(["docker", "save", "--output", archive, request.reference], on_line=progress.line)
     except CommandError as error:
-        message = f"docker could not save {request.reference}: {error.tail}"
+        message = f"docker cannot save {request.reference}: {error.tail}"
         raise EngineError(
             message, next_step="docker system df shows what fills the disk", doctor="docker.space"
         ) from None
@@ -306,10 +314,10 @@ README: Final = """\
 {title}
 {rule}
 
-FILE, the bundle that this comes from, holds spikecrate, the sorter, and what it runs in ({parts}).
-Linux and Python {python} are all that the machine must have; root is not needed.
+This bundle, FILE, holds spikecrate, the sorter and its image or wheels ({parts}).
+The machine needs Linux and Python {python}, and no root.
 
-Install all of it, into ~/spikecrate:
+Install everything into ~/spikecrate:
 
     tar -xf FILE install.py
     python3 install.py FILE
@@ -318,11 +326,11 @@ Sort:
 
     ~/spikecrate/bin/spikecrate sort RECORDING --sorter {sorter}
 
-Where spikecrate is installed already:
+With spikecrate already installed:
 
     spikecrate image.unbundle FILE
 
-Both check every file before anything is put into place. To check the files by hand:
+Both check every file before they install anything. To check the files by hand:
 
     tar -xf FILE && sha256sum --check SHA256SUMS
 

@@ -1,8 +1,9 @@
-"""The wheels that a lock names: chosen for one Python, fetched, and built where there is only a source.
+"""Fetch the wheels that a lock names for one Python, and build those that the index has only as a source.
 
-uv reads the index, as it is set for it, and says which files there are; what is fetched must have one of the
-lock's hashes. What has no wheel is built with the sorter's pinned build tools, for the oldest C library that
-machines of today have, so that the other side needs neither a compiler nor Python's headers.
+uv reads the index with the user's settings and lists its files; every fetched file must have one of the lock's
+hashes. A source is built with the sorter's pinned build tools for the oldest C library in use, so that the other
+machine needs neither a compiler nor Python's headers. uv has no `pip download`
+(https://github.com/astral-sh/uv/issues/3163), so the files are fetched here.
 """
 
 from __future__ import annotations
@@ -17,11 +18,9 @@ import tomllib
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from spikecrate._util.canonical import digest
 from spikecrate._util.files import disk_full_named, remove_tree, write_atomically
@@ -29,7 +28,10 @@ from spikecrate._util.process import run
 from spikecrate.errors import BundleError, CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from packaging.tags import Tag
 
     from spikecrate._util.progress import Progress
     from spikecrate.store import Store
@@ -37,70 +39,68 @@ if TYPE_CHECKING:
 HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
 MANYLINUX: Final = re.compile(r"manylinux_2_(\d+)_")
 OLDEST_GLIBC: Final = 28
-"""As environment.ZIG_FLAGS: wheels that need a newer C library than 2.28 are the second choice."""
+"""Minor version of glibc, as in environment.ZIG_FLAGS: wheels for a newer one than 2.28 are the second choice."""
 FETCHERS: Final = 4
 TIMEOUT_S: Final = 60
 WAITS_S: Final = (1, 2, 4, 8, 16)
-"""Before each further attempt to fetch a file: a name server or a proxy that stumbles is up again within that."""
+"""Seconds before each further attempt: a name server or proxy that stumbles is up again within their sum."""
 SERVER_ERRORS: Final = 500
-"""Codes of HTTP from here on are the server's fault, and may pass."""
+"""HTTP status codes from here on are faults of the server, which can pass."""
+INDEX_NEXT: Final = "bundling fetches wheels: is the package index in reach?"
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that the index has, and that a lock allows.
+    """A file in the index that the lock allows.
 
     Attributes
     ----------
-    name, version : str
-        The package's.
     filename, url, sha256 : str
-        Of the file.
+        Name, address and hash of the file.
     """
 
-    name: str
-    version: str
     filename: str
     url: str
     sha256: str
 
-    @property
-    def is_wheel(self) -> bool:
-        """Whether it can be installed as it is."""
-        return self.filename.endswith(".whl")
 
-
-def collect(lock: str, python: str, store: Store, progress: Progress) -> dict[File, Path]:
-    """Fetch one file of every package that a lock names; what was fetched before is not fetched again.
+def collect(lock: str, python: str, store: Store, progress: Progress) -> list[Path]:
+    """Fetch one file of every package in a lock; a file that the store has is not fetched again.
 
     Parameters
     ----------
     lock : str
         Text of a lock with hashes.
     python : str
-        `3.11`: what the wheels have to fit.
+        Python version that the wheels must fit: `3.11`.
     store : Store
-        Keeps them under `environments/downloads/`.
+        Keeps the files under `environments/downloads/`.
     progress : Progress
         Shows a bar.
+
+    Returns
+    -------
+    list of Path
+        Wheels, and sources where no wheel fits.
 
     Raises
     ------
     BundleError
-        Where the index is out of reach, or has no file that the lock allows.
+        The index is out of reach, or has no file that the lock allows.
     DiskFullError
+        The disk is full.
     """
     folder = store.environments / "downloads"
     with disk_full_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
     files = _chosen(lock, python, folder)
-    found: dict[File, Path] = {}
+    found = []
     stop = threading.Event()
     with progress.bar("fetching wheels", len(files)) as advance, ThreadPoolExecutor(FETCHERS) as pool:
-        jobs = {file: pool.submit(fetch, file, folder, stop, progress) for file in files}
+        jobs = [pool.submit(fetch, file, folder, stop, progress) for file in files]
         try:
-            for file, job in jobs.items():
-                found[file] = job.result()
+            for job in jobs:
+                found.append(job.result())
                 advance(1)
         except BaseException:
             stop.set()
@@ -109,70 +109,76 @@ def collect(lock: str, python: str, store: Store, progress: Progress) -> dict[Fi
     return found
 
 
-def choose(packages: Iterable[dict[str, Any]], allowed: set[str], tags: Sequence[str]) -> list[File]:
-    """Choose of every package the wheel that fits best, else its source.
+def choose(packages: Iterable[dict[str, Any]], allowed: set[str], tags: Sequence[Tag]) -> list[File]:
+    """Choose the best wheel of every package, or its source where no wheel fits.
 
     Parameters
     ----------
     packages : iterable of dict
         The `packages` of a pylock.toml.
     allowed : set of str
-        The hashes that the lock allows.
-    tags : sequence of str
-        What a wheel may be for, the best first.
+        SHA-256 hashes in the lock.
+    tags : sequence of Tag
+        Tags that a wheel can have, the best first.
+
+    Returns
+    -------
+    list of File
+        One for each package.
 
     Raises
     ------
     BundleError
-        Naming the package that has neither.
+        Naming a package that has neither.
     """
-    from packaging.utils import parse_wheel_filename
+    from packaging.pylock import PackageSdist, PackageWheel, Pylock, PylockSelectError, PylockValidationError
 
-    rank = {tag: at for at, tag in enumerate(tags)}
     chosen = []
     for package in packages:
-        best: tuple[int, File] | None = None
-        for entry in _files([package]):
-            filename = entry.get("name") or PurePosixPath(unquote(urlsplit(entry["url"]).path)).name
-            file = File(
-                package["name"], package["version"], filename, entry["url"], entry["hashes"].get("sha256", "")
-            )
-            if file.sha256 not in allowed:
-                continue
-            fits = len(rank)
-            if file.is_wheel:
-                fits = min(
-                    (rank[str(tag)] for tag in parse_wheel_filename(filename)[3] if str(tag) in rank),
-                    default=-1,
-                )
-            if fits >= 0 and (best is None or fits < best[0]):
-                best = (fits, file)
-        if best is None:
-            message = f"the index has no file of {package['name']} {package['version']} that the lock allows"
-            raise BundleError(message, next_step="make the lock anew, or bundle with another Python")
-        chosen.append(best[1])
+        kept: dict[str, Any] = {"name": package["name"], "version": package["version"]}
+        kept["wheels"] = [entry for entry in package.get("wheels", ()) if _sha256_of(entry) in allowed]
+        if _sha256_of(package.get("sdist", {})) in allowed:
+            kept["sdist"] = package["sdist"]
+        lock = {"lock-version": "1.0", "created-by": "uv", "packages": [kept]}
+        try:
+            ((_, file),) = Pylock.from_dict(lock).select(tags=tags)
+        except (PylockSelectError, PylockValidationError):
+            message = f"the index has no file of {kept['name']} {kept['version']} that the lock allows"
+            raise BundleError(
+                message, next_step="write the lock anew, or bundle with another Python"
+            ) from None
+        assert isinstance(file, PackageWheel | PackageSdist)
+        chosen.append(File(file.filename, file.url or "", file.hashes["sha256"]))
     return chosen
 
 
-@cache
-def tags_of(python: str) -> tuple[str, ...]:
-    """Give what wheels may be for, on this kind of machine: those of an old C library first."""
+def tags_of(python: str) -> list[Tag]:
+    """Return the tags of wheels for this processor, those for an old C library first.
+
+    Parameters
+    ----------
+    python : str
+        Python version: `3.11`.
+
+    Returns
+    -------
+    list of Tag
+        The best first.
+    """
     from packaging import tags
 
-    major, minor = map(int, python.split("."))
-    platforms = list(tags.platform_tags())
+    version = tuple(map(int, python.split(".")))
 
     def is_new(platform: str) -> bool:
         found = MANYLINUX.match(platform)
         return found is not None and int(found[1]) > OLDEST_GLIBC
 
-    ordered = sorted(platforms, key=is_new)
-    interpreter = f"cp{major}{minor}"
-    found = [
-        *tags.cpython_tags((major, minor), platforms=ordered),
-        *tags.compatible_tags((major, minor), interpreter, platforms=ordered),
+    platforms = sorted(tags.platform_tags(), key=is_new)
+    interpreter = f"cp{version[0]}{version[1]}"
+    return [
+        *tags.cpython_tags(version, platforms=platforms),
+        *tags.compatible_tags(version, interpreter, platforms=platforms),
     ]
-    return tuple(map(str, found))
 
 
 def build(
@@ -183,31 +189,36 @@ def build(
     folder: Path,
     progress: Progress,
 ) -> list[Path]:
-    """Build wheels of sources; the same sources give the same bytes, in whatever folder.
+    """Build wheels from sources; the same sources give the same bytes in any folder.
 
     Parameters
     ----------
     sources, tools : sequence of Path
-        Archives of sources; wheels of what they are built with.
+        Source archives, and the wheels of their build tools.
     interpreter : Path
-        What the wheels are for.
+        Python that the wheels are for.
     environ : dict
-        Names the compiler and its flags.
+        Environment with the compiler and its flags.
     folder : Path
-        Where to work; the wheels are left in its `built/`.
+        Folder to work in.
     progress : Progress
-        Gets the log.
+        Receives the log.
+
+    Returns
+    -------
+    list of Path
+        The wheels, in the folder's `built/`.
 
     Raises
     ------
     BundleError
-        With the last lines of the log.
+        A build fails; with the last lines of its log.
     """
     import uv
 
     tool = uv.find_uv_bin()
     python = folder / "tools" / "bin" / "python"
-    # Headers write their path into the code.
+    # Assertions in headers compile their path into the code.
     nowhere = f" -ffile-prefix-map={folder}=."
     environ = {
         **environ,
@@ -228,41 +239,49 @@ def build(
             )
     except CommandError as error:
         message = f"a wheel could not be built; {error}"
-        raise BundleError(message, next_step="the lines above say what the build lacks") from None
+        raise BundleError(message, next_step="the lines above name what the build lacks") from None
     return sorted((folder / "built").glob("*.whl"))
 
 
 def lock_of(wheels: Iterable[Path]) -> str:
-    """Write a lock that allows these very files and no others."""
+    """Return the text of a lock that allows only these files.
+
+    Parameters
+    ----------
+    wheels : iterable of Path
+        Wheels.
+
+    Returns
+    -------
+    str
+        A requirements file with hashes.
+    """
     from packaging.utils import parse_wheel_filename
 
     lines = []
     for path in sorted(wheels, key=lambda path: path.name):
         name, version, *_ = parse_wheel_filename(path.name)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        lines.append(f"{name}=={version} --hash=sha256:{sha256}\n")
+        lines.append(f"{name}=={version} --hash=sha256:{_sha256(path)}\n")
     return "".join(lines)
 
 
-def _files(packages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for package in packages:
-        yield from package.get("wheels", ())
-        if "sdist" in package:
-            yield package["sdist"]
+def _sha256_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("hashes", {}).get("sha256", ""))
 
 
 def _chosen(lock: str, python: str, folder: Path) -> list[File]:
-    """Ask the index once for each lock: what a lock allows does not change."""
-    remembered = folder / f"{digest(['choice', lock, python, tags_of(python)])[:32]}.json"
+    """Choose the files of a lock; ask the index once, because what a lock allows does not change."""
+    tags = tags_of(python)
+    remembered = folder / f"{digest(['files', lock, python, list(map(str, tags))])[:32]}.json"
     if remembered.exists():
         return [File(**entry) for entry in json.loads(remembered.read_bytes())]
-    files = choose(_packages(lock, python, folder), set(HASH.findall(lock)), tags_of(python))
+    files = choose(_packages(lock, python, folder), set(HASH.findall(lock)), tags)
     write_atomically(remembered, json.dumps([asdict(file) for file in files]).encode())
     return files
 
 
 def _packages(lock: str, python: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the files that the index has of every package in a lock."""
     import uv
 
     work = folder / f"asked-{secrets.token_hex(4)}"
@@ -274,38 +293,43 @@ def _packages(lock: str, python: str, folder: Path) -> list[dict[str, Any]]:
         run([uv.find_uv_bin(), "pip", "compile", *words, "--output-file", output, work / "lock.txt"])
         packages: list[dict[str, Any]] = tomllib.loads(output.read_text()).get("packages", [])
     except CommandError as error:
-        message = f"the package index did not say where the wheels are; {error}"
-        raise BundleError(
-            message, next_step="bundling fetches wheels: is the package index in reach?"
-        ) from None
-    else:
-        for entry in _files(packages):
-            # A folder of wheels is named by path, from where the answer lies.
-            entry.setdefault("url", (work / entry.get("path", "")).resolve().as_uri())
-        return packages
+        message = f"the package index does not list the wheels; {error}"
+        raise BundleError(message, next_step=INDEX_NEXT) from None
     finally:
         remove_tree(work)
+    for package in packages:
+        for entry in [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]:
+            # uv names a file of a local folder by its path, relative to pylock.toml.
+            if "path" in entry:
+                entry["url"] = (work / entry.pop("path")).resolve().as_uri()
+    return packages
 
 
 def fetch(file: File, folder: Path, stop: threading.Event, progress: Progress) -> Path:
-    """Fetch a file and check its hash; what is there is not fetched again.
+    """Fetch a file and check its hash.
 
     Parameters
     ----------
     file : File
-        Which.
+        File to fetch.
     folder : Path
-        Where files are kept, each in a folder named after its hash.
+        Folder of all files; each lies in a folder named after its hash.
     stop : threading.Event
-        Set where others have failed or the user has had enough: then nothing is tried again.
+        No attempt follows a failed one once this is set.
     progress : Progress
-        Told of every failure that is followed by another attempt.
+        Receives a note before every further attempt.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     BundleError
-        Where it cannot be had, or has another hash.
+        The file is out of reach, or has another hash.
     DiskFullError
+        The disk is full.
     """
     target = folder / file.sha256 / file.filename
     if target.exists() and _sha256(target) == file.sha256:
@@ -321,32 +345,30 @@ def fetch(file: File, folder: Path, stop: threading.Event, progress: Progress) -
                 is_final = error.code < SERVER_ERRORS
             message = f"{file.filename} could not be fetched: {error}"
             if wait_s is None or is_final or stop.is_set():
-                raise BundleError(
-                    message, next_step="bundling fetches wheels: is the package index in reach?"
-                ) from None
-            progress.note(f"{message}; again in {wait_s} s")
+                raise BundleError(message, next_step=INDEX_NEXT) from None
+            progress.note(f"{message}; next attempt in {wait_s} s")
             stop.wait(wait_s)
     return target
 
 
-def _download(file: File, target: Path, beside: Path) -> None:
+def _download(file: File, target: Path, staging: Path) -> None:
     try:
-        with disk_full_named(beside.parent):
+        with disk_full_named(staging.parent):
             target.parent.mkdir(exist_ok=True)
-            with _open(file.url) as reader, beside.open("xb") as writer:
+            with _open(file.url) as reader, staging.open("xb") as writer:
                 shutil.copyfileobj(reader, writer)
-            if _sha256(beside) != file.sha256:
-                message = f"{file.filename} is not the file that the lock names: its hash is another"
-                raise BundleError(message, next_step="bundle again; is a proxy changing what it passes on?")
-            beside.replace(target)
+            if _sha256(staging) != file.sha256:
+                message = f"{file.filename} does not have the hash that the lock names"
+                raise BundleError(message, next_step="bundle again; does a proxy change what it passes on?")
+            staging.replace(target)
     finally:
-        beside.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
 
 
 def _open(url: str) -> Any:
     if urlsplit(url).scheme not in ("https", "http", "file"):
-        message = f"the index names {url}, which is no address of a file"
-        raise BundleError(message)
+        message = f"the index names {url}, which is not the address of a file"
+        raise BundleError(message, next_step="check the index that uv is configured with")
     return urllib.request.urlopen(url, timeout=TIMEOUT_S)
 
 

@@ -1,4 +1,4 @@
-"""The library itself as wheels: its own, and those of what it needs, by the project's lock."""
+"""Write the library's own wheel, and select the part of the project's lock that it needs."""
 
 from __future__ import annotations
 
@@ -25,38 +25,58 @@ if TYPE_CHECKING:
 
 NAME: Final = "spikecrate"
 BLOCK: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)==.*\n(?:[ \t].*\n)*", re.MULTILINE)
-"""A package of a lock, with the lines that belong to it."""
+"""A package in a lock, with its lines of hashes."""
 OF_THE_INSTALLATION: Final = frozenset({"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"})
-"""What an installer writes beside what the wheel holds."""
+"""Files that an installer adds to those of the wheel."""
 DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def own_wheel(folder: Path) -> Path:
-    """Write the wheel of the spikecrate that runs here; the same bytes from the same files.
+    """Write the wheel of the spikecrate that runs; the same files give the same bytes.
 
-    In a clone, with the project's build backend, which is fetched where it is not installed. An installed
-    spikecrate is put together again from its own files, each held to the hash it was installed with.
+    A clone is built with the project's build backend, which is fetched where it is not installed. An installed
+    spikecrate is packed again from its files, each compared with its hash in RECORD.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder for the wheel.
+
+    Returns
+    -------
+    Path
+        The wheel.
 
     Raises
     ------
     BundleError
-        Where the build fails, or an installed file has been changed.
+        The build fails, or an installed file has changed.
     """
     root = PACKAGE.parents[1]
     return _built(root, folder) if (root / "pyproject.toml").exists() else _repacked(folder)
 
 
 def needed_lock(wheel: Path) -> str:
-    """Give the part of the project's lock that the wheel needs to run, all the way down.
+    """Return the part of the project's lock that the wheel and its dependencies need.
+
+    Parameters
+    ----------
+    wheel : Path
+        The library's wheel.
+
+    Returns
+    -------
+    str
+        A lock with hashes.
 
     Raises
     ------
     BundleError
-        Naming a package that the lock lacks.
+        The lock lacks a package.
     """
     blocks: dict[str, str] = {}
     for found in BLOCK.finditer(data_path("requirements.lock").read_text()):
-        # One package may have a version for each Python.
+        # A lock can hold several versions of a package, one for each Python.
         blocks[_canonical(found[1])] = blocks.get(_canonical(found[1]), "") + found[0]
     with zipfile.ZipFile(wheel) as opened:
         name = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
@@ -70,7 +90,7 @@ def needed_lock(wheel: Path) -> str:
     missing = sorted(needed - set(blocks))
     if missing:
         message = f"requirements.lock lacks {', '.join(missing)}, which spikecrate needs"
-        raise BundleError(message, next_step="make the lock anew; its first lines say how")
+        raise BundleError(message, next_step="write the lock anew; its first lines name the command")
     return "".join(blocks[name] for name in sorted(needed))
 
 
@@ -91,7 +111,7 @@ def _built(root: Path, folder: Path) -> Path:
     try:
         run([uv.find_uv_bin(), "build", *words], env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
     except CommandError as error:
-        message = f"the wheel of spikecrate could not be built; {error}"
+        message = f"the wheel of spikecrate cannot be built; {error}"
         raise BundleError(
             message, next_step="pip install hatchling, which builds it without a network"
         ) from None
@@ -112,7 +132,7 @@ def _repacked(folder: Path) -> Path:
             path = Path(str(file.locate()))
             data = path.read_bytes()
             if _urlsafe(data) != file.hash.value:
-                message = f"{path} is not as it was installed"
+                message = f"{path} has changed since it was installed"
                 raise BundleError(message, next_step="install spikecrate again")
             _add(archive, str(file), data, executable=bool(path.stat().st_mode & 0o100))
             rows.writerow((str(file), f"sha256={_urlsafe(data)}", len(data)))
@@ -129,7 +149,7 @@ def _is_of_the_installation(parts: tuple[str, ...], info: str) -> bool:
 def _add(archive: zipfile.ZipFile, name: str, data: bytes, *, executable: bool) -> None:
     entry = zipfile.ZipInfo(name, DATE)
     entry.compress_type = zipfile.ZIP_DEFLATED
-    # The executable bit is part of a recipe's hash: an installer keeps it only where the archive says so.
+    # The recipe hash includes the executable bit, which an installer takes from here.
     entry.external_attr = (0o100755 if executable else 0o100644) << 16
     archive.writestr(entry, data)
 
