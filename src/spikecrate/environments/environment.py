@@ -18,6 +18,7 @@ from spikecrate._util.files import disk_full_named, remove_tree
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.images.recipe import GPU_LOCK, LOCK
+from spikecrate.images.staging import staged
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
@@ -128,6 +129,15 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     DiskFullError
     """
     _require_index_alone(request)
+    environment = place(request, store)
+    if environment.python.parents[1].exists() and environment.code.exists():
+        return environment
+    # An edit between the hashing and now must not enter an environment that is named by the old hash.
+    with staged(request, extra=[COMPILER_LOCK]) as copy:
+        return _make(copy, store, progress)
+
+
+def _make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
     environment = place(request, store)
     store.environments.mkdir(exist_ok=True)
     with Lock(store.lock(f"environment-{environment.hash[:16]}")):

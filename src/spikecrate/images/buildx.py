@@ -14,17 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
+from spikecrate.images.staging import SOURCE_DATE_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spikecrate._util.progress import Progress
 
-SOURCE_DATE_EPOCH: Final = 1767225600
-"""The date of everything in an image, in seconds since 1970. Newer than no file that matters, it only has to
-be the same for everyone."""
 CREATED: Final = "2026-01-01T00:00:00Z"
-"""The same, as labels write it."""
+"""`SOURCE_DATE_EPOCH` as labels write it."""
 
 PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
