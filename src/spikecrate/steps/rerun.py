@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from spikecrate._util.process import capture
+from spikecrate._util.git import read_git
 from spikecrate.catalogue.tools import find
 from spikecrate.errors import (
     CommandError,
@@ -201,8 +201,8 @@ def _way_back(record: dict[str, Any], folder: Path | None) -> str:
     if folder is None or not isinstance(commit, str):
         return "name the folder that holds the sorter as it was in SPIKECRATE_SORTERS"
     try:
-        root = capture(["git", "-C", folder, "rev-parse", "--show-toplevel"], timeout=10)
-        capture(["git", "-C", folder, "cat-file", "-e", f"{commit}^{{commit}}"], timeout=10)
+        root = read_git(folder, "rev-parse", "--show-toplevel")
+        read_git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
     except CommandError:
         return f"find the repository of the sorter and check out commit {commit}"
     words = ["git", "-C", root, "worktree", "add", f"{root}-{commit[:12]}", commit]
