@@ -110,7 +110,8 @@ def ensure_debian(client: DockerClient, progress: Progress) -> Image:
         return image
     progress.note(f"pulling {DEBIAN}")
     try:
-        run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
+        with progress.bar(f"pulling {DEBIAN}", 0):
+            run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
     except CommandError as error:
         said = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
         message = f"{DEBIAN} is not in the engine and cannot be pulled: {said}"
