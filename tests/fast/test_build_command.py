@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import tarfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def script(body):
 
 
 @pytest.mark.usefixtures("with_buildx")
-def test_a_failed_build_tells_the_last_lines_and_keeps_the_whole_log():
+def test_a_failed_build_tells_the_last_lines_and_keeps_the_whole_log_in_the_store(tmp_path):
     body = "[print('line', n) for n in range(100)]; print('ERROR: g++ not found'); raise SystemExit(1)"
     with pytest.raises(ImageBuildError, match="ERROR: g\\+\\+ not found") as caught:
         build_logged(script(body), "spikecrate/lab:2", Silent())
@@ -93,22 +94,49 @@ def test_a_failed_build_tells_the_last_lines_and_keeps_the_whole_log():
     assert str(log) in caught.value.next_step
     assert log.read_text().splitlines() == [*(f"line {n}" for n in range(100)), "ERROR: g++ not found"]
     assert "line 5\n" not in str(caught.value)
-    log.unlink()
+    assert log.parent == tmp_path / "store" / "logs"
+    assert log.name.startswith("build-lab-2-")
 
 
 @pytest.mark.usefixtures("with_buildx")
 def test_a_full_disk_in_a_build_is_told_apart():
     body = "print('OSError: [Errno 28] No space left on device'); raise SystemExit(1)"
-    with pytest.raises(DiskFullError) as caught:
+    with pytest.raises(DiskFullError):
         build_logged(script(body), "spikecrate/lab:2", Silent())
-    Path(caught.value.details["log"]).unlink()
 
 
 @pytest.mark.usefixtures("with_buildx")
-def test_a_build_that_succeeds_leaves_no_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(buildx.tempfile, "tempdir", str(tmp_path))
+def test_a_build_that_succeeds_leaves_no_log(tmp_path):
     build_logged(script("print('done')"), "spikecrate/lab:2", Silent())
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "store" / "logs").iterdir()) == []
+
+
+class Stages(Silent):
+    """Keep the titles of what is shown, in order."""
+
+    def __init__(self):
+        self.titles = []
+
+    @contextmanager
+    def bar(self, title, total):
+        assert total == 0
+        self.titles.append(title)
+        yield lambda _units: None
+
+
+@pytest.mark.usefixtures("with_buildx")
+def test_the_step_of_a_build_is_shown_as_one_line_of_progress():
+    lines = [
+        "#1 [internal] load build definition from Dockerfile",
+        "#7 [environment 2/3] COPY requirements.lock build.lock /build/",
+        "#7 DONE 0.1s",
+        "#8 [code 1/2] RUN seal /opt/spikecrate",
+        "#8 0.123 [not a step] of the build",
+    ]
+    shown = Stages()
+    build_logged(script(f"print({chr(10).join(lines)!r})"), "spikecrate/lab:2", shown)
+    title = "building spikecrate/lab:2"
+    assert shown.titles == [title, f"{title}: environment 2/3", f"{title}: code 1/2"]
 
 
 def test_a_machine_without_buildx_is_told_what_to_install(monkeypatch, tmp_path):

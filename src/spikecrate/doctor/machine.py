@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Check, fail, ok, warn
-from spikecrate.images.buildx import SOURCE_DATE_EPOCH
+from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate_harness.pinning import KERNEL_NEEDS
 from spikecrate_harness.processor import instructions
 

@@ -17,7 +17,9 @@ from spikecrate._util.canonical import digest
 from spikecrate._util.files import disk_full_named, remove_tree
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, EnvironmentBuildError
+from spikecrate.images.build_log import build_log
 from spikecrate.images.recipe import GPU_LOCK, LOCK
+from spikecrate.images.staging import staged
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
@@ -129,6 +131,15 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     """
     _require_index_alone(request)
     environment = place(request, store)
+    if environment.python.parents[1].exists() and environment.code.exists():
+        return environment
+    # An edit between the hashing and now must not enter an environment that is named by the old hash.
+    with staged(request, extra=[COMPILER_LOCK]) as copy:
+        return _make(copy, store, progress)
+
+
+def _make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
+    environment = place(request, store)
     store.environments.mkdir(exist_ok=True)
     with Lock(store.lock(f"environment-{environment.hash[:16]}")):
         folder = environment.python.parents[1]
@@ -204,30 +215,27 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         environ = _environ(store)
     else:
         environ = build_environ(request, store, progress)
-    lines: list[str] = []
-
-    def on_line(line: str) -> None:
-        lines.append(line)
-        progress.line(line)
-
+    title = f"making the environment of {request.name}"
+    path = None
     try:
-        # Not relocatable on purpose: only the interpreter is ever called, by its path.
-        run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=on_line)
-        install = install_argv(tool, folder)
-        if "--no-build-isolation" in builds:
-            # In the environment itself, as docker/base/make-environment: not every package says what it is built with.
-            tools = ["--no-build", "--requirements", str(build_lock)]
-            run([*install, *tools], env=environ, on_line=on_line)
-            install[install.index("install")] = "sync"
-            run([*install, *builds, str(lock)], env=environ, on_line=on_line)
-        else:
-            run([*install, *builds, "--requirements", str(lock)], env=environ, on_line=on_line)
+        with build_log(f"environment-{request.name}", title, store.logs, progress) as log:
+            path = log.path
+            # Not relocatable on purpose: only the interpreter is ever called, by its path.
+            run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=log.on_line)
+            install = install_argv(tool, folder)
+            if "--no-build-isolation" in builds:
+                # In the environment itself, as docker/base/make-environment: not every package declares what it is
+                # built with.
+                tools = ["--no-build", "--requirements", str(build_lock)]
+                run([*install, *tools], env=environ, on_line=log.on_line)
+                install[install.index("install")] = "sync"
+                run([*install, *builds, str(lock)], env=environ, on_line=log.on_line)
+            else:
+                run([*install, *builds, "--requirements", str(lock)], env=environ, on_line=log.on_line)
     except CommandError as error:
-        log = store.logs / f"environment-{request.name}.txt"
-        log.write_text("\n".join(lines))
         message = f"the environment of {request.name} could not be made; {error}"
         raise EnvironmentBuildError(
-            message, next_step=f"the whole log is {log}; is the package index in reach?"
+            message, next_step=f"read the whole log, {path}; check that the package index is in reach"
         ) from None
 
 

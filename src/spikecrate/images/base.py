@@ -13,6 +13,7 @@ from spikecrate.errors import BaseImageMissingError, CommandError
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
 from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import base_hash
+from spikecrate.images.staging import staged_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,35 +61,41 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
     ImageBuildError, DiskFullError, EngineMissingError
         As `build_logged`.
     """
-    folder = folder or data_path("docker") / "base"
-    recipe = base_hash(folder)
-    client = docker_client()
-    found: dict[str, Image] = {}
-    for target, name in (("runtime", "base"), ("builder", "builder")):
-        reference = f"spikecrate/{name}:{recipe[:12]}"
-        image = find_image(client, reference)
-        if image is None:
-            debian = ensure_debian(client, progress)
-            progress.note(f"building {reference}, which all sorters share")
-            started = time.monotonic()
-            labels = {
-                "org.opencontainers.image.title": f"spikecrate {name}",
-                "org.opencontainers.image.created": CREATED,
-                "org.opencontainers.image.base.name": f"docker.io/library/{DEBIAN}",
-                "org.opencontainers.image.base.digest": str(debian.id),
-                "spikecrate.base": recipe,
-            }
-            argv = build_argv(folder, output=engine_output(reference), target=target, labels=labels)
-            build_logged(argv, reference, progress)
-            progress.note(f"built {reference} in {time.monotonic() - started:.0f} s")
-            with docker_errors():
-                image = client.images.get(reference)
-        found[target] = image
+    with staged_folder(folder or data_path("docker") / "base") as copy:
+        recipe = base_hash(copy)
+        digests = {
+            name: _ensure(name, target, copy, recipe, progress)
+            for target, name in (("runtime", "base"), ("builder", "builder"))
+        }
     return Bases(
         runtime=f"spikecrate/base:{recipe[:12]}",
         builder=f"spikecrate/builder:{recipe[:12]}",
-        runtime_digest=str(found["runtime"].id),
+        runtime_digest=digests["base"],
     )
+
+
+def _ensure(name: str, target: str, folder: Path, recipe: str, progress: Progress) -> str:
+    """Find one base image, or build it; return its id."""
+    client = docker_client()
+    reference = f"spikecrate/{name}:{recipe[:12]}"
+    image = find_image(client, reference)
+    if image is not None:
+        return str(image.id)
+    debian = ensure_debian(client, progress)
+    progress.note(f"building {reference}, which all sorters share")
+    started = time.monotonic()
+    labels = {
+        "org.opencontainers.image.title": f"spikecrate {name}",
+        "org.opencontainers.image.created": CREATED,
+        "org.opencontainers.image.base.name": f"docker.io/library/{DEBIAN}",
+        "org.opencontainers.image.base.digest": str(debian.id),
+        "spikecrate.base": recipe,
+    }
+    argv = build_argv(folder, output=engine_output(reference), target=target, labels=labels)
+    build_logged(argv, reference, progress)
+    progress.note(f"built {reference} in {time.monotonic() - started:.0f} s")
+    with docker_errors():
+        return str(client.images.get(reference).id)
 
 
 def ensure_debian(client: DockerClient, progress: Progress) -> Image:
@@ -103,7 +110,8 @@ def ensure_debian(client: DockerClient, progress: Progress) -> Image:
         return image
     progress.note(f"pulling {DEBIAN}")
     try:
-        run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
+        with progress.bar(f"pulling {DEBIAN}", 0):
+            run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
     except CommandError as error:
         said = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
         message = f"{DEBIAN} is not in the engine and cannot be pulled: {said}"

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import spikecrate_harness
-from spikecrate._util.data import data_path
 from spikecrate._util.quantities import format_bytes
-from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageNotReproducibleError, SorterInvalidError, UsageError
 from spikecrate.images import prebuilt
 from spikecrate.images.base import Bases, ensure_bases
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
 from spikecrate.images.lookup import find_image
-from spikecrate.images.recipe import GPU_LOCK, LOCK, image_reference
+from spikecrate.images.request import BuildRequest
+from spikecrate.images.staging import staged
 from spikecrate_harness.job import CONTRACT
 
 if TYPE_CHECKING:
@@ -27,62 +25,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
 
-
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """What is asked for: a sorter's image, or its environment on the host.
-
-    Attributes
-    ----------
-    name, version, title, description, license, url, entrypoint, python
-        As in the sorter's sorter.json.
-    folder : Path
-        The sorter's folder.
-    recipe : str
-        Hash of everything that the image is made from (`recipe_hash`, or `gpu_recipe` of it).
-    gpu : bool
-        Whether it is that of two images, or environments, that is made from `requirements.gpu.lock`.
-    image : str
-        A prebuilt image by its digest; empty where it is built.
-    harness, base : Path
-        The harness's package and what the base images are made from; by default those of this spikecrate.
-    """
-
-    name: str
-    folder: Path
-    version: str
-    title: str
-    description: str
-    license: str
-    url: str
-    entrypoint: tuple[str, ...]
-    python: str
-    recipe: str
-    gpu: bool = False
-    image: str = ""
-    harness: Path = Path(spikecrate_harness.__file__).parent
-    base: Path = data_path("docker") / "base"
-
-    @property
-    def reference(self) -> str:
-        """Name and tag of the image."""
-        version = f"{self.version}-gpu" if self.gpu else self.version
-        return image_reference(self.name, version, self.recipe)
-
-    @property
-    def origin(self) -> str:
-        """What people know the image by: that name, or where a prebuilt one comes from."""
-        return self.image or self.reference
-
-    @property
-    def has_harness(self) -> bool:
-        """Whether the harness calls its run.py; only then can it run outside an image."""
-        return not self.image and self.entrypoint == HARNESS_ENTRYPOINT
-
-    @property
-    def lock(self) -> Path:
-        """The lock of what it runs."""
-        return self.folder / (GPU_LOCK if self.gpu else LOCK)
+__all__ = ["BuildRequest", "BuiltImage", "Verification", "build", "find", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,14 +116,15 @@ def build(
         image = prebuilt.require(client, request)
     else:
         image = None if no_cache else find(client, request)
-    there = image is not None
-    if not there:
+    exists = image is not None
+    if not exists:
         _require(request, wheelhouse)
-        bases = ensure_bases(progress, request.base)
-        progress.note(f"building {request.reference}; the first time takes some minutes")
-        output = engine_output(request.reference)
-        argv = sorter_argv(request, bases, output=output, no_cache=no_cache, wheelhouse=wheelhouse)
-        build_logged(argv, request.reference, progress)
+        with staged(request) as copy:
+            bases = ensure_bases(progress, copy.base)
+            progress.note(f"building {request.reference}; the first time takes some minutes")
+            output = engine_output(request.reference)
+            argv = sorter_argv(copy, bases, output=output, no_cache=no_cache, wheelhouse=wheelhouse)
+            build_logged(argv, request.reference, progress)
         with docker_errors():
             image = client.images.get(request.reference)
     assert image is not None
@@ -188,7 +132,7 @@ def build(
         reference=request.origin,
         digest=str(image.id),
         size_bytes=unpacked_size(image),
-        built=not there,
+        built=not exists,
         seconds=round(time.monotonic() - started, 3),
     )
     if built.built:
@@ -223,7 +167,6 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     started = time.monotonic()
     client = docker_client()
     _require(request, wheelhouse)
-    bases = ensure_bases(progress, request.base)
     kind = "oci"
     if not has_containerd_store(client):
         kind = "tar"
@@ -231,12 +174,13 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
             "this engine lacks the containerd image store: the files are compared, not the image's digest "
             "(a job's key holds the recipe's hash in any case)"
         )
-    with tempfile.TemporaryDirectory(prefix="spikecrate-verify-") as scratch:
+    with staged(request) as copy, tempfile.TemporaryDirectory(prefix="spikecrate-verify-") as scratch:
+        bases = ensure_bases(progress, copy.base)
         archives = [Path(scratch) / "first.tar", Path(scratch) / "second.tar"]
         for count, archive in enumerate(archives, 1):
             progress.note(f"building {request.reference} from nothing, {count} of 2")
             output = f"type={kind},dest={archive}"
-            argv = sorter_argv(request, bases, output=output, no_cache=True, wheelhouse=wheelhouse)
+            argv = sorter_argv(copy, bases, output=output, no_cache=True, wheelhouse=wheelhouse)
             build_logged(argv, request.reference, progress)
         first, second = (archive_digest(archive) for archive in archives)
         if first != second:

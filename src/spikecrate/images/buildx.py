@@ -8,23 +8,22 @@ nothing that names this build (provenance, an SBOM's serial number) is attached.
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
+from spikecrate.images.build_log import build_log
+from spikecrate.images.staging import SOURCE_DATE_EPOCH
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spikecrate._util.progress import Progress
 
-SOURCE_DATE_EPOCH: Final = 1767225600
-"""The date of everything in an image, in seconds since 1970. Newer than no file that matters, it only has to
-be the same for everyone."""
 CREATED: Final = "2026-01-01T00:00:00Z"
-"""The same, as labels write it."""
+"""`SOURCE_DATE_EPOCH` as labels write it."""
 
 PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -129,32 +128,38 @@ def require_buildx() -> None:
 
 
 def build_logged(argv: list[str], title: str, progress: Progress) -> None:
-    """Run a build; its lines go to `progress`, and to a file that stays where it fails.
+    """Run a build; show its step as progress and keep the whole log where it fails.
+
+    Parameters
+    ----------
+    argv : list of str
+        As `build_argv` makes it.
+    title : str
+        What is built: the image's reference.
+    progress : Progress
+        Gets the step and every line of the log.
 
     Raises
     ------
     ImageBuildError
-        With the last lines, and the log's path.
+        With the last lines, and the path of the log in the store's `logs/`.
     DiskFullError
+        Where the engine's disk or the store is full.
     EngineMissingError
+        Without docker buildx.
+    StoreError
+        Where the store cannot be used.
     """
     require_buildx()
-    descriptor, name = tempfile.mkstemp(prefix="spikecrate-build-", suffix=".txt")
-    log = Path(name)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-
-        def on_line(line: str) -> None:
-            print(line, file=file, flush=True)
-            progress.line(line)
-
-        try:
-            run(argv, on_line=on_line)
-        except CommandError as error:
-            raise _failure(title, error, log) from None
-        except BaseException:
-            log.unlink()
-            raise
-    log.unlink()
+    name = f"build-{title.removeprefix('spikecrate/')}"
+    path = None
+    try:
+        with build_log(name, f"building {title}", open_store().logs, progress) as log:
+            path = log.path
+            run(argv, on_line=log.on_line)
+    except CommandError as error:
+        assert path is not None
+        raise _failure(title, error, path) from None
 
 
 def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:

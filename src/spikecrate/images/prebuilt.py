@@ -82,7 +82,8 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
         started = time.monotonic()
         progress.note(f"pulling {request.image}")
         try:
-            run(["docker", "pull", "--", request.image], on_line=progress.line)
+            with progress.bar(f"pulling {request.image}", 0):
+                run(["docker", "pull", "--", request.image], on_line=progress.line)
         except CommandError as error:
             said = "\n".join(error.tail.strip().splitlines()[-LAST_LINES:])
             if "no space left on device" in said.lower():

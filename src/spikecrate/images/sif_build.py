@@ -76,16 +76,18 @@ def write_image(
         packed = None
     try:
         if source.archive is None:
-            run(["docker", "save", "--output", work / ARCHIVE, source.digest], on_line=progress.line)
+            with progress.bar(f"making the SIF of {name}: saving the image", 0):
+                run(["docker", "save", "--output", work / ARCHIVE, source.digest], on_line=progress.line)
         else:
             (work / ARCHIVE).symlink_to(source.archive.path.absolute())
         transport = "docker-archive" if source.archive is None else source.archive.transport
-        run(
-            build_argv(program, transport, packed),
-            cwd=work,
-            env=environment((work / SCRATCH).resolve()),
-            on_line=progress.line,
-        )
+        with progress.bar(f"making the SIF of {name}: packing", 0):
+            run(
+                build_argv(program, transport, packed),
+                cwd=work,
+                env=environment((work / SCRATCH).resolve()),
+                on_line=progress.line,
+            )
     except CommandError as error:
         last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
         if "no space left on device" in error.tail.lower():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.process import capture
+from spikecrate._util.git import commit_of, is_edited
 from spikecrate._version import __version__
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import CommandError
@@ -144,19 +144,15 @@ def catalogue_state(folder: Path) -> dict[str, Any]:
     dict
         `{"commit": str or None, "dirty": bool or None}`; None for a folder outside any git repository.
     """
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = commit_of(folder)
     if commit is None:
         return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--", "."))}
+    try:
+        return {"commit": commit, "dirty": is_edited(folder)}
+    except CommandError:
+        return {"commit": commit, "dirty": None}
 
 
 def now() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        return capture(["git", "-C", folder, *words], timeout=10)
-    except CommandError:
-        return None

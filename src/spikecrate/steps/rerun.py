@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from spikecrate._util.process import capture
+from spikecrate._util.git import read_git
 from spikecrate.catalogue.tools import find
 from spikecrate.errors import (
     CommandError,
@@ -202,8 +202,8 @@ def _way_back(record: dict[str, Any], folder: Path | None) -> str:
     if folder is None or not isinstance(commit, str):
         return "set SPIKECRATE_SORTERS to a folder with the old version of the sorter"
     try:
-        root = capture(["git", "-C", folder, "rev-parse", "--show-toplevel"], timeout=10)
-        capture(["git", "-C", folder, "cat-file", "-e", f"{commit}^{{commit}}"], timeout=10)
+        root = read_git(folder, "rev-parse", "--show-toplevel")
+        read_git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
     except CommandError:
         return f"check out commit {commit} of the sorter's repository"
     words = ["git", "-C", root, "worktree", "add", f"{root}-{commit[:12]}", commit]
