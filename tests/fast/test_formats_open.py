@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab import ANSWER, TWO_EVENTS
 from recording_files import (
     DATA,
     RATE,
@@ -27,6 +28,7 @@ from recording_files import (
     write_spikeinterface,
 )
 
+import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     RecordingAmbiguousError,
@@ -37,6 +39,7 @@ from spikecrate.errors import (
     RecordingPermissionError,
     RecordingTruncatedError,
     SpikecrateError,
+    UsageError,
 )
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.identity import hash_samples, identity
@@ -432,3 +435,59 @@ def test_the_projects_own_recordings_open():
         recording = open_recording(path)
         assert (recording.layout.num_channels, recording.layout.num_samples) == (16, 16000)
         assert recording.layout.sampling_frequency == 40000
+
+
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+def not_utf8_folder(folder):
+    return write_mountainsort(folder / NOT_UTF8, samples())
+
+
+def not_utf8_raw_in_it(folder):
+    return not_utf8_folder(folder) / "raw.mda"
+
+
+def link_to_a_not_utf8_folder(folder):
+    (folder / "link").symlink_to(not_utf8_folder(folder))
+    return folder / "link"
+
+
+def sample_file_that_is_a_link_to_a_not_utf8_file(folder):
+    path = write_mountainsort(folder / "rec", samples())
+    (path / "raw.mda").rename(folder / NOT_UTF8)
+    (path / "raw.mda").symlink_to(folder / NOT_UTF8)
+    return path
+
+
+def sample_file_that_is_not_utf8(folder):
+    path = write_flat(folder / "rec", samples(), file=NOT_UTF8)
+    (path / "data.raw").rename(path / NOT_UTF8)
+    return path
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    "write",
+    [
+        not_utf8_folder,
+        not_utf8_raw_in_it,
+        link_to_a_not_utf8_folder,
+        sample_file_that_is_a_link_to_a_not_utf8_file,
+        sample_file_that_is_not_utf8,
+    ],
+)
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_runs(tmp_path, sorter, store, write):
+    with pytest.raises(UsageError, match=r"caf\\xe9.* is not a path in UTF-8") as caught:
+        spikecrate.sort(write(tmp_path), sorter=sorter(ANSWER + TWO_EVENTS), store=store.root)
+    assert str(caught.value).isascii()
+    assert not store.results.exists() or list(store.results.iterdir()) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_a_current_folder_that_is_not_utf_8_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, sorter, store
+):
+    monkeypatch.chdir(not_utf8_folder(tmp_path))
+    with pytest.raises(UsageError, match="is not a path in UTF-8"):
+        spikecrate.sort("raw.mda", sorter=sorter(ANSWER + TWO_EVENTS), store=store.root)

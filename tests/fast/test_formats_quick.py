@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from recording_files import DATA
+from recording_files import DATA, samples, write_spikeglx
 
 from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats.flat import plainly_fits, schema
@@ -35,6 +35,24 @@ def test_no_version_of_spikeinterface_needs_numpy_to_be_opened(version):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_table_of_probes_is_read_without_importing_probeinterface(tmp_path):
+    maps = {"~snsGeomMap": None, "~snsShankMap": "(1,2,480)(0:0:0:1)(0:1:0:1)(0:0:1:1)(0:1:1:1)"}
+    binary = write_spikeglx(tmp_path, samples(), imDatPrb_pn="NP2013", **maps)
+    code = (
+        "import sys; from spikecrate.recordings import open_recording; "
+        "print(open_recording(sys.argv[1]).layout.locations[1]); "
+        "print([name for name in ('numpy', 'probeinterface') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, binary],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.splitlines() == ["(59.0, 0.0)", "[]"]
 
 
 # recording.json without jsonschema ------------------------------------------------------------------

@@ -224,3 +224,52 @@ def test_spaces_in_the_name_of_a_run_are_kept(tmp_path):
     shutil.move(binary, tmp_path / "data")
     binary.symlink_to(tmp_path / "data")
     assert np.array_equal(open_recording(binary).traces(), samples())
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "expected"),
+    [
+        ("NP1122", "1122", [(12.5, 0), (15.5, 0), (12.5, 3), (15.5, 3)]),
+        ("NP1123", "1123", [(10.25, 0), (14.75, 0), (10.25, 4.5), (14.75, 4.5)]),
+        ("NP1200", "1200", [(56.5, 0), (88.5, 0), (36.5, 31), (68.5, 31)]),
+        ("PRB_1_2_0480_2", "0", [(27, 0), (59, 0), (11, 20), (43, 20)]),
+        ("PRB_1_4_9999_9", "0", [(27, 0), (59, 0), (11, 20), (43, 20)]),
+        ("NP1014", "0", [(27, 0), (59, 0), (11, 20), (43, 20)]),
+        ("NP1033", "1030", [(11, 0), (114, 0), (11, 20), (114, 20)]),
+        ("PRB2_4_4_0480_1", "24", [(27, 0), (59, 0), (27, 15), (59, 15)]),
+        (None, "1300", [(11, 0), (59, 0), (11, 20), (59, 20)]),
+        (None, None, [(27, 0), (59, 0), (11, 20), (43, 20)]),
+    ],
+)
+def test_columns_and_rows_of_a_shank_map_are_those_of_the_part_number(tmp_path, part, kind, expected):
+    maps = {"~snsGeomMap": None, "~snsShankMap": "(1,2,480)(0:0:0:1)(0:1:0:1)(0:0:1:1)(0:1:1:1)"}
+    columns = "" if kind is None else " 1"
+    table = {"~imroTbl": "(0,4)" + "".join(f"({index} 0 0 1000 250{columns})" for index in range(4))}
+    binary = write_spikeglx(tmp_path, samples(), imDatPrb_pn=part, imDatPrb_type=kind, **maps, **table)
+    assert open_recording(binary).layout.locations == tuple(expected)
+
+
+def test_shanks_of_a_shank_map_are_a_shank_s_pitch_apart(tmp_path):
+    maps = {"~snsGeomMap": None, "~snsShankMap": "(4,2,640)(0:0:0:1)(1:0:0:1)(2:1:0:1)(3:0:1:1)"}
+    recording = open_recording(write_spikeglx(tmp_path, samples(), imDatPrb_pn="NP2013", **maps))
+    assert recording.layout.locations == ((27, 0), (277, 0), (559, 0), (777, 15))
+
+
+def test_a_shank_map_of_an_unknown_probe_is_not_read(tmp_path):
+    maps = {"~snsGeomMap": None, "~snsShankMap": "(1,2,480)(0:0:0:1)(0:1:0:1)(0:0:1:1)(0:1:1:1)"}
+    recording = open_recording(write_spikeglx(tmp_path, samples(), imDatPrb_pn="NP9999", **maps))
+    assert any("has no map of this probe" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("0", 512), ("21", 8192), ("24", 8192), ("2013", 2048)])
+def test_a_file_without_im_max_int_has_that_of_its_probe(tmp_path, kind, counts):
+    table = (
+        "(0,4)" + "".join(f"({index} 0 0 1000 250 1)" for index in range(4)) if kind == "0" else "(x)(0 0)"
+    )
+    binary = write_spikeglx(tmp_path, samples(), imDatPrb_type=kind, imMaxInt=None, **{"~imroTbl": table})
+    assert open_recording(binary).layout.gains == pytest.approx([1e6 * 0.5 / counts / 1000] * 4)
+
+
+def test_an_unknown_probe_without_im_max_int_is_refused(tmp_path):
+    with pytest.raises(RecordingFormatError, match="imMaxInt: missing, and the probe is not known"):
+        open_recording(write_spikeglx(tmp_path, samples(), imDatPrb_type="9999", imMaxInt=None))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError
+from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError, UsageError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
 from spikecrate.recordings.probe import PUT_GEOM, column, column_assumed
@@ -73,6 +73,27 @@ class Recording:
     def size_bytes(self) -> int:
         """Bytes of the samples in the file, all of its channels."""
         return self.layout.num_bytes
+
+    def require_utf8_paths(self) -> None:
+        """Raise where a path of the recording, or the target of a link, is not UTF-8.
+
+        A run record, which is JSON, and a container's mount cannot hold such a path.
+
+        Raises
+        ------
+        UsageError
+            The message shows the bytes as escapes.
+        """
+        for path in (self.path, self.sample_file):
+            for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
+                try:
+                    os.fsencode(name).decode("utf-8")
+                except UnicodeError:
+                    escaped = (
+                        str(name).encode("utf-8", "backslashreplace").decode("utf-8").replace("\\udc", "\\x")
+                    )
+                    message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
+                    raise UsageError(message, next_step="rename the file or folder") from None
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read samples `start` to `stop` (exclusive) of every channel.

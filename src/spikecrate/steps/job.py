@@ -142,6 +142,7 @@ def describe(
     complete_parameters = complete(found, parameters)
     on_gpu = decide(found.name, found.gpu, gpu, present=is_present())
     recording = open_recording(path)
+    recording.require_utf8_paths()
     state = FileState.of(recording.sample_file)
     samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
     parts = KeyParts(

@@ -162,6 +162,7 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     asked = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(sorter.name, sorter.gpu, asked, present=is_present())
     opened = open_recording(recording or record["recording"]["path"])
+    opened.require_utf8_paths()
     state = FileState.of(opened.sample_file)
     samples = samples_hash(opened, state, FileHashCache(store.memo), progress)
     identity = content.identity(opened, samples)

@@ -53,13 +53,28 @@ def open_recording(path: str | Path) -> Recording:
 
 
 def absolute(path: str | Path) -> Path:
-    """Make a path absolute; links are kept as named."""
+    """Return the absolute path; links are kept as named.
+
+    Parameters
+    ----------
+    path : str or Path
+        A path that a user named.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    RecordingNotFoundError
+        If it is empty or has a null character.
+    """
     text = os.fspath(path)
     if not text or "\0" in text:
         message = f"{text!r} is not a path"
-        raise RecordingNotFoundError(message, next_step="Give the path of a recording.")
+        raise RecordingNotFoundError(message, next_step="pass the path of a recording")
     named = Path(text).absolute()
-    # After a link, ".." means the folder above its target; only the file system can say which that is.
+    # After a link, ".." means the folder above its target; only the file system resolves that.
     return Path(os.path.realpath(named)) if ".." in named.parts else named
 
 

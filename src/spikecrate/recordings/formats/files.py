@@ -1,4 +1,4 @@
-"""The files of a recording: how they are looked at and read, and every way in which that can fail."""
+"""Reading the files of a recording, with an error of ours for every way in which that fails."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT_LIMIT: Final = 64 * 2**20
-"""No description of a recording is larger; a larger file under that name is something else."""
+"""Bytes; no description of a recording is larger."""
 
 
 def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
-    """Look at a file that must be there, following links.
+    """Return the status of a file that this user can read, following links.
 
     Parameters
     ----------
@@ -38,12 +38,12 @@ def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
     Returns
     -------
     os.stat_result
-        Of what a link leads to.
+        Status of the target of a link.
 
     Raises
     ------
     RecordingNotFoundError
-        If there is nothing.
+        If it does not exist.
     RecordingLinkError
         If it is a link to nothing, to itself, or to something that is not a file.
     RecordingFormatError
@@ -56,17 +56,17 @@ def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
         if not stat.S_ISREG(found.st_mode):
             if path.is_symlink():
                 message = f"{path} is a link to {str(path.readlink())!r}, which is not a file"
-                raise RecordingLinkError(message, next_step="Let the link lead to the data file.")
+                raise RecordingLinkError(message, next_step="point the link at the data file")
             kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
             message = f"{path} is {kind}, a file is needed"
-            raise RecordingFormatError(message, next_step="Put the data file there, or a link to it.")
-        # os.access asks for the real user, not the one who reads.
+            raise RecordingFormatError(message, next_step="put the data file there, or a link to it")
+        # os.access checks the real user, not the effective one.
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     return found
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether something with that name is there that is meant as a file, be it a broken link."""
+    """Return whether a file or a link, also a broken one, has that name."""
     with reading(path):
         return path.is_symlink() or path.is_file()
 
@@ -74,28 +74,47 @@ def is_file(path: Path) -> bool:
 def read_text(path: Path, *, named_in: Path | None = None) -> str:
     """Read a small text file, UTF-8 with or without a byte order mark.
 
+    Parameters
+    ----------
+    path, named_in
+        As in `regular_file`.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     RecordingFormatError
-        If it is not UTF-8, or larger than any such file is.
+        If it is not UTF-8, or larger than `TEXT_LIMIT`.
     SpikecrateError
         As `regular_file`.
     """
     size = regular_file(path, named_in=named_in).st_size
     if size > TEXT_LIMIT:
         message = f"{path}: a small text file is expected, this one has {size} bytes"
-        raise RecordingFormatError(message, next_step="Check that the file is what its name says.")
+        raise RecordingFormatError(message, next_step="check that the file is what its name says")
     with reading(path):
         data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"{path}: not text in UTF-8 (byte {error.start})"
-        raise RecordingFormatError(message, next_step="Save the file as UTF-8 text.") from None
+        raise RecordingFormatError(message, next_step="save the file as UTF-8 text") from None
 
 
 def read_json(path: Path, *, named_in: Path | None = None) -> Any:
     """Read a small JSON file.
+
+    Parameters
+    ----------
+    path, named_in
+        As in `regular_file`.
+
+    Returns
+    -------
+    object
+        JSON types.
 
     Raises
     ------
@@ -114,50 +133,63 @@ def read_json(path: Path, *, named_in: Path | None = None) -> Any:
     except RecursionError:
         problem = "nested too deeply"
     message = f"{path}: not valid JSON: {problem}"
-    raise RecordingFormatError(message, next_step="Correct the file, or write it again with its program.")
+    raise RecordingFormatError(message, next_step="correct the file, or write it again with its program")
 
 
 @contextmanager
 def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
-    """Turn what the system says about a file into an error of ours."""
+    """Turn an error of the system into one of ours.
+
+    Parameters
+    ----------
+    path, named_in
+        As in `regular_file`.
+
+    Raises
+    ------
+    SpikecrateError
+        A recording error that names the path and the next step.
+    """
     try:
         yield
     except OSError as error:
         raise _explained(path, named_in, error) from None
     except UnicodeEncodeError:
-        # Half a character, which JSON can write and no file's name can hold.
+        # A lone surrogate, which JSON can hold and a file name cannot.
         message = f"{str(path)!a} is not a name that a file can have"
-        raise RecordingNotFoundError(message, next_step="Correct the name where it is written.") from None
+        raise RecordingNotFoundError(message, next_step="correct the name where it is written") from None
 
 
 def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateError:
-    """Say what an error of the system means for a recording."""
+    """Return the error of ours for an error of the system."""
     source = f" ({named_in} names it)" if named_in is not None else ""
     if error.errno == errno.ELOOP:
         message = f"{path} is a link that leads to itself{source}"
-        return RecordingLinkError(message, next_step="Let the link lead to the data file.")
+        return RecordingLinkError(message, next_step="point the link at the data file")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         link = _broken_link(path)
         if link is not None:
             message = f"{link} is a link to {str(link.readlink())!r}, which does not exist{source}"
-            return RecordingLinkError(message, next_step="Mount the place it leads to, or correct the link.")
+            return RecordingLinkError(
+                message, next_step="mount the folder of its target, or correct the link"
+            )
         message = f"{path} does not exist{source}"
-        return RecordingNotFoundError(message, next_step="Check the path.")
+        return RecordingNotFoundError(message, next_step="check the path")
     if error.errno == errno.ENAMETOOLONG:
         message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
-        return RecordingNotFoundError(message, next_step="Check the path.")
+        return RecordingNotFoundError(message, next_step="check the path")
     if error.errno in (errno.EACCES, errno.EPERM):
         message = f"{path} cannot be read: permission denied{source}"
         return RecordingPermissionError(
             message,
-            next_step=f"Ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}",
+            next_step=f"ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}",
         )
     message = f"{path} cannot be read: {error.strerror or error}{source}"
-    return RecordingPermissionError(message, next_step="Check the disk or the network mount it is on.")
+    return RecordingPermissionError(message, next_step="check the disk or the network mount it is on")
 
 
 def _broken_link(path: Path) -> Path | None:
-    """Find the link, the path itself or a folder above it, that leads nowhere."""
+    """Return the broken link: the path itself or a folder above it."""
     for candidate in (path, *path.parents):
         if os.path.exists(candidate):  # noqa: PTH110 (Path.exists raises where a folder may not be entered)
             return None

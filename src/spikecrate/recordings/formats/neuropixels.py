@@ -1,14 +1,19 @@
-"""What a SpikeGLX .meta file says of a Neuropixels probe: gains and locations.
+"""Gains and locations of a Neuropixels probe, from a SpikeGLX .meta file and probeinterface's table of probes.
 
 Source: SpikeGLX's metadata guide (`Markdown/Metadata_Help.md`) and its authors' `readSGLX.py` and
-`SGLXMetaToCoords.py`, from which the table of probe shapes is.
+`SGLXMetaToCoords.py`. The table is IMEC's and SpikeGLX's `ProbeTable`, which probeinterface packages:
+https://github.com/billkarsh/ProbeTable
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
@@ -19,92 +24,89 @@ if TYPE_CHECKING:
     from spikecrate.recordings.formats.spikeglx_meta import Meta
     from spikecrate.recordings.probe import Locations
 
-
-class Shape(NamedTuple):
-    """How the electrodes of a probe stand on its shanks, all in um."""
-
-    even_x: float
-    odd_x: float
-    pitch_x: float
-    pitch_z: float
-    shank_pitch: float = 0.0
-
-
-NP1: Final = Shape(27, 11, 32, 20)
-NP1_LINEAR: Final = Shape(27, 27, 32, 20)
-PRIMATE_STAGGERED: Final = Shape(27, 11, 87, 20)
-PRIMATE_LINEAR: Final = Shape(11, 11, 103, 20)
-ULTRA: Final = Shape(14, 14, 6, 6)
-NP2: Final = Shape(27, 27, 32, 15)
-NP2_FOUR: Final = Shape(27, 27, 32, 15, 250)
-SHAPES: Final = {
-    **dict.fromkeys(("3A", "PRB_1_4_0480_1", "PRB_1_4_0480_1_C"), NP1),
-    **dict.fromkeys(("NP1000", "NP1001", "NP1010", "NP1011", "NP1012", "NP1013", "NP1200"), NP1),
-    **dict.fromkeys(("NP1015", "NP1016", "NP1017"), NP1_LINEAR),
-    **dict.fromkeys(("NP1020", "NP1021", "NP1030", "NP1031"), PRIMATE_STAGGERED),
-    **dict.fromkeys(("NP1022", "NP1032"), PRIMATE_LINEAR),
-    **dict.fromkeys(("NP1100", "NP1110"), ULTRA),
-    **dict.fromkeys(("PRB2_1_4_0480_1", "PRB2_1_2_0640_0", "NP2000", "NP2003", "NP2004"), NP2),
-    **dict.fromkeys(("PRB2_4_2_0640_0", "PRB2_4_4_0480_1", "NP2010", "NP2013", "NP2014"), NP2_FOUR),
-    "NP1120": Shape(6.75, 6.75, 4.5, 4.5),
-    "NP1121": Shape(6.25, 6.25, 3, 3),
-    "NP1122": Shape(6.75, 6.75, 4.5, 4.5),
-    "NP1123": Shape(10.25, 10.25, 3, 3),
-    "NP1300": Shape(11, 11, 48, 20),
-}
-"""Needed only before SpikeGLX 20230202: since then the file gives every electrode's place."""
-SELECTABLE: Final = {0, 1020, 1030, 1100, 1120, 1121, 1122, 1123, 1200, 1300}
-"""Probe types whose gains are set channel by channel, in ~imroTbl."""
-FIXED: Final = {21: 80.0, 24: 80.0, 2003: 100.0, 2013: 100.0}
-"""AP gain of the probe types that have one only."""
+PROTOTYPES: Final = {"PRB_1_2": "NP1000", "PRB_1_4": "NP1000", "PRB2_1": "NP2000", "PRB2_4": "NP2010"}
+"""Part numbers of early probes begin like this; the value is the probe they equal."""
 
 
 def imec_gains(meta: Meta, kept: int) -> tuple[float, ...]:
-    """Give the uV per count of the first `kept` channels of an imec file: 1e6 imAiRangeMax / imMaxInt / gain."""
-    kind = meta.whole("imDatPrb_type") if "imDatPrb_type" in meta.values else 0
-    uv = 1e6 * meta.number("imAiRangeMax") / meta.number("imMaxInt", 512.0)
+    """Return the gains of an imec file: 1e6 imAiRangeMax / imMaxInt / gain.
+
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+    kept : int
+        Channels of the recording, the file's first ones.
+
+    Returns
+    -------
+    tuple of float
+        uV per count, one a channel.
+
+    Raises
+    ------
+    RecordingFormatError
+        If a gain is missing or malformed.
+    """
+    counts = meta.number("imMaxInt") if "imMaxInt" in meta.values else _counts(meta)
+    uv = 1e6 * meta.number("imAiRangeMax") / counts
     acquired = _saved(meta, kept)
     num_ap = _acquired_ap(meta)
     table = meta.entries("imroTbl")
-    by_channel = bool(table) and len(table[0].split()) == 6
-    if kind in SELECTABLE or (by_channel and kind not in FIXED):
+    # Only probes with selectable gains have 6 columns, one of them the gain; phase 3A has 5.
+    listed = bool(table) and len(table[0].split()) == 6
+    if listed or _features(meta).get("imro_table_format_type") == "imro_np1000":
         return tuple(uv / _listed(meta, table, channel, num_ap) for channel in acquired)
-    ap, lf = _common(meta, kind)
+    ap, lf = _common(meta)
     return tuple(uv / (ap if channel < num_ap else lf) for channel in acquired)
 
 
 def imec_locations(meta: Meta, kept: int) -> Locations | None:
-    """Give the locations of the first `kept` channels, um; None where the file has no map of this probe.
+    """Return the locations of an imec file: x across the shanks, y (SpikeGLX's z) from the tip upward.
 
-    x runs across the shanks, shank 0 at its own x; y (SpikeGLX's z) from the tip upward.
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+    kept : int
+        Channels of the recording, the file's first ones.
+
+    Returns
+    -------
+    tuple of tuple of float, or None
+        um, one row a channel; None where the file has no map of this probe.
 
     Raises
     ------
     ProbeError
         If the map has an entry that cannot be read, or fewer entries than channels.
     """
-    shape = SHAPES.get(meta.values.get("imDatPrb_pn", "3A"))
     if "snsGeomMap" in meta.values:
         name, header = "snsGeomMap", meta.header("snsGeomMap")
         pitch = as_number(header[2]) if len(header) > 2 else 0.0
-    elif "snsShankMap" in meta.values and shape is not None:
-        name, pitch = "snsShankMap", shape.shank_pitch
+        even_x = odd_x = 0.0
+        pitch_x = pitch_z = 1.0
     else:
-        return None
+        # SpikeGLX before 20230202 wrote columns and rows in place of um.
+        name, features = "snsShankMap", _features(meta)
+        if name not in meta.values or not features:
+            return None
+        edge = "row_horz_offset_left_edge_to_leftmost_electrode_center_um"
+        fields = ("shank_pitch_um", f"even_{edge}", f"odd_{edge}")
+        pitch, even_x, odd_x = (float(features[field]) for field in fields)
+        pitch_x, pitch_z = (float(features[f"electrode_pitch_{axis}_um"]) for axis in ("horz", "vert"))
     entries = meta.entries(name)
     if len(entries) < kept:
         message = f"{meta.path}: {name}: {len(entries)} entries for {kept} channels"
-        raise ProbeError(message, next_step=f"Copy {meta.path.name} again from where it was recorded.")
+        raise ProbeError(message, next_step=f"copy {meta.path.name} again from where it was recorded")
     rows = []
     for entry in entries[:kept]:
         numbers = [as_number(word) for word in entry.split(":")]
         if len(numbers) != 4 or not all(map(math.isfinite, [*numbers, pitch])):
             message = f"{meta.path}: {name}: expected shank:x:z:used, got {shown(entry)}"
-            raise ProbeError(message, next_step=f"Copy {meta.path.name} again from where it was recorded.")
+            raise ProbeError(message, next_step=f"copy {meta.path.name} again from where it was recorded")
         shank, x, z, _used = numbers
-        if name == "snsShankMap" and shape is not None:
-            x, z = x * shape.pitch_x + (shape.odd_x if z % 2 else shape.even_x), z * shape.pitch_z
-        rows.append((shank * pitch + x, z))
+        rows.append((shank * pitch + (odd_x if z % 2 else even_x) + x * pitch_x, z * pitch_z))
     return tuple(rows)
 
 
@@ -130,8 +132,39 @@ def unused_channels(meta: Meta, kept: int) -> list[Assumption]:
     return [Assumption(field="channels", message=message)]
 
 
+@cache
+def _table() -> dict[str, Any]:
+    """Read probeinterface's table of probes, without the quarter of a second that importing probeinterface takes."""
+    spec = find_spec("probeinterface")
+    (folder,) = spec.submodule_search_locations if spec and spec.submodule_search_locations else ("",)
+    text = Path(folder, "resources", "neuropixels_probe_features.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table
+
+
+def _features(meta: Meta) -> dict[str, str]:
+    """Return the table's row for this probe, by part number or else by type; empty for an unknown probe."""
+    table = _table()
+    # Phase 3A has neither part number nor type, and the geometry of the probe of type 0.
+    kind = meta.values.get("imDatPrb_type", "0")
+    by_type = table["z_imro_format_type_to_part_number"].get(kind, "")
+    part = meta.values.get("imDatPrb_pn") or by_type
+    probes: dict[str, dict[str, str]] = table["neuropixels_probes"]
+    if part not in probes:
+        part = next((probe for start, probe in PROTOTYPES.items() if part.startswith(start)), part)
+    return probes.get(part, {})
+
+
+def _counts(meta: Meta) -> float:
+    """Return imMaxInt of a file that does not give it: half of the converter's counts."""
+    features = _features(meta)
+    if not features:
+        meta.refuse("imMaxInt", "missing, and the probe is not known")
+    return 2.0 ** (int(features["adc_bit_depth"]) - 1)
+
+
 def _saved(meta: Meta, kept: int) -> list[int]:
-    """Give the acquired channels that the first `kept` channels of the file are: all, or 0:35,72:95,384."""
+    """Return the acquired channels of the first `kept` channels of the file: all, or 0:35,72:95,384."""
     subset = meta.values.get("snsSaveChanSubset", "all")
     if subset in ("all", ""):
         return list(range(kept))
@@ -150,7 +183,7 @@ def _saved(meta: Meta, kept: int) -> list[int]:
 
 
 def _acquired_ap(meta: Meta) -> int:
-    """Give the number of AP channels at acquisition: a channel beyond them is an LF channel."""
+    """Return the number of AP channels at acquisition: a channel beyond them is an LF channel."""
     text = meta.values.get("acqApLfSy", "").split(",")[0].strip()
     return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 384
 
@@ -167,15 +200,18 @@ def _listed(meta: Meta, table: list[str], channel: int, num_ap: int) -> float:
     return gain
 
 
-def _common(meta: Meta, kind: int) -> tuple[float, float]:
+def _common(meta: Meta) -> tuple[float, float]:
     """Read the AP and LF gain of a probe that has one for all channels."""
     if "imChan0apGain" in meta.values:
         ap = meta.number("imChan0apGain")
         lf = as_number(meta.values.get("imChan0lfGain", ""))
         return ap, lf if lf > 0 else ap
-    if kind in FIXED:
-        return FIXED[kind], FIXED[kind]
+    # NP1110 has selectable gains, in the header: (type,columns,reference,AP-gain,LF-gain,filter).
     header = [as_number(word) for word in meta.header("imroTbl")]
-    if kind != 1110 or len(header) < 5 or not (header[3] > 0 and header[4] > 0):
+    if len(header) == 6 and header[3] > 0 and header[4] > 0:
+        return header[3], header[4]
+    only = as_number(_features(meta).get("ap_gain_list", ""))
+    if not only > 0:
+        kind = meta.values.get("imDatPrb_type", "0")[:20]
         meta.refuse("imChan0apGain", f"missing, and the gain of probe type {kind} is not known")
-    return header[3], header[4]
+    return only, only
