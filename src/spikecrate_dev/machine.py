@@ -6,8 +6,9 @@ import os
 import socket
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import CommandError, GpuMissingError
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import daemon
@@ -48,14 +49,6 @@ def ask(definition: Definition, options: Options) -> Machine:
         fuse=Path("/dev/fuse").exists(),
         apparmor="name=apparmor" in security,
     )
-
-
-def gpu_words(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the words that hand over the GPUs, by what the daemon says of itself; none where it has none."""
-    devices = info.get("DiscoveredDevices") or ()
-    if any(str(device.get("ID", "")).startswith("nvidia.com/gpu=") for device in devices):
-        return ("--device=nvidia.com/gpu=all",)
-    return ("--gpus=all",) if "nvidia" in (info.get("Runtimes") or {}) else ()
 
 
 def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:

@@ -19,7 +19,7 @@ from spikecrate_dev.definition import find_project, read
 from spikecrate_dev.state import decide, remarks, urls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
@@ -69,11 +69,6 @@ def project_of(working: Path) -> Path:
     DevContainerError
     """
     return find_project(working)
-
-
-def is_inside(environ: Mapping[str, str]) -> bool:
-    """Say whether this process is in a development container already."""
-    return environ.get("SPIKECRATE_DEV") == "1"
 
 
 def run_here(command: str) -> NoReturn:

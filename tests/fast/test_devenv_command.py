@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from invoke.collection import Collection
 
 from spikecrate import cli as tasks
+from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Mount
-from spikecrate_dev import command, machine, options, state
+from spikecrate_dev import command, options, state
 from spikecrate_dev.command import Machine
 from spikecrate_dev.definition import read
 from spikecrate_dev.image import build_command
@@ -267,7 +268,7 @@ def test_each_port_gets_a_free_one_of_its_own(ports, taken):
     ],
 )  # fmt: skip
 def test_gpus_are_given_as_the_daemon_can(info, words):
-    assert machine.gpu_words(info) == words
+    assert gpu_words(info) == words
 
 
 def test_the_image_is_built_from_this_folder_alone_and_named_by_its_recipe():
