@@ -54,7 +54,7 @@ def ask(definition: Definition, options: Options) -> Machine:
 def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
     """Give the folder of the host that holds what a container is handed while it runs; makes it."""
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
-    base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate" / "run"
+    base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate-dev" / "run"
     folder = base / definition.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

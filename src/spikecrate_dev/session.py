@@ -340,4 +340,4 @@ def drop_caches() -> Path:
 
 def cache_folder() -> Path:
     """Give the folder that prepare.py makes for what outlives a container."""
-    return Path.home() / ".cache" / "spikecrate" / "dev" / "cache"
+    return Path.home() / ".cache" / "spikecrate-dev" / "cache"

@@ -208,7 +208,7 @@ def test_this_project_s_description_is_obeyed_whole():
     by_target = {str(mount.target): mount for mount in found.mounts}
     assert by_target[str(ROOT)].source == ROOT
     assert found.folder == PurePosixPath(ROOT)
-    assert by_target["/home/dev/.cache"].source == Path("/home/me/.cache/spikecrate/dev/cache")
+    assert by_target["/home/dev/.cache"].source == Path("/home/me/.cache/spikecrate-dev/cache")
     store = found.environment["SPIKECRATE_STORE"]
     assert str(by_target[store].source) == store
     assert not any(mount.read_only for mount in found.mounts)
