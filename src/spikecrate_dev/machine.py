@@ -1,4 +1,4 @@
-"""What a development container takes from the machine that it runs on."""
+"""The facts of the machine that a development container depends on."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def ask(definition: Definition, options: Options) -> Machine:
-    """Ask the machine what a container's command line needs to know.
+    """Return the facts of the machine for a container's command line.
 
     Raises
     ------
     GpuMissingError
-        For `--gpu on` where there is none.
+        For `--gpu on` on a machine without one.
     EngineMissingError, EngineDownError, EnginePermissionError
     """
     info = daemon.info()
@@ -36,7 +36,7 @@ def ask(definition: Definition, options: Options) -> Machine:
     mapped = "name=rootless" in security or "name=userns" in security
     gpu = gpu_words(info) if options.gpu == "on" or (options.gpu == "auto" and definition.wants_gpu) else ()
     if options.gpu == "on" and not gpu:
-        message = "--gpu on: the Docker daemon can give no GPU"
+        message = "--gpu on: the Docker daemon cannot pass a GPU to a container"
         raise GpuMissingError(
             message,
             next_step="install nvidia-container-toolkit and restart the daemon",
@@ -52,7 +52,7 @@ def ask(definition: Definition, options: Options) -> Machine:
 
 
 def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
-    """Give the folder of the host that holds what a container is handed while it runs; makes it."""
+    """Make and return the host folder of the files and sockets that a running container receives."""
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
     base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate-dev" / "run"
     folder = base / definition.name
@@ -61,7 +61,7 @@ def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
 
 
 def worktree(project: Path) -> list[Mount]:
-    """Give the mount without which a git worktree is no repository: of the folder that it shares with the others."""
+    """Return the mount of a git worktree's common folder, without which git does not work in it."""
     from spikecrate._util.process import capture
 
     if not (project / ".git").is_file():
@@ -74,7 +74,7 @@ def worktree(project: Path) -> list[Mount]:
 
 
 def is_free(port: int) -> bool:
-    """Say whether a port of this machine can be had."""
+    """Whether a port of this machine is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,12 +85,12 @@ def is_free(port: int) -> bool:
 
 
 def lacks_source(found: Found) -> list[Path]:
-    """List what the container mounts and the host has no more: without it, it cannot be started again."""
+    """Return the mounted folders that no longer exist on the host; Docker cannot start the container without them."""
     return [mount.source for mount in found.mounts if not exists(mount.source)]
 
 
 def exists(path: Path) -> bool:
-    """Say whether there is something at a path, as far as this user can see."""
+    """Whether something exists at a path; True where this user cannot tell."""
     try:
         return bool(stat.S_IFMT(path.stat().st_mode))
     except PermissionError:

@@ -101,7 +101,7 @@ def test_a_variable_that_is_not_known_is_refused(tmp_path, name):
 )
 def test_what_invoke_dev_would_not_obey_is_refused(tmp_path, more):
     write(tmp_path, **more)
-    with pytest.raises(DevContainerError, match="does not know"):
+    with pytest.raises(DevContainerError, match="does not support"):
         definition.read(tmp_path, {})
 
 
@@ -178,7 +178,7 @@ def test_a_project_is_found_from_any_folder_below(tmp_path):
     deep = write(tmp_path) / "a" / "b"
     deep.mkdir(parents=True)
     assert definition.find_project(deep) == tmp_path
-    with pytest.raises(DevContainerError, match="or above"):
+    with pytest.raises(DevContainerError, match="or a folder above"):
         definition.find_project(Path("/"))
 
 

@@ -337,7 +337,7 @@ def test_a_folder_that_is_gone_from_the_host_is_said_and_the_container_made_anew
     data.rmdir()
     done = opened.dev("--cmd", "whoami")
     assert done.stdout == "dev\n", done.stderr
-    assert f"{data} is gone" in done.stderr
+    assert f"{data} no longer exists" in done.stderr
 
 
 def test_a_rebuild_makes_another_container_and_keeps_the_caches(opened, tmp_path):

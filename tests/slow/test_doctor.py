@@ -241,7 +241,7 @@ def test_a_full_store_is_named_and_hides_nothing(doctor, small_store):
         (small_store / "full").write_bytes(bytes(5 << 20))
     code, lines = doctor("--check", "store")
     assert code == 1
-    assert lines["store.space"]["message"].startswith("0 B are free")
+    assert lines["store.space"]["message"].startswith("0 B and ")
     assert all(line["fix"] for line in lines.values() if line["state"] != "ok")
 
 
@@ -353,7 +353,7 @@ def test_an_agent_is_asked_for_its_keys(doctor, tmp_path):
     finally:
         agent.terminate()
         agent.wait(10)
-    assert "nobody answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["message"]
+    assert "no agent answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["message"]
 
 
 def test_a_clone_of_another_user_is_named_with_what_git_wants(doctor, tmp_path):
