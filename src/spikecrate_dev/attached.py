@@ -1,7 +1,7 @@
-"""What a shell in the development container is given of the session that opens it, and where it is put for it.
+"""The parts of a login session that a shell in the development container receives.
 
-A few folders of the host are mounted when a container is made. At each attach files and sockets in them are made anew, so
-that a container that has run for weeks has the cookie, the agent and the identity of today's login.
+The container mounts a few folders of the host. Each attach renews the files and sockets in them, so a container that has
+run for weeks has the cookie, the ssh agent and the git identity of today's login.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Attached:
-    """What one shell gets, and what its user should know.
+    """The variables of one shell, and notes for its user.
 
     Attributes
     ----------
     environment : dict
-        Variables of this shell.
+        Variables for this shell.
     notes : tuple of str
-        One line each.
+        Warnings, one line each.
     asides : tuple of str
-        The same, for someone who types; for a command in a script they are no news.
+        Notes for an interactive shell only, one line each.
     """
 
     environment: dict[str, str] = field(default_factory=dict)
@@ -36,8 +36,15 @@ class Attached:
 
 
 def source_of(target: PurePosixPath, shown: Iterable[Mount]) -> Path | None:
-    """Find the folder of the host that a container sees at `target`; None where it sees none.
+    """Return the host folder mounted at `target`; None where nothing is mounted.
 
-    It is the container's word that counts: another login may have another run folder.
+    The container's own mounts count, because another login may have another run folder.
+
+    Parameters
+    ----------
+    target : PurePosixPath
+        A path in the container.
+    shown : iterable of Mount
+        The container's mounts.
     """
     return next((mount.source for mount in shown if mount.target == target), None)

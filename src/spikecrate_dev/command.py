@@ -1,4 +1,4 @@
-"""The command lines of a development container, computed and not run: what `--dry-run` prints and tests compare."""
+"""The command lines of a development container, as pure functions: `--dry-run` prints them."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ PASSED: Final = (
     *("TERM", "COLORTERM", "NO_COLOR", "TZ"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
-"""Variables of the caller's that each shell inside gets: by name, so that a proxy's password is in no command line."""
+"""Variables passed to each shell, by name only, so that a proxy's password appears in no command line."""
 DETACH_KEYS: Final = "ctrl-@"
-"""Docker's own, Ctrl-P Ctrl-Q, would swallow the shell's Ctrl-P."""
+"""Docker's default, Ctrl-P Ctrl-Q, swallows the shell's Ctrl-P: https://github.com/moby/moby/issues/16679."""
 WITHOUT_DOCKER: Final = (
     "--device=/dev/fuse",
     "--security-opt=seccomp=unconfined",
     "--security-opt=systempaths=unconfined",
 )
-"""What Apptainer needs inside, as an unprivileged user: FUSE for the image, a user namespace, a /proc of its own."""
+"""Options that Apptainer needs as an unprivileged user: FUSE for the image, a user namespace, its own /proc."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a container's command line takes from the machine.
+    """The facts of the machine that a container's command line depends on.
 
     Attributes
     ----------
     socket : Path
-        Of the Docker daemon, on the host.
+        The Docker daemon's socket on the host.
     user : tuple of int
-        uid and gid inside: the caller's, or root's where the daemon maps that to the caller.
+        uid and gid inside: the caller's, or 0 where the daemon maps root to the caller.
     gpu : tuple of str
-        Words that give the GPUs.
+        Options that pass the GPUs.
     devices : tuple of str
-        Words that give what draws windows.
+        Options that pass the graphics card.
     fuse : bool
-        Whether there is a /dev/fuse.
+        Whether /dev/fuse exists.
     apparmor : bool
         Whether the daemon confines containers with AppArmor.
     """
@@ -62,25 +62,25 @@ class Machine:
 
 
 def image_name(definition: Definition) -> str:
-    """Name the image: by its recipe, so that a changed recipe is another image."""
+    """Return the image's name, which contains the hash of its recipe."""
     return f"spikecrate/dev:{definition.recipe()[:12]}"
 
 
 def mounts(
     definition: Definition, options: Options, machine: Machine, more: Sequence[Mount] = ()
 ) -> list[Mount]:
-    """List all that a container sees of the host.
+    """Return the mounts of a container.
 
     Parameters
     ----------
     definition : Definition
-        Its mounts come first, the Docker socket from where this machine has it, or not at all.
+        Its mounts come first; the Docker socket is taken from this machine, or left out.
     options : Options
-        Its data folders come next.
+        The data folders, which come next.
     machine : Machine
-        Where the socket is.
+        The place of the socket.
     more : sequence of Mount
-        What only a terminal needs; what is mounted already is left out.
+        Mounts that only `invoke dev` adds; targets that are taken are left out.
     """
     found: dict[PurePosixPath, Mount] = {}
     for mount in (*definition.mounts, *options.mounts, *more):
@@ -100,14 +100,14 @@ def run_argv(
     more_mounts: Sequence[Mount] = (),
     ports: Mapping[int, int] | None = None,
 ) -> list[str]:
-    """Give the command line that makes a container and starts it.
+    """Return the command line that creates and starts a container.
 
     Parameters
     ----------
     definition, options, machine
-        As `mounts`.
+        As in `mounts`.
     more_mounts : sequence of Mount, optional
-        What only a terminal needs: git's identity, the display, the ssh agent.
+        Mounts that only `invoke dev` adds: git's identity, the display, the ssh agent.
     ports : mapping, optional
         Port inside to port of this machine.
     """
@@ -135,14 +135,14 @@ def run_argv(
         *(_without_docker(machine) if not options.docker else ()),
         *machine.gpu,
         *machine.devices,
-        # This machine alone can reach them.
+        # Only this machine can reach them.
         *(f"--publish=127.0.0.1:{outside}:{inside}" for inside, outside in (ports or {}).items()),
         image_name(definition),
     ]
 
 
 def host_paths(shown: Sequence[Mount]) -> str:
-    """Write, as JSON, where on the host each mounted folder is."""
+    """Return the host path of each mount target, as JSON."""
     return json.dumps({str(mount.target): str(mount.source) for mount in shown}, ensure_ascii=False)
 
 
@@ -156,22 +156,22 @@ def exec_argv(
     environ: Mapping[str, str],
     terminal: bool,
 ) -> list[str]:
-    """Give the command line that enters a running container.
+    """Return the command line that enters a running container.
 
     Parameters
     ----------
     name : str
-        Of the container.
+        The container's name.
     command : str
-        For a login shell; empty for a shell to type in.
+        A command for a login shell; empty for an interactive shell.
     folder : PurePosixPath
-        Where it starts, inside.
+        The working folder inside.
     environment : mapping
-        Variables for this shell alone.
+        Variables for this shell only.
     environ : mapping
-        The caller's variables, of which some are passed on.
+        The caller's variables; those of `PASSED` are passed on.
     terminal : bool
-        Whether the caller types into a terminal and reads from it.
+        Whether the caller's input and output are a terminal.
     """
     return [
         *("docker", "exec", "--interactive"),
@@ -186,16 +186,16 @@ def exec_argv(
 
 
 def inside(working: Path, shown: Sequence[Mount], otherwise: PurePosixPath) -> PurePosixPath:
-    """Find where inside a folder of the host is seen: through the longest mount that holds it.
+    """Return the path inside of a host folder, through the longest mount that contains it.
 
     Parameters
     ----------
     working : Path
-        On the host.
+        A folder on the host.
     shown : sequence of Mount
-        What the container sees.
+        The container's mounts.
     otherwise : PurePosixPath
-        The answer where it sees nothing of it.
+        The result where no mount contains it.
     """
     holding = [mount for mount in shown if working.is_relative_to(mount.source)]
     if not holding:

@@ -1,6 +1,6 @@
-"""The development container of a project: made, started, stopped.
+"""The development container of a project: create, start, stop.
 
-What is static is given when it is made: image, mounts, uid. What lives is given to each shell: display, ssh agent.
+Image, mounts and uid are fixed at creation. Each shell receives the display and the ssh agent at attach.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 READY: Final = "/run/spikecrate/ready"
 READY_S: Final = 60
-"""The entrypoint takes a tenth of a second; on a machine under load, more."""
+"""The entrypoint takes a tenth of a second, and longer on a loaded machine."""
 KNOWN_S: Final = 5
 STOP_S: Final = 5
 
 
 def find(definition: Definition) -> Found:
-    """Find the project's container: the one that `invoke dev` names, else the one that VS Code or its like made.
+    """Return the project's container: the one `invoke dev` made, else the one VS Code or the devcontainer CLI made.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def find(definition: Definition) -> Found:
 
 
 def creation(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[str]:
-    """Give the command line that makes the container on this machine, now.
+    """Return the command line that creates the container on this machine.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def creation(definition: Definition, options: Options, environ: Mapping[str, str
 
 
 def terminal_mounts(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[Mount]:
-    """List what only a terminal needs a container to see: the worktree's repository, git, the ssh agent, the display."""
+    """Return the mounts that `invoke dev` adds: the worktree's repository, git, the ssh agent, the display."""
     from spikecrate_dev import display, identity
 
     folder = machine.run_folder(definition, environ)
@@ -78,12 +78,12 @@ def terminal_mounts(definition: Definition, options: Options, environ: Mapping[s
 
 
 def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
-    """Run the command that the description wants run on the host; give the description as it is after that.
+    """Run the description's initializeCommand on the host, and read the description again.
 
     Raises
     ------
     DevContainerError
-        With what the command said.
+        With the output of the command.
     """
     from spikecrate._util.process import run
 
@@ -98,17 +98,17 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
 
 
 def initialization(words: Sequence[str]) -> list[str]:
-    """Give the command with this very Python for `python3`: the one that is sure to be there."""
+    """Return the command with this Python in place of `python3`, which may not be on PATH."""
     return [sys.executable if word == "python3" and at == 0 else word for at, word in enumerate(words)]
 
 
 def create(argv: list[str], name: str) -> None:
-    """Make a container and start it; one that another process is making at this moment will do as well.
+    """Create and start a container, or leave the one that another process creates at the same time.
 
     Raises
     ------
     DevContainerError
-        With what the daemon said.
+        With the daemon's message.
     """
     from spikecrate._util.process import run
 
@@ -118,13 +118,13 @@ def create(argv: list[str], name: str) -> None:
         if "is already in use by container" in error.tail:
             return
         _remove(name)
-        said = error.tail.strip() or f"exit code {error.code}"
-        message = f"the development container could not be made: {said}"
+        cause = error.tail.strip() or f"exit code {error.code}"
+        message = f"the development container was not created: {cause}"
         raise DevContainerError(message, next_step="invoke dev --dry-run prints the command") from None
 
 
 def act(step: Step, found: Found) -> None:
-    """Take one of the steps that the daemon takes by itself.
+    """Remove, start or unpause a container.
 
     Raises
     ------
@@ -142,12 +142,12 @@ def act(step: Step, found: Found) -> None:
             case "unpause":
                 container.unpause()
             case _:
-                message = f"{step} is not a step of the daemon's"
+                message = f"{step} is not a step for the daemon"
                 raise AssertionError(message)
 
 
 def stop(found: Found, *, remove: bool) -> None:
-    """Stop a container, and remove it where that is asked for.
+    """Stop a container, and optionally remove it.
 
     Raises
     ------
@@ -163,18 +163,18 @@ def stop(found: Found, *, remove: bool) -> None:
 
 
 def wait_ready(name: str) -> None:
-    """Wait until the user inside is there.
+    """Wait until the entrypoint has made the user inside.
 
     Raises
     ------
     DevContainerError
-        Where the container ended, or did not become ready in time; with the end of its log.
+        Where the container ends or is not ready in time; with the end of its log.
     """
     started = time.monotonic()
     while not daemon.holds(name, READY):
         facts = daemon.container(name)
         waited = time.monotonic() - started
-        # The name is taken a moment before the daemon knows the container that another process makes.
+        # The daemon reserves the name a moment before it lists a container that another process creates.
         over = waited > KNOWN_S if facts is None else facts["State"]["Status"] in ("exited", "dead")
         if over or waited > READY_S:
             message = f"the development container did not start: {_last_words(name)}"
@@ -201,7 +201,7 @@ def _last_words(name: str) -> str:
 
     with docker_errors():
         try:
-            said = docker_client().containers.get(name).logs(tail=10)
+            log = docker_client().containers.get(name).logs(tail=10)
         except NotFound:
-            return "it is gone"
-    return bytes(said).decode(errors="replace").strip() or "it said nothing"
+            return "it no longer exists"
+    return bytes(log).decode(errors="replace").strip() or "its log is empty"

@@ -1,8 +1,7 @@
-"""The cookies of an X display, in a form that a container can use.
+"""The cookies of an X display, in a form that is valid in a container.
 
-A cookie in `.Xauthority` is for one host name, and a container has another. X knows a family of addresses that is any
-host: a copy of the cookie in that family is good inside. The file is read and written here, without `xauth`: that may not
-be installed, and to read it locks the user's own file.
+A cookie in `.Xauthority` is for one host name, and a container has another. A copy in the address family FamilyWild is valid
+on any host. This module reads and writes the file without `xauth`, which may be missing and locks the user's file to read it.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
 def of_display(
     entries: Iterable[Entry], number: int, addresses: Iterable[bytes], *, is_local: bool
 ) -> list[Entry]:
-    """List a display's entries, the surest first: of several that are valid, X programs take the first.
+    """Return a display's entries, the most specific first, because X programs use the first that is valid.
 
     Parameters
     ----------
     entries : iterable of Entry
-        All that there are.
+        All entries of the file.
     number : int
-        The display's; an entry without a number is for every display.
+        The display's number; an entry without a number is valid for every display.
     addresses : iterable of bytes
-        Under which its entries stand: this machine's name, or the addresses of another.
+        The addresses of its entries: this machine's name, or the addresses of another machine.
     is_local : bool
-        Whether the display is this machine's. An entry under a name that the machine had before comes last.
+        Whether the display is on this machine. Entries under an earlier name of the machine come last.
     """
     fitting = [entry for entry in entries if entry.number in (b"", str(number).encode())]
     named = set(addresses)
@@ -46,12 +45,12 @@ def of_display(
 
 
 def anywhere(entries: Iterable[Entry], number: int) -> list[Entry]:
-    """Make entries valid for a display of this number on a machine of any name, such as a container."""
+    """Return copies of entries that are valid for a display number on any host."""
     return [replace(entry, family=WILD, address=b"", number=str(number).encode()) for entry in entries]
 
 
 def write_entries(entries: Iterable[Entry]) -> bytes:
-    """Write the records of an `.Xauthority`."""
+    """Return the content of an `.Xauthority` file."""
     return b"".join(
         struct.pack(">H", entry.family)
         + b"".join(

@@ -1,7 +1,8 @@
-"""What the Docker daemon says of a container, an image and itself, asked for in milliseconds.
+"""Queries to the Docker daemon over its socket, without docker-py.
 
-The library that speaks to the daemon everywhere else takes longer to import than a shell takes to open, so the few
-questions that opening one needs are put to the daemon's socket directly.
+`import docker` takes about 0.2 s, as long as the rest of `invoke dev` into a running container: with it, the row
+"(i) invoke dev --cmd true, running" of benchmarks/README.md misses its goal against invoke's own start. Errors are still
+explained by the library: `spikecrate.engines.docker`.
 """
 
 from __future__ import annotations
@@ -23,36 +24,36 @@ TIMEOUT_S: Final = 30
 
 
 def engine_socket() -> Path:
-    """Give the daemon's socket.
+    """Return the daemon's socket.
 
     Raises
     ------
     DevContainerError
-        For a daemon on another machine: it does not see this one's folders.
+        For a daemon on another machine, which cannot mount folders of this one.
     """
     url = _url()
     path = socket_of(url)
     if path is None:
-        message = f"the Docker daemon is on another machine ({url}) and does not see this one's folders"
-        mend = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
-        raise DevContainerError(message, next_step=mend)
+        message = f"the Docker daemon is on another machine ({url}), which cannot mount folders of this one"
+        fix = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
+        raise DevContainerError(message, next_step=fix)
     return path
 
 
 def _url() -> str:
-    """Give the daemon's address; the library, which reads contexts, is asked only where one may be named."""
+    """Return the daemon's address; import docker-py only where a Docker context may be set."""
     if os.environ.get("DOCKER_HOST"):
         return os.environ["DOCKER_HOST"]
     settings = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker") / "config.json"
     try:
         named = os.environ.get("DOCKER_CONTEXT") or json.loads(settings.read_bytes()).get("currentContext")
-    except (OSError, ValueError, AttributeError):  # no file, or none that the Docker client could read
+    except (OSError, ValueError, AttributeError):  # no file, or not one of the Docker client
         named = None
     return engine_url() if named else DEFAULT_URL
 
 
 def container(name: str) -> dict[str, Any] | None:
-    """Give what the daemon knows of a container; None where there is none of that name.
+    """Return the output of `docker inspect` for a container; None where no container has the name.
 
     Raises
     ------
@@ -66,11 +67,12 @@ def container(name: str) -> dict[str, Any] | None:
 
 
 def labelled(labels: Mapping[str, str]) -> list[str]:
-    """Name the containers, running or not, that have all of these labels.
+    """Return the ids of the containers, running or stopped, that have all of these labels.
 
     Raises
     ------
-    As `container`.
+    EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
+        As `container`.
     """
     wanted = json.dumps({"label": [f"{name}={value}" for name, value in labels.items()]})
     status, body = _ask("GET", f"/containers/json?all=1&filters={quote(wanted)}")
@@ -78,27 +80,29 @@ def labelled(labels: Mapping[str, str]) -> list[str]:
 
 
 def has_image(name: str) -> bool:
-    """Say whether the daemon has an image of that name.
+    """Whether the daemon has an image of this name.
 
     Raises
     ------
-    As `container`.
+    EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
+        As `container`.
     """
     return _ask("GET", f"/images/{quote(name)}/json")[0] == 200
 
 
 def info() -> dict[str, Any]:
-    """Give what the daemon says of itself.
+    """Return the output of `docker info`.
 
     Raises
     ------
-    As `container`.
+    EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
+        As `container`.
     """
     return dict(json.loads(_ask("GET", "/info")[1]))
 
 
 def holds(name: str, path: str) -> bool:
-    """Say whether a container has a file of that path.
+    """Whether a container has a file at a path.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def holds(name: str, path: str) -> bool:
 
 
 def _ask(method: str, path: str) -> tuple[int, bytes]:
-    """Ask one thing; HTTP/1.0, so that the answer ends where the connection does."""
+    """Send one request and return status and body; HTTP/1.0, so that the answer ends with the connection."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(TIMEOUT_S)
@@ -116,7 +120,7 @@ def _ask(method: str, path: str) -> tuple[int, bytes]:
             connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     except OSError as error:
-        # The library finds out which of three things it is, and says so.
+        # docker_client raises the error that tells missing, stopped and forbidden daemons apart.
         from spikecrate.engines.docker import docker_client
 
         docker_client()

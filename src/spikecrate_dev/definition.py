@@ -1,7 +1,7 @@
-"""`.devcontainer/devcontainer.json`: read as the Dev Container specification says, and refused where it says more.
+"""Read `.devcontainer/devcontainer.json` as the Dev Container specification defines it.
 
-A property that VS Code obeys and `invoke dev` did not would make two environments of one description, so one that is
-not known here is an error.
+VS Code and `invoke dev` must make the same environment from it, so a property that this module does not implement is an
+error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE: Final = PurePosixPath(".devcontainer/devcontainer.json")
 SOCKET: Final = PurePosixPath("/var/run/docker.sock")
-"""Where the container looks for the Docker daemon."""
+"""The path of the Docker daemon's socket in the container."""
 
 PROPERTIES: Final = {
     "name", "build", "initializeCommand", "workspaceFolder", "workspaceMount", "mounts", "containerEnv",
@@ -37,36 +37,36 @@ VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """The development container of one project, every variable filled in.
+    """The description of one project's development container, with all variables expanded.
 
     Attributes
     ----------
     project : Path
-        The folder that holds `.devcontainer/`; absolute.
+        The folder that contains `.devcontainer/`; absolute.
     dockerfile, context : Path
-        What the image is built from.
+        The Dockerfile and the build context.
     target : str
-        The Dockerfile's stage; empty for the last.
+        The Dockerfile's stage; empty for the last one.
     build_arguments : dict
-        Of the Dockerfile.
+        The build arguments of the Dockerfile.
     build_options : tuple of str
-        More words for the build's command line.
+        More options of the build.
     initialize : tuple of str
-        A command run on the host, in the project, before the container is made or started.
+        The command to run on the host, in the project, before the container is created or started.
     folder : PurePosixPath
-        Where the project is seen inside.
+        The project's path inside.
     mounts : tuple of Mount
-        The project first.
+        All mounts, the project first.
     environment : dict
-        Variables of the container.
+        The container's variables.
     user : str
-        Name of the user inside.
+        The user's name inside.
     run_arguments : tuple of str
-        More words for `docker run`.
+        More options of `docker run`.
     wants_gpu : bool
-        Whether a GPU is given where there is one.
+        Whether the container receives a GPU where one is available.
     inputs : tuple of Path
-        The files that the image is made from.
+        The files that the image is built from.
     """
 
     project: Path
@@ -86,18 +86,18 @@ class Definition:
 
     @property
     def file(self) -> Path:
-        """The file that it was read from."""
+        """The path of devcontainer.json."""
         return self.project / FILE
 
     @property
     def name(self) -> str:
-        """Name of the project's container: for people, and unique to the path."""
+        """The name of the project's container: readable, and unique to the project's path."""
         readable = re.sub(r"[^a-zA-Z0-9_.-]+", "-", self.project.name).strip("-.")[:40]
         short = hashlib.sha256(str(self.project).encode()).hexdigest()[:8]
         return "-".join(part for part in ("spikecrate", readable, short) if part)
 
     def recipe(self) -> str:
-        """Hash what the image is made from."""
+        """Return the hash of everything the image is built from."""
         hashed = hashlib.sha256()
         for part in (self.target, json.dumps(self.build_arguments, sort_keys=True)):
             hashed.update(f"{part}\0".encode())
@@ -108,19 +108,19 @@ class Definition:
         return hashed.hexdigest()
 
     def config(self) -> str:
-        """Hash all that a container is made from: the image's recipe, mounts, variables, arguments."""
-        said = [
+        """Return the hash of everything the container is made from: recipe, mounts, variables, options, user."""
+        parts = [
             self.recipe(),
             *(f"{mount.source}\0{mount.target}\0{mount.read_only}" for mount in self.mounts),
             json.dumps(self.environment, sort_keys=True),
             *self.run_arguments,
             self.user,
         ]
-        return hashlib.sha256("\0\0".join(said).encode()).hexdigest()
+        return hashlib.sha256("\0\0".join(parts).encode()).hexdigest()
 
 
 def find_project(start: Path) -> Path:
-    """Find the project that a folder belongs to: the nearest one above that describes a development container.
+    """Return the nearest folder, at or above `start`, that describes a development container.
 
     Raises
     ------
@@ -129,30 +129,30 @@ def find_project(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / FILE).is_file():
             return folder
-    message = f"there is no {FILE} in {start} or above it"
+    message = f"no {FILE} in {start} or a folder above it"
     raise DevContainerError(message, next_step="cd into a clone of spikecrate")
 
 
 def read(project: Path, environ: Mapping[str, str]) -> Definition:
-    """Read a project's development container.
+    """Read a project's devcontainer.json.
 
     Parameters
     ----------
     project : Path
-        Absolute path of the folder that holds `.devcontainer/`.
+        The absolute path of the folder that contains `.devcontainer/`.
     environ : mapping
-        Where `${localEnv:…}` is looked up.
+        The variables for `${localEnv:…}`.
 
     Raises
     ------
     DevContainerError
-        Naming the property that cannot be read or obeyed.
+        Naming the property that is malformed or not supported.
     """
     path = project / FILE
     try:
         found = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        message = f"{path} cannot be read: {error}"
+        message = f"{path} is not readable: {error}"
         raise DevContainerError(message) from None
     _refuse_unknown(path, found, PROPERTIES, "")
     build = found.get("build", {})
@@ -201,13 +201,13 @@ def read(project: Path, environ: Mapping[str, str]) -> Definition:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read JSON with comments and trailing commas.
+    """Parse JSON with comments and trailing commas.
 
     Raises
     ------
     ValueError
     """
-    # A comment leaves its line's end, so that an error names the right line.
+    # Line ends stay, so that an error names the right line.
     bare = COMMENT.sub(lambda found: found[1] or "", text)
     value = json.loads(TRAILING_COMMA.sub(lambda found: found[1] or "", bare))
     if not isinstance(value, dict):
@@ -217,21 +217,21 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def expand(text: str, values: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Fill in the variables of a text.
+    """Expand the variables of a text.
 
     Parameters
     ----------
     text : str
-        With `${name}`, `${localEnv:NAME}` or `${localEnv:NAME:default}`.
+        A text with `${name}`, `${localEnv:NAME}` or `${localEnv:NAME:default}`.
     values : mapping
-        What the names stand for.
+        The values of the names.
     environ : mapping
-        The host's variables; one that is not set is empty, as the specification says.
+        The host's variables; an unset one expands to nothing, as the specification defines.
 
     Raises
     ------
     DevContainerError
-        For a variable that is not known.
+        For an unknown variable.
     """
 
     def one(found: re.Match[str]) -> str:
@@ -241,24 +241,24 @@ def expand(text: str, values: Mapping[str, str], environ: Mapping[str, str]) -> 
             return environ.get(name, default)
         if found[1] in values:
             return values[found[1]]
-        message = f"{FILE}: {found[0]} is not a variable that invoke dev knows"
+        message = f"{FILE}: {found[0]} is not a variable that invoke dev supports"
         raise DevContainerError(message)
 
     return VARIABLE.sub(one, text)
 
 
 def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> Mount:
-    """Read a mount, written as `docker run --mount` takes it or as an object.
+    """Parse a mount: a string in the syntax of `docker run --mount`, or an object.
 
     Raises
     ------
     DevContainerError
-        Where it is not a bind mount.
+        For any other kind than a bind mount.
     """
     import csv
 
     if isinstance(entry, str):
-        # Taken apart before it is filled in: a path may hold a comma.
+        # Split before variables are expanded, because a path may contain a comma.
         fields = dict(word.partition("=")[::2] for word in next(csv.reader([entry])))
     else:
         fields = dict(entry)
@@ -275,9 +275,9 @@ def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> 
 
 
 def follow_links(definition: Definition) -> Definition:
-    """Name what a link leads to, where a mount's two sides are the same link: in the mounts and in the variables.
+    """Replace links by their targets, in mounts whose source and target are the same link, and in variables.
 
-    devcontainer.json cannot spell every path (a uid is no variable), so prepare.py makes a link that it can.
+    devcontainer.json cannot spell every path (it has no variable for the uid), so prepare.py makes links.
     """
     led = {
         str(mount.source): mount.source.resolve()
@@ -299,12 +299,12 @@ def follow_links(definition: Definition) -> Definition:
 
 
 def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
-    """List the files that a Dockerfile's ignore file lets in: all that the image can be made from.
+    """Return the files that the Dockerfile's ignore file admits: all that the image can be built from.
 
     Raises
     ------
     DevContainerError
-        Where one is missing.
+        Where a file is missing.
     """
     allowed = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     try:
@@ -315,18 +315,18 @@ def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
     found = [context / line[1:].strip() for line in lines if line.startswith("!")]
     missing = [str(path) for path in found if not path.is_file()]
     if missing:
-        message = f"{allowed} names what is not there: {', '.join(missing)}"
+        message = f"{allowed} names missing files: {', '.join(missing)}"
         raise DevContainerError(message)
     return tuple(sorted(found))
 
 
 def labels(project: Path) -> dict[str, str]:
-    """Give the labels by which VS Code and the devcontainer CLI find a project's container."""
+    """Return the labels by which VS Code and the devcontainer CLI find a project's container."""
     return {"devcontainer.local_folder": str(project), "devcontainer.config_file": str(project / FILE)}
 
 
 def identity(named: Mapping[str, str]) -> str:
-    """Give `${devcontainerId}`: SHA-256 of the labels as JSON, in base 32 with the digits 0 to v."""
+    """Return `${devcontainerId}`: the SHA-256 of the labels as JSON, in base 32 with the digits 0 to v."""
     text = json.dumps(dict(sorted(named.items())), separators=(",", ":"), ensure_ascii=False)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
     digits = ""
@@ -339,7 +339,5 @@ def identity(named: Mapping[str, str]) -> str:
 def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], prefix: str) -> None:
     unknown = sorted(found.keys() - known)
     if unknown:
-        message = f"{path}: invoke dev does not know {', '.join(f'{prefix}{name}' for name in unknown)}"
-        raise DevContainerError(
-            message, next_step="leave it out, or teach spikecrate_dev.definition what it means"
-        )
+        message = f"{path}: invoke dev does not support {', '.join(f'{prefix}{name}' for name in unknown)}"
+        raise DevContainerError(message, next_step="remove it, or implement it in spikecrate_dev.definition")

@@ -1,8 +1,8 @@
-"""The display: windows of programs in the development container open where its user sits.
+"""The display: programs in the development container open windows on the user's display.
 
-The container sees two folders for this. In its own `/tmp/.X11-unix` are, as they are asked for, links into the host's
-folder of that name, and relays to displays that are reached by network, as over ssh. The other holds the cookie of each
-display, valid on any machine, and Wayland's socket. Both are brought up to date at every attach. `xhost` is not used.
+The container mounts two folders. Its `/tmp/.X11-unix` contains links into the host's folder of that name, and relays to
+displays that are reached over the network, as with ssh. The other folder contains each display's cookie, valid on any host,
+and Wayland's socket. Every attach updates both. `xhost` is not used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SOCKETS: Final = Path("/tmp/.X11-unix")
 FOLDER: Final = PurePosixPath("/run/spikecrate/x11")
 HOST_SOCKETS: Final = PurePosixPath("/run/spikecrate/x11-host")
-"""Where the container sees the host's folder of sockets: not in place of its own, which has relays as well."""
+"""The mount of the host's folder of sockets; the container's own folder also contains relays."""
 DEVICES: Final = Path("/dev/dri")
 
 FIRST_PORT: Final = 6000
@@ -36,14 +36,14 @@ ADDRESS: Final = re.compile(
 )
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 AGAIN: Final = "invoke dev.stop, then invoke dev"
-XQUARTZ: Final = "in XQuartz allow connections from network clients; where windows are refused, xhost +localhost there is your choice"
+XQUARTZ: Final = "in XQuartz, allow connections from network clients; if it still refuses windows, xhost +localhost there admits them"
 
 Kind = Literal["local", "loopback", "remote", "xquartz"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Display:
-    """Where a display is.
+    """The address of a display.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class Display:
         `local`: a socket of this machine; `loopback`: a port of it, as sshd forwards; `remote`: a port of another;
         `xquartz`: a socket that only macOS itself can reach.
     host : str
-        As DISPLAY names it; empty for `local`.
+        The host in DISPLAY; empty for `local`.
     number : int
-        The display's.
+        The display's number.
     """
 
     kind: Kind
@@ -62,12 +62,12 @@ class Display:
 
     @property
     def inside(self) -> str:
-        """What the container's DISPLAY says."""
+        """The value of DISPLAY in the container."""
         match self.kind:
             case "local":
                 return f":{self.number}"
             case "loopback":
-                # The port's number: no local display has it.
+                # The port number, which no local display uses.
                 return f":{FIRST_PORT + self.number}"
             case "remote":
                 return f"{self.host}:{self.number}"
@@ -76,29 +76,29 @@ class Display:
 
     @property
     def inside_number(self) -> int:
-        """The number of the display's cookie inside."""
+        """The display number of the cookie in the container."""
         return int(self.inside.rpartition(":")[2])
 
     @property
     def cookie_file(self) -> str:
-        """Name of the file with its cookie: one for each display, for two sessions may have two."""
+        """The name of the cookie file: one per display, because two sessions may use two displays."""
         return f"Xauthority-{re.sub('[^A-Za-z0-9.-]', '-', self.inside.removeprefix(':'))}"
 
 
 def read_display(text: str, host_name: str) -> Display | None:
-    """Read a DISPLAY.
+    """Parse the value of DISPLAY.
 
     Parameters
     ----------
     text : str
-        As the variable says it.
+        The variable's value.
     host_name : str
-        Of this machine.
+        This machine's name.
 
     Returns
     -------
     Display or None
-        None where it names no display.
+        None where the text names no display.
     """
     if text.startswith("/") and text.rpartition(":")[2].isdecimal():
         return Display(kind="xquartz", host="", number=int(text.rpartition(":")[2]))
@@ -113,12 +113,12 @@ def read_display(text: str, host_name: str) -> Display | None:
 
 
 def mounts(folder: Path) -> tuple[Mount, ...]:
-    """Give what a container needs to see in order to open windows, on whatever display its user comes from later.
+    """Return the mounts that a container needs to open windows on any display its user has later.
 
     Parameters
     ----------
     folder : Path
-        The container's run folder on the host; what is mounted of it is made.
+        The container's run folder on the host; the mounted folders in it are made.
     """
     own = folder / "x11"
     for place in (own, own / "sockets"):
@@ -132,19 +132,19 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
 
 
 def device_words() -> tuple[str, ...]:
-    """Give the words that let windows be drawn by the graphics card, where there is one."""
+    """Return the options that pass the graphics card, where there is one."""
     return (f"--device={DEVICES}",) if DEVICES.is_dir() else ()
 
 
 def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Give what a shell gets of this session's display; nothing is made.
+    """Return the variables and notes on this session's display, without making anything.
 
     Parameters
     ----------
     environ : mapping
         The caller's variables.
     shown : sequence of Mount
-        What the container sees.
+        The container's mounts.
     """
     text = environ.get("DISPLAY", "")
     wayland = wayland_socket(environ)
@@ -155,7 +155,7 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
         return Attached(notes=("this container was made without a display: invoke dev --rebuild",))
     if not (own / "sockets").is_dir():
         return Attached(
-            notes=(f"this container was started in an earlier login and sees no display: {AGAIN}",)
+            notes=(f"this container was started in an earlier login and cannot reach this display: {AGAIN}",)
         )
     environment: dict[str, str] = {}
     notes: list[str] = []
@@ -164,30 +164,31 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
         environment |= {
             "DISPLAY": display.inside,
             "XAUTHORITY": str(FOLDER / display.cookie_file),
-            # Shared memory with the server, which another container cannot have: windows would be garbled.
+            # X shared memory does not work across containers and garbles windows:
+            # https://github.com/osrf/docker_images/issues/21
             "QT_X11_NO_MITSHM": "1",
             "QT_QPA_PLATFORM": "xcb",
         }
         notes += _doubts(display, shown)
     elif text:
-        notes.append(f"DISPLAY={text} is no display")
+        notes.append(f"DISPLAY={text} does not name a display")
     if wayland is not None:
         environment["WAYLAND_DISPLAY"] = str(FOLDER / wayland.name)
     return Attached(environment=environment, notes=tuple(notes))
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Hand this session's display to a shell: its cookie, a way to it, Wayland's socket.
+    """Give a shell this session's display: its cookie, its socket or a relay, and Wayland's socket.
 
     Parameters
     ----------
     environ, shown
-        As `expected`.
+        As in `expected`.
 
     Returns
     -------
     Attached
-        What cannot be had is a note, never an error.
+        A failure is a note, never an error.
     """
     given = expected(environ, shown)
     own = source_of(FOLDER, shown)
@@ -201,22 +202,22 @@ def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
             notes += hand_cookie(display, environ, own)
             lead(display, own / "sockets")
         except OSError as error:
-            notes.append(f"DISPLAY={environ['DISPLAY']} cannot be handed in: {error}")
+            notes.append(f"DISPLAY={environ['DISPLAY']} is not available inside: {error}")
     wayland = wayland_socket(environ)
     if wayland is not None and not _link_socket(wayland, own / wayland.name):
         del environment["WAYLAND_DISPLAY"]
         if display is None:
-            notes.append(f"Wayland's {wayland} cannot be linked into {own}: programs cannot open windows")
+            notes.append(f"Wayland's {wayland} does not link into {own}: programs cannot open windows")
     return Attached(environment=environment, notes=tuple(notes), asides=given.asides)
 
 
 def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list[str]:
-    """Write the display's cookie for the container; give what is to be said of it.
+    """Write the display's cookie for the container; return notes on it.
 
     Raises
     ------
     OSError
-        Where it cannot be written.
+        Where the file is not writable.
     """
     place = own / display.cookie_file
     file = Path(environ.get("XAUTHORITY") or Path(environ.get("HOME") or Path.home()) / ".Xauthority")
@@ -236,7 +237,7 @@ def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list
 
 
 def addresses(display: Display) -> list[bytes]:
-    """Give the addresses under which a display's cookie may stand."""
+    """Return the addresses that a display's cookie may have."""
     if display.kind != "remote":
         return [socket.gethostname().encode()]
     with suppress(OSError):
@@ -246,7 +247,7 @@ def addresses(display: Display) -> list[bytes]:
 
 
 def lead(display: Display, sockets: Path) -> None:
-    """Make the display's socket in the container's `/tmp/.X11-unix`.
+    """Make the display's socket, or a relay to it, in the container's `/tmp/.X11-unix`.
 
     Raises
     ------
@@ -262,7 +263,7 @@ def lead(display: Display, sockets: Path) -> None:
 
 
 def wayland_socket(environ: Mapping[str, str]) -> Path | None:
-    """Find Wayland's socket; None where there is none."""
+    """Return Wayland's socket; None where there is none."""
     name = environ.get("WAYLAND_DISPLAY", "")
     path = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent") / name
     return path if name and path.is_socket() else None
@@ -274,14 +275,14 @@ def _doubts(display: Display, shown: Sequence[Mount]) -> list[str]:
     if display.kind != "local":
         return []
     if not (SOCKETS / f"X{display.number}").exists():
-        return [f"DISPLAY=:{display.number}: {SOCKETS}/X{display.number} is not there"]
+        return [f"DISPLAY=:{display.number}: {SOCKETS}/X{display.number} does not exist"]
     if source_of(HOST_SOCKETS, shown) is None:
         return ["this container was made before this machine had a display: invoke dev --rebuild"]
     return []
 
 
 def _link_socket(path: Path, place: Path) -> bool:
-    """Give a socket a second name in a folder that the container sees: the one it has lies among much that it must not."""
+    """Hard-link a socket into a mounted folder; its own folder has files that the container must not see."""
     fresh = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         fresh.unlink(missing_ok=True)
@@ -290,6 +291,6 @@ def _link_socket(path: Path, place: Path) -> bool:
     except OSError:  # another file system
         return False
     finally:
-        # Of two names for one file, rename leaves both.
+        # rename(2) keeps both names where they are the same file.
         fresh.unlink(missing_ok=True)
     return True

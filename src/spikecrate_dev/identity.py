@@ -1,7 +1,7 @@
-"""Who works here: git's configuration, the ssh agent and the hosts that ssh knows, handed to the development container.
+"""The user's identity in the development container: git's configuration, the ssh agent, ssh's known hosts.
 
-They are brought up to date at every attach, in two folders that the container sees: a container that has run for weeks
-commits and pushes as its user does today. Private keys stay where they are.
+Every attach updates them in two mounted folders, so a container that has run for weeks commits and pushes as its user does
+today. Private keys stay on the host.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ HOST_S_OWN: Final = (
     ),
     *("commit.gpgsign", "tag.gpgsign", "init.templatedir", "http.sslcainfo", "http.sslcapath"),
 )
-"""Settings of git's that name a program or a file of the host: inside, git would fail for want of it."""
+"""git settings that name a program or a file of the host, which git would not find inside."""
 
 
 def mounts(folder: Path) -> tuple[Mount, ...]:
-    """Give the folders by which a container learns who works in it.
+    """Return the mounts of the user's identity.
 
     Parameters
     ----------
     folder : Path
-        The container's run folder on the host; what is mounted of it is made.
+        The container's run folder on the host; the mounted folders in it are made.
     """
     found = (Mount(source=folder / "git", target=GIT), Mount(source=folder / "agent", target=AGENT))
     for mount in found:
@@ -71,21 +71,21 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
 
 
 def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Give what a shell gets of this session's identity; nothing is made.
+    """Return the variables and notes on this session's identity, without making anything.
 
     Parameters
     ----------
     environ : mapping
         The caller's variables.
     shown : sequence of Mount
-        What the container sees.
+        The container's mounts.
     """
     environment = {name: environ[name] for name in PASSED if environ.get(name)}
     agent = environ.get("SSH_AUTH_SOCK", "")
     if not agent:
         return Attached(environment=environment)
     if not Path(agent).is_socket():
-        note = f"SSH_AUTH_SOCK={agent} is no socket: no ssh agent inside"
+        note = f"SSH_AUTH_SOCK={agent} is not a socket: no ssh agent inside"
         return Attached(environment=environment, notes=(note,))
     folder = source_of(AGENT, shown)
     if folder is None or not folder.is_dir():
@@ -95,19 +95,19 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) -> Attached:
-    """Hand this session's identity to a shell: git's configuration, the ssh agent, the hosts that ssh knows.
+    """Give a shell this session's identity: git's configuration, the ssh agent, ssh's known hosts.
 
     Parameters
     ----------
     environ, shown
-        As `expected`.
+        As in `expected`.
     project : Path
-        The clone: git's configuration may depend on where one is.
+        The clone, on which git's configuration may depend.
 
     Returns
     -------
     Attached
-        What cannot be had is a note, never an error.
+        A failure is a note, never an error.
     """
     given = expected(environ, shown)
     notes = list(given.notes)
@@ -120,12 +120,12 @@ def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) ->
             socket = environ["SSH_AUTH_SOCK"]
             relay.hold(agent / _agent_name(socket), str(Path(socket).absolute()))
     except OSError as error:
-        notes.append(f"git's configuration or the ssh agent cannot be handed in: {error}")
+        notes.append(f"git's configuration or the ssh agent is not available inside: {error}")
     return Attached(environment=given.environment, notes=tuple(notes))
 
 
 def git_config(project: Path) -> bytes:
-    """Give the user's own configuration of git, as it holds in a clone and for another machine; empty without git."""
+    """Return the user's git configuration in a clone, without settings of this host; empty without git."""
     try:
         listed = capture(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
     except CommandError:  # no git, or no such file
@@ -134,12 +134,12 @@ def git_config(project: Path) -> bytes:
 
 
 def write_config(listed: str) -> str:
-    """Write settings as a file, without those that name what only the host has.
+    """Return git settings as the text of a file, without those that depend on the host.
 
     Parameters
     ----------
     listed : str
-        As `git config --null --list` gives them: name, newline, value; a name alone is a setting that is on.
+        The output of `git config --null --list`: name, newline, value; a name alone is a setting that is on.
     """
     lines: list[str] = []
     for setting in filter(None, listed.split("\0")):
@@ -159,7 +159,7 @@ def _quotable(text: str) -> str:
 
 
 def _agent_name(socket: str) -> str:
-    """Name the relay of an agent: of two logins each has its own."""
+    """Return the name of an agent's relay; two logins have one each."""
     return hashlib.sha256(socket.encode()).hexdigest()[:12]
 
 

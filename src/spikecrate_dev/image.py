@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_command(definition: Definition) -> list[str]:
-    """Give the command line that builds the image."""
+    """Return the command line that builds the image."""
     return build_argv(
         definition.context,
         dockerfile=definition.dockerfile,
@@ -32,7 +32,7 @@ def build_command(definition: Definition) -> list[str]:
 
 
 def is_there(definition: Definition) -> bool:
-    """Say whether the engine has the image of this recipe.
+    """Whether the engine has the image of this recipe.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def is_there(definition: Definition) -> bool:
 
 
 def build(definition: Definition, progress: Progress) -> None:
-    """Build the image; says how long it took and how large it is.
+    """Build the image, and report its size and build time.
 
     Raises
     ------

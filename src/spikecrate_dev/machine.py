@@ -1,4 +1,4 @@
-"""What a development container takes from the machine that it runs on."""
+"""The facts of the machine that a development container depends on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import socket
 import stat
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import CommandError, GpuMissingError
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import daemon
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def ask(definition: Definition, options: Options) -> Machine:
-    """Ask the machine what a container's command line needs to know.
+    """Return the facts of the machine for a container's command line.
 
     Raises
     ------
     GpuMissingError
-        For `--gpu on` where there is none.
+        For `--gpu on` on a machine without one.
     EngineMissingError, EngineDownError, EnginePermissionError
     """
     info = daemon.info()
@@ -35,7 +36,7 @@ def ask(definition: Definition, options: Options) -> Machine:
     mapped = "name=rootless" in security or "name=userns" in security
     gpu = gpu_words(info) if options.gpu == "on" or (options.gpu == "auto" and definition.wants_gpu) else ()
     if options.gpu == "on" and not gpu:
-        message = "--gpu on: the Docker daemon can give no GPU"
+        message = "--gpu on: the Docker daemon cannot pass a GPU to a container"
         raise GpuMissingError(
             message,
             next_step="install nvidia-container-toolkit and restart the daemon",
@@ -50,25 +51,17 @@ def ask(definition: Definition, options: Options) -> Machine:
     )
 
 
-def gpu_words(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give the words that hand over the GPUs, by what the daemon says of itself; none where it has none."""
-    devices = info.get("DiscoveredDevices") or ()
-    if any(str(device.get("ID", "")).startswith("nvidia.com/gpu=") for device in devices):
-        return ("--device=nvidia.com/gpu=all",)
-    return ("--gpus=all",) if "nvidia" in (info.get("Runtimes") or {}) else ()
-
-
 def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
-    """Give the folder of the host that holds what a container is handed while it runs; makes it."""
+    """Make and return the host folder of the files and sockets that a running container receives."""
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
-    base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate" / "run"
+    base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate-dev" / "run"
     folder = base / definition.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
 def worktree(project: Path) -> list[Mount]:
-    """Give the mount without which a git worktree is no repository: of the folder that it shares with the others."""
+    """Return the mount of a git worktree's common folder, without which git does not work in it."""
     from spikecrate._util.process import capture
 
     if not (project / ".git").is_file():
@@ -81,7 +74,7 @@ def worktree(project: Path) -> list[Mount]:
 
 
 def is_free(port: int) -> bool:
-    """Say whether a port of this machine can be had."""
+    """Whether a port of this machine is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -92,12 +85,12 @@ def is_free(port: int) -> bool:
 
 
 def lacks_source(found: Found) -> list[Path]:
-    """List what the container mounts and the host has no more: without it, it cannot be started again."""
+    """Return the mounted folders that no longer exist on the host; Docker cannot start the container without them."""
     return [mount.source for mount in found.mounts if not exists(mount.source)]
 
 
 def exists(path: Path) -> bool:
-    """Say whether there is something at a path, as far as this user can see."""
+    """Whether something exists at a path; True where this user cannot tell."""
     try:
         return bool(stat.S_IFMT(path.stat().st_mode))
     except PermissionError:

@@ -1,4 +1,4 @@
-"""What a user asks of a development container, checked before anything is made."""
+"""The options of `invoke dev`, validated before anything is made."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ IMAGE_S_OWN: Final = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"),
     *("/opt/spikecrate", "/opt/apptainer", "/home/dev", "/tmp", "/var"),
 )
-"""Folders that the container has of its own: one of the host's on top of them would break it."""
+"""Folders of the container; a host folder mounted over them would break it."""
 ANY_BELOW: Final = ("/tmp", "/var", "/run", "/dev")
-"""Of these, those below which people keep data, or disks are mounted."""
+"""Those of them that may contain data folders or mounted disks."""
 GPU_CHOICES: Final = ("auto", "on", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line asks for.
+    """The validated options.
 
     Attributes
     ----------
     mounts : tuple of Mount
         Data folders, at the same path inside.
     ports : tuple of int
-        To be reached on this machine's own address.
+        Ports to publish on 127.0.0.1.
     gpu : str
         `auto`, `on` or `off`.
     x11, docker : bool
-        Whether windows may be opened, and whether the Docker daemon may be reached, from inside.
+        Whether programs inside can open windows, and whether they can use the Docker daemon.
     """
 
     mounts: tuple[Mount, ...] = ()
@@ -47,32 +47,32 @@ class Options:
 
 
 def read_mount(text: str, working: Path) -> Mount:
-    """Read `DIR`, `DIR:ro` or `DIR:rw`; read-only unless it says otherwise.
+    """Parse `DIR`, `DIR:ro` or `DIR:rw`; read-only by default.
 
     Parameters
     ----------
     text : str
-        As the user wrote it.
+        The value of the option.
     working : Path
-        What a relative path starts from.
+        The folder that relative paths start from.
 
     Raises
     ------
     UsageError
-        Where it is no folder, or one that the container has of its own.
+        Where it is not a folder, or a folder of the container itself.
     """
     ending = text[-3:]
     read_only = ENDINGS.get(ending, True)
     named = text[:-3] if ending in ENDINGS else text
-    # Not resolved: inside, the folder has the name by which the user knows it.
+    # Not resolved: the folder keeps the name that the user knows.
     folder = Path(normal(working / Path(named).expanduser()))
     try:
         is_folder = bool(named) and folder.is_dir()
     except PermissionError:
-        message = f"--mount {text}: you may not look into {folder.parent}"
+        message = f"--mount {text}: no permission to read {folder.parent}"
         raise UsageError(message, next_step="ask its owner for permission") from None
     if not is_folder:
-        message = f"--mount {text}: {folder if named else 'it'} is not a folder; nothing was made"
+        message = f"--mount {text}: {folder if named else 'the path'} is not a folder; nothing was made"
         raise UsageError(message, next_step="--mount DIR, or --mount DIR:rw to write to it")
     own = any(
         folder == Path(place)
@@ -81,20 +81,20 @@ def read_mount(text: str, working: Path) -> Mount:
         for place in IMAGE_S_OWN
     )
     if own:
-        message = f"--mount {text}: the container has a {folder} of its own"
+        message = f"--mount {text}: the container needs its own {folder}"
         raise UsageError(message, next_step="mount a folder below it")
     return Mount(source=folder.resolve(), target=PurePosixPath(folder), read_only=read_only)
 
 
 def normal(path: Path) -> str:
-    """Write a path without `.` and `..`, links left as they are."""
+    """Return a path without `.` and `..`, without resolving links."""
     import os
 
     return os.path.normpath(path)
 
 
 def read_port(text: str) -> int:
-    """Read a port.
+    """Parse a port number.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def read_port(text: str) -> int:
 
 
 def read_gpu(text: str) -> str:
-    """Read the word of `--gpu`.
+    """Parse the value of `--gpu`.
 
     Raises
     ------
@@ -120,31 +120,31 @@ def read_gpu(text: str) -> str:
 
 
 def publish(ports: Sequence[int], is_free: Callable[[int], bool]) -> dict[int, int]:
-    """Choose a port of this machine for each port inside: the same number, or the next one that is free.
+    """Return a host port for each container port: the same number, or the next free one.
 
     Parameters
     ----------
     ports : sequence of int
-        Inside.
+        Container ports.
     is_free : callable
-        Says whether a port of this machine can be had.
+        Whether a host port is free.
 
     Returns
     -------
     dict
-        Port inside to port outside.
+        Container port to host port.
 
     Raises
     ------
     UsageError
-        Where none up to 65535 is free.
+        Where no port up to 65535 is free.
     """
     chosen: dict[int, int] = {}
     for port in dict.fromkeys(ports):
         free = (number for number in range(port, 65536) if number not in chosen.values() and is_free(number))
         found = next(free, None)
         if found is None:
-            message = f"--port {port}: no port from there on is free"
+            message = f"--port {port}: no port from there up to 65535 is free"
             raise UsageError(message, next_step="give a smaller number")
         chosen[port] = found
     return chosen

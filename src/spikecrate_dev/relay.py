@@ -1,11 +1,11 @@
-"""A socket in a folder that the container sees, and behind it what the container cannot reach.
+"""A relay: a socket in a mounted folder, connected to an address that the container cannot reach.
 
-A display by ssh listens on this machine's loopback, which a container does not share; an ssh agent's socket moves with
-each login, and a container's mounts do not. A relay listens on a socket of the file system alone, for this user alone,
-and passes on what comes. It serves all shells that asked for it and ends with the last of them: each holds a shared
-lock for as long as it lives, and the relay waits for the lock that shares with nobody.
+A display over ssh listens on the host's loopback interface, which a container does not share. An ssh agent's socket changes
+with each login, and a container's mounts do not. A relay listens on a socket in the file system, for this user only, and
+forwards connections. It ends with the last shell that uses it: each shell holds a shared lock while it lives, and the relay
+waits for the exclusive lock.
 
-Run as a program, by its path and isolated, it is the relay; so it imports nothing but the standard library.
+This file is also the relay's program, run isolated by its path, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 1 << 16
 WAITING: Final = 64
-"""Connections that may wait to be taken."""
+"""The socket's backlog."""
 
 
 def hold(path: Path, target: str) -> None:
-    """See to it that a relay listens for as long as this process lives, or the program that takes its place.
+    """Keep a relay listening while this process, or the program that replaces it, lives.
 
     Parameters
     ----------
     path : Path
-        Of the socket, in a folder that is there. One whose relay listens already is left.
+        The socket to listen on. A relay that listens already is kept.
     target : str
         `host:port`, or the absolute path of a socket.
 
@@ -43,13 +43,13 @@ def hold(path: Path, target: str) -> None:
     """
     lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_SH)
-    # Not closed here, and kept by the program that this process becomes: its end is the session's end.
+    # Stays open, and survives exec: it is released when the session ends.
     os.set_inheritable(lock, True)
     if listens(path):
         return
     words = [sys.executable, "-I", __file__, str(path), target]
     with listener(path) as server:
-        # In a session of its own: the Ctrl-C that is meant for the shell closes no window.
+        # In its own session, so that a Ctrl-C in the shell does not close windows.
         os.posix_spawn(
             sys.executable,
             words,
@@ -57,7 +57,7 @@ def hold(path: Path, target: str) -> None:
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, server.fileno(), 0),
                 *((os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)),
-                # Its own shared lock would keep it from ever ending.
+                # Its own shared lock would block the exclusive one for ever.
                 (os.POSIX_SPAWN_CLOSE, lock),
             ],
             setsid=True,
@@ -65,7 +65,7 @@ def hold(path: Path, target: str) -> None:
 
 
 def listens(path: Path) -> bool:
-    """Say whether somebody listens on a socket."""
+    """Whether a process listens on a socket."""
     try:
         connect(path).close()
     except OSError:
@@ -74,7 +74,7 @@ def listens(path: Path) -> bool:
 
 
 def connect(path: Path) -> socket.socket:
-    """Connect to a socket of the file system.
+    """Connect to a Unix socket.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def connect(path: Path) -> socket.socket:
 
 @contextmanager
 def short(path: Path) -> Iterator[str]:
-    """Name a socket so that its name fits the 108 bytes that the kernel has for it."""
+    """Yield a path of a socket that fits the kernel's limit of 108 bytes."""
     folder = os.open(path.parent, os.O_PATH)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -101,7 +101,7 @@ def short(path: Path) -> Iterator[str]:
 
 
 def listener(path: Path) -> socket.socket:
-    """Make a socket that listens, for this user alone, in place of whatever had its name.
+    """Make a listening socket for this user only; replace an existing file of its name.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def listener(path: Path) -> socket.socket:
 
 
 def serve(path: Path, target: str) -> None:
-    """Pass on all that comes to the socket that is this program's standard input, until the last shell is gone."""
+    """Forward connections to the socket on standard input, until the last shell has ended."""
     threading.Thread(target=wait, args=(path,), daemon=True).start()
     with socket.socket(fileno=0) as server:
         while True:
@@ -134,7 +134,7 @@ def serve(path: Path, target: str) -> None:
 
 
 def wait(path: Path) -> None:
-    """Wait until no shell holds the lock; then end this program."""
+    """Wait until no shell holds the lock, then exit."""
     lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     path.unlink(missing_ok=True)
@@ -142,7 +142,7 @@ def wait(path: Path) -> None:
 
 
 def join(near: socket.socket, target: str) -> None:
-    """Connect one caller with the target, until both have said all."""
+    """Connect one client to the target, until both sides have closed."""
     with near, suppress(OSError), reach(target) as far:
         back = threading.Thread(target=pump, args=(far, near), daemon=True)
         back.start()
@@ -161,13 +161,13 @@ def reach(target: str) -> socket.socket:
         return connect(Path(target))
     host, _, port = target.rpartition(":")
     far = socket.create_connection((host.strip("[]"), int(port)))
-    # A click is a few bytes, and they should not wait for more.
+    # Send small packets, such as a click, at once.
     far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return far
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on what one side says until it has said all, and say so."""
+    """Copy one direction until it ends, then close that direction."""
     with suppress(OSError):
         while data := source.recv(CHUNK):
             sink.sendall(data)

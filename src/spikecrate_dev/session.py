@@ -1,4 +1,4 @@
-"""A shell in the development container: what `invoke dev` does, from the words to the prompt."""
+"""A shell in the development container: the work of `invoke dev`, from its options to the prompt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spikecrate_dev.definition import find_project, read
 from spikecrate_dev.state import decide, remarks, urls
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
@@ -29,29 +29,31 @@ if TYPE_CHECKING:
     from spikecrate_dev.state import Found
 
 MARK: Final = "SPIKECRATE_SHELL"
-"""A variable that names one shell: by it, all that was started from it is found when it is to stop."""
+"""A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
 STOP: Final = 'for place in /proc/[0-9]*; do grep -qsz "^$1\\$" "$place/environ" && kill -"$2" "${place#/proc/}"; done; true'
 GRACE_S: Final = 5
-ROOT_ALIKE: Final = "Docker's socket is inside: as good as root on this machine (--no-docker leaves it out)"
-"""Said once, when a container is made."""
+ROOT_ALIKE: Final = (
+    "the container has Docker's socket, which equals root on this machine (--no-docker leaves it out)"
+)
+"""The note printed when a container is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is wanted of the container.
+    """A request for a shell or a command in the container.
 
     Attributes
     ----------
     project : Path
-        The folder that holds `.devcontainer/`.
+        The folder that contains `.devcontainer/`.
     working : Path
-        Where the caller is.
+        The caller's current folder.
     command : str
-        For a login shell; empty for a shell to type in.
+        A command for a login shell; empty for an interactive shell.
     options : Options
-        What the container is to have.
+        The options of the container.
     rebuild : bool
-        Whether image and container are made anew.
+        Whether to rebuild the image and the container.
     """
 
     project: Path
@@ -62,7 +64,7 @@ class Request:
 
 
 def project_of(working: Path) -> Path:
-    """Find the project that a folder belongs to.
+    """Return the project that a folder belongs to.
 
     Raises
     ------
@@ -71,20 +73,15 @@ def project_of(working: Path) -> Path:
     return find_project(working)
 
 
-def is_inside(environ: Mapping[str, str]) -> bool:
-    """Say whether this process is in a development container already."""
-    return environ.get("SPIKECRATE_DEV") == "1"
-
-
 def run_here(command: str) -> NoReturn:
-    """Run a command in a login shell that takes this process's place: where this is the container already."""
+    """Replace this process by a login shell that runs a command; for use inside the container."""
     os.execvp("bash", ["bash", "-l", "-c", command])
 
 
 def enter(request: Request, progress: Progress) -> int:
-    """Open a shell in the project's container, or run a command there; make or start the container where needed.
+    """Open a shell or run a command in the project's container; create or start the container where needed.
 
-    A shell takes this process's place and does not return.
+    An interactive shell replaces this process, and this function does not return.
 
     Returns
     -------
@@ -94,18 +91,18 @@ def enter(request: Request, progress: Progress) -> int:
     Raises
     ------
     DevContainerError
-        Where the container cannot be made, started or entered.
+        Where the container cannot be created, started or entered.
     EngineMissingError, EngineDownError, EnginePermissionError
     ImageBuildError, BaseImageMissingError, DiskFullError
     StoppedError
-        After Ctrl-C or SIGTERM; what ran inside is stopped as well.
+        After Ctrl-C or SIGTERM, which also stop the processes inside.
     """
     definition = read(request.project, os.environ)
     found = container.find(definition)
     if found.state != "running" or request.rebuild:
         definition, found = bring_up(definition, found, request, progress)
     else:
-        # Another process may be making it at this moment.
+        # Another process may be creating it.
         container.wait_ready(found.name)
         for remark in remarks(found, definition, request.options):
             progress.note(remark)
@@ -113,7 +110,7 @@ def enter(request: Request, progress: Progress) -> int:
         for url in urls(found.ports or {}):
             progress.note(url)
     given = live(definition, request, found.mounts, make=True)
-    # To a command in a script, what is only good to know at a prompt is no news.
+    # Asides are for a prompt, not for a command in a script.
     for note in (*given.notes, *(given.asides if not request.command else ())):
         progress.note(note)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -128,7 +125,7 @@ def enter(request: Request, progress: Progress) -> int:
         terminal=terminal,
     )
     if terminal:
-        # Signals, the window's size and the exit code then need no one in between.
+        # Signals, window size and exit code then need no forwarding.
         os.execvp(argv[0], argv)
     return attended(
         argv, [*("docker", "exec", "--user", definition.user, found.name, "sh", "-c", STOP, "stop", mark)]
@@ -138,20 +135,21 @@ def enter(request: Request, progress: Progress) -> int:
 def bring_up(
     definition: Definition, found: Found, request: Request, progress: Progress
 ) -> tuple[Definition, Found]:
-    """Make or start the container, and wait until it can be entered.
+    """Create or start the container, and wait until it is ready.
 
     Raises
     ------
-    As `enter`.
+    DevContainerError, EngineMissingError, EngineDownError, EnginePermissionError
+    ImageBuildError, BaseImageMissingError, DiskFullError
     """
     from spikecrate_dev import image
 
-    # First of all: it makes folders that are looked for below, and leads the description's link to the store.
+    # First, because it makes the folders checked below, and the link to the store.
     definition = container.prepare(definition, os.environ)
     container.terminal_mounts(definition, request.options, os.environ)
     gone = machine.lacks_source(found) if found.state == "stopped" else []
     if gone:
-        progress.note(f"{gone[0]} is gone from this machine: the container is made anew")
+        progress.note(f"{gone[0]} no longer exists on this machine: creating the container again")
     steps = decide(
         found.state,
         has_image=request.rebuild or image.is_there(definition),
@@ -181,14 +179,14 @@ def bring_up(
 
 
 def live(definition: Definition, request: Request, shown: Sequence[Mount], *, make: bool) -> Attached:
-    """Give what each shell gets anew: git's identity, the ssh agent, the display.
+    """Return the parts of the login session for one shell: git's identity, the ssh agent, the display.
 
     Parameters
     ----------
     shown : sequence of Mount
-        What the container sees.
+        The container's mounts.
     make : bool
-        Whether cookies and sockets are made, or only told of.
+        Whether to make cookies and sockets, or only name them.
     """
     from spikecrate_dev import display, identity
     from spikecrate_dev.attached import Attached
@@ -209,15 +207,15 @@ def live(definition: Definition, request: Request, shown: Sequence[Mount], *, ma
 
 
 def attended(argv: list[str], stop: list[str]) -> int:
-    """Run a command inside without a terminal; stop it, with all that it started, when this process is told to stop.
+    """Run a command inside without a terminal; on Ctrl-C or SIGTERM, stop it and all its processes.
 
-    Docker's client passes no signal on to what it runs with `exec`.
+    `docker exec` does not forward signals to its command: https://github.com/moby/moby/issues/9098.
 
     Raises
     ------
     StoppedError
     """
-    # A session of its own, so that a Ctrl-C does not end the client before what it runs.
+    # In its own session, so that a Ctrl-C does not end the client before its command.
     child = subprocess.Popen(argv, start_new_session=True)
     try:
         return child.wait()
@@ -225,7 +223,7 @@ def attended(argv: list[str], stop: list[str]) -> int:
         with suppress(subprocess.TimeoutExpired):
             subprocess.run([*stop, "INT"], check=False, capture_output=True, timeout=GRACE_S)
             child.wait(GRACE_S)
-        # And what does not heed that: a shell lets its background jobs ignore it.
+        # A shell lets its background jobs ignore SIGINT.
         subprocess.run([*stop, "KILL"], check=False, capture_output=True)
         child.kill()
         child.wait()
@@ -233,7 +231,7 @@ def attended(argv: list[str], stop: list[str]) -> int:
 
 
 def forecast(request: Request) -> list[str]:
-    """Give, quoted for a shell, the commands that `enter` would run now; nothing is made.
+    """Return the commands that `enter` would run, quoted for a shell, without running them.
 
     Raises
     ------
@@ -323,12 +321,12 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
 
 
 def drop_caches() -> Path:
-    """Remove what the containers of this user keep between two: downloads and virtual environments, not the history.
+    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history.
 
     Returns
     -------
     Path
-        Where they were.
+        The folder of the caches.
     """
     from spikecrate._util.files import remove_tree
 
@@ -344,5 +342,5 @@ def drop_caches() -> Path:
 
 
 def cache_folder() -> Path:
-    """Give the folder that prepare.py makes for what outlives a container."""
-    return Path.home() / ".cache" / "spikecrate" / "dev" / "cache"
+    """Return the folder of the caches, which prepare.py makes."""
+    return Path.home() / ".cache" / "spikecrate-dev" / "cache"

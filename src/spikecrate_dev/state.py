@@ -1,4 +1,4 @@
-"""What there is of a development container, and what is to be done before it can be entered: decided, not done."""
+"""The state of a development container, and the steps that make it ready: decisions only, no actions."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ Step = Literal["remove", "prepare", "build", "create", "start", "unpause"]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """A project's container, as the daemon knows it.
+    """A project's container, as the daemon reports it.
 
     Attributes
     ----------
     name : str
-        The first container of the project's labels, or of the project's name.
+        The container's name.
     state : str
         `absent`, `stopped`, `paused` or `running`.
     config : str
-        The hash of what it was made from; empty for one that another program made.
+        The hash of the description it was made from; empty where another program made it.
     mounts : tuple of Mount
-        What it sees of the host.
+        Its bind mounts.
     ports : dict
-        Port inside to port of this machine.
+        Container port to host port.
     facts : dict
-        The daemon's whole answer.
+        The output of `docker inspect`.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Found:
 
 
 def read_facts(facts: dict[str, Any]) -> Found:
-    """Read the daemon's answer on a container."""
-    said = facts["State"]
-    state: State = "paused" if said.get("Paused") else "running" if said.get("Running") else "stopped"
+    """Return the container that the output of `docker inspect` describes."""
+    record = facts["State"]
+    state: State = "paused" if record.get("Paused") else "running" if record.get("Running") else "stopped"
     bound = facts.get("HostConfig", {}).get("PortBindings") or {}
     return Found(
         name=facts["Name"].removeprefix("/"),
@@ -76,18 +76,18 @@ def read_facts(facts: dict[str, Any]) -> Found:
 
 
 def decide(state: State, *, has_image: bool, rebuild: bool, lacks_source: bool = False) -> tuple[Step, ...]:
-    """Decide what to do before the container can be entered.
+    """Return the steps that make the container ready.
 
     Parameters
     ----------
     state : str
-        Of the container.
+        The container's state.
     has_image : bool
-        Whether the image of the present recipe is there; asked only where a container is made.
+        Whether the image of the present recipe exists; used only where a container is created.
     rebuild : bool
-        Whether the user asks for a new image and container.
+        Whether the user wants a new image and container.
     lacks_source : bool
-        Whether a folder that the container mounts is gone from the host: it can then not be started again.
+        Whether a mounted folder no longer exists on the host: Docker cannot start the container then.
     """
     if rebuild:
         return (*(("remove",) if state != "absent" else ()), "prepare", "build", "create")
@@ -106,30 +106,28 @@ def decide(state: State, *, has_image: bool, rebuild: bool, lacks_source: bool =
 
 
 def remarks(found: Found, definition: Definition, options: Options) -> list[str]:
-    """Say in what a container that is entered differs from what is described and asked for now."""
-    said = []
+    """Return in what ways a container differs from the present description and options, one line each."""
+    notes = []
     again = "invoke dev --rebuild"
     if not found.config:
-        said.append(
-            f"{found.name} was made by another program than invoke dev: windows and ports are as that made them"
-        )
+        notes.append(f"{found.name} was made by another program and keeps its windows and ports")
     elif found.config != definition.config():
-        said.append(f"the development container's description has changed since this one was made: {again}")
+        notes.append(f"the description has changed since this container was made: {again}")
     have = {mount.target: mount.read_only for mount in found.mounts}
     for mount in options.mounts:
         if have.get(mount.target) not in (False, mount.read_only):
             ending = "" if mount.read_only else ":rw"
-            said.append(f"this container was made without --mount {mount.target}{ending}: {again} with it")
-    said.extend(
+            notes.append(f"this container was made without --mount {mount.target}{ending}: {again} with it")
+    notes.extend(
         f"this container was made without --port {port}: {again} with it"
         for port in options.ports
         if port not in (found.ports or {})
     )
     if not options.docker and SOCKET in have:
-        said.append(f"this container reaches the Docker daemon: {again} --no-docker makes one that does not")
-    return said
+        notes.append(f"this container can use the Docker daemon: {again} --no-docker makes one that cannot")
+    return notes
 
 
 def urls(ports: Mapping[int, int]) -> list[str]:
-    """Say where on this machine a container's ports are."""
+    """Return the URL of each published port, one line each."""
     return [f"port {inside} is http://127.0.0.1:{outside}" for inside, outside in ports.items()]

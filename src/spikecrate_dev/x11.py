@@ -1,7 +1,7 @@
-"""X11, as far as a trial needs it: the cookies that there are, and whether a server lets us in.
+"""The parts of X11 that a connection test needs: read cookies, and ask a server for access.
 
-No program of X11's is needed: `.Xauthority` is a list of records of length-prefixed fields, and a server answers a
-dozen bytes with one that says yes or no.
+This needs no X11 programs: `.Xauthority` is a list of records of length-prefixed fields, and a server answers a dozen bytes
+of setup with one byte: accepted or refused.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 COOKIE: Final = b"MIT-MAGIC-COOKIE-1"
 LOCAL: Final = 256
 WILD: Final = 65535
-"""Families of addresses in `.Xauthority`: this machine's, and any."""
+"""Address families in `.Xauthority`: FamilyLocal and FamilyWild."""
 ANSWERS: Final = {0: "refused", 1: "accepted", 2: "wants more than a cookie"}
 TIMEOUT_S: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A record of `.Xauthority`."""
+    """One record of `.Xauthority`."""
 
     family: int
     address: bytes
@@ -35,7 +35,7 @@ class Entry:
 
 
 def read_entries(data: bytes) -> Iterator[Entry]:
-    """Read the records of an `.Xauthority`; what is cut off at its end is left out."""
+    """Yield the records of an `.Xauthority`, without a truncated last one."""
     at = 0
 
     def field() -> bytes:
@@ -56,19 +56,19 @@ def read_entries(data: bytes) -> Iterator[Entry]:
 
 
 def connect(address: Path | tuple[str, int], cookie: Entry | None) -> tuple[str, str]:
-    """Ask a display's server to let us in, and hang up.
+    """Connect to a display's server, and disconnect after its answer.
 
     Parameters
     ----------
     address : Path or tuple
-        Its socket; or host and port.
+        The server's socket, or host and port.
     cookie : Entry or None
-        What to show.
+        The cookie to send.
 
     Returns
     -------
     tuple of str
-        `accepted`, `refused`, `wants more than a cookie` or `no answer`; and what was said of it.
+        `accepted`, `refused`, `wants more than a cookie` or `no answer`; and the reason.
     """
     name, data = (cookie.name, cookie.data) if cookie is not None else (b"", b"")
     hello = struct.pack("<cxHHHHxx", b"l", 11, 0, len(name), len(data)) + _padded(name) + _padded(data)
@@ -80,9 +80,9 @@ def connect(address: Path | tuple[str, int], cookie: Entry | None) -> tuple[str,
     except OSError as error:
         return "no answer", error.strerror or str(error)
     if len(answer) < 8:
-        return "no answer", "it hung up"
-    said = answer[8 : 8 + answer[1]].decode(errors="replace").strip() if answer[0] == 0 else ""
-    return ANSWERS.get(answer[0], "no answer"), said
+        return "no answer", "connection closed"
+    reason = answer[8 : 8 + answer[1]].decode(errors="replace").strip() if answer[0] == 0 else ""
+    return ANSWERS.get(answer[0], "no answer"), reason
 
 
 def _open(address: Path | tuple[str, int]) -> socket.socket:
@@ -94,7 +94,7 @@ def _open(address: Path | tuple[str, int]) -> socket.socket:
         try:
             connection.connect(str(address))
         except FileNotFoundError:
-            # Linux's abstract namespace, where a server has its socket too.
+            # A server also listens in Linux's abstract namespace.
             connection.connect(f"\0{address}")
     except OSError:
         connection.close()

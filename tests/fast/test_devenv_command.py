@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from invoke.collection import Collection
 
 from spikecrate import cli as tasks
+from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Mount
-from spikecrate_dev import command, machine, options, state
+from spikecrate_dev import command, options, state
 from spikecrate_dev.command import Machine
 from spikecrate_dev.definition import read
 from spikecrate_dev.image import build_command
@@ -267,7 +268,7 @@ def test_each_port_gets_a_free_one_of_its_own(ports, taken):
     ],
 )  # fmt: skip
 def test_gpus_are_given_as_the_daemon_can(info, words):
-    assert machine.gpu_words(info) == words
+    assert gpu_words(info) == words
 
 
 def test_the_image_is_built_from_this_folder_alone_and_named_by_its_recipe():
@@ -276,7 +277,7 @@ def test_the_image_is_built_from_this_folder_alone_and_named_by_its_recipe():
     assert f"--file={ROOT / '.devcontainer' / 'Dockerfile'}" in words
     assert "--target=dev" in words
     assert [word for word in words if word.startswith("--secret=id=ca,")] == [
-        "--secret=id=ca,src=/home/me/.cache/spikecrate/dev/cache/ca.pem"
+        "--secret=id=ca,src=/home/me/.cache/spikecrate-dev/cache/ca.pem"
     ]
 
 
@@ -317,12 +318,49 @@ def test_what_is_mounted_is_made_before_and_for_its_owner_alone(tmp_path):
             tmp_path, SPIKECRATE_STORE=str(tmp_path / store), SSL_CERT_FILE=str(tmp_path / "ca.pem")
         )
         assert (done.returncode, done.stderr) == (0, "")
-        place = tmp_path / ".cache" / "spikecrate" / "dev"
+        place = tmp_path / ".cache" / "spikecrate-dev"
         assert (place / "store").readlink() == tmp_path / store
+        assert (place / "scratch").readlink() == Path(f"/tmp/spikecrate-{os.getuid()}")
         assert (tmp_path / store).stat().st_mode & 0o777 == 0o700
     assert (place / "cache" / "ca.pem").read_text() == "trusted"
-    assert sorted(path.name for path in place.iterdir()) == ["cache", "store"]
+    assert sorted(path.name for path in place.iterdir()) == ["cache", "scratch", "store"]
     assert sorted(path.name for path in (place / "cache").iterdir()) == ["bash", "ca.pem"]
+
+
+@pytest.mark.parametrize(
+    ("caches", "store"),
+    [("", ".cache/spikecrate"), ("elsewhere", "elsewhere/spikecrate")],
+)
+def test_the_container_mounts_the_default_store_and_keeps_nothing_of_its_own_in_it(tmp_path, caches, store):
+    done = prepare(tmp_path, **({"XDG_CACHE_HOME": str(tmp_path / caches)} if caches else {}))
+    assert done.returncode == 0, done.stderr
+    link = tmp_path / ".cache" / "spikecrate-dev" / "store"
+    assert link.readlink() == tmp_path / store
+    assert list((tmp_path / store).iterdir()) == []
+
+
+def test_a_relative_cache_folder_is_ignored(tmp_path):
+    assert prepare(tmp_path, XDG_CACHE_HOME="relative").returncode == 0
+    assert (tmp_path / ".cache" / "spikecrate-dev" / "store").readlink() == tmp_path / ".cache" / "spikecrate"
+
+
+def test_the_caches_of_an_earlier_version_are_kept_and_moved_out_of_the_store(tmp_path):
+    old = tmp_path / ".cache" / "spikecrate" / "dev"
+    (old / "cache" / "bash").mkdir(parents=True)
+    (old / "cache" / "bash" / "history").write_text("ls")
+    (old / "store").symlink_to(tmp_path)
+    assert prepare(tmp_path).returncode == 0
+    assert not old.exists()
+    assert (tmp_path / ".cache" / "spikecrate-dev" / "cache" / "bash" / "history").read_text() == "ls"
+
+
+def test_store_and_scratch_are_mounted_at_their_own_paths(tmp_path):
+    assert prepare(tmp_path).returncode == 0
+    found = read(ROOT, {"HOME": str(tmp_path)})
+    own = {mount.target: mount.source for mount in found.mounts}
+    for path in (tmp_path / ".cache" / "spikecrate", Path(f"/tmp/spikecrate-{os.getuid()}")):
+        assert own[PurePosixPath(path)] == path
+    assert found.environment["SPIKECRATE_STORE"] == str(tmp_path / ".cache" / "spikecrate")
 
 
 def test_what_cannot_be_made_is_said_in_a_line(tmp_path):

@@ -101,7 +101,7 @@ def test_a_variable_that_is_not_known_is_refused(tmp_path, name):
 )
 def test_what_invoke_dev_would_not_obey_is_refused(tmp_path, more):
     write(tmp_path, **more)
-    with pytest.raises(DevContainerError, match="does not know"):
+    with pytest.raises(DevContainerError, match="does not support"):
         definition.read(tmp_path, {})
 
 
@@ -178,7 +178,7 @@ def test_a_project_is_found_from_any_folder_below(tmp_path):
     deep = write(tmp_path) / "a" / "b"
     deep.mkdir(parents=True)
     assert definition.find_project(deep) == tmp_path
-    with pytest.raises(DevContainerError, match="or above"):
+    with pytest.raises(DevContainerError, match="or a folder above"):
         definition.find_project(Path("/"))
 
 
@@ -208,7 +208,7 @@ def test_this_project_s_description_is_obeyed_whole():
     by_target = {str(mount.target): mount for mount in found.mounts}
     assert by_target[str(ROOT)].source == ROOT
     assert found.folder == PurePosixPath(ROOT)
-    assert by_target["/home/dev/.cache"].source == Path("/home/me/.cache/spikecrate/dev/cache")
+    assert by_target["/home/dev/.cache"].source == Path("/home/me/.cache/spikecrate-dev/cache")
     store = found.environment["SPIKECRATE_STORE"]
     assert str(by_target[store].source) == store
     assert not any(mount.read_only for mount in found.mounts)

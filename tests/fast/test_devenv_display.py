@@ -172,7 +172,7 @@ def test_without_a_display_it_goes_on(own):
 
 @pytest.mark.parametrize(
     ("environ", "said"),
-    [({"DISPLAY": "nonsense"}, "no display"), ({"DISPLAY": ":7"}, "X7 is not there")],
+    [({"DISPLAY": "nonsense"}, "DISPLAY=nonsense"), ({"DISPLAY": ":7"}, "X7 does not exist")],
 )
 def test_a_display_that_is_not_there_is_said(own, environ, said):
     given = display.attach(environ | {"HOME": "/nonexistent"}, display.mounts(own))

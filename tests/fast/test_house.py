@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -77,10 +81,44 @@ def test_the_rooms_form_no_circle():
 
 def test_the_library_does_not_import_the_development_container():
     assert [
-        path
-        for path in MODULES
-        if "spikecrate_dev" in path.read_text() and room_of(name_of(path)) not in {"cli", "doctor"}
+        path for path in MODULES if imports_dev(path.read_text()) and room_of(name_of(path)) != "cli"
     ] == []
+
+
+def imports_dev(text):
+    """Whether a module imports the development container anywhere, inside functions too."""
+    for node in ast.walk(ast.parse(text)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names.append(node.module or "")
+        if any(name.split(".")[0] == "spikecrate_dev" for name in names):
+            return True
+    return False
+
+
+def test_the_wheel_leaves_the_development_container_out():
+    project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    shipped = [*wheel["only-include"], *wheel["force-include"]]
+    assert "src/spikecrate" in shipped
+    assert [path for path in shipped if "spikecrate_dev" in path or path in (".", "src")] == []
+
+
+WITHOUT_DEV = """
+import sys
+sys.modules["spikecrate_dev"] = None  # what an import meets where the wheel is installed
+from spikecrate import cli
+from spikecrate.cli.main import program
+assert "dev" not in cli.namespace.collections
+program().run(["spikecrate", "doctor", "--check", "python", "--json"])
+"""
+
+
+def test_the_command_line_works_where_the_development_container_is_not_installed():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DEV], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert [line["name"] for line in report["checks"]] == ["python.version", "python.tools"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

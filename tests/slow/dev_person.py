@@ -142,3 +142,4 @@ class Person:
         if built:
             subprocess.run(["docker", "rmi", "--force", *set(built)], check=True, capture_output=True)
         shutil.rmtree(self.place)
+        shutil.rmtree(f"/tmp/spikecrate-{UID}", ignore_errors=True)

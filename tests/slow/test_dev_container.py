@@ -212,7 +212,7 @@ def test_paths_inside_are_told_to_the_daemon_as_the_host_has_them(opened, withou
     # Told by who made the container; or, without that, by the daemon.
     code = "import sys, pathlib, spikecrate.engines.host_paths as h; print(*map(h.host_path, map(pathlib.Path, sys.argv[1:])), sep=chr(10))"
     done = opened.dev("--cmd", f'{without} python -c "{code}" ~/.cache/new . ./docs/../src')
-    cache = opened.home / ".cache" / "spikecrate" / "dev" / "cache"
+    cache = opened.home / ".cache" / "spikecrate-dev" / "cache"
     assert done.stdout.splitlines() == [
         str(cache / "new"),
         str(opened.clone),
@@ -317,7 +317,7 @@ def test_two_first_shells_make_one_container(opened):
 
 
 def test_fresh_removes_the_caches_once_the_user_says_yes(opened):
-    cache = opened.home / ".cache" / "spikecrate" / "dev" / "cache"
+    cache = opened.home / ".cache" / "spikecrate-dev" / "cache"
     (cache / "kept").touch()
     for answer, code, there in (("no\n", 130, True), ("", 130, True), ("yes\n", 0, False)):
         done = subprocess.run(
@@ -337,7 +337,7 @@ def test_a_folder_that_is_gone_from_the_host_is_said_and_the_container_made_anew
     data.rmdir()
     done = opened.dev("--cmd", "whoami")
     assert done.stdout == "dev\n", done.stderr
-    assert f"{data} is gone" in done.stderr
+    assert f"{data} no longer exists" in done.stderr
 
 
 def test_a_rebuild_makes_another_container_and_keeps_the_caches(opened, tmp_path):

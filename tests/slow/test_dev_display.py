@@ -268,7 +268,7 @@ def test_a_display_by_ssh_shows_windows_and_ends_with_its_session(opened, screen
         session = screen.session(opened.home, number=number) | {"DISPLAY": f"localhost:{number}.0"}
         with window(opened, screen, session) as found:
             assert screen.colours(found) > 1
-            (place,) = opened.home.glob(f".cache/spikecrate/run/*/x11/sockets/X{6000 + number}")
+            (place,) = opened.home.glob(f".cache/spikecrate-dev/run/*/x11/sockets/X{6000 + number}")
             assert place.stat().st_uid == UID
         until(lambda: not relay.listens(place))
         wrong = screen.session(opened.home, number=number, cookie=bytes(16))
@@ -290,7 +290,7 @@ def test_a_dry_run_tells_the_display_and_hands_nothing_in(opened, screen):
     session = screen.session(opened.home, number=screen.number + 1000)
     done = opened.dev("--dry-run", "--cmd", "true", **session)
     assert f"--env DISPLAY=:{screen.number + 1000}" in done.stdout
-    assert list(opened.home.glob(f".cache/spikecrate/run/*/x11/*{screen.number + 1000}")) == []
+    assert list(opened.home.glob(f".cache/spikecrate-dev/run/*/x11/*{screen.number + 1000}")) == []
 
 
 # Who works there --------------------------------------------------------------------------------------

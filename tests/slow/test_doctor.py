@@ -17,9 +17,9 @@ import pytest
 from conftest import OTHER_UID, SPIKECRATE, last_json, started
 from test_sort_docker import SLOW
 
-from spikecrate.doctor.doctor import CHECKS
+from spikecrate.cli.request_doctor import every_check
 
-NAMES = [check.name for check in CHECKS]
+NAMES = [check.name for check in every_check()]
 
 
 @pytest.fixture
@@ -55,18 +55,16 @@ def test_a_machine_with_both_engines_is_well(command):
         "store.sibling",
     ]
     assert states(lines, *made) == ["ok"] * len(made)
-    assert lines["runtime.auto"]["seen"] == "docker; also apptainer"
-    not_made = [line["name"] for line in said["not_made"]]
-    assert sorted([*lines, *not_made]) == sorted(NAMES)
+    assert lines["runtime.auto"]["message"] == "docker; also apptainer"
+    skipped = [line["name"] for line in said["skipped"]]
+    assert sorted([*lines, *skipped]) == sorted(NAMES)
     assert list(lines) == [name for name in NAMES if name in lines]
 
 
 def test_people_are_told_the_same_in_the_same_order(command):
     done = command("doctor")
     told = [
-        line.split()[1]
-        for line in done.stdout.splitlines()
-        if line[:2] == "  " and line.split()[0] != "mend:"
+        line.split()[1] for line in done.stdout.splitlines() if line[:2] == "  " and line.split()[0] != "fix:"
     ]
     assert told == [name for name in NAMES if name in told]
     assert re.search(r"^\d+ ok", done.stdout, re.MULTILINE)
@@ -112,10 +110,10 @@ def test_a_user_who_may_not_talk_to_docker_is_told_what_to_do(other_user):
     lines = {line["name"]: line for line in last_json(done)["checks"]}
     assert done.returncode == 1, done.stderr
     assert lines["docker.permission"]["state"] == "fail"
-    assert lines["docker.permission"]["mend"].startswith("sudo usermod -aG docker ")
+    assert lines["docker.permission"]["fix"].startswith("sudo usermod -aG docker ")
     assert "docker.daemon" not in lines
     # Nor does Apptainer run for a uid that has no name.
-    assert lines["apptainer.installed"]["mend"] == f"sudo useradd --uid {OTHER_UID} NAME"
+    assert lines["apptainer.installed"]["fix"] == f"sudo useradd --uid {OTHER_UID} NAME"
     assert states(lines, "runtime.auto", "store.place") == ["warn", "ok"]
     refused = run("-m", "spikecrate", "build")
     assert refused.returncode == 32
@@ -137,13 +135,13 @@ def test_a_login_from_before_the_membership_is_told_to_log_in_again(other_user, 
     done = run("-m", "spikecrate", "doctor", "--json")
     lines = {line["name"]: line for line in last_json(done)["checks"]}
     assert done.returncode == 1
-    assert lines["docker.permission"]["seen"].startswith(member)
-    assert lines["docker.permission"]["mend"] == "log out and in again"
+    assert lines["docker.permission"]["message"].startswith(member)
+    assert lines["docker.permission"]["fix"] == "log out and in again"
     ours = [f"apptainer.{what}" for what in ("installed", "namespaces", "fuse", "runs")]
     assert states(lines, *ours) == ["ok"] * 4
     # Whether its disk has much room or only enough is the machine's affair.
     assert lines["apptainer.temp"]["state"] in {"ok", "warn"}
-    assert lines["runtime.auto"]["seen"] == "apptainer"
+    assert lines["runtime.auto"]["message"] == "apptainer"
 
 
 def test_a_user_of_the_socket_s_group_sorts_in_docker(other_user):
@@ -159,8 +157,8 @@ def test_a_daemon_that_is_gone_hides_nothing_else(doctor, tmp_path):
     code, lines = doctor(env={"DOCKER_HOST": f"unix://{tmp_path}/gone.sock"})
     assert code == 1
     assert lines["docker.daemon"]["state"] == "fail"
-    assert lines["docker.daemon"]["mend"].startswith("unset DOCKER_HOST")
-    assert lines["runtime.auto"]["seen"] == "apptainer"
+    assert lines["docker.daemon"]["fix"].startswith("unset DOCKER_HOST")
+    assert lines["runtime.auto"]["message"] == "apptainer"
     assert {"store.space", "apptainer.runs", "dev.container", "docker.version"} & set(lines) == {
         "store.space",
         "apptainer.runs",
@@ -173,7 +171,7 @@ def test_a_daemon_that_hangs_hides_nothing_else(doctor, tmp_path):
         hangs.listen()
         code, lines = doctor(env={"DOCKER_HOST": f"unix://{tmp_path}/hangs.sock"})
     assert code == 1
-    assert lines["docker.daemon"]["seen"] == "no answer within 10 s"
+    assert lines["docker.daemon"]["message"] == "no answer within 10 s"
     assert states(lines, "store.space", "apptainer.runs", "git.identity") != []
 
 
@@ -182,7 +180,7 @@ def test_a_machine_without_engines_is_warned_and_still_sorts(doctor, tmp_path):
     names = ("docker.installed", "apptainer.installed", "runtime.auto", "git.identity", "machine.programs")
     assert states(lines, *names) == ["warn"] * 5
     assert code == 0
-    assert all(line["mend"] for line in lines.values() if line["state"] != "ok")
+    assert all(line["fix"] for line in lines.values() if line["state"] != "ok")
 
 
 def test_a_daemon_without_a_command_is_named(doctor, tmp_path):
@@ -195,7 +193,10 @@ def test_a_context_that_is_not_there_is_named_before_a_build_fails_of_it(doctor,
     name = lab_sorter("edited = True\n")
     code, lines = doctor("--check", "docker", env={"DOCKER_CONTEXT": "nowhere"})
     assert code == 1
-    assert (lines["docker.builder"]["state"], "nowhere" in lines["docker.builder"]["seen"]) == ("fail", True)
+    assert (lines["docker.builder"]["state"], "nowhere" in lines["docker.builder"]["message"]) == (
+        "fail",
+        True,
+    )
     failed = command("build", "--sorter", name, env={"DOCKER_CONTEXT": "nowhere"})
     assert failed.returncode == 34
     assert "why:  spikecrate doctor --check docker.builder" in failed.stderr
@@ -207,8 +208,8 @@ def test_a_store_of_another_user_is_refused(doctor, own_store, other_uid):
     code, lines = doctor("--check", "store")
     assert code == 1
     assert lines["store.place"]["state"] == "fail"
-    assert f"user {other_uid}" in lines["store.place"]["seen"]
-    assert lines["store.place"]["mend"].startswith("export SPIKECRATE_STORE")
+    assert f"user {other_uid}" in lines["store.place"]["message"]
+    assert lines["store.place"]["fix"].startswith("export SPIKECRATE_STORE")
     assert "store.space" not in lines
 
 
@@ -225,14 +226,14 @@ def test_a_small_store_in_memory_is_named(doctor, small_store):
     code, lines = doctor("--check", "store")
     assert code == 1
     assert lines["store.space"]["state"] == "fail"
-    assert str(small_store) in lines["store.space"]["seen"]
-    assert (lines["store.filesystem"]["state"], "tmpfs" in lines["store.filesystem"]["seen"]) == (
+    assert str(small_store) in lines["store.space"]["message"]
+    assert (lines["store.filesystem"]["state"], "tmpfs" in lines["store.filesystem"]["message"]) == (
         "warn",
         True,
     )
     assert states(lines, "store.place", "store.locks", "store.clock") == ["ok", "ok", "ok"]
     subprocess.run(["mount", "-o", "remount,noexec", small_store], check=True)
-    assert "noexec" in doctor("--check", "store.filesystem")[1]["store.filesystem"]["seen"]
+    assert "noexec" in doctor("--check", "store.filesystem")[1]["store.filesystem"]["message"]
 
 
 def test_a_full_store_is_named_and_hides_nothing(doctor, small_store):
@@ -240,8 +241,8 @@ def test_a_full_store_is_named_and_hides_nothing(doctor, small_store):
         (small_store / "full").write_bytes(bytes(5 << 20))
     code, lines = doctor("--check", "store")
     assert code == 1
-    assert lines["store.space"]["seen"].startswith("0 B are free")
-    assert all(line["mend"] for line in lines.values() if line["state"] != "ok")
+    assert lines["store.space"]["message"].startswith("0 B and ")
+    assert all(line["fix"] for line in lines.values() if line["state"] != "ok")
 
 
 def test_what_a_killed_job_left_is_named_and_left_alone(
@@ -254,8 +255,8 @@ def test_what_a_killed_job_left_is_named_and_left_alone(
     code, lines = doctor("--check", "store.orphans")
     assert running["state"] == "ok"
     assert (code, lines["store.orphans"]["state"]) == (0, "warn")
-    assert f"container {container.name}" in lines["store.orphans"]["seen"]
-    assert lines["store.orphans"]["mend"] == "spikecrate store.gc"
+    assert f"container {container.name}" in lines["store.orphans"]["message"]
+    assert lines["store.orphans"]["fix"] == "spikecrate store.gc"
     assert containers_of(own_store) == [container]
     assert container.status == "running"
     assert command("store.gc").returncode == 0
@@ -267,13 +268,13 @@ def test_a_stale_image_and_a_stale_sif_are_named(lab_sorter, own_store, doctor, 
     reference = last_json(command("build", "--sorter", name, "--json"))["reference"]
     sif = last_json(command("convert", "--sorter", name, "--json"))["path"]
     lines = doctor("--check", "images")[1]
-    assert f"{name}: image and SIF" in lines["images.sorters"]["seen"]
-    assert reference not in lines["images.stale"]["seen"]
+    assert f"{name}: image and SIF" in lines["images.sorters"]["message"]
+    assert reference not in lines["images.stale"]["message"]
     (tmp_path / "sorters" / name / "run.py").write_text(f"{SLOW}\n# edited\n")
     lines = doctor("--check", "images")[1]
-    assert f"{name}: made by its first job" in lines["images.sorters"]["seen"]
+    assert f"{name}: made by its first job" in lines["images.sorters"]["message"]
     (stale,) = [line for line in lines.values() if line["name"] == "images.stale"]
-    assert (stale["state"], stale["mend"]) == ("warn", "spikecrate image.prune")
+    assert (stale["state"], stale["fix"]) == ("warn", "spikecrate image.prune")
     assert own_store.joinpath("sif").joinpath(sif.rpartition("/")[2]).exists()
 
 
@@ -313,7 +314,7 @@ def test_a_display_lets_in_who_has_its_cookie(x_server, doctor):
     environ = {"DISPLAY": f"localhost{display}.0", "XAUTHORITY": str(authority)}
     lines = doctor("--check", "display", env=environ)[1]
     assert states(lines, "display.kind", "display.cookie", "display.accepts") == ["ok"] * 3
-    assert "localhost" in lines["display.kind"]["seen"]
+    assert "localhost" in lines["display.kind"]["message"]
 
 
 def test_a_display_refuses_who_has_a_wrong_cookie_or_none(x_server, doctor, tmp_path):
@@ -326,7 +327,7 @@ def test_a_display_refuses_who_has_a_wrong_cookie_or_none(x_server, doctor, tmp_
     )
     lines = doctor("--check", "display", env={"DISPLAY": display, "XAUTHORITY": str(wrong)})[1]
     assert states(lines, "display.kind", "display.cookie", "display.accepts") == ["ok", "ok", "warn"]
-    assert "refuses" in lines["display.accepts"]["seen"]
+    assert "refuses" in lines["display.accepts"]["message"]
     none = tmp_path / "none"
     code, lines = doctor("--check", "display", env={"DISPLAY": display, "XAUTHORITY": str(none)})
     assert states(lines, "display.cookie", "display.accepts") == ["warn", "warn"]
@@ -336,7 +337,7 @@ def test_a_display_refuses_who_has_a_wrong_cookie_or_none(x_server, doctor, tmp_
 def test_a_display_that_is_gone_is_named(doctor, tmp_path):
     lines = doctor("--check", "display", env={"DISPLAY": ":987", "XAUTHORITY": str(tmp_path / "none")})[1]
     assert states(lines, "display.kind", "display.accepts") == ["warn", "warn"]
-    assert "does not answer" in lines["display.accepts"]["seen"]
+    assert "does not answer" in lines["display.accepts"]["message"]
 
 
 def test_an_agent_is_asked_for_its_keys(doctor, tmp_path):
@@ -345,14 +346,14 @@ def test_an_agent_is_asked_for_its_keys(doctor, tmp_path):
         environ = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
         while not (tmp_path / "agent").exists():
             time.sleep(0.05)
-        assert "no key" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"]
+        assert "no key" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["message"]
         subprocess.run(["ssh-keygen", "-q", "-N", "", "-f", tmp_path / "key"], check=True)
         subprocess.run(["ssh-add", "-q", tmp_path / "key"], check=True, env={**os.environ, **environ})
-        assert doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"] == "1 key"
+        assert doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["message"] == "1 key"
     finally:
         agent.terminate()
         agent.wait(10)
-    assert "nobody answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["seen"]
+    assert "no agent answers" in doctor("--check", "ssh", env=environ)[1]["ssh.agent"]["message"]
 
 
 def test_a_clone_of_another_user_is_named_with_what_git_wants(doctor, tmp_path):
@@ -364,7 +365,7 @@ def test_a_clone_of_another_user_is_named_with_what_git_wants(doctor, tmp_path):
         os.chown(path, OTHER_UID, OTHER_UID)
     line = doctor("--check", "git.trust", cwd=clone, env=plain)[1]["git.trust"]
     assert line["state"] == "warn"
-    assert line["mend"] == f"git config --global --add safe.directory '{clone}'"
+    assert line["fix"] == f"git config --global --add safe.directory '{clone}'"
     assert doctor("--check", "git", env=plain)[1]["git.identity"]["state"] == "warn"
 
 
@@ -389,7 +390,7 @@ def test_the_doctor_of_a_container_says_where_it_is(doctor, tmp_path):
     outside = {"SPIKECRATE_HOST_PATHS": '{"/nowhere": "/nowhere"}'}
     code, lines = doctor("--check", "store.sibling", env=outside)
     assert code == 1
-    assert "container alone" in lines["store.sibling"]["seen"]
+    assert "container alone" in lines["store.sibling"]["message"]
     mapped = tmp_path / "mapped"
     mapped.mkdir()
     here = {"SPIKECRATE_HOST_PATHS": f'{{"{tmp_path}": "{mapped}"}}'}

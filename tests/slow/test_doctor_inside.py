@@ -36,17 +36,17 @@ def test_inside_nothing_fails_and_the_containers_beside_see_the_store(person):
         "store.sibling",
         "git.trust",
     ]
-    assert [lines[name]["state"] for name in [*well, "python.lock"]] == ["ok"] * 7
-    assert lines["runtime.auto"]["seen"] == "docker"
-    assert lines["dev.container"]["seen"] == "this is the development container"
-    assert lines["docker.space"]["seen"] == "the daemon's folders are not seen from here"
+    assert [lines[name]["state"] for name in [*well, "dev.packages"]] == ["ok"] * 7
+    assert lines["runtime.auto"]["message"] == "docker"
+    assert lines["dev.container"]["message"] == "this is the development container"
+    assert lines["docker.space"]["message"] == "the daemon's folders are not visible from here"
 
 
 def test_inside_a_folder_that_the_host_does_not_have_is_refused(person):
     done = person.dev("--cmd", "SPIKECRATE_STORE=/tmp/mine invoke doctor --check store --json")
     assert done.returncode == 1, done.stderr
     assert lines_of(done)["store.sibling"]["state"] == "fail"
-    assert "container alone" in lines_of(done)["store.sibling"]["seen"]
+    assert "container alone" in lines_of(done)["store.sibling"]["message"]
 
 
 def test_outside_a_container_of_an_older_description_is_named(person):
@@ -56,9 +56,9 @@ def test_outside_a_container_of_an_older_description_is_named(person):
         return lines_of(done)["dev.container"]
 
     assert look()["state"] == "ok"
-    assert "is running" in look()["seen"]
+    assert "is running" in look()["message"]
     dockerfile = person.clone / ".devcontainer" / "Dockerfile"
     before = dockerfile.read_text()
     dockerfile.write_text(f"{before}# edited\n")
-    assert (look()["state"], look()["mend"]) == ("warn", "invoke dev --rebuild")
+    assert (look()["state"], look()["fix"]) == ("warn", "invoke dev --rebuild")
     dockerfile.write_text(before)

@@ -1,4 +1,4 @@
-"""The task that says what this machine has and lacks."""
+"""The task that checks this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spikecrate.cli.main import reported
 )
 @reported
 def doctor(context: Context, check: str = "", json: bool = False) -> None:  # noqa: ARG001
-    """Say what this machine has and lacks, and the command that mends it; exit code 1 where something fails."""
+    """Check this machine and show the command that fixes each problem; exit code 1 where a check fails."""
     from spikecrate.cli import report_doctor as report
     from spikecrate.cli import request_doctor as request
 

@@ -40,9 +40,9 @@ def lines(found: Iterable[Line], *, to_json: bool) -> State:
         if first != group:
             say(f"{'' if not group else chr(10)}{first}")
             group = first
-        say(f"  {_state(line.verdict.state)}  {line.name.ljust(WIDTH)}{line.verdict.seen}")
-        if line.verdict.mend:
-            say(f"        {'mend:'.rjust(WIDTH - 1)} {line.verdict.mend}")
+        say(f"  {_state(line.verdict.state)}  {line.name.ljust(WIDTH)}{line.verdict.message}")
+        if line.verdict.fix:
+            say(f"        {'fix:'.rjust(WIDTH - 1)} {line.verdict.fix}")
     result = worst(every)
     if to_json:
         as_json(_object(every, result))
@@ -57,10 +57,10 @@ def _object(every: list[Line], result: State) -> dict[str, Any]:
         "state": result,
         **{state: sum(verdict.state == state for _, verdict in made) for state in COLOURS},
         "checks": [
-            {"name": name, "state": verdict.state, "seen": verdict.seen, "mend": verdict.mend or None}
+            {"name": name, "state": verdict.state, "message": verdict.message, "fix": verdict.fix or None}
             for name, verdict in made
         ],
-        "not_made": [{"name": line.name, "needs": line.lacks} for line in every if line.verdict is None],
+        "skipped": [{"name": line.name, "needs": line.lacks} for line in every if line.verdict is None],
     }
 
 
@@ -70,7 +70,7 @@ def _summary(every: list[Line]) -> str:
     for line in every:
         if line.verdict is None:
             lacking.setdefault(line.lacks, []).append(line.name)
-    said += [f"not looked at for want of {needed}: {', '.join(names)}" for needed, names in lacking.items()]
+    said += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in lacking.items()]
     return "\n".join(said)
 
 

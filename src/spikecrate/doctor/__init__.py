@@ -1,1 +1,1 @@
-"""What `spikecrate doctor` looks at: a module a noun, a look and a judgment a line."""
+"""The checks of `spikecrate doctor`: one module per subject; a check is one look at the machine and one judgment."""

@@ -1,4 +1,4 @@
-"""Apptainer or SingularityCE: installed, allowed by the kernel, able to mount and make a SIF; it really runs."""
+"""Apptainer or SingularityCE: installed, allowed by the kernel, able to mount and make a SIF, able to run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from spikecrate.doctor import space
 from spikecrate.doctor.check import Check, fail, ok, warn
 from spikecrate.doctor.docker import numbers
 from spikecrate.engines import apptainer
+from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, EngineMissingError, SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
-from spikecrate_dev.session import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
     from spikecrate.engines.apptainer import Program
 
 PROBE_S: Final = 20
@@ -34,15 +33,7 @@ SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True, kw_only=True)
 class Namespaces:
-    """What the kernel says of user namespaces, and who asks.
-
-    Attributes
-    ----------
-    settings : dict
-        The settings that can forbid them; None for one that this kernel does not have.
-    setuid : bool
-        Whether the program is installed setuid, and needs none.
-    """
+    """The kernel's settings on user namespaces (None for one it lacks), and whether the program is setuid."""
 
     settings: dict[str, str | None]
     setuid: bool
@@ -50,104 +41,99 @@ class Namespaces:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What came of trying something.
-
-    Attributes
-    ----------
-    error : SpikecrateError or None
-        Why it failed.
-    inside : bool
-        Whether that was in the development container.
-    """
+    """The outcome of an attempt: its error, and whether it ran in the development container."""
 
     error: SpikecrateError | None = None
     inside: bool = False
 
 
 def look_installed(_: Mapping[str, Any]) -> Program | SpikecrateError:
-    """See which program there is."""
+    """Return the program, or the error of looking for it."""
     try:
         return apptainer.find_program()
     except SpikecrateError as error:
         return error
 
 
-def judge_installed(seen: Program | SpikecrateError) -> Verdict:
-    """Judge whether there is one that starts."""
-    if isinstance(seen, EngineMissingError):
-        return warn(f"{seen}: --runtime docker or host needs none", seen.next_step, ends=True)
-    if isinstance(seen, SpikecrateError):
-        return fail(str(seen), seen.next_step)
-    said = f"{seen.engine} {seen.version}, {seen.path}"
-    if seen.engine == "apptainer" and numbers(seen.version) >= REPRODUCIBLE:
-        return ok(f"{said}; makes the same SIF twice")
-    return ok(said)
+def judge_installed(program: Program | SpikecrateError) -> Verdict:
+    """Judge whether a program is installed and starts."""
+    if isinstance(program, EngineMissingError):
+        return warn(
+            f"{program}; --runtime docker and --runtime host work without", program.next_step, ends=True
+        )
+    if isinstance(program, SpikecrateError):
+        return fail(str(program), program.next_step)
+    message = f"{program.engine} {program.version}, {program.path}"
+    if program.engine == "apptainer" and numbers(program.version) >= REPRODUCIBLE:
+        return ok(f"{message}; makes reproducible SIFs")
+    return ok(message)
 
 
-def look_namespaces(seen: Mapping[str, Any]) -> Namespaces:
-    """See the kernel's settings, and how the program is installed."""
+def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
+    """Return the kernel's settings, and how the program is installed."""
     return Namespaces(
         settings={name: apptainer.read_setting(name) for name, _, _ in apptainer.MENDS},
-        setuid="_SUID_INSTALL=1" in _configuration(seen["apptainer.installed"]),
+        setuid="_SUID_INSTALL=1" in _configuration(facts["apptainer.installed"]),
     )
 
 
-def judge_namespaces(seen: Namespaces) -> Verdict:
-    """Judge whether a user may have a namespace; root may, whatever these say."""
-    if seen.setuid:
+def judge_namespaces(facts: Namespaces) -> Verdict:
+    """Judge whether an ordinary user can make a user namespace; root always can."""
+    if facts.setuid:
         return ok("installed setuid: no user namespace is needed")
     for name, bad, good in apptainer.MENDS:
-        if seen.settings[name] == bad:
-            mend = f"sudo sysctl -w {name.replace('/', '.')}={good}"
-            # With AppArmor's, a program with a profile of its own is let pass: what counts is whether it runs.
+        if facts.settings[name] == bad:
+            fix = f"sudo sysctl -w {name.replace('/', '.')}={good}"
+            # AppArmor exempts programs that have a profile of their own; apptainer.runs decides.
             judge = warn if "apparmor" in name else fail
-            return judge(f"{name} is {bad}: it forbids user namespaces", mend)
-    said = [f"{name.partition('/')[2]}={value}" for name, value in seen.settings.items() if value is not None]
-    return ok(f"allowed ({', '.join(said)})" if said else "allowed")
+            return judge(f"{name} is {bad}, which forbids user namespaces", fix)
+    known = [
+        f"{name.partition('/')[2]}={value}" for name, value in facts.settings.items() if value is not None
+    ]
+    return ok(f"allowed ({', '.join(known)})" if known else "allowed")
 
 
-def look_fuse(seen: Mapping[str, Any]) -> Trial:
-    """See whether a user can mount a SIF."""
+def look_fuse(facts: Mapping[str, Any]) -> Trial:
+    """Try whether this user can mount a SIF."""
     if os.geteuid() == 0 and not apptainer.lacks_capabilities():
         return Trial()
     try:
-        apptainer.require_fuse(seen["apptainer.installed"])
+        apptainer.require_fuse(facts["apptainer.installed"])
     except SpikecrateError as error:
         return Trial(error=error, inside=is_inside(os.environ))
     return Trial()
 
 
-def judge_fuse(seen: Trial) -> Verdict:
-    """Judge whether a SIF can be mounted."""
-    return _judged(seen, "this user can mount a SIF")
+def judge_fuse(trial: Trial) -> Verdict:
+    """Judge whether this user can mount a SIF."""
+    return _judged(trial, "this user can mount a SIF")
 
 
-def look_tools(seen: Mapping[str, Any]) -> dict[str, bool]:
-    """See whether the programs are there that make and mount a SIF."""
-    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
+def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
+    """Return which of the programs that make and mount a SIF are installed."""
     configured = dict(
-        line.partition("=")[::2] for line in _configuration(seen["apptainer.installed"]).splitlines()
+        line.partition("=")[::2] for line in _configuration(facts["apptainer.installed"]).splitlines()
     )
     own = Path(configured.get("LIBEXECDIR", "/usr/libexec")) / "apptainer" / "bin"
+    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}:{own}"
     return {
-        name: shutil.which(name, path=f"{path}:{own}") is not None
-        or shutil.which(f"{name}_ll", path=f"{path}:{own}") is not None
+        name: any(shutil.which(variant, path=path) for variant in (name, f"{name}_ll"))
         for name in ("mksquashfs", "squashfuse")
     }
 
 
-def judge_tools(seen: dict[str, bool]) -> Verdict:
-    """Judge whether SIFs can be made, and mounted by a user."""
-    if not seen["mksquashfs"]:
-        return warn("mksquashfs is missing: no SIF can be made here", "sudo apt-get install squashfs-tools")
-    if not seen["squashfuse"]:
-        return warn("squashfuse is missing: a user cannot mount a SIF", "sudo apt-get install squashfuse")
+def judge_tools(installed: dict[str, bool]) -> Verdict:
+    """Judge whether this user can make and mount SIFs."""
+    if not installed["mksquashfs"]:
+        return warn("mksquashfs is missing, so no SIF can be made", "sudo apt-get install squashfs-tools")
+    if not installed["squashfuse"]:
+        return warn("squashfuse is missing, so a user cannot mount a SIF", "sudo apt-get install squashfuse")
     return ok("mksquashfs, squashfuse")
 
 
-def look_runs(seen: Mapping[str, Any]) -> Trial:
-    """Run something in an empty container."""
-    program: Program = seen["apptainer.installed"]
+def look_runs(facts: Mapping[str, Any]) -> Trial:
+    """Run a program in an empty container."""
+    program: Program = facts["apptainer.installed"]
     with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
         folder = Path(name)
         done = run(
@@ -157,37 +143,27 @@ def look_runs(seen: Mapping[str, Any]) -> Trial:
             check=False,
         )
     if done.timed_out or done.code != 0:
-        said = done.output or f"FATAL: no answer within {PROBE_S} s"
-        return Trial(error=apptainer.refusal(said), inside=is_inside(os.environ))
+        output = done.output or f"FATAL: no answer within {PROBE_S} s"
+        return Trial(error=apptainer.refusal(output), inside=is_inside(os.environ))
     return Trial()
 
 
-def judge_runs(seen: Trial) -> Verdict:
-    """Judge whether a container really runs."""
-    return _judged(seen, "a container of this machine's own programs ran")
+def judge_runs(trial: Trial) -> Verdict:
+    """Judge whether a container runs."""
+    return _judged(trial, "a container ran")
 
 
-def look_temporary(_: Mapping[str, Any]) -> Space:
-    """See what is free where an image is unpacked."""
-    return space.look(scratch_place(Store(place_of(None)).sifs))
-
-
-def judge_temporary(seen: Space) -> Verdict:
-    """Judge whether an image can be unpacked."""
-    return space.judge(seen, "export SPIKECRATE_STORE=FOLDER, on a larger disk")
-
-
-def _judged(seen: Trial, good: str) -> Verdict:
-    if seen.error is None:
+def _judged(trial: Trial, good: str) -> Verdict:
+    if trial.error is None:
         return ok(good)
-    if seen.inside:
-        # As it is made: only a container without the Docker socket is let run Apptainer.
+    if trial.inside:
+        # By design: only a development container without Docker's socket may run Apptainer.
         return warn(
-            f"not in this development container: {seen.error}",
+            f"not in this development container: {trial.error}",
             "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
             ends=True,
         )
-    return fail(str(seen.error), seen.error.next_step)
+    return fail(str(trial.error), trial.error.next_step)
 
 
 def _configuration(program: Program) -> str:
@@ -200,45 +176,28 @@ def _configuration(program: Program) -> str:
 INSTALLED: Final = ("apptainer.installed",)
 CHECKS: Final = (
     Check(
-        name="apptainer.installed",
-        about="Apptainer or SingularityCE is there, and starts",
-        look=look_installed,
-        judge=judge_installed,
+        "apptainer.installed",
+        "Apptainer or SingularityCE is installed and starts",
+        look_installed,
+        judge_installed,
     ),
     Check(
-        name="apptainer.namespaces",
-        about="the kernel allows user namespaces",
-        look=look_namespaces,
-        judge=judge_namespaces,
+        "apptainer.namespaces",
+        "the kernel allows user namespaces",
+        look_namespaces,
+        judge_namespaces,
         needs=INSTALLED,
     ),
+    Check("apptainer.fuse", "this user can mount a SIF", look_fuse, judge_fuse, needs=INSTALLED),
     Check(
-        name="apptainer.fuse",
-        about="this user can mount a SIF",
-        look=look_fuse,
-        judge=judge_fuse,
-        needs=INSTALLED,
+        "apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, judge_tools, needs=INSTALLED
     ),
+    Check("apptainer.runs", "a container runs", look_runs, judge_runs, needs=INSTALLED, limit_s=PROBE_S + 10),
     Check(
-        name="apptainer.tools",
-        about="mksquashfs and squashfuse are there",
-        look=look_tools,
-        judge=judge_tools,
-        needs=INSTALLED,
-    ),
-    Check(
-        name="apptainer.runs",
-        about="a container really runs",
-        look=look_runs,
-        judge=judge_runs,
-        needs=INSTALLED,
-        limit_s=PROBE_S + 10,
-    ),
-    Check(
-        name="apptainer.temp",
-        about="space where an image is unpacked",
-        look=look_temporary,
-        judge=judge_temporary,
+        "apptainer.temp",
+        "space where an image is unpacked",
+        lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
+        lambda found: space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk"),
         needs=INSTALLED,
     ),
 )

@@ -1,83 +1,91 @@
-"""What a check is: a look at the machine, and a judgment of what was seen."""
+"""A check: a function that looks at the machine, and a pure function that judges what it returns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 State = Literal["ok", "warn", "fail"]
+SHOWN: Final = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What came of a check.
+    """The outcome of a check.
 
     Attributes
     ----------
     state : str
-        `ok`; `warn`: spikecrate does with less; `fail`: what is there does not work.
-    seen : str
-        What was seen.
-    mend : str
-        The one command or step that mends it.
+        `ok`; `warn`: spikecrate works without it; `fail`: it is present and broken.
+    message : str
+        What the check found.
+    fix : str
+        The one command or step that fixes it; empty where nothing needs fixing.
     ends : bool
-        Whether the checks that need this one have nothing to look at; a fail always ends them.
+        Whether the checks that need this one are skipped. A `fail` always skips them.
     """
 
     state: State
-    seen: str
-    mend: str = ""
+    message: str
+    fix: str = ""
     ends: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Check:
-    """One line of the doctor's.
+    """One line of the report.
 
     Attributes
     ----------
     name : str
-        `group.what`; stable, for scripts and for errors that point to it.
+        `group.subject`; stable, because scripts and error messages refer to it.
     about : str
-        What it says, in a few words.
+        What the check tests, in a few words.
     look : callable
-        Looks, and changes nothing. It gets what the checks before it saw, by name: those of `needs`, and of `after`
-        those that were good.
+        Collects facts and changes nothing. It receives the facts of earlier checks by name: of all in `needs`, and of
+        those in `after` that passed.
     judge : callable
-        Makes a verdict of what was seen; looks at nothing else.
+        Turns the facts into a verdict; pure.
     needs : tuple of str
-        Checks without which this one has nothing to look at.
+        Checks that must pass first; this one is skipped where they do not.
     after : tuple of str
-        Checks that it waits for and does without.
+        Checks to wait for; this one runs whatever they find.
     limit_s : float
-        How long a look may take.
+        Time limit of the look.
     stuck : str
-        What to do where it takes longer.
+        The fix to show when the look exceeds the limit.
     """
 
     name: str
     about: str
     look: Callable[[Mapping[str, Any]], Any]
     judge: Callable[[Any], Verdict]
+    _: KW_ONLY
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     limit_s: float = 10
-    stuck: str = "see what hangs there, then run it again"
+    stuck: str = "find out what hangs, then run it again"
 
 
-def ok(seen: str, *, ends: bool = False) -> Verdict:
-    """Say that all is well."""
-    return Verdict(state="ok", seen=seen, ends=ends)
+def ok(message: str, *, ends: bool = False) -> Verdict:
+    """Return the verdict that all is well."""
+    return Verdict(state="ok", message=message, ends=ends)
 
 
-def warn(seen: str, mend: str, *, ends: bool = False) -> Verdict:
-    """Say that spikecrate has to do with less."""
-    return Verdict(state="warn", seen=seen, mend=mend, ends=ends)
+def warn(message: str, fix: str, *, ends: bool = False) -> Verdict:
+    """Return the verdict that spikecrate works, with less."""
+    return Verdict(state="warn", message=message, fix=fix, ends=ends)
 
 
-def fail(seen: str, mend: str) -> Verdict:
-    """Say that what is there does not work."""
-    return Verdict(state="fail", seen=seen, mend=mend, ends=True)
+def fail(message: str, fix: str) -> Verdict:
+    """Return the verdict that something is present and broken."""
+    return Verdict(state="fail", message=message, fix=fix, ends=True)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first few names of a list, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Docker: installed, for this user, answering, new enough, with buildx and room for images."""
+"""Docker: installed, accessible to this user, running, recent, with buildx and with space for images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Check, fail, ok, warn
 from spikecrate.engines.docker import START, docker_client, engine_url, socket_of
+from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, EngineDownError, SpikecrateError
 from spikecrate.images.buildx import builder
-from spikecrate_dev.session import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,35 +29,36 @@ if TYPE_CHECKING:
     from spikecrate.doctor.space import Space
 
 INSTALL: Final = "sudo apt-get install docker.io docker-buildx"
-WITHOUT: Final = "Docker is not installed: --runtime apptainer needs none, nor does --runtime host"
+BUILDX_INSTALL: Final = (
+    "sudo apt-get install docker-buildx (from Docker's own packages: docker-buildx-plugin)"
+)
+RESTART: Final = "sudo systemctl restart docker"
+OWN_DAEMON: Final = "docker context use default (this machine's own daemon), or --runtime apptainer"
 BUILDS: Final = (23, 0)
-"""From here on, the daemon's BuildKit knows what our Dockerfiles ask of it."""
+"""The first daemon whose BuildKit supports what the Dockerfiles use."""
 REPRODUCIBLE: Final = (25, 0)
-"""From here on, the daemon keeps images by content and can date the files in them."""
+"""The first daemon that stores images by content and can set the dates of the files in them."""
 BUILDX: Final = (0, 10)
 SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 CONTAINERD: Final = Path("/var/lib/containerd")
-RESTART: Final = "sudo systemctl restart docker"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Who may talk to the daemon, and who asks.
+    """The permissions of the daemon's socket.
 
     Attributes
     ----------
     socket : Path
-        The daemon's.
+        The daemon's socket.
     allowed : bool
-        Whether this process may read and write it.
-    group : str
-        The socket's group, by name where it has one.
-    gid : int
-        The same, as a number.
+        Whether this process can read and write it.
+    group, gid : str, int
+        The socket's group.
     user : str
-        Who asks.
+        The user of this process.
     listed : bool
-        Whether the machine's list of groups has this user in it.
+        Whether the machine's list of groups has this user in that group.
     """
 
     socket: Path
@@ -70,15 +71,7 @@ class Access:
 
 @dataclass(frozen=True, kw_only=True)
 class Daemon:
-    """A daemon that answers.
-
-    Attributes
-    ----------
-    client : DockerClient
-        Connected to it.
-    info, version : dict
-        What it says of itself.
-    """
+    """A daemon that answers: a connection to it, and its answers to `docker info` and `docker version`."""
 
     client: DockerClient
     info: dict[str, Any]
@@ -86,24 +79,26 @@ class Daemon:
 
 
 def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
-    """See where the daemon should be, the command's path, and whether there is a socket."""
+    """Return the daemon's address, the path of the docker command, and whether a socket exists."""
     url = engine_url()
     socket = socket_of(url)
     return url, shutil.which("docker"), socket is None or _is_socket(socket)
 
 
-def judge_installed(seen: tuple[str, str | None, bool]) -> Verdict:
-    """Judge whether there is anything of Docker here."""
-    url, command, reachable = seen
+def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
+    """Judge whether Docker is installed."""
+    url, command, reachable = facts
     if command is None and not reachable:
-        return warn(WITHOUT, INSTALL, ends=True)
+        return warn(
+            "Docker is not installed; --runtime apptainer and --runtime host work without", INSTALL, ends=True
+        )
     if command is None:
-        return warn(f"a daemon at {url}, and no docker command: images cannot be built", INSTALL)
+        return warn(f"the docker command is missing, so images cannot be built (daemon: {url})", INSTALL)
     return ok(f"{command}, for the daemon at {url}")
 
 
 def look_permission(_: Mapping[str, Any]) -> Access | None:
-    """See the socket's group, and the caller's; None where there is no socket."""
+    """Return the permissions of the socket; None where there is no socket."""
     socket = socket_of(engine_url())
     if socket is None or not _is_socket(socket):
         return None
@@ -117,32 +112,26 @@ def look_permission(_: Mapping[str, Any]) -> Access | None:
         name, listed = group.gr_name, user in group.gr_mem
     except KeyError:
         name, listed = str(gid), False
-    return Access(
-        socket=socket,
-        allowed=os.access(socket, os.R_OK | os.W_OK),
-        group=name,
-        gid=gid,
-        user=user,
-        listed=listed,
-    )
+    allowed = os.access(socket, os.R_OK | os.W_OK)
+    return Access(socket=socket, allowed=allowed, group=name, gid=gid, user=user, listed=listed)
 
 
-def judge_permission(seen: Access | None) -> Verdict:
-    """Judge whether this user may talk to the daemon; a login gets its groups once, at its beginning."""
-    if seen is None:
-        return ok("no socket here that could forbid it")
-    if seen.allowed:
-        return ok(f"{seen.user} may write to {seen.socket}")
-    said = f"{seen.user} may not write to {seen.socket}, which is for group {seen.group}"
-    if seen.listed:
-        return fail(f"{said}; this login is older than its membership", "log out and in again")
-    if seen.gid == 0:
-        return fail(said, "ask for a group: sudo groupadd docker, and restart the daemon")
-    return fail(said, f"sudo usermod -aG {seen.group} {seen.user}, then log out and in again")
+def judge_permission(access: Access | None) -> Verdict:
+    """Judge whether this user can use the daemon; a login session keeps the groups it started with."""
+    if access is None:
+        return ok("no local socket")
+    if access.allowed:
+        return ok(f"{access.user} can write to {access.socket}")
+    message = f"{access.user} cannot write to {access.socket}, which belongs to group {access.group}"
+    if access.listed:
+        return fail(f"{message}; this login is older than the membership", "log out and in again")
+    if access.gid == 0:
+        return fail(message, "ask for a docker group: sudo groupadd docker, and restart the daemon")
+    return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
 def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
-    """Ask the daemon what it is."""
+    """Connect to the daemon; return it, or the error."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
@@ -159,150 +148,139 @@ def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
         return SpikecrateError(f"the daemon stopped answering: {error}", next_step=START)
 
 
-def judge_daemon(seen: Daemon | SpikecrateError) -> Verdict:
-    """Judge whether the daemon can be used."""
-    if isinstance(seen, SpikecrateError):
-        return fail(str(seen), seen.next_step)
-    return ok(f"answers; {seen.info.get('OperatingSystem', 'an unnamed system')}")
+def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
+    """Judge whether the daemon answers."""
+    if isinstance(daemon, SpikecrateError):
+        return fail(str(daemon), daemon.next_step)
+    return ok(f"running; {daemon.info.get('OperatingSystem', 'unknown system')}")
 
 
-def look_version(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """See the daemon's version."""
-    version: dict[str, Any] = seen["docker.daemon"].version
-    return version
-
-
-def judge_version(seen: Mapping[str, Any]) -> Verdict:
-    """Judge whether the daemon is new enough."""
-    text = str(seen.get("Version", ""))
-    said = f"Docker {text}, API {seen.get('ApiVersion', '?')}"
-    names = " ".join(str(part.get("Name", "")) for part in seen.get("Components") or ())
+def judge_version(version: Mapping[str, Any]) -> Verdict:
+    """Judge whether the daemon is recent enough."""
+    number = str(version.get("Version", ""))
+    message = f"Docker {number}, API {version.get('ApiVersion', '?')}"
+    names = " ".join(str(part.get("Name", "")) for part in version.get("Components") or ())
     if "podman" in names.lower():
-        return warn(f"{said}: this is Podman, which spikecrate is not tested with", "--runtime apptainer")
-    mend = "upgrade Docker to 25 or newer"
-    if numbers(text) < BUILDS:
-        return fail(f"{said}: too old to build images", mend)
-    if numbers(text) < REPRODUCIBLE:
-        return warn(f"{said}: too old for images that are the same at every build", mend)
-    return ok(said)
+        return warn(f"{message}: this is Podman, which spikecrate is not tested with", "--runtime apptainer")
+    fix = "upgrade Docker to 25 or newer"
+    if numbers(number) < BUILDS:
+        return fail(f"{message}: too old to build images", fix)
+    if numbers(number) < REPRODUCIBLE:
+        return warn(f"{message}: too old for reproducible image builds", fix)
+    return ok(message)
 
 
-def look_info(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """See what the daemon says of itself."""
-    info: dict[str, Any] = seen["docker.daemon"].info
+def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the daemon's answer to `docker info`."""
+    info: dict[str, Any] = facts["docker.daemon"].info
     return info
 
 
-def judge_mode(seen: Mapping[str, Any]) -> Verdict:
-    """Judge whether users inside are users outside: jobs run as the caller's uid."""
-    security = " ".join(seen.get("SecurityOptions") or ())
-    mend = "docker context use default (the machine's own daemon), or --runtime apptainer"
+def judge_mode(info: Mapping[str, Any]) -> Verdict:
+    """Judge whether a uid in a container is the same uid outside; jobs run as the caller's."""
+    security = " ".join(info.get("SecurityOptions") or ())
     if "name=rootless" in security:
-        return warn("rootless: what jobs write belongs to a subordinate uid", mend)
+        return warn("rootless: results belong to a subordinate uid", OWN_DAEMON)
     if "name=userns" in security:
-        return warn("users are remapped (userns-remap): what jobs write belongs to another uid", mend)
-    if "Docker Desktop" in str(seen.get("OperatingSystem", "")):
-        return ok("Docker Desktop: folders must be among those that it shares")
-    return ok("the machine's own daemon; users inside are users outside")
+        return warn("users are remapped (userns-remap): results belong to another uid", OWN_DAEMON)
+    if "Docker Desktop" in str(info.get("OperatingSystem", "")):
+        return ok("Docker Desktop: it must share the folders of the store and the recordings")
+    return ok("this machine's own daemon; uids inside are uids outside")
 
 
-def judge_storage(seen: Mapping[str, Any]) -> Verdict:
-    """Judge how the daemon keeps images."""
-    driver = str(seen.get("Driver", "unknown"))
+def judge_storage(info: Mapping[str, Any]) -> Verdict:
+    """Judge how the daemon stores images."""
+    driver = str(info.get("Driver", "unknown"))
     if driver == "vfs":
         return warn(
-            "storage driver vfs: every layer is a whole copy", f"remove it from daemon.json, then {RESTART}"
+            "storage driver vfs copies every layer in full", f"remove it from daemon.json, then {RESTART}"
         )
-    if SNAPSHOTTER not in str(seen.get("DriverStatus")):
+    if SNAPSHOTTER not in str(info.get("DriverStatus")):
         return warn(
-            f"storage driver {driver}, without the containerd image store: digests differ from build to build",
+            f"storage driver {driver} without the containerd image store: digests differ between builds",
             f'"features": {{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then {RESTART}',
         )
     return ok(f"{driver}, containerd image store")
 
 
 def look_buildx(_: Mapping[str, Any]) -> str | None:
-    """See the version of buildx; None where there is none."""
+    """Return the version line of buildx; None where it is missing."""
     try:
         return capture(["docker", "buildx", "version"], timeout=10)
     except CommandError:
         return None
 
 
-def judge_buildx(seen: str | None) -> Verdict:
-    """Judge whether images can be built."""
-    mend = "sudo apt-get install docker-buildx (from Docker's own packages: docker-buildx-plugin)"
-    if seen is None:
-        return fail("docker buildx is missing: no image can be built", mend)
-    words = seen.split()
-    version = words[1] if len(words) > 1 else seen
+def judge_buildx(line: str | None) -> Verdict:
+    """Judge whether buildx can build the images."""
+    if line is None:
+        return fail("docker buildx is missing, so images cannot be built", BUILDX_INSTALL)
+    words = line.split()
+    version = words[1] if len(words) > 1 else line
     if numbers(version) < BUILDX:
-        return fail(f"buildx {version} is too old", mend)
+        return fail(f"buildx {version} is too old", BUILDX_INSTALL)
     return ok(f"buildx {version}")
 
 
 def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
-    """Ask buildx for the builder that a build would use; give its name and what was said."""
+    """Return the name of the builder that a build uses, and the output of `buildx inspect`."""
     name = builder(os.environ)
     done = run(["docker", "buildx", "inspect", f"--builder={name}"], timeout=8, check=False)
     return name, done.output
 
 
-def judge_builder(seen: tuple[str, str]) -> Verdict:
-    """Judge whether the builder inside the daemon can be used."""
-    name, said = seen
-    fields = dict(line.partition(":")[::2] for line in said.splitlines())
+def judge_builder(facts: tuple[str, str]) -> Verdict:
+    """Judge whether buildx can use the builder inside the daemon."""
+    name, output = facts
+    fields = dict(line.partition(":")[::2] for line in output.splitlines())
     if fields.get("Status", "").strip() == "running" and "Error" not in fields:
         return ok(f"{name} is running")
-    last = said.splitlines()[-1] if said.strip() else "it said nothing"
+    last = output.splitlines()[-1] if output.strip() else "no output"
     return fail(
         f"buildx cannot use {name}: {fields.get('Error', last).strip()}",
-        "docker context use default; docker buildx ls tells what there is",
+        "docker context use default; docker buildx ls lists the builders",
     )
 
 
-def look_space(seen: Mapping[str, Any]) -> list[Space]:
-    """See what is free where the daemon keeps images; nothing where it has its folders elsewhere."""
-    daemon: Daemon = seen["docker.daemon"]
+def look_space(facts: Mapping[str, Any]) -> list[Space]:
+    """Return the free space of the daemon's image folders; empty where they are on another machine."""
+    info = facts["docker.daemon"].info
     if socket_of(engine_url()) is None or is_inside(os.environ):
         return []
-    places = [Path(str(daemon.info.get("DockerRootDir", "/var/lib/docker")))]
-    if SNAPSHOTTER in str(daemon.info.get("DriverStatus")):
+    places = [Path(str(info.get("DockerRootDir", "/var/lib/docker")))]
+    if SNAPSHOTTER in str(info.get("DriverStatus")):
         places.append(CONTAINERD)
     return [space.look(place) for place in places if space.exists(place)]
 
 
-def judge_space(seen: list[Space]) -> Verdict:
-    """Judge whether there is room for images."""
-    if not seen:
-        return ok("the daemon's folders are not seen from here")
-    mend = "docker system df shows what fills it; spikecrate image.prune removes stale images"
-    return space.judge(min(seen, key=lambda one: one.free_bytes), mend)
+def judge_space(found: list[Space]) -> Verdict:
+    """Judge whether there is space for images."""
+    if not found:
+        return ok("the daemon's folders are not visible from here")
+    fix = "run docker system df to see what fills it; spikecrate image.prune removes stale images"
+    return space.judge(min(found, key=lambda one: one.free_bytes), fix)
 
 
-def judge_limits(seen: Mapping[str, Any]) -> Verdict:
-    """Judge whether the kernel holds containers to their memory, processors and number of processes."""
-    group = f"cgroup {seen.get('CgroupVersion', '?')}, {seen.get('CgroupDriver', '?')}"
-    if seen.get("CgroupDriver") == "none" or not seen.get("MemoryLimit", True):
+def judge_limits(info: Mapping[str, Any]) -> Verdict:
+    """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes."""
+    group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
+    if info.get("CgroupDriver") == "none" or not info.get("MemoryLimit", True):
         return warn(
-            f"{group}: memory limits are not obeyed",
+            f"{group}: memory limits are not enforced",
             "boot with cgroup_enable=memory (rootless: with cgroup 2 and systemd)",
         )
-    lacking = [
-        what
-        for what, field in (("swap", "SwapLimit"), ("processor", "CpuCfsQuota"), ("process", "PidsLimit"))
-        if not seen.get(field, True)
-    ]
+    fields = {"swap": "SwapLimit", "processor": "CpuCfsQuota", "process": "PidsLimit"}
+    lacking = [kind for kind, field in fields.items() if not info.get(field, True)]
     if lacking:
         return warn(
-            f"{group}: {' and '.join(lacking)} limits are not obeyed",
+            f"{group}: {' and '.join(lacking)} limits are not enforced",
             "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2",
         )
-    return ok(f"{group}: memory, processor and process limits are obeyed")
+    return ok(f"{group}: memory, processor and process limits are enforced")
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Read the first numbers of a version; nothing of none."""
+    """Return the first dotted number of a version as a tuple; empty where there is none."""
     found = re.search(r"\d+(?:\.\d+)*", version)
     return tuple(map(int, found[0].split("."))) if found else ()
 
@@ -314,76 +292,58 @@ def _is_socket(path: Path) -> bool:
         return False
 
 
+INSTALLED: Final = ("docker.installed",)
 DAEMON: Final = ("docker.daemon",)
 CHECKS: Final = (
     Check(
-        name="docker.installed",
-        about="there is a docker command, or a daemon's socket",
-        look=look_installed,
-        judge=judge_installed,
+        "docker.installed", "a docker command or a daemon's socket exists", look_installed, judge_installed
     ),
     Check(
-        name="docker.permission",
-        about="this user may talk to the daemon",
-        look=look_permission,
-        judge=judge_permission,
-        needs=("docker.installed",),
+        "docker.permission",
+        "this user can use the daemon",
+        look_permission,
+        judge_permission,
+        needs=INSTALLED,
     ),
     Check(
-        name="docker.daemon",
-        about="the daemon answers",
-        look=look_daemon,
-        judge=judge_daemon,
+        "docker.daemon",
+        "the daemon answers",
+        look_daemon,
+        judge_daemon,
         needs=("docker.installed", "docker.permission"),
         stuck=RESTART,
     ),
     Check(
-        name="docker.version",
-        about="the daemon is new enough; its API",
-        look=look_version,
-        judge=judge_version,
+        "docker.version",
+        "the daemon's version and API",
+        lambda facts: facts["docker.daemon"].version,
+        judge_version,
         needs=DAEMON,
     ),
     Check(
-        name="docker.mode",
-        about="not rootless and not remapped: what a job writes is yours",
-        look=look_info,
-        judge=judge_mode,
+        "docker.mode",
+        "neither rootless nor remapped: results belong to the caller",
+        look_info,
+        judge_mode,
         needs=DAEMON,
     ),
     Check(
-        name="docker.storage",
-        about="storage driver, and the containerd image store",
-        look=look_info,
-        judge=judge_storage,
-        needs=DAEMON,
+        "docker.storage", "storage driver and containerd image store", look_info, judge_storage, needs=DAEMON
     ),
+    Check("docker.buildx", "buildx, which builds the images", look_buildx, judge_buildx, needs=INSTALLED),
     Check(
-        name="docker.buildx",
-        about="buildx, which builds the images",
-        look=look_buildx,
-        judge=judge_buildx,
-        needs=("docker.installed",),
-    ),
-    Check(
-        name="docker.builder",
-        about="buildx reaches the builder inside the daemon",
-        look=look_builder,
-        judge=judge_builder,
+        "docker.builder",
+        "buildx can use the builder inside the daemon",
+        look_builder,
+        judge_builder,
         needs=("docker.daemon", "docker.buildx"),
     ),
     Check(
-        name="docker.space",
-        about="space and files where the daemon keeps images",
-        look=look_space,
-        judge=judge_space,
+        "docker.space",
+        "space and inodes where the daemon keeps images",
+        look_space,
+        judge_space,
         needs=DAEMON,
     ),
-    Check(
-        name="docker.limits",
-        about="control groups: are limits of memory obeyed",
-        look=look_info,
-        judge=judge_limits,
-        needs=DAEMON,
-    ),
+    Check("docker.limits", "cgroups enforce the limits of a job", look_info, judge_limits, needs=DAEMON),
 )

@@ -1,4 +1,4 @@
-"""GPU: driver, and whether each engine can hand it to a container."""
+"""GPU: the driver, and whether each engine can pass it to a container."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.process import capture
 from spikecrate.catalogue.tools import catalogue
 from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.engines.docker import gpu_words
 from spikecrate.runtimes import gpu
-from spikecrate_dev.machine import gpu_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 TOOLKIT: Final = "install nvidia-container-toolkit, then sudo nvidia-ctk runtime configure and restart Docker"
 LIBRARIES: Final = ("libcuda.so.1", "libnvidia-ml.so.1")
-"""What Apptainer's --nv has to find."""
+"""Libraries that Apptainer's --nv looks up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Driver:
-    """What the machine shows, and who wants it.
+    """The machine's GPUs, and the sorters that use one.
 
     Attributes
     ----------
     present : bool
-        Whether the driver made its devices.
+        Whether the driver's devices exist.
     devices : tuple of str
-        What nvidia-smi says, one a GPU.
+        The GPUs that nvidia-smi lists.
     visible : str or None
-        Value of CUDA_VISIBLE_DEVICES.
+        The value of CUDA_VISIBLE_DEVICES.
     required, optional : tuple of str
-        Sorters that need one, and that can use one.
+        Sorters that need a GPU, and that can use one.
     """
 
     present: bool
@@ -47,7 +47,7 @@ class Driver:
 
 
 def look_driver(_: Mapping[str, Any]) -> Driver:
-    """See the GPUs, and which sorters want one."""
+    """Return the GPUs, and the sorters that use one."""
     sorters = catalogue().values()
     present = gpu.is_present()
     return Driver(
@@ -59,42 +59,34 @@ def look_driver(_: Mapping[str, Any]) -> Driver:
     )
 
 
-def judge_driver(seen: Driver) -> Verdict:
-    """Judge whether the sorters that want a GPU have one."""
-    if not seen.present:
-        if seen.required:
+def judge_driver(driver: Driver) -> Verdict:
+    """Judge whether the sorters that use a GPU have one."""
+    if not driver.present:
+        if driver.required:
             return warn(
-                f"none, and {', '.join(seen.required)} cannot do without",
+                f"none, and {', '.join(driver.required)} needs one",
                 "sort on a machine with an NVIDIA GPU and its driver",
                 ends=True,
             )
-        if seen.optional:
-            return ok(f"none; {', '.join(seen.optional)} runs on the processor", ends=True)
+        if driver.optional:
+            return ok(f"none; {', '.join(driver.optional)} runs on the processor", ends=True)
         return ok("none, and no sorter uses one", ends=True)
-    if not seen.devices:
-        return fail(
-            "the driver is loaded, and nvidia-smi does not answer",
-            "nvidia-smi; reboot after a driver's upgrade",
-        )
-    if seen.visible == "":
-        return warn(f"{gpu.VISIBLE} is empty: no job is shown one", f"unset {gpu.VISIBLE}")
-    return ok("; ".join(seen.devices))
-
-
-def look_docker(seen: Mapping[str, Any]) -> tuple[str, ...]:
-    """See how the daemon would hand over a GPU."""
-    return gpu_words(seen["docker.daemon"].info)
+    if not driver.devices:
+        return fail("the driver is loaded but nvidia-smi does not answer", "reboot after a driver upgrade")
+    if driver.visible == "":
+        return warn(f"{gpu.VISIBLE} is empty, which hides the GPUs from jobs", f"unset {gpu.VISIBLE}")
+    return ok("; ".join(driver.devices))
 
 
 def judge_docker(words: tuple[str, ...]) -> Verdict:
-    """Judge whether the daemon can hand over a GPU."""
+    """Judge whether the daemon can pass a GPU to a container."""
     if not words:
-        return warn("the daemon has neither NVIDIA's runtime nor its devices by CDI", TOOLKIT)
+        return warn("the daemon has neither NVIDIA's runtime nor CDI devices", TOOLKIT)
     return ok(" ".join(words))
 
 
 def look_apptainer(_: Mapping[str, Any]) -> list[str]:
-    """See which of the driver's libraries the loader does not know."""
+    """Return the driver's libraries that the loader does not find."""
     program = shutil.which("ldconfig", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     known = "" if program is None else capture([program, "-p"], timeout=10)
     return [name for name in LIBRARIES if name not in known]
@@ -108,24 +100,19 @@ def judge_apptainer(missing: list[str]) -> Verdict:
 
 
 CHECKS: Final = (
+    Check("gpu.driver", "NVIDIA's driver, where a sorter uses a GPU", look_driver, judge_driver),
     Check(
-        name="gpu.driver",
-        about="NVIDIA's driver, where a sorter uses a GPU",
-        look=look_driver,
-        judge=judge_driver,
-    ),
-    Check(
-        name="gpu.docker",
-        about="Docker can hand over the GPU",
-        look=look_docker,
-        judge=judge_docker,
+        "gpu.docker",
+        "Docker can pass the GPU to a container",
+        lambda facts: gpu_words(facts["docker.daemon"].info),
+        judge_docker,
         needs=("gpu.driver", "docker.daemon"),
     ),
     Check(
-        name="gpu.apptainer",
-        about="Apptainer finds the driver's libraries",
-        look=look_apptainer,
-        judge=judge_apptainer,
+        "gpu.apptainer",
+        "Apptainer finds the driver's libraries",
+        look_apptainer,
+        judge_apptainer,
         needs=("gpu.driver", "apptainer.installed"),
     ),
 )

@@ -1,4 +1,4 @@
-"""Images and SIFs: what they are made from, which sorters have one, which are stale."""
+"""Images and SIFs: what they are built from, which sorters have one, which are stale."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Check, fail, ok, shorten, warn
 from spikecrate.errors import SpikecrateError
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
@@ -19,120 +19,86 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.docker import Daemon
     from spikecrate.images.inventory import Entry
-
-SHOWN: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stock:
-    """The sorters of the catalogue, and the images and SIFs that are here.
+    """The sorters' names, all images and SIFs, and why the catalogue cannot be read where it cannot."""
 
-    Attributes
-    ----------
-    sorters : tuple of str
-        Names.
-    entries : tuple of Entry
-        Images and SIFs, of these sorters and of others.
-    error : SpikecrateError or None
-        Why a sorter of the catalogue cannot be read.
-    """
-
-    sorters: tuple[str, ...]
-    entries: tuple[Entry, ...]
+    sorters: tuple[str, ...] = ()
+    entries: tuple[Entry, ...] = ()
     error: SpikecrateError | None = None
 
 
-def look_base(seen: Mapping[str, Any]) -> tuple[bool, bool]:
-    """See whether the two base images are in the engine, and whether Debian's is."""
-    daemon: Daemon = seen["docker.daemon"]
+def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Return whether the engine has both base images, and whether it has Debian's."""
+    client = facts["docker.daemon"].client
     recipe = base_hash(data_path("docker") / "base")[:12]
-    bases = all(find_image(daemon.client, f"{PREFIX}{name}:{recipe}") is not None for name in BASES)
-    return bases, find_image(daemon.client, DEBIAN) is not None
+    bases = all(find_image(client, f"{PREFIX}{name}:{recipe}") is not None for name in BASES)
+    return bases, find_image(client, DEBIAN) is not None
 
 
-def judge_base(seen: tuple[bool, bool]) -> Verdict:
-    """Judge whether there is something to make images from."""
-    bases, debian = seen
+def judge_base(facts: tuple[bool, bool]) -> Verdict:
+    """Judge whether there is an image to build on."""
+    bases, debian = facts
     if bases:
-        return ok("spikecrate's base images are in the engine")
+        return ok("the engine has spikecrate's base images")
     if debian:
-        return ok(f"{DEBIAN} is in the engine; the base images are made of it by the first build")
+        return ok(f"the engine has {DEBIAN}; the first build makes the base images from it")
     return warn(
-        f"{DEBIAN} is not in the engine: the first build has to pull it",
+        f"the engine does not have {DEBIAN}: the first build pulls it",
         f"docker pull {DEBIAN} (without a registry, in a clone: sudo ci/base.sh)",
     )
 
 
-def look_sorters(seen: Mapping[str, Any]) -> Stock:
-    """See the catalogue, the engine's images and the store's SIFs."""
+def look_sorters(facts: Mapping[str, Any]) -> Stock:
+    """Return the catalogue, the engine's images and the store's SIFs."""
     from spikecrate.steps.job import recipe
 
     try:
         recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
     except SpikecrateError as error:
-        return Stock(sorters=(), entries=(), error=error)
-    daemon: Daemon | None = seen.get("docker.daemon")
+        return Stock(error=error)
+    daemon = facts.get("docker.daemon")
     images = [] if daemon is None else in_engine(daemon.client, recipes)
     return Stock(sorters=tuple(recipes), entries=(*images, *in_store(Store(place_of(None)), recipes)))
 
 
-def judge_sorters(seen: Stock) -> Verdict:
-    """Say what each sorter would run in; one without an image gets it with its first job."""
-    if seen.error is not None:
-        return fail(str(seen.error), seen.error.next_step or "spikecrate sorters.list")
-    said = []
-    for name in seen.sorters:
-        current = [entry for entry in seen.entries if entry.name == name and entry.state == "current"]
-        kinds = [
-            kind
-            for kind, there in (
-                ("image", any(entry.reference for entry in current)),
-                ("SIF", any(entry.sif for entry in current)),
-            )
-            if there
-        ]
-        said.append(f"{name}: {' and '.join(kinds) or 'made by its first job'}")
-    return ok("; ".join(said))
+def judge_sorters(stock: Stock) -> Verdict:
+    """Return what each sorter has; its first job makes a missing image."""
+    if stock.error is not None:
+        return fail(str(stock.error), stock.error.next_step or "spikecrate sorters.list")
+    parts = []
+    for name in stock.sorters:
+        current = [entry for entry in stock.entries if entry.name == name and entry.state == "current"]
+        image = ["image"] if any(entry.reference for entry in current) else []
+        sif = ["SIF"] if any(entry.sif for entry in current) else []
+        parts.append(f"{name}: {' and '.join([*image, *sif]) or 'made by its first job'}")
+    return ok("; ".join(parts))
 
 
-def look_stale(seen: Mapping[str, Any]) -> list[str]:
-    """Name the images and SIFs of recipes that no sorter has any more."""
-    stock: Stock = seen["images.sorters"]
+def look_stale(facts: Mapping[str, Any]) -> list[str]:
+    """Return the images and SIFs of recipes that no sorter has any more."""
+    stock: Stock = facts["images.sorters"]
     return [str(entry.reference or entry.sif) for entry in stock.entries if entry.state == "stale"]
 
 
-def judge_stale(seen: list[str]) -> Verdict:
-    """Judge whether disk is taken by what is no longer used."""
-    if seen:
-        more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
-        return warn(
-            f"of recipes that no sorter has now: {', '.join(seen[:SHOWN])}{more}", "spikecrate image.prune"
-        )
+def judge_stale(stale: list[str]) -> Verdict:
+    """Judge whether stale images take disk space."""
+    if stale:
+        return warn(f"of recipes that no sorter has any more: {shorten(stale)}", "spikecrate image.prune")
     return ok("none")
 
 
 CHECKS: Final = (
+    Check("images.base", "there is an image to build on", look_base, judge_base, needs=("docker.daemon",)),
     Check(
-        name="images.base",
-        about="there is something to make images from",
-        look=look_base,
-        judge=judge_base,
-        needs=("docker.daemon",),
-    ),
-    Check(
-        name="images.sorters",
-        about="which sorters have an image or a SIF already",
-        look=look_sorters,
-        judge=judge_sorters,
+        "images.sorters",
+        "the sorters that have an image or a SIF",
+        look_sorters,
+        judge_sorters,
         after=("docker.daemon",),
     ),
-    Check(
-        name="images.stale",
-        about="images and SIFs that nothing uses any more",
-        look=look_stale,
-        judge=judge_stale,
-        needs=("images.sorters",),
-    ),
+    Check("images.stale", "stale images and SIFs", look_stale, judge_stale, needs=("images.sorters",)),
 )

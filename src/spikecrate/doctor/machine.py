@@ -1,4 +1,4 @@
-"""The machine itself: processor, kernel, clock, programs, temporary folder."""
+"""The machine itself: processor, kernel, clock, programs, SELinux, temporary folder."""
 
 from __future__ import annotations
 
@@ -25,71 +25,51 @@ if TYPE_CHECKING:
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
-"""Programs that spikecrate calls on every machine, and Debian's packages of them."""
+"""Programs that spikecrate calls on every machine, and their Debian packages."""
 ENFORCING: Final = Path("/sys/fs/selinux/enforce")
 
 
-def look_processor(_: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
-    """See the kind of processor and its instruction sets."""
-    return platform.machine(), instructions()
-
-
-def judge_processor(seen: tuple[str, frozenset[str]]) -> Verdict:
+def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     """Judge whether arithmetic can be pinned on this processor."""
-    kind, there = seen
+    kind, available = facts
     if kind not in KERNEL_NEEDS and kind != "aarch64":
-        return warn(f"{kind}: arithmetic is not pinned on it", "sort on a machine with x86_64 or aarch64")
-    missing = sorted(KERNEL_NEEDS.get(kind, frozenset()) - there)
+        return warn(f"arithmetic is not pinned on {kind}", "sort on a machine with x86_64 or aarch64")
+    needed = KERNEL_NEEDS.get(kind, frozenset())
+    missing = sorted(needed - available)
     if missing:
         return warn(
-            f"{kind} without {', '.join(missing)}: results may have other bytes than elsewhere",
-            "sort on a processor made since 2015 (in a virtual machine: give it the host's processor)",
+            f"{kind} lacks {', '.join(missing)}: results may differ in their bytes from other machines",
+            "sort on a processor made since 2015 (in a virtual machine, pass the host's processor through)",
         )
-    needed = ", ".join(sorted(KERNEL_NEEDS.get(kind, ())))
-    return ok(f"{kind}" + (f" with {needed}" if needed else ""))
+    return ok(f"{kind} with {', '.join(sorted(needed))}" if needed else kind)
 
 
-def look_kernel(_: Mapping[str, Any]) -> str:
-    """See the kernel's name and release."""
-    return f"{os.uname().sysname} {os.uname().release}"
-
-
-def judge_kernel(seen: str) -> Verdict:
-    """Judge whether the kernel has containers; Windows' Linux has them since its second version."""
-    text = seen.lower()
-    if not seen.startswith("Linux "):
-        return fail(f"{seen}: spikecrate runs on Linux", "run it in a Linux virtual machine")
+def judge_kernel(kernel: str) -> Verdict:
+    """Judge whether the kernel supports containers; Windows' does since WSL 2."""
+    text = kernel.lower()
+    if not kernel.startswith("Linux "):
+        return fail(f"{kernel}: spikecrate needs Linux", "run spikecrate in a Linux virtual machine")
     if "microsoft" in text and "wsl2" not in text and "microsoft-standard" not in text:
-        return fail(f"{seen}: the first WSL has no containers", "in Windows: wsl --set-version NAME 2")
+        return fail(f"{kernel}: WSL 1 has no containers", "in Windows: wsl --set-version NAME 2")
     if "microsoft" in text:
-        return ok(f"{seen}: WSL 2; recordings under /mnt are read slowly, copy them to Linux's file system")
-    return ok(seen)
+        return ok(f"{kernel}: WSL 2; copy recordings from /mnt to the Linux file system, which is faster")
+    return ok(kernel)
 
 
-def look_clock(_: Mapping[str, Any]) -> tuple[float, float]:
-    """See the time, and when this file was written."""
-    return time.time(), Path(__file__).stat().st_mtime
-
-
-def judge_clock(seen: tuple[float, float]) -> Verdict:
-    """Judge whether the time can be right: it is later than what is known to be past."""
-    now, written = seen
-    said = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    mend = "sudo timedatectl set-ntp true"
+def judge_clock(facts: tuple[float, float]) -> Verdict:
+    """Judge the clock: it must be later than the release and the installation of spikecrate."""
+    now, installed = facts
+    time_text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    fix = "sudo timedatectl set-ntp true"
     if now < SOURCE_DATE_EPOCH:
-        return fail(f"the clock says {said}, before spikecrate was written", mend)
-    if now < written - DAY_S:
-        return warn(f"the clock says {said}, before this spikecrate was installed", mend)
-    return ok(said)
-
-
-def look_programs(_: Mapping[str, Any]) -> list[str]:
-    """See which programs are missing."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+        return fail(f"the clock shows {time_text}, before spikecrate was written", fix)
+    if now < installed - DAY_S:
+        return warn(f"the clock shows {time_text}, before this spikecrate was installed", fix)
+    return ok(time_text)
 
 
 def judge_programs(missing: list[str]) -> Verdict:
-    """Judge whether the programs are there that every machine should have."""
+    """Judge whether the programs that spikecrate calls are installed."""
     if missing:
         packages = " ".join(sorted({PROGRAMS[name] for name in missing}))
         return warn(f"not on PATH: {', '.join(missing)}", f"sudo apt-get install {packages}")
@@ -97,7 +77,7 @@ def judge_programs(missing: list[str]) -> Verdict:
 
 
 def look_selinux(_: Mapping[str, Any]) -> bool:
-    """See whether SELinux enforces its rules."""
+    """Whether SELinux enforces its rules."""
     try:
         return ENFORCING.read_text().strip() == "1"
     except OSError:
@@ -105,62 +85,61 @@ def look_selinux(_: Mapping[str, Any]) -> bool:
 
 
 def judge_selinux(enforcing: bool) -> Verdict:
-    """Judge whether SELinux may keep containers from folders that are mounted into them."""
+    """Judge whether SELinux may block folders that are mounted into containers."""
     if enforcing:
         return warn(
-            "SELinux is enforcing: a container may not read a folder that is not labelled for it",
+            "SELinux is enforcing: containers cannot read folders that are not labelled for them",
             "sudo chcon -R -t container_file_t FOLDER, for the store and the recordings",
         )
     return ok("not enforcing")
 
 
 def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
-    """See the temporary folder."""
+    """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
     return space.look(folder), space.file_system(folder)
 
 
-def judge_temporary(seen: tuple[Space, FileSystem]) -> Verdict:
-    """Judge the temporary folder: room, and whether a program can be run from it."""
-    room, system = seen
-    mend = "export TMPDIR=FOLDER, on a larger disk"
+def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
+    """Judge the temporary folder: its space, and whether programs run from it."""
+    free, system = facts
     if "noexec" in system.options:
         return warn(
-            f"{room.folder} is mounted noexec: packages cannot be built there",
+            f"{free.folder} is mounted noexec: packages cannot be built there",
             "export TMPDIR=FOLDER, on a disk without noexec",
         )
-    verdict = space.judge(room, mend)
-    if verdict.state == "fail" and room.free_bytes > space.LEAST_BYTES // 10:
-        # Logs and sockets lie there; what is large lies in the store.
-        return warn(verdict.seen, mend)
+    verdict = space.judge(free, "export TMPDIR=FOLDER, on a larger disk")
+    if verdict.state == "fail" and free.free_bytes > space.LEAST_BYTES // 10:
+        # It holds logs and sockets only; large files are in the store.
+        return warn(verdict.message, verdict.fix)
     return verdict
 
 
 CHECKS: Final = (
     Check(
-        name="machine.processor",
-        about="the instructions that arithmetic is pinned to",
-        look=look_processor,
-        judge=judge_processor,
-    ),
-    Check(name="machine.kernel", about="Linux; WSL 2, not WSL 1", look=look_kernel, judge=judge_kernel),
-    Check(name="machine.clock", about="the time can be right", look=look_clock, judge=judge_clock),
-    Check(
-        name="machine.programs",
-        about="git and setpriv are there",
-        look=look_programs,
-        judge=judge_programs,
+        "machine.processor",
+        "the instructions that arithmetic is pinned to",
+        lambda _: (platform.machine(), instructions()),
+        judge_processor,
     ),
     Check(
-        name="machine.selinux",
-        about="SELinux keeps containers from no folder",
-        look=look_selinux,
-        judge=judge_selinux,
+        "machine.kernel",
+        "Linux; WSL 2, not WSL 1",
+        lambda _: f"{os.uname().sysname} {os.uname().release}",
+        judge_kernel,
     ),
     Check(
-        name="machine.temp",
-        about="the temporary folder: space, files, not noexec",
-        look=look_temporary,
-        judge=judge_temporary,
+        "machine.clock",
+        "the clock is not in the past",
+        lambda _: (time.time(), Path(__file__).stat().st_mtime),
+        judge_clock,
     ),
+    Check(
+        "machine.programs",
+        "git and setpriv are installed",
+        lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
+        judge_programs,
+    ),
+    Check("machine.selinux", "SELinux does not block mounted folders", look_selinux, judge_selinux),
+    Check("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary, judge_temporary),
 )

@@ -1,15 +1,20 @@
-"""Runtimes: which one `auto` takes, and whether the host's can make a sorter's environment."""
+"""Runtimes: which one `auto` chooses, and whether the host runtime can make each sorter's environment."""
 
 from __future__ import annotations
 
+import functools
+import os
 import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.process import run
 from spikecrate.catalogue.tools import catalogue
 from spikecrate.doctor.check import Check, ok, warn
 from spikecrate.environments import environment
-from spikecrate.errors import EnvironmentBuildError
+from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.images.recipe import LOCK
 
 if TYPE_CHECKING:
@@ -18,23 +23,24 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
 
 ENGINES: Final = {"docker": ("docker.daemon",), "apptainer": ("apptainer.runs", "apptainer.fuse")}
-"""What must be well for a runtime, the better first."""
+"""The checks that an engine must pass, the preferred engine first."""
+INTERPRETER_S: Final = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """What the host's runtime would build with.
+    """What the host runtime builds environments with.
 
     Attributes
     ----------
     problems : tuple of EnvironmentBuildError
-        One for each sorter that has no Python or no headers here.
+        Of the sorters without a Python that runs, or without its headers.
     compiler : str or None
-        The machine's own.
+        The machine's C++ compiler.
     to_compile : tuple of str
-        Sorters with packages that have to be compiled.
+        Sorters with packages to compile.
     brings : bool
-        Whether each of these names a compiler that can be fetched.
+        Whether each of these locks a compiler that can be downloaded.
     """
 
     problems: tuple[EnvironmentBuildError, ...]
@@ -43,23 +49,23 @@ class Host:
     brings: bool
 
 
-def look_auto(seen: Mapping[str, Any]) -> list[str]:
-    """See which runtimes can be used."""
-    return [name for name, needed in ENGINES.items() if all(check in seen for check in needed)]
+def look_auto(facts: Mapping[str, Any]) -> list[str]:
+    """Return the engines whose checks all passed."""
+    return [name for name, needed in ENGINES.items() if all(check in facts for check in needed)]
 
 
 def judge_auto(usable: list[str]) -> Verdict:
     """Judge whether jobs run in a container."""
     if not usable:
         return warn(
-            "jobs run on the host, which isolates nothing: no container engine can be used",
-            "install Docker or Apptainer, or mend the one that is here: the lines above say how",
+            "no container engine works: jobs run on the host, without isolation",
+            "install Docker or Apptainer, or fix the installed one as the lines above say",
         )
     return ok(f"{usable[0]}" + (f"; also {usable[1]}" if usable[1:] else ""))
 
 
 def look_host(_: Mapping[str, Any]) -> Host:
-    """See with what the environments of the catalogue's sorters would be made."""
+    """Return what the environments of the catalogue's sorters would be made with."""
     from spikecrate.steps.job import build_request, recipe
 
     problems, to_compile, brings = [], [], True
@@ -69,11 +75,14 @@ def look_host(_: Mapping[str, Any]) -> Host:
         request = build_request(sorter, recipe(sorter))
         compiled = (sorter.folder / environment.BUILD_LOCK).exists()
         try:
-            interpreter, _version = environment.find_interpreter(request)
+            interpreter, version = environment.find_interpreter(request)
+            require_running(interpreter, version)
             if compiled:
                 environment.require_headers(request, interpreter)
         except EnvironmentBuildError as error:
             problems.append(error)
+        except CommandError as error:
+            problems.append(EnvironmentBuildError(f"{sorter.name}: {error}", next_step=_python_fix()))
         if compiled:
             to_compile.append(sorter.name)
             brings = brings and (sorter.folder / environment.COMPILER_LOCK).exists()
@@ -81,30 +90,75 @@ def look_host(_: Mapping[str, Any]) -> Host:
     return Host(problems=tuple(problems), compiler=compiler, to_compile=tuple(to_compile), brings=brings)
 
 
-def judge_host(seen: Host) -> Verdict:
-    """Judge whether the host's runtime could run every sorter."""
-    if seen.problems:
-        return warn("; ".join(map(str, seen.problems)), seen.problems[0].next_step)
-    if seen.to_compile and seen.compiler is None:
-        names = ", ".join(seen.to_compile)
-        if not seen.brings:
-            return warn(f"no C++ compiler, and {names} has to be compiled", "sudo apt-get install g++")
-        return ok(f"no C++ compiler; the one that {names} names is fetched where it is needed")
-    return ok("a Python for every sorter" + (f", {seen.compiler}" if seen.compiler else ""))
+@functools.cache
+def require_running(interpreter: Path, version: str) -> None:
+    """Run an interpreter as a job does: through a link as in a virtual environment, without the caller's variables.
+
+    A pyenv shim passes every other test: it is executable, and it runs where the caller's variables and the folder
+    select a version. In a job it ends with exit code 127.
+
+    Parameters
+    ----------
+    interpreter : Path
+        The interpreter.
+    version : str
+        The version it must report.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        Where it does not run, or reports another version.
+    """
+    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
+        link = Path(name) / "python"
+        link.symlink_to(interpreter)
+        done = run(
+            [link, "-I", "-c", "import platform; print(platform.python_version())"],
+            cwd=Path(name),
+            env={"PATH": os.defpath, "HOME": name},
+            timeout=INTERPRETER_S,
+            check=False,
+        )
+    if done.code != 0:
+        cause = "no answer" if done.timed_out else f"exit code {done.code}"
+        message = f"{interpreter} does not run in a job's environment ({cause}): is it a pyenv shim?"
+        raise EnvironmentBuildError(message, next_step=_python_fix())
+    if done.output.strip() != version:
+        message = f"{interpreter} is Python {done.output.strip()} in a job's environment, and {version} here"
+        raise EnvironmentBuildError(message, next_step=_python_fix())
+
+
+def judge_host(host: Host) -> Verdict:
+    """Judge whether the host runtime can run every sorter."""
+    if host.problems:
+        return warn("; ".join(dict.fromkeys(map(str, host.problems))), host.problems[0].next_step)
+    if host.to_compile and host.compiler is None:
+        names = ", ".join(host.to_compile)
+        if not host.brings:
+            return warn(f"no C++ compiler, and {names} must be compiled", "sudo apt-get install g++")
+        return ok(f"no C++ compiler; the one that {names} locks is downloaded when needed")
+    return ok("a Python for every sorter" + (f", {host.compiler}" if host.compiler else ""))
+
+
+def _python_fix() -> str:
+    if shutil.which("pyenv") is not None:
+        return "put the real interpreter first on PATH: export PATH=$(pyenv prefix)/bin:$PATH"
+    return "sudo apt-get install python3.11 python3.11-dev"
 
 
 CHECKS: Final = (
     Check(
-        name="runtime.auto",
-        about="where jobs run without --runtime",
-        look=look_auto,
-        judge=judge_auto,
+        "runtime.auto",
+        "where jobs run without --runtime",
+        look_auto,
+        judge_auto,
         after=tuple(check for needed in ENGINES.values() for check in needed),
     ),
     Check(
-        name="runtime.host",
-        about="Python, its headers and a compiler for --runtime host",
-        look=look_host,
-        judge=judge_host,
+        "runtime.host",
+        "Python, its headers and a compiler for --runtime host",
+        look_host,
+        judge_host,
+        limit_s=2 * INTERPRETER_S,
     ),
 )

@@ -1,9 +1,10 @@
-"""A container beside this process: it sees the store, and what it writes there is the caller's."""
+"""A container started by this process: it sees the store, and its files belong to the caller."""
 
 from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,89 +23,86 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.docker import Daemon
 
 INSIDE: Final = "/doctor"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundTrip:
-    """What came back of a token that was written here and copied by a container.
+    """The outcome of a token that was written here and copied by a container.
 
     Attributes
     ----------
     image : str
-        What it was copied in; empty where the engine has nothing that could.
-    refused : str
-        What the daemon said where it made no container.
-    mend : str
-        The next step that came with it.
+        The image of the container; empty where the engine has none that can copy.
+    error : SpikecrateError or None
+        Why the daemon made no container.
     code : int
-        The copy's exit code.
+        The exit code of the copy.
     came_back : bool
-        Whether the copy is there, and the same.
+        Whether the copy exists and is equal.
     owner, user : int
-        Uid of the copy, and of who asks.
+        The uid of the copy, and of this process.
     """
 
     image: str = ""
-    refused: str = ""
-    mend: str = ""
+    error: SpikecrateError | None = None
     code: int = 0
     came_back: bool = False
     owner: int = 0
     user: int = 0
 
 
-def look_sibling(seen: Mapping[str, Any]) -> RoundTrip:
-    """Write a token, have a container copy it, read the copy."""
-    daemon: Daemon = seen["docker.daemon"]
-    image = _some_image(daemon.client)
+def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
+    """Write a token, let a container copy it, and read the copy."""
+    client = facts["docker.daemon"].client
+    image = _some_image(client)
     if not image:
         return RoundTrip()
     token = secrets.token_hex(16)
     with probe_folder() as folder:
         (folder / "token").write_text(token)
         try:
-            code = _copy(daemon.client, image, host_path(folder))
+            code = _copy(client, image, host_path(folder))
         except SpikecrateError as error:
-            return RoundTrip(image=image, refused=str(error), mend=error.next_step)
+            return RoundTrip(image=image, error=error)
         copy = folder / "copy"
         came_back = copy.is_file() and copy.read_text() == token
         owner = copy.stat().st_uid if came_back else -1
     return RoundTrip(image=image, code=code, came_back=came_back, owner=owner, user=os.geteuid())
 
 
-def judge_sibling(seen: RoundTrip) -> Verdict:
-    """Judge whether containers see the same files, and write as the caller."""
-    if not seen.image:
-        return warn("the engine has no image to try it with", "spikecrate build --sorter ms4")
-    if seen.refused:
-        return fail(seen.refused, seen.mend or "docker info; the daemon's log may say more")
-    if not seen.came_back:
+def judge_sibling(trip: RoundTrip) -> Verdict:
+    """Judge whether containers see the same files, and write them as the caller."""
+    if not trip.image:
+        return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
+    if trip.error is not None:
         return fail(
-            f"a container of {seen.image} could not copy a file of the store (exit code {seen.code})",
-            "export SPIKECRATE_STORE=FOLDER, one that the daemon's machine has at the same path and shares",
+            str(trip.error), trip.error.next_step or "docker info; the daemon's log may show the cause"
         )
-    if seen.owner != seen.user:
+    if not trip.came_back:
         return fail(
-            f"what a container writes belongs to uid {seen.owner}, you are {seen.user}",
-            "docker context use default (the machine's own daemon), or --runtime apptainer",
+            f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})",
+            "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker",
         )
-    return ok(f"a container of {seen.image} read the store and wrote to it, as you")
+    if trip.owner != trip.user:
+        return fail(
+            f"files that a container writes belong to uid {trip.owner}, you are {trip.user}",
+            "docker context use default (this machine's own daemon), or --runtime apptainer",
+        )
+    return ok(f"a container of {trip.image} read and wrote the store, as you")
 
 
 def _some_image(client: DockerClient) -> str:
-    """Name an image that has `cp`, the smallest kind first; empty where there is none."""
+    """Return the name of an image that has `cp`, the smallest kind first; empty where there is none."""
     names = [str(tag) for image in list_images(client) for tag in image.tags]
-    ours = [name for name in names if name.startswith(PREFIX)]
     wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
-    return next((name for start in wanted for name in [*names, *ours] if name.startswith(start)), "")
+    return next((name for start in wanted for name in names if name.startswith(start)), "")
 
 
 def _copy(client: DockerClient, image: str, folder: Path) -> int:
-    """Have a container copy the token, as a job would run; give its exit code."""
-    from docker.errors import NotFound
+    """Copy the token in a container that is confined as a job is; return the exit code."""
+    from docker.errors import APIError, NotFound
     from docker.types import Mount
 
     from spikecrate.engines.docker import docker_errors
@@ -119,7 +117,7 @@ def _copy(client: DockerClient, image: str, folder: Path) -> int:
             read_only=True,
             network_mode="none",
             cap_drop=["ALL"],
-            # The engine removes it, even where this process is killed.
+            # The engine removes it even where this process is killed.
             auto_remove=True,
         )
         try:
@@ -128,25 +126,16 @@ def _copy(client: DockerClient, image: str, folder: Path) -> int:
         except NotFound:
             return 0
         finally:
-            _remove(client, str(container.id))
-
-
-def _remove(client: DockerClient, name: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        client.api.remove_container(name, force=True, v=True)
-    except APIError:
-        # Removed already, or at this moment by the engine.
-        return
+            with suppress(APIError):  # the engine removes it, before or at this moment
+                container.remove(force=True, v=True)
 
 
 CHECKS: Final = (
     Check(
-        name="store.sibling",
-        about="a container sees the store, and writes as you",
-        look=look_sibling,
-        judge=judge_sibling,
+        "store.sibling",
+        "a container reads the store, and writes it as you",
+        look_sibling,
+        judge_sibling,
         needs=("docker.daemon", "store.place"),
         limit_s=30,
     ),

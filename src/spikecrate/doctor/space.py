@@ -1,4 +1,4 @@
-"""Folders: the room in them, and the file system that they are on."""
+"""Folders: their free space, and the file system they are on."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 GIB: Final = 1 << 30
 LEAST_BYTES: Final = GIB
-"""Less than an image, or the scratch folder of a short recording, takes."""
+"""An image, or the scratch folder of a short recording, needs more."""
 GOOD_BYTES: Final = 10 * GIB
 LEAST_FILES: Final = 1000
 GOOD_FILES: Final = 50_000
-"""An environment has tens of thousands."""
+"""A virtual environment has tens of thousands of files."""
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 ESCAPED: Final = re.compile(r"\\([0-7]{3})")
@@ -29,16 +29,16 @@ IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What is free where a folder is, or will be.
+    """The free space of a folder.
 
     Attributes
     ----------
     folder : Path
-        The folder, or the nearest one above it that is there.
+        The folder, or its nearest parent that exists.
     free_bytes : int
-        For a user who is not root.
+        Available to an ordinary user.
     files, free_files : int
-        How many files it may hold and how many are left; 0 files where the file system does not count them.
+        Inodes in total and free; 0 in total where the file system does not count them.
     """
 
     folder: Path
@@ -49,75 +49,67 @@ class Space:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSystem:
-    """What a folder lies on.
-
-    Attributes
-    ----------
-    kind : str
-        `ext4`, `tmpfs`, `nfs4`, …
-    options : frozenset of str
-        Of the mount.
-    """
+    """The type (`ext4`, `tmpfs`, `nfs4`, …) and the mount options of a file system."""
 
     kind: str
     options: frozenset[str]
 
 
 def nearest(path: Path) -> Path:
-    """Give a path, or the nearest folder above it that is there."""
+    """Return a path, or its nearest parent that exists."""
     return next(folder for folder in (path, *path.parents) if exists(folder))
 
 
 def exists(path: Path) -> bool:
-    """Say whether there is something at a path that this user can see."""
+    """Whether this user can see something at a path."""
     try:
         return path.exists()
-    except PermissionError:  # of a folder above it
+    except PermissionError:  # of a parent folder
         return False
 
 
 def look(path: Path) -> Space:
-    """See what is free at a path."""
+    """Return the free space at a path, which need not exist yet."""
     folder = nearest(path)
-    seen = os.statvfs(folder)
+    status = os.statvfs(folder)
     return Space(
         folder=folder,
-        free_bytes=seen.f_bavail * seen.f_frsize,
-        files=seen.f_files,
-        free_files=seen.f_favail,
+        free_bytes=status.f_bavail * status.f_frsize,
+        files=status.f_files,
+        free_files=status.f_favail,
     )
 
 
-def judge(seen: Space, mend: str) -> Verdict:
-    """Judge whether there is room enough to work."""
-    counted = f", {seen.free_files} more files" if seen.files else ""
-    said = f"{format_bytes(seen.free_bytes)} are free{counted} in {seen.folder}"
-    files = seen.free_files if seen.files else GOOD_FILES
-    if seen.free_bytes < LEAST_BYTES or files < LEAST_FILES:
-        return fail(said, mend)
-    if seen.free_bytes < GOOD_BYTES or files < GOOD_FILES:
-        return warn(said, mend)
-    return ok(said)
+def judge(space: Space, fix: str) -> Verdict:
+    """Judge whether the space is enough to work with."""
+    counted = f" and {space.free_files} inodes" if space.files else ""
+    message = f"{format_bytes(space.free_bytes)}{counted} free in {space.folder}"
+    files = space.free_files if space.files else GOOD_FILES
+    if space.free_bytes < LEAST_BYTES or files < LEAST_FILES:
+        return fail(message, fix)
+    if space.free_bytes < GOOD_BYTES or files < GOOD_FILES:
+        return warn(message, fix)
+    return ok(message)
 
 
 def file_system(path: Path, mounts: str | None = None) -> FileSystem:
-    """Find the file system that a path is on, or would be.
+    """Return the file system that a path is on, or would be on.
 
     Parameters
     ----------
     path : Path
-        Absolute.
+        An absolute path.
     mounts : str, optional
-        As /proc/self/mountinfo writes them, which is read by default.
+        The mount table in the format of /proc/self/mountinfo, which is the default.
     """
-    there = nearest(path).resolve() if mounts is None else path
+    real = nearest(path).resolve() if mounts is None else path
     text = MOUNTS.read_text() if mounts is None else mounts
     best, found = -1, FileSystem(kind="unknown", options=frozenset())
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         point = Path(ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), before.split()[4]))
-        # The last one mounted at a place hides those before it.
-        if there.is_relative_to(point) and len(point.parts) >= best:
+        # The last mount at a place hides the earlier ones.
+        if real.is_relative_to(point) and len(point.parts) >= best:
             best = len(point.parts)
             found = FileSystem(
                 kind=after.split()[0],

@@ -1,4 +1,4 @@
-"""The store: whose it is, room, file system, locks, clock, and what stopped runs left in it."""
+"""The store: owner, space, file system, locks, clock, and the remains of stopped runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Check, fail, ok, shorten, warn
 from spikecrate.errors import StoreError
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.place import SCHEMA, Store, place_of
@@ -22,43 +22,45 @@ from spikecrate.store.place import SCHEMA, Store, place_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from docker import DockerClient
+
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.docker import Daemon
-    from spikecrate.doctor.space import FileSystem, Space
+    from spikecrate.doctor.space import FileSystem
 
 ELSEWHERE: Final = "export SPIKECRATE_STORE=FOLDER, a folder of your own"
 LARGER: Final = (
     "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
 )
+SHARED: Final = 0o2070
+"""Set-gid, and all permissions for the group: a store that a Unix group shares."""
 SKEW_S: Final = 2.0
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
-"""Without the owners, modes or locks that a store wants."""
+"""File systems without the owners, modes or locks that a store needs."""
 PROBE: Final = ".spikecrate-doctor-"
 LEFT_S: Final = 3600
-SHOWN: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What is at the store's path.
+    """The store's folder.
 
     Attributes
     ----------
     path : Path
-        Where the store is, or will be.
+        The folder, which may not exist yet.
     kind : str
-        `folder`, `link`, `other`, or empty where there is nothing yet.
+        `folder`, `link`, `other`; empty where nothing exists yet.
     owner, user : int
-        Uid of the folder, and of who asks.
+        The uid of the folder, and of this process.
     mode : int
-        Permissions.
+        The folder's permissions.
     above : Path
-        The nearest folder that is there: the store itself, or where it will be made.
+        The folder, or its nearest parent that exists.
     writable : bool
-        Whether something can be made in `above`.
+        Whether this user can make files in `above`.
     schema : int or None
-        Of `store.json`; None where there is none, -1 where it cannot be read.
+        The schema of `store.json`; None where there is none, -1 where it cannot be read.
     """
 
     path: Path
@@ -73,33 +75,23 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Locks:
-    """What a trial showed, and what lies among the locks.
+    """The outcome of taking a lock (empty, or the error), and what is among the lock files."""
 
-    Attributes
-    ----------
-    refused : str
-        Why no lock could be had; empty where one could.
-    free : int
-        Locks of processes that have ended: a file each, which locks nothing.
-    strange : tuple of str
-        Names among them that are no files.
-    """
-
-    refused: str
-    free: int
-    strange: tuple[str, ...]
+    refused: str = ""
+    free: int = 0
+    strange: tuple[str, ...] = ()
 
 
 def look_place(_: Mapping[str, Any]) -> Place:
-    """See what is at the store's path; nothing is made."""
+    """Return the state of the store's folder, and make nothing."""
     path = place_of(None)
     above = space.nearest(path)
     kind, owner, mode = "", os.geteuid(), 0o700
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        # A link is followed where the user named it, as `open_store` does.
-        seen = path.stat() if os.environ.get("SPIKECRATE_STORE") else path.lstat()
-        owner, mode = seen.st_uid, stat.S_IMODE(seen.st_mode)
-        kind = "folder" if stat.S_ISDIR(seen.st_mode) else "link" if stat.S_ISLNK(seen.st_mode) else "other"
+        # As `open_store`: only a link that the user named is followed.
+        status = path.stat() if os.environ.get("SPIKECRATE_STORE") else path.lstat()
+        owner, mode = status.st_uid, stat.S_IMODE(status.st_mode)
+        kind = "folder" if stat.S_ISDIR(status.st_mode) else "link" if path.is_symlink() else "other"
     return Place(
         path=path,
         kind=kind,
@@ -112,58 +104,44 @@ def look_place(_: Mapping[str, Any]) -> Place:
     )
 
 
-def judge_place(seen: Place) -> Verdict:
+def judge_place(place: Place) -> Verdict:
     """Judge whether the store can be used, or made."""
-    schema = SCHEMA if seen.schema is None else seen.schema
-    for wrong, said in (
-        (seen.kind in ("link", "other"), "is not a folder"),
-        (seen.owner != seen.user, f"belongs to user {seen.owner}, you are {seen.user}"),
-        (not seen.writable, f"cannot be used: nothing can be written in {seen.above}"),
-        (schema < 0, "has a store.json that cannot be read: is it a store of spikecrate?"),
+    schema = SCHEMA if place.schema is None else place.schema
+    shared = place.mode & SHARED == SHARED
+    for wrong, problem in (
+        (place.kind in ("link", "other"), "is not a folder"),
+        (place.owner != place.user and not shared, f"belongs to user {place.owner}, you are {place.user}"),
+        (not place.writable, f"cannot be used: {place.above} is not writable"),
+        (schema < 0, "has an unreadable store.json: is it a store of spikecrate?"),
     ):
         if wrong:
-            return fail(f"{seen.path} {said}", ELSEWHERE)
+            return fail(f"{place.path} {problem}", ELSEWHERE)
     if schema > SCHEMA:
-        return fail(f"{seen.path} is of a newer spikecrate (schema {schema})", "pip install -U spikecrate")
-    if not seen.kind:
-        return ok(f"{seen.path} is made by the first job")
-    if seen.mode & 0o022:
-        return warn(f"{seen.path} can be written to by others (mode {seen.mode:o})", f"chmod 700 {seen.path}")
-    return ok(f"{seen.path}, yours, mode {seen.mode:o}")
+        return fail(f"{place.path} is of a newer spikecrate (schema {schema})", "pip install -U spikecrate")
+    if not place.kind:
+        return ok(f"the first job makes {place.path}")
+    if place.mode & stat.S_IWOTH:
+        return fail(f"every user can write to {place.path} (mode {place.mode:o})", f"chmod o-w {place.path}")
+    return ok(f"{place.path}, {'shared by its group' if shared else 'yours'}, mode {place.mode:o}")
 
 
-def look_space(_: Mapping[str, Any]) -> Space:
-    """See what is free in the store."""
-    return space.look(place_of(None))
-
-
-def judge_space(seen: Space) -> Verdict:
-    """Judge whether there is room for results, images and scratch folders."""
-    return space.judge(seen, LARGER)
-
-
-def look_file_system(_: Mapping[str, Any]) -> FileSystem:
-    """See the file system that the store is on."""
-    return space.file_system(place_of(None))
-
-
-def judge_file_system(seen: FileSystem) -> Verdict:
+def judge_file_system(system: FileSystem) -> Verdict:
     """Judge whether the file system can hold a store."""
-    if "noexec" in seen.options:
-        return warn(f"{seen.kind}, noexec: --runtime host cannot run from it", ELSEWHERE)
-    if seen.kind in space.IN_MEMORY:
-        return warn(f"{seen.kind}: results take memory, and are gone with the next reboot", ELSEWHERE)
-    if seen.kind == "overlay":
-        return warn("overlay: in a container's own layer, and gone with the container", ELSEWHERE)
-    if seen.kind in WEAK:
-        return warn(f"{seen.kind}: owners, modes or locks may not hold", ELSEWHERE)
-    if seen.kind in NETWORK:
-        return ok(f"{seen.kind}, a network file system: the locks are its server's")
-    return ok(seen.kind)
+    if "noexec" in system.options:
+        return warn(f"{system.kind}, noexec: --runtime host cannot run from it", ELSEWHERE)
+    if system.kind in space.IN_MEMORY:
+        return warn(f"{system.kind}: results use memory and are lost at the next reboot", ELSEWHERE)
+    if system.kind == "overlay":
+        return warn("overlay: the store is in a container's own layer and is lost with it", ELSEWHERE)
+    if system.kind in WEAK:
+        return warn(f"{system.kind}: owners, modes or locks may not work", ELSEWHERE)
+    if system.kind in NETWORK:
+        return ok(f"{system.kind}, a network file system: its server holds the locks")
+    return ok(system.kind)
 
 
 def look_clock(_: Mapping[str, Any]) -> float:
-    """See by how many seconds the file system's clock is ahead of this machine's."""
+    """Return by how many seconds the file system's clock is ahead of this machine's."""
     with probe_folder() as folder:
         before = time.time()
         file = folder / "token"
@@ -174,18 +152,18 @@ def look_clock(_: Mapping[str, Any]) -> float:
 
 
 def judge_clock(ahead: float) -> Verdict:
-    """Judge whether the two clocks agree: hashes of files are remembered by their dates."""
+    """Judge whether the clocks agree: file hashes are remembered by the files' dates."""
     if abs(ahead) > SKEW_S:
         which = "ahead of" if ahead > 0 else "behind"
         return warn(
-            f"files are dated {abs(ahead):.0f} s {which} this machine's clock",
+            f"file dates are {abs(ahead):.0f} s {which} this machine's clock",
             "sudo timedatectl set-ntp true, here and on the file server",
         )
-    return ok("files are dated by this machine's time")
+    return ok("file dates agree with this machine's clock")
 
 
 def look_locks(_: Mapping[str, Any]) -> Locks:
-    """Take a lock and give it back; see what lies among the locks."""
+    """Take a lock and release it; list what is among the lock files."""
     refused = ""
     with probe_folder() as folder:
         lock = Lock(folder / "lock")
@@ -205,54 +183,53 @@ def look_locks(_: Mapping[str, Any]) -> Locks:
     return Locks(refused=refused, free=free, strange=tuple(sorted(strange)))
 
 
-def judge_locks(seen: Locks) -> Verdict:
-    """Judge whether two jobs can keep out of each other's way."""
-    if seen.refused:
-        return fail(seen.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
-    if seen.strange:
-        return fail(f"among the locks, and no lock: {', '.join(seen.strange)}", "spikecrate store.verify")
-    left = f"; {seen.free} of ended processes, which lock nothing" if seen.free else ""
+def judge_locks(locks: Locks) -> Verdict:
+    """Judge whether locks keep two jobs apart."""
+    if locks.refused:
+        return fail(locks.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
+    if locks.strange:
+        return fail(f"not a lock file: {', '.join(locks.strange)}", "spikecrate store.verify")
+    left = f"; {locks.free} lock files of ended processes, which lock nothing" if locks.free else ""
     return ok(f"the file system has locks{left}")
 
 
-def look_orphans(seen: Mapping[str, Any]) -> list[str]:
-    """Name the containers and folders of runs and conversions whose process is gone."""
+def look_orphans(facts: Mapping[str, Any]) -> list[str]:
+    """Return the containers and folders of runs and conversions whose process has ended."""
     from spikecrate.images import sif
     from spikecrate.steps.paths import attempts
 
     store = Store(place_of(None))
-    daemon: Daemon | None = seen.get("docker.daemon")
-    found = []
-    if daemon is not None:
-        found += [f"container {name}" for name in _orphan_containers(store, daemon)]
-    for paths in attempts(store.work):
-        if _is_over(store, paths.root.name.split("-")[0]) and paths.root.exists():
-            found.append(str(paths.root))
-    return [*found, *map(str, sif.left_behind(store))]
+    daemon = facts.get("docker.daemon")
+    containers = [] if daemon is None else _orphan_containers(store, daemon.client)
+    folders = [
+        str(paths.root)
+        for paths in attempts(store.work)
+        if _is_over(store, paths.root.name.split("-")[0]) and paths.root.exists()
+    ]
+    return [*(f"container {name}" for name in containers), *folders, *map(str, sif.left_behind(store))]
 
 
-def judge_orphans(seen: list[str]) -> Verdict:
-    """Judge whether stopped runs left something."""
-    if seen:
-        more = f" and {len(seen) - SHOWN} more" if len(seen) > SHOWN else ""
-        return warn(f"left by stopped runs: {', '.join(seen[:SHOWN])}{more}", "spikecrate store.gc")
+def judge_orphans(left: list[str]) -> Verdict:
+    """Judge whether stopped runs left something behind."""
+    if left:
+        return warn(f"left by stopped runs: {shorten(left)}", "spikecrate store.gc")
     return ok("stopped runs left nothing")
 
 
 @contextmanager
 def probe_folder() -> Iterator[Path]:
-    """Give a folder in the store for a trial, or beside where the store will be, and remove it.
+    """Make a folder for a test, in the store or where the store will be, and remove it.
 
-    One that a killed doctor left an hour ago is removed as well.
+    It also removes the folder of a doctor that was killed more than an hour ago.
     """
-    there = space.nearest(place_of(None))
-    for left in there.glob(f"{PROBE}*"):
-        # Another doctor's may go at any moment.
+    parent = space.nearest(place_of(None))
+    for left in parent.glob(f"{PROBE}*"):
+        # Another doctor removes its own at any moment.
         with suppress(OSError):
             if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > LEFT_S:
                 shutil.rmtree(left)
-    # Removed at the latest when this process ends: after a Ctrl-C too.
-    with tempfile.TemporaryDirectory(prefix=PROBE, dir=there, ignore_cleanup_errors=True) as name:
+    # Removed at the latest when this process ends, after a Ctrl-C too.
+    with tempfile.TemporaryDirectory(prefix=PROBE, dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
@@ -265,20 +242,20 @@ def _schema(path: Path) -> int | None:
         return -1
 
 
-def _orphan_containers(store: Store, daemon: Daemon) -> list[str]:
+def _orphan_containers(store: Store, client: DockerClient) -> list[str]:
     wanted: dict[str, str | list[str] | bool] = {"label": f"spikecrate.store={store.root}"}
-    listed = daemon.client.containers.list(all=True, filters=wanted, ignore_removed=True)
+    listed = client.containers.list(all=True, filters=wanted, ignore_removed=True)
     keys = {str(one.name): one.labels.get("spikecrate.key", "") for one in listed}
     over = {name for name, key in keys.items() if _is_over(store, key)}
     if over:
-        # One that ended while we looked is gone by now: its lock is given back after it is removed.
-        there = daemon.client.containers.list(all=True, filters=wanted, ignore_removed=True)
-        over &= {str(one.name) for one in there}
+        # A run removes its container before it releases its lock: one that ended meanwhile is gone by now.
+        remaining = client.containers.list(all=True, filters=wanted, ignore_removed=True)
+        over &= {str(one.name) for one in remaining}
     return sorted(over)
 
 
 def _is_over(store: Store, key: str) -> bool:
-    """Say whether nobody holds the lock of a job: nothing of it should be there."""
+    """Whether no process holds the lock of a job, so that nothing of it should be left."""
     try:
         return is_free(store.lock(key))
     except FileNotFoundError:
@@ -289,45 +266,34 @@ def _is_over(store: Store, key: str) -> bool:
 
 PLACE: Final = ("store.place",)
 CHECKS: Final = (
+    Check("store.place", "the store's folder is usable and safe", look_place, judge_place),
     Check(
-        name="store.place",
-        about="the store's folder is yours, and can be written",
-        look=look_place,
-        judge=judge_place,
-    ),
-    Check(
-        name="store.space",
-        about="space and files in the store",
-        look=look_space,
-        judge=judge_space,
+        "store.space",
+        "space and inodes in the store",
+        lambda _: space.look(place_of(None)),
+        lambda found: space.judge(found, LARGER),
         needs=PLACE,
     ),
     Check(
-        name="store.filesystem",
-        about="the store's file system: not in memory, not noexec",
-        look=look_file_system,
-        judge=judge_file_system,
+        "store.filesystem",
+        "the store's file system: not in memory, not noexec",
+        lambda _: space.file_system(place_of(None)),
+        judge_file_system,
+        needs=PLACE,
+    ),
+    Check("store.locks", "the file system has locks", look_locks, judge_locks, needs=PLACE),
+    Check(
+        "store.clock",
+        "the file system's clock agrees with this machine's",
+        look_clock,
+        judge_clock,
         needs=PLACE,
     ),
     Check(
-        name="store.locks",
-        about="the file system has locks, and only locks lie among them",
-        look=look_locks,
-        judge=judge_locks,
-        needs=PLACE,
-    ),
-    Check(
-        name="store.clock",
-        about="the file system's clock and this machine's agree",
-        look=look_clock,
-        judge=judge_clock,
-        needs=PLACE,
-    ),
-    Check(
-        name="store.orphans",
-        about="containers and folders of stopped runs",
-        look=look_orphans,
-        judge=judge_orphans,
+        "store.orphans",
+        "containers and folders of stopped runs",
+        look_orphans,
+        judge_orphans,
         needs=PLACE,
         after=("docker.daemon",),
     ),

@@ -13,7 +13,7 @@ import stat
 import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from spikecrate.errors import (
@@ -25,7 +25,7 @@ from spikecrate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from docker import DockerClient
 
@@ -165,3 +165,17 @@ def _reason(error: BaseException) -> str:
 def _short(error: Exception) -> str:
     text = str(error)
     return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def gpu_words(info: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options of `docker run` that pass the GPUs to a container; empty where the daemon has none.
+
+    Parameters
+    ----------
+    info : mapping
+        The daemon's answer to `docker info`.
+    """
+    devices = info.get("DiscoveredDevices") or ()
+    if any(str(device.get("ID", "")).startswith("nvidia.com/gpu=") for device in devices):
+        return ("--device=nvidia.com/gpu=all",)
+    return ("--gpus=all",) if "nvidia" in (info.get("Runtimes") or {}) else ()

@@ -26,6 +26,11 @@ OWN_ID: Final = re.compile(r"/([0-9a-f]{64})/(?:userdata/)?[a-z.]+")
 ENGINE_FILES: Final = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 
+def is_inside(environ: Mapping[str, str]) -> bool:
+    """Whether a process with these variables runs in the development container."""
+    return environ.get("SPIKECRATE_DEV") == "1"
+
+
 def host_path(path: Path) -> Path:
     """Give a path as the host's daemon must be told it.
 

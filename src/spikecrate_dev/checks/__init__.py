@@ -1,0 +1,10 @@
+"""The checks of a clone, beside those of the library: display, git, ssh agent, development container."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from spikecrate_dev.checks import container, display, identity
+
+CHECKS: Final = (*display.CHECKS, *identity.CHECKS, *container.CHECKS)
+"""In report order; `cli` appends them to the library's where this package is installed."""

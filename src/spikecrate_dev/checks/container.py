@@ -1,0 +1,118 @@
+"""The development container of the clone in the current folder, and the packages of the clone's environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate._util.data import data_path
+from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.engines.host_paths import is_inside
+from spikecrate.errors import DevContainerError, SpikecrateError
+from spikecrate_dev import session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate.doctor.check import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages:
+    """Package versions by name: locked and installed; and whether this is the development container."""
+
+    pinned: dict[str, str]
+    installed: dict[str, str]
+    inside: bool = False
+
+
+def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateError:
+    """Return the status of the container; a text where there is none to describe."""
+    if is_inside(os.environ):
+        return "this is the development container"
+    try:
+        project = session.project_of(Path.cwd())
+    except DevContainerError:
+        return "the current folder is not in a clone"
+    try:
+        return session.status(project)
+    except SpikecrateError as error:
+        return error
+
+
+def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
+    """Judge whether the container matches its present description."""
+    if isinstance(status, str):
+        return ok(status)
+    if isinstance(status, SpikecrateError):
+        return fail(str(status), status.next_step or "invoke dev --dry-run")
+    if status["state"] == "absent":
+        return ok("none yet; invoke dev makes it")
+    message = f"{status['name']} is {status['state']}"
+    if status["stale"]:
+        return warn(f"{message}, made from an older description", "invoke dev --rebuild")
+    return ok(message)
+
+
+def look_packages(_: Mapping[str, Any]) -> Packages:
+    """Return the versions that are installed, and those of the lock."""
+    return Packages(
+        pinned=read_lock(data_path("requirements.lock").read_text(encoding="utf-8")),
+        installed={
+            _plain(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]
+        },
+        inside=is_inside(os.environ),
+    )
+
+
+def read_lock(text: str) -> dict[str, str]:
+    """Return the versions, by package name, that a lock pins for this machine."""
+    from packaging.requirements import Requirement
+
+    pinned = {}
+    for line in text.splitlines():
+        if not line or line[0].isspace() or line[0] in "#-":
+            continue
+        wanted = Requirement(line.rstrip("\\ "))
+        if wanted.marker is None or wanted.marker.evaluate():
+            pinned[_plain(wanted.name)] = str(wanted.specifier).removeprefix("==")
+    return pinned
+
+
+def judge_packages(packages: Packages) -> Verdict:
+    """Judge whether the installed packages are those of the lock."""
+    differing = [
+        f"{name} {packages.installed[name]} (locked {wanted})"
+        for name, wanted in sorted(packages.pinned.items())
+        if packages.installed.get(name, wanted) != wanted
+    ]
+    missing = [f"{name} is missing" for name in sorted(packages.pinned) if name not in packages.installed]
+    if differing or missing:
+        fix = "invoke dev --rebuild, outside" if packages.inside else "ci/venv.sh"
+        return warn(f"not as in requirements.lock: {shorten([*differing, *missing])}", fix)
+    return ok(f"all {len(packages.pinned)} as in requirements.lock")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+CHECKS: Final = (
+    Check(
+        "dev.packages",
+        "the installed packages are those of requirements.lock",
+        look_packages,
+        judge_packages,
+    ),
+    Check(
+        "dev.container",
+        "the development container matches its description",
+        look_container,
+        judge_container,
+        needs=("docker.daemon",),
+    ),
+)

@@ -1,0 +1,171 @@
+"""The display: its address, its cookie, whether its server accepts a window; Wayland's socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate.doctor.check import Check, ok, warn
+from spikecrate_dev import x11
+from spikecrate_dev.cookie import of_display
+from spikecrate_dev.display import FIRST_PORT, SOCKETS, XQUARTZ, addresses, read_display, wayland_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate.doctor.check import Verdict
+    from spikecrate_dev.display import Display
+    from spikecrate_dev.x11 import Entry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """The value of DISPLAY, the display it names (None for none), and whether a local one has its socket."""
+
+    text: str
+    display: Display | None
+    socket: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cookie:
+    """The cookie of a display.
+
+    Attributes
+    ----------
+    file : Path
+        The file of cookies.
+    there, readable : bool
+        Whether the file exists, and whether this user can read it.
+    entry : Entry or None
+        The display's cookie.
+    number : int
+        The display's number.
+    """
+
+    file: Path
+    there: bool
+    readable: bool
+    entry: Entry | None
+    number: int
+
+
+def look_kind(_: Mapping[str, Any]) -> Kind:
+    """Return the display that DISPLAY names."""
+    text = os.environ.get("DISPLAY", "")
+    display = read_display(text, socket.gethostname())
+    if display is None or display.kind != "local":
+        return Kind(text=text, display=display)
+    return Kind(text=text, display=display, socket=_socket(display).exists())
+
+
+def judge_kind(kind: Kind) -> Verdict:
+    """Judge whether windows can open; a display is optional."""
+    if not kind.text:
+        return ok("no DISPLAY: programs cannot open windows, all else works", ends=True)
+    if kind.display is None:
+        return warn(
+            f"DISPLAY={kind.text} does not name a display", "unset DISPLAY, or set it to :0", ends=True
+        )
+    if not kind.socket:
+        return warn(
+            f"DISPLAY={kind.text}: {_socket(kind.display)} does not exist",
+            "log in again, or unset DISPLAY: that display has ended",
+        )
+    if kind.display.kind == "xquartz":
+        return ok(f"XQuartz: {XQUARTZ}", ends=True)
+    where = f"over the network, from {kind.display.host}" if kind.display.host else "on this machine"
+    return ok(f"DISPLAY={kind.text}, {where}")
+
+
+def look_cookie(facts: Mapping[str, Any]) -> Cookie:
+    """Return the display's cookie."""
+    display: Display = facts["display.kind"].display
+    file = Path(os.environ.get("XAUTHORITY") or Path.home() / ".Xauthority")
+    try:
+        entries = list(x11.read_entries(file.read_bytes()))
+        there = readable = True
+    except FileNotFoundError:
+        entries, there, readable = [], False, False
+    except OSError:
+        entries, there, readable = [], True, False
+    is_local = display.kind in ("local", "loopback")
+    found = of_display(entries, display.number, addresses(display), is_local=is_local)
+    entry = next((entry for entry in found if entry.name == x11.COOKIE), None)
+    return Cookie(file=file, there=there, readable=readable, entry=entry, number=display.number)
+
+
+def judge_cookie(cookie: Cookie) -> Verdict:
+    """Judge whether there is a cookie; some servers need none."""
+    if cookie.there and not cookie.readable:
+        return warn(f"{cookie.file} is not readable", f"ls -l {cookie.file}: it should be yours, mode 600")
+    if cookie.entry is None:
+        return warn(
+            f"{cookie.file} has no cookie for display {cookie.number}"
+            if cookie.there
+            else f"{cookie.file} does not exist",
+            "log in again, which makes a cookie (over ssh: ssh -X)",
+        )
+    return ok(f"in {cookie.file}")
+
+
+def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Connect to the display's server; return its answer."""
+    cookie: Cookie | None = facts.get("display.cookie")
+    display: Display = facts["display.kind"].display
+    address = _socket(display) if display.kind == "local" else (display.host, FIRST_PORT + display.number)
+    return x11.connect(address, None if cookie is None else cookie.entry)
+
+
+def judge_accepts(facts: tuple[str, str]) -> Verdict:
+    """Judge whether the display's server accepts windows."""
+    answer, reason = facts
+    if answer == "accepted":
+        return ok("the display's server accepts windows")
+    why = f" ({reason})" if reason else ""
+    if answer == "no answer":
+        return warn(f"the display's server does not answer{why}", "log in again, or unset DISPLAY")
+    return warn(
+        f"the display's server refuses windows{why}",
+        "log in again, which makes a new cookie (over ssh: ssh -X); never xhost +",
+    )
+
+
+def judge_wayland(facts: tuple[str, bool]) -> Verdict:
+    """Judge whether the socket that WAYLAND_DISPLAY names exists."""
+    name, exists = facts
+    if not name:
+        return ok("no WAYLAND_DISPLAY")
+    if not exists:
+        return warn(
+            f"WAYLAND_DISPLAY={name}: its socket does not exist", "unset WAYLAND_DISPLAY; or log in again"
+        )
+    return ok(f"WAYLAND_DISPLAY={name}")
+
+
+def _socket(display: Display) -> Path:
+    return SOCKETS / f"X{display.number}"
+
+
+KIND: Final = ("display.kind",)
+CHECKS: Final = (
+    Check("display.kind", "where windows open, and its socket", look_kind, judge_kind),
+    Check("display.cookie", "a cookie for the display exists", look_cookie, judge_cookie, needs=KIND),
+    Check(
+        "display.accepts",
+        "the display's server accepts windows",
+        look_accepts,
+        judge_accepts,
+        needs=KIND,
+        after=("display.cookie",),
+    ),
+    Check(
+        "display.wayland",
+        "Wayland's socket exists",
+        lambda _: (os.environ.get("WAYLAND_DISPLAY", ""), wayland_socket(os.environ) is not None),
+        judge_wayland,
+    ),
+)
