@@ -21,6 +21,7 @@ from benchmarks import (
     bench_store,
     machine,
 )
+from benchmarks.measure import amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,14 @@ def main() -> None:
             folder.mkdir()
             rows += BENCHMARKS[name](folder)
     if options.json:
-        print(json.dumps({"machine": facts, "rows": [{**asdict(row), "ratio": row.ratio} for row in rows]}))
+        print(
+            json.dumps(
+                {
+                    "machine": facts,
+                    "rows": [{**asdict(row), "ratio": row.ratio, "spread": row.spread} for row in rows],
+                }
+            )
+        )
         return
     text = "\n".join(
         [
@@ -83,17 +91,9 @@ def main() -> None:
 def _line(row: Row) -> str:
     met = "yes" if row.met else f"missed by {row.missed_by}"
     return (
-        f"| {row.what} | {_amount(row.ours, row.unit)} ({row.spread}) | {row.against} "
-        f"{_amount(row.other, row.unit)} | {row.ratio:.2f} | {row.goal} | {met} |"
+        f"| {row.what} | {amount(row.ours, row.unit)} ({row.spread}) | {row.against} "
+        f"{amount(row.other, row.unit)} | {row.ratio:.2f} | {row.goal} | {met} |"
     )
-
-
-def _amount(value: float, unit: str) -> str:
-    if unit == "B/s":
-        return f"{value / 1e9:.2f} GB/s"
-    if unit == "B":
-        return f"{value / 1e6:.0f} MB"
-    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
 if __name__ == "__main__":

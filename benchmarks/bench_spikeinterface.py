@@ -38,7 +38,7 @@ ROUNDS: Final = 5
 
 
 def overhead(scratch: Path) -> list[Row]:
-    """Time both tools in a container and without, interleaved; compare the differences of the medians."""
+    """Time both tools in a container and without, interleaved; compare the medians of the paired differences."""
     python = _environment(scratch)
     for stage, reference in IMAGES.items():
         _image(stage, reference)

@@ -1,15 +1,19 @@
-"""Timing: things to compare are run in turn, round after round, and compared by their medians."""
+"""Timing: the actions to compare run in turn, round after round, and are compared by their medians."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+SCALES: Final = {"s": ((1.0, "s", 2), (1e-3, "ms", 1)), "B": ((1e6, "MB", 0),), "B/s": ((1e9, "GB/s", 2),)}
+"""By unit, largest first: the scales that values are printed in, the name of each and its decimals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +25,19 @@ class Row:
     what : str
         What is measured.
     ours, other : float
-        Medians, in seconds, bytes, or bytes per second.
+        Medians over the rounds, in `unit`.
     unit : str
         `s`, `B` or `B/s`.
     against : str
         What `other` is.
     goal : str
-        In words.
+        The goal as the table prints it.
     met : bool
         Whether the goal is reached.
     missed_by : str
-        By how much, where it is not.
-    spread : str
-        Smallest and largest of our rounds.
+        Distance to the goal; empty where it is met.
+    least, most : float
+        Smallest and largest of our rounds, in `unit`.
     """
 
     what: str
@@ -44,23 +48,56 @@ class Row:
     goal: str
     met: bool
     missed_by: str
-    spread: str
+    least: float
+    most: float
 
     @property
     def ratio(self) -> float:
         """Ours over the other."""
-        return self.ours / self.other
+        return self.ours / self.other if self.other else math.inf
+
+    @property
+    def spread(self) -> str:
+        """Smallest and largest of our rounds, in the unit that `ours` is printed in."""
+        if self.least == self.most:
+            return "the same each time"
+        scale, name, decimals = _scale(self.ours, self.unit)
+        return f"{self.least / scale:.{decimals}f}–{self.most / scale:.{decimals}f} {name}"
+
+
+def amount(value: float, unit: str) -> str:
+    """Format a value for the table.
+
+    Parameters
+    ----------
+    value : float
+        In `unit`.
+    unit : str
+        `s`, `B` or `B/s`.
+
+    Returns
+    -------
+    str
+        The value with the name of its scale: `951.8 ms`, `0.40 GB/s`.
+    """
+    scale, name, decimals = _scale(value, unit)
+    return f"{value / scale:.{decimals}f} {name}"
 
 
 def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run every action once a round, the order turned from round to round; give what each returned.
+    """Run every action once a round and reverse their order from round to round.
 
     Parameters
     ----------
     actions : mapping
-        Each gives its own measure, in seconds.
+        Each returns its own measure, in seconds.
     rounds : int
-        How many times; a round before them warms the caches and does not count.
+        Rounds that count; one more before them warms the caches.
+
+    Returns
+    -------
+    dict
+        For each action its measures. Those at one index come from one round, so they can be paired.
     """
     found: dict[str, list[float]] = {name: [] for name in actions}
     for number in range(rounds + 1):
@@ -73,7 +110,7 @@ def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int) -> dict
 
 
 def timed(action: Callable[[], object]) -> Callable[[], float]:
-    """Give a callable that runs the action and returns its wall time in seconds."""
+    """Return a callable that runs the action and returns its wall time in seconds."""
 
     def run() -> float:
         started = time.perf_counter()
@@ -84,7 +121,7 @@ def timed(action: Callable[[], object]) -> Callable[[], float]:
 
 
 def process(argv: Sequence[str], **options: object) -> Callable[[], float]:
-    """Give a callable that runs a whole process and returns its wall time; a failing one ends the benchmark."""
+    """Return a callable that times a whole process; a process that fails ends the benchmark."""
 
     def run() -> None:
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
@@ -101,7 +138,7 @@ def at_most(
     ratio: float | None,
     seconds: float | None,
 ) -> Row:
-    """Make the row of a goal that ours take at most `ratio` times the other, or at most `seconds`."""
+    """Return the row of a goal: ours take at most `ratio` times the other, or at most `seconds`."""
     mine, theirs = statistics.median(found[ours]), statistics.median(found[other])
     bound = seconds if seconds is not None else (ratio or 1) * theirs
     goal = f"≤ {seconds:g} s" if seconds is not None else f"≤ {ratio:g} ×"
@@ -113,15 +150,16 @@ def at_most(
         against=other,
         goal=goal,
         met=mine <= bound,
-        missed_by="" if mine <= bound else f"{mine - bound:.3f} s",
-        spread=f"{min(found[ours]):.3f}–{max(found[ours]):.3f}",
+        missed_by="" if mine <= bound else amount(mine - bound, "s"),
+        least=min(found[ours]),
+        most=max(found[ours]),
     )
 
 
 def faster(
     what: str, found: Mapping[str, list[float]], ours: str, other: str, *, size: int, ratio: float
 ) -> Row:
-    """Make the row of a goal that ours get through `size` bytes at least `ratio` times as fast as the other."""
+    """Return the row of a goal: ours process `size` bytes at least `ratio` times as fast as the other."""
     mine, theirs = (size / statistics.median(found[name]) for name in (ours, other))
     return Row(
         what=what,
@@ -132,7 +170,8 @@ def faster(
         goal=f"≥ {ratio:g} ×",
         met=mine >= ratio * theirs,
         missed_by="" if mine >= ratio * theirs else f"{ratio - mine / theirs:.2f} ×",
-        spread=f"{size / max(found[ours]) / 1e9:.2f}–{size / min(found[ours]) / 1e9:.2f} GB/s",
+        least=size / max(found[ours]),
+        most=size / min(found[ours]),
     )
 
 
@@ -144,17 +183,19 @@ def difference(
     *,
     smaller: float,
 ) -> Row:
-    """Make the row of a goal that our extra time is at least `smaller` times smaller than the other's.
+    """Return the row of a goal: our extra time is at least `smaller` times smaller than the other's.
+
+    The rounds are interleaved, so the extra time is taken within each round, and its median and spread are those
+    of the paired differences: what slows the machine for a round cancels out.
 
     Parameters
     ----------
     ours, other : tuple of str
-        With the extra, and without it.
+        The action with the extra, and the one without it.
     """
-    mine, theirs = (
-        statistics.median(found[whole]) - statistics.median(found[part]) for whole, part in (ours, other)
-    )
-    times = theirs / mine
+    extra, theirs_extra = paired(found, *ours), paired(found, *other)
+    mine, theirs = statistics.median(extra), statistics.median(theirs_extra)
+    met = mine * smaller <= theirs
     return Row(
         what=what,
         ours=mine,
@@ -162,14 +203,33 @@ def difference(
         unit="s",
         against=other[0],
         goal=f"≤ 1/{smaller:g}",
-        met=times >= smaller,
-        missed_by="" if times >= smaller else f"{smaller - times:.1f} ×",
-        spread=f"{min(found[ours[0]]) - min(found[ours[1]]):.2f}–{max(found[ours[0]]) - max(found[ours[1]]):.2f}",
+        met=met,
+        missed_by="" if met else amount(mine - theirs / smaller, "s"),
+        least=min(extra),
+        most=max(extra),
     )
 
 
+def paired(found: Mapping[str, list[float]], whole: str, part: str) -> list[float]:
+    """Return the difference of two actions in every round.
+
+    Parameters
+    ----------
+    found : mapping
+        As `interleaved` returns it.
+    whole, part : str
+        Names of the actions; `part` is subtracted.
+
+    Returns
+    -------
+    list of float
+        One a round, in seconds.
+    """
+    return [more - less for more, less in zip(found[whole], found[part], strict=True)]
+
+
 def size(what: str, ours: int, against: str, other: int, *, ratio: float) -> Row:
-    """Make the row of a goal that ours has at most `ratio` times the other's bytes."""
+    """Return the row of a goal: ours has at most `ratio` times the other's bytes."""
     return Row(
         what=what,
         ours=ours,
@@ -179,5 +239,11 @@ def size(what: str, ours: int, against: str, other: int, *, ratio: float) -> Row
         goal=f"≤ {ratio:g} ×",
         met=ours <= ratio * other,
         missed_by="" if ours <= ratio * other else f"{ours / other - ratio:.2f} ×",
-        spread="the same each time",
+        least=ours,
+        most=ours,
     )
+
+
+def _scale(value: float, unit: str) -> tuple[float, str, int]:
+    scales = SCALES[unit]
+    return next((scale for scale in scales if abs(value) >= scale[0]), scales[-1])
