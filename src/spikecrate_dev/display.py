@@ -230,7 +230,8 @@ def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list
             entries, display.number, addresses(display), is_local=display.kind in ("local", "loopback")
         )
         why = f"{file} has none"
-    write_atomically(place, cookie.write_entries(cookie.anywhere(found, display.inside_number)), flush=False)
+    content = cookie.write_entries(cookie.anywhere(found, display.inside_number))
+    write_atomically(place, content, flush=False, mode=0o600)
     if found or display.kind == "xquartz":
         return []
     return [f"no cookie for DISPLAY={environ['DISPLAY']} ({why}): its server may refuse windows"]

@@ -172,4 +172,4 @@ def _read(path: Path) -> bytes:
 
 def _renew(path: Path, content: bytes) -> None:
     if not (path.is_file() and path.read_bytes() == content):
-        write_atomically(path, content, flush=False)
+        write_atomically(path, content, flush=False, mode=0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -9,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spikecrate._util.files import disk_full_named, remove_tree
+from spikecrate._util.files import MAX_INNER_PATH, disk_full_named, entries, make_folder, remove_tree
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
 from spikecrate.errors import (
     DiskFullError,
@@ -329,10 +330,16 @@ def _collect(paths: WorkPaths, job: Job, kind: Kind) -> tuple[dict[str, Any], di
 
 
 def _refuse_special_files(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            message = f"/out/{path.relative_to(folder)} is a link or a special file"
-            raise ResultInvalidError(message, next_step="write only files and folders to /out")
+    try:
+        for path in entries(folder):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                message = f"/out/{path.relative_to(folder)} is a link or a special file"
+                raise ResultInvalidError(message, next_step="write only files and folders to /out")
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        message = f"/out has paths longer than {MAX_INNER_PATH} bytes"
+        raise ResultInvalidError(message, next_step="write fewer levels of folders to /out") from None
 
 
 def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateError) -> None:
@@ -340,7 +347,7 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
     folder = store.failure(job.key)
     try:
         remove_tree(folder)
-        folder.mkdir(parents=True)
+        make_folder(folder)
         if paths.log.exists():
             shutil.copyfile(paths.log, folder / LOG)
         what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}

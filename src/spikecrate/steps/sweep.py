@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from spikecrate._util.files import remove_tree
 from spikecrate.steps.paths import attempts
 from spikecrate.steps.plan import is_running
+from spikecrate.store import results
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
         for paths in attempts(store.work):
             key = paths.root.name.split("-")[0]
             if _runtime_of(paths) in (runtime.name, None) and is_orphan(key):
+                if results.put_back(store, paths.root):
+                    continue
                 remove_tree(paths.root)
                 removed.append(str(paths.root))
     finally:

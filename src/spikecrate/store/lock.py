@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from spikecrate._util.files import disk_full_named
+from spikecrate._util.files import disk_full_named, share
 from spikecrate.errors import StoreError
 from spikecrate.store.place import system_errors_named
 
@@ -117,7 +117,9 @@ class Lock:
     def _open(self) -> int:
         try:
             with disk_full_named(self.path):
-                return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                share(self.path)
+                return descriptor
         except OSError as error:
             if error.errno not in NO_FILE:
                 with system_errors_named(self.path.parent):

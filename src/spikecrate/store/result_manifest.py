@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from blake3 import blake3
 
 from spikecrate._util.canonical import digest
-from spikecrate._util.files import write_atomically
+from spikecrate._util.files import entries, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,7 +157,7 @@ def check_file(path: Path, name: str, found: Seal) -> None:
 
 def _entries(folder: Path) -> list[Path]:
     found = []
-    for path in sorted(folder.rglob("*")):
+    for path in entries(folder):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             message = f"{path.relative_to(folder).as_posix()} is a link or a special file"
             raise BrokenSealError(message)

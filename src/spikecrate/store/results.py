@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
-from spikecrate._util.files import disk_full_named, remove_tree, sync_folder
+from spikecrate._util.files import (
+    disk_full_named,
+    exchange,
+    make_folder,
+    remove_tree,
+    sync_folder,
+    tame_modes,
+)
 from spikecrate.store import quarantine
 from spikecrate.store import result_manifest as seal
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
 Identity = tuple[int, int]
 """Inode and change time of a result's folder."""
 
+REPLACED: Final = "-replaced-"
+"""In `work/`, between the key and a random suffix: an earlier result that a new one replaces."""
 USED_S: Final = 600.0
 """How old the note of a result's last use may be: it is renewed no more often."""
 
@@ -104,16 +113,22 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     spikecrate.store.result_manifest.BrokenSealError
         Where the folder holds links or special files.
     """
+    tame_modes(built)
     made = seal.seal(built)
     target = store.result(key)
     with disk_full_named(store.root):
         sync_folder(built)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replaced = store.work / f"{key}-replaced-{secrets.token_hex(4)}"
-        if target.exists():
-            # `--force`: the earlier result leaves in one step, the new one arrives in one step.
+        make_folder(target.parent)
+        replaced = store.work / f"{key}{REPLACED}{secrets.token_hex(4)}"
+        if not target.exists():
+            built.rename(target)
+        elif exchange(built, target):
+            # `--force`: no moment without a result. A kill from here on leaves the earlier one to the sweep.
+            built.rename(replaced)
+        else:
+            # A kill between these two leaves no result in place: the next sweep puts the earlier one back.
             target.rename(replaced)
-        built.rename(target)
+            built.rename(target)
         _sync(target.parent)
         remove_tree(replaced)
     return Stored(target, _record(target), made.hash)
@@ -122,6 +137,34 @@ def publish(store: Store, key: str, built: Path) -> Stored:
 def identity(store: Store, key: str) -> Identity | None:
     """Return what tells one result of a job from its successor, None where there is no result."""
     return _identity(store.result(key))
+
+
+def put_back(store: Store, left: Path) -> bool:
+    """Put an earlier result back whose replacement never arrived.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    left : Path
+        A folder in the store's `work/` whose owner is dead. The caller holds the lock of its job.
+
+    Returns
+    -------
+    bool
+        Whether the folder was such a result and is in its place again.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be moved.
+    """
+    key, replaced, _ = left.name.partition(REPLACED)
+    target = store.result(key)
+    if not replaced or target.exists():
+        return False
+    left.rename(target)
+    return True
 
 
 def last_use(folder: Path | str) -> float:

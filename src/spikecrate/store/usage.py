@@ -61,15 +61,26 @@ def usage(store: Store, progress: Progress) -> dict[str, Any]:
 
 
 def measured(path: Path | str) -> tuple[int, int]:
-    """Count the files below a folder, and their bytes; what goes meanwhile is not counted."""
-    count = size = 0
-    gone = (FileNotFoundError, NotADirectoryError, PermissionError)
-    with suppress(*gone), os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                inner, inner_size = measured(entry.path)
-                count, size = count + inner, size + inner_size
-                continue
-            with suppress(*gone):
-                count, size = count + 1, size + entry.stat(follow_symlinks=False).st_size
+    """Count the files below a folder and their bytes.
+
+    Parameters
+    ----------
+    path : Path or str
+        The folder.
+
+    Returns
+    -------
+    int, int
+        Number of files and bytes, less what is removed meanwhile, what this user cannot read, and what lies deeper
+        than a path can reach.
+    """
+    count, size, waiting = 0, 0, [os.fspath(path)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with suppress(OSError):
+                    count, size = count + 1, size + entry.stat(follow_symlinks=False).st_size
     return count, size
