@@ -206,11 +206,11 @@ def options(task: Task) -> list[tuple[list[str], dict[str, Any]]]:
         (["--init"], {"init": True}),
         ([f"--shm-size={SHARED_MEMORY}"], {"shm_size": SHARED_MEMORY}),
         ([f"--cpus={task.limits.cores}"], {"nano_cpus": task.limits.cores * 1_000_000_000}),
-        (["--log-driver=none"], {"log_config": LogConfig(type=LogConfig.types.NONE)}),
     ]
     if memory is not None:
         rows.append(([f"--memory={memory}"], {"mem_limit": memory}))
         rows.append(([f"--memory-swap={memory}"], {"memswap_limit": memory}))
+    rows.append((["--log-driver=none"], {"log_config": LogConfig(type=LogConfig.types.NONE)}))
     if task.gpu:
         every = DeviceRequest(count=-1, capabilities=[["gpu"]])
         rows.append((["--gpus=all"], {"device_requests": [every]}))
