@@ -24,7 +24,7 @@ from spikecrate.catalogue.tools import find, read
 from spikecrate.environments import environment
 from spikecrate.errors import BundleError, DiskFullError, UsageError
 from spikecrate.images import sif
-from spikecrate.images.archive import machine_architecture
+from spikecrate.images.oci import machine_architecture
 from spikecrate.steps.job import recipe
 from spikecrate.store import open_store
 

@@ -12,7 +12,8 @@ import pytest
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import ImageInvalidError
-from spikecrate.images.contents import debian_packages, read_archive
+from spikecrate.images.lockfile import read_contents
+from spikecrate.images.packages import debian_packages
 
 SITE = "opt/sorter/lib/python3.11/site-packages"
 STATUS = """Package: adduser
@@ -72,7 +73,7 @@ RECORD_HASH = "sha256:70ce871f8a3d3fb449bc3c3ace6547cef02dfc74ffe48d912532a724bf
 
 
 def read(*layers, **options):
-    return read_archive(archive(*layers, **options), Silent(), "an image")
+    return read_contents(archive(*layers, **options), Silent(), "an image")
 
 
 def wheel(name, version, record=b"record"):
@@ -170,7 +171,7 @@ def test_labels_and_settings_are_read():
 def test_a_damaged_archive_is_refused_by_name(damage):
     data = damage(archive([("a", bytes(5000))]).getvalue())
     with pytest.raises(ImageInvalidError, match="an image"):
-        read_archive(io.BytesIO(data), Silent(), "an image")
+        read_contents(io.BytesIO(data), Silent(), "an image")
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="its library reads zstd")

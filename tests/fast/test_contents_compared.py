@@ -11,8 +11,8 @@ from spikecrate.catalogue.tools import catalogue
 from spikecrate.cli import report_images as report
 from spikecrate.errors import ImageInvalidError, UsageError
 from spikecrate.images import lockfile
-from spikecrate.images.contents import Contents, File
-from spikecrate.images.lockfile import compare, read, read_lock
+from spikecrate.images.layers import File
+from spikecrate.images.lockfile import Contents, compare, read, read_lock
 from spikecrate.images.recipe import NOT_IN_IMAGE
 
 FOLDER = "/opt/sorter/lib/python3.11/site-packages"
@@ -51,8 +51,8 @@ def write(tmp_path, **changes):
 
 def test_an_image_does_not_differ_from_itself(capsys):
     found = compare(contents(), contents())
-    assert [found[kind] for kind in ("debian", "python", "settings", "files")] == [[], [], [], []]
-    report.differences(found, to_json=False)
+    assert [getattr(found, kind) for kind in ("debian", "python", "settings", "files")] == [[], [], [], []]
+    report.differences(found.as_dict(), to_json=False)
     assert capsys.readouterr().out.splitlines()[-1] == "nothing differs"
 
 
@@ -64,19 +64,19 @@ def test_every_difference_is_named_from_both_sides(capsys):
         files={"a": File("file", 0o755, "0:0", 1.0, "33"), "c": File("folder", 0o755, "0:0", 1.0, "")},
     )
     found = compare(contents(), other)
-    assert [(row["name"], row["first"], row["second"]) for row in found["debian"]] == [
+    assert [(row.name, row.first, row.second) for row in found.debian] == [
         ("adduser", package("3.134"), package("3.135")),
         ("libc6:amd64", package("2.36"), None),
         ("zlib1g:amd64", None, package("1")),
     ]
-    assert [row["name"] for row in found["python"]] == [f"{FOLDER}/numpy"]
-    assert [row["name"] for row in found["settings"]] == ["User"]
-    assert [(row["name"], row["difference"]) for row in found["files"]] == [
-        ("/a", "mode, content"),
+    assert [row.name for row in found.python] == [f"{FOLDER}/numpy"]
+    assert [row.name for row in found.settings] == ["User"]
+    assert [(row.name, row.difference) for row in found.files] == [
+        ("/a", "mode 644 and 755, content"),
         ("/b", "only in the first"),
         ("/c", "only in the second"),
     ]
-    report.differences(found, to_json=False)
+    report.differences(found.as_dict(), to_json=False)
     said = capsys.readouterr().out
     assert "adduser: 3.134 (sha256:3.134) | 3.135 (sha256:3.135)" in said
     assert "numpy: 1.26.4 (sha256:aa) | 1.26.4 (sha256:bb)" in said
@@ -86,19 +86,19 @@ def test_every_difference_is_named_from_both_sides(capsys):
 def test_many_files_are_cut_short_for_people_and_complete_for_programs(capsys):
     many = {f"f{number}": File("file", 0o644, "0:0", 1.0, "") for number in range(100)}
     found = compare(contents(), contents(files={**contents().files, **many}))
-    report.differences(found, to_json=False)
+    report.differences(found.as_dict(), to_json=False)
     assert "and 60 more files" in capsys.readouterr().out
-    report.differences(found, to_json=True)
+    report.differences(found.as_dict(), to_json=True)
     assert len(json.loads(capsys.readouterr().out)["files"]) == 100
 
 
 def test_against_a_lock_the_packages_are_compared_and_the_rest_is_said_to_be_left_out(tmp_path, capsys):
     locked = read(str(write(tmp_path)), Silent())
     found = compare(locked, contents())
-    assert [row["name"] for row in found["debian"]] == ["libc6:amd64"]
-    assert found["python"] == []
-    assert found["files"] is None
-    report.differences(found, to_json=False)
+    assert [row.name for row in found.debian] == ["libc6:amd64"]
+    assert found.python == []
+    assert found.files is None
+    report.differences(found.as_dict(), to_json=False)
     assert "a lock has packages alone" in capsys.readouterr().out
 
 

@@ -11,7 +11,7 @@ from spikecrate._util.progress import Silent
 from spikecrate.errors import EngineMissingError
 from spikecrate.images import inventory as of_images
 from spikecrate.images.inventory import Entry, in_store, inventory, joined, state_of
-from spikecrate.images.layers import own_layers
+from spikecrate.images.lookup import own_layers
 from spikecrate.images.prune import prune
 from spikecrate.steps.listing import sorters_running
 from spikecrate.steps.paths import WorkPaths

@@ -18,8 +18,8 @@ from spikecrate.engines.apptainer import Program
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageInvalidError, UsageError
 from spikecrate.images import provenance, sif
 from spikecrate.images import sif_build as squash
-from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.build import BuildRequest
+from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.sif import Sif
 from spikecrate.runtimes import choice
 from spikecrate.runtimes.host import Host

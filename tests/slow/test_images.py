@@ -12,7 +12,7 @@ from spikecrate.catalogue.tools import find
 from spikecrate.errors import ImageBuildError, ImageNotReproducibleError
 from spikecrate.images.base import ensure_bases
 from spikecrate.images.build import build, verify
-from spikecrate.images.layers import layers_of
+from spikecrate.images.lookup import layers_of
 from spikecrate.steps.job import build_request, recipe
 
 WHEELS = """

@@ -30,8 +30,8 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.images import sif
-from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.build import build, unpacked_size
+from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.recipe import LOCK
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from spikecrate.errors import (
 )
 from spikecrate.images import build, sif
 from spikecrate.images import sif_build as squash
-from spikecrate.images.archive import machine_architecture
+from spikecrate.images.oci import machine_architecture
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
 

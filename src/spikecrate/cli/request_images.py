@@ -105,7 +105,7 @@ def compare(first: str, second: str) -> dict[str, Any]:
     from spikecrate.images import lockfile
 
     progress = Terminal()
-    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress))
+    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)).as_dict()
 
 
 def _asked(sorter: str, *, gpu: bool = False) -> BuildRequest:

@@ -160,7 +160,7 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     ImageBuildError and its kin
         As `build`.
     """
-    from spikecrate.images.verify import archive_digest, first_difference
+    from spikecrate.images.oci import archive_digest, first_difference
 
     if request.image:
         raise prebuilt.refuse_build(request)

@@ -17,8 +17,7 @@ from spikecrate._util.data import data_path
 from spikecrate.engines.docker import docker_client
 from spikecrate.errors import EngineDownError, EngineMissingError, EnginePermissionError
 from spikecrate.images.build import unpacked_size
-from spikecrate.images.layers import layers_of, own_layers
-from spikecrate.images.lookup import find_image, list_images, unless_removed
+from spikecrate.images.lookup import find_image, layers_of, list_images, own_layers, unless_removed
 from spikecrate.images.recipe import base_hash, gpu_recipe
 from spikecrate.store import summary
 

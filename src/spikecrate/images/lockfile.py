@@ -1,22 +1,24 @@
-"""What an image holds, written down beside its recipe; and two images, or locks, compared.
+"""What is in an image: read from the engine, written to `image.lock`, compared.
 
-`image.lock` is no part of the recipe: it tells what came of it, on the machine where it was built.
+`image.lock` is not part of the recipe: it records what the recipe made on the machine where it was built.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageInvalidError, OutputError, UsageError
 from spikecrate.images.build import build, has_containerd_store
-from spikecrate.images.contents import Contents, read_archive
+from spikecrate.images.layers import changed_files
 from spikecrate.images.lookup import find_image
+from spikecrate.images.oci import read_files
+from spikecrate.images.packages import debian_packages, debian_status, names_packages, python_packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,29 +27,126 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
-    from spikecrate.images.contents import File
+    from spikecrate.images.layers import File
+    from spikecrate.images.packages import Package
+    from spikecrate.images.request import BuildRequest
 
 SCHEMA: Final = 1
 LOCK: Final = "image.lock"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is in an image.
+
+    Attributes
+    ----------
+    title : str
+        The image's reference, or the path of the lock.
+    digest : str or None
+        The image's id; None in a lock from an engine whose digests hold on its machine alone.
+    debian : dict
+        Packages by name, as `debian_packages`.
+    python : dict
+        Packages by folder and name, as `python_packages`.
+    settings : dict or None
+        Entrypoint, labels and the like, each as JSON; None in a lock.
+    files : dict or None
+        Files by path, without the first slash; None in a lock.
+    """
+
+    title: str
+    digest: str | None
+    debian: dict[str, Package]
+    python: dict[str, dict[str, Package]]
+    settings: dict[str, str] | None = None
+    files: dict[str, File] | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A package or setting that differs.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    first, second : object
+        Its value on each side; None where a side lacks it.
+    """
+
+    name: str
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file that differs: its path, and what of it."""
+
+    name: str
+    difference: str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two images that are compared: as in `Contents`."""
+
+    title: str
+    digest: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What differs between two images.
+
+    Attributes
+    ----------
+    first, second : Side
+        The images.
+    debian, python : list of Change
+        Packages.
+    settings : list of Change or None
+        Entrypoint, labels and the like; None where a side is a lock, which has none.
+    files : list of FileChange or None
+        Files; None where a side is a lock.
+    """
+
+    first: Side
+    second: Side
+    debian: list[Change]
+    python: list[Change]
+    settings: list[Change] | None
+    files: list[FileChange] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
 def lock(request: BuildRequest, progress: Progress) -> Path:
-    """Write what a sorter's image holds to `image.lock` in the sorter's folder.
+    """Write what is in a sorter's image to `image.lock` in the sorter's folder.
 
     Parameters
     ----------
     request : BuildRequest
-        Which image; it is built where the engine does not have it.
+        The image; it is built where the engine does not have it.
     progress : Progress
-        Told of the building and reading.
+        Shows building and reading.
+
+    Returns
+    -------
+    Path
+        The lock.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be written to.
-    EngineMissingError, ImageBuildError and their kin
-        As `spikecrate.images.build.build`.
+        Where the folder cannot be written.
+    ImageBuildError, BaseImageMissingError, ImageMissingError, SorterInvalidError
+        Where the image cannot be built.
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
+        From the engine.
     """
     built = build(request, progress)
     client = docker_client()
@@ -58,7 +157,7 @@ def lock(request: BuildRequest, progress: Progress) -> Path:
     portable = has_containerd_store(client)
     if not portable:
         progress.note(
-            "this engine lacks the containerd image store: its digests are its own and are left out"
+            "this engine lacks the containerd image store: its digests hold on this machine alone, leaving them out"
         )
     base = image.labels.get("org.opencontainers.image.base.digest")
     entry = {
@@ -81,27 +180,33 @@ def lock(request: BuildRequest, progress: Progress) -> Path:
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
         raise OutputError(
-            message, next_step="lock a sorter of a folder of your own (SPIKECRATE_SORTERS)"
+            message, next_step="copy the sorter to a folder of your own and name that in SPIKECRATE_SORTERS"
         ) from None
     return path
 
 
 def read(name: str, progress: Progress) -> Contents:
-    """Read an image of the engine, or a lock.
+    """Read what is in an image of the engine, or in a lock.
 
     Parameters
     ----------
     name : str
-        Path of a lock; else a reference or digest of an image.
+        Path of a lock, or reference or digest of an image.
     progress : Progress
-        Told of the reading.
+        Shows the reading.
+
+    Returns
+    -------
+    Contents
 
     Raises
     ------
     UsageError
-        Where there is neither.
+        Where neither exists.
     ImageInvalidError
-        Where a lock is not one, or the engine's archive cannot be read.
+        Where the lock is not valid, or the engine's archive cannot be read.
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
+        From the engine.
     """
     if Path(name).is_file():
         return read_lock(Path(name))
@@ -109,17 +214,27 @@ def read(name: str, progress: Progress) -> Contents:
     image = find_image(client, name)
     if image is None:
         message = f"{name} is neither an image in Docker nor a lock on disk"
-        raise UsageError(message, next_step="spikecrate image.list shows the images")
+        raise UsageError(message, next_step="list the images with: spikecrate image.list")
     return _read(client, image, name, progress)
 
 
 def read_lock(path: Path) -> Contents:
     """Read an `image.lock`.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Contents
+        Without settings and files.
+
     Raises
     ------
     ImageInvalidError
-        Naming the field.
+        Where a field is missing or wrong; the message names it.
     """
     problem = ""
     try:
@@ -128,38 +243,76 @@ def read_lock(path: Path) -> Contents:
             if not isinstance(entry[name], dict):
                 problem = f"its {name} is {entry[name]!r}"
         if entry["schema"] > SCHEMA:
-            problem = f"it is of a newer spikecrate (schema {entry['schema']})"
+            problem = f"it comes from a newer spikecrate (schema {entry['schema']})"
     except (OSError, ValueError, KeyError, TypeError) as error:
         problem = f"{type(error).__name__}: {error}"
     if problem:
         message = f"{path} is not the lock of an image: {problem}"
-        raise ImageInvalidError(message, next_step="write it anew: spikecrate image.lock --sorter NAME")
+        raise ImageInvalidError(message, next_step="write it again: spikecrate image.lock --sorter NAME")
     return Contents(title=str(path), digest=entry["digest"], debian=entry["debian"], python=entry["python"])
 
 
-def compare(first: Contents, second: Contents) -> dict[str, Any]:
-    """Name the packages, settings and files that differ.
+def compare(first: Contents, second: Contents) -> Comparison:
+    """Compare the packages, settings and files of two images.
+
+    Parameters
+    ----------
+    first, second : Contents
+        As `read` or `read_lock` return them.
 
     Returns
     -------
-    dict
-        `first` and `second`: title and digest. `debian`, `python`, `settings`: list of `{"name", "first", "second"}`,
-        None where a side lacks it. `files`: list of `{"name", "difference"}`. The last two are None where a
-        side is a lock, which has neither.
+    Comparison
     """
     settings, files = None, None
     if first.settings is not None and second.settings is not None:
         settings = _changes(first.settings, second.settings)
     if first.files is not None and second.files is not None:
-        files = _changed_files(first.files, second.files)
-    return {
-        "first": {"title": first.title, "digest": first.digest},
-        "second": {"title": second.title, "digest": second.digest},
-        "debian": _changes(first.debian, second.debian),
-        "python": _changes(_flat(first.python), _flat(second.python)),
-        "settings": settings,
-        "files": files,
-    }
+        files = [FileChange(*change) for change in changed_files(first.files, second.files).items()]
+    return Comparison(
+        first=Side(first.title, first.digest),
+        second=Side(second.title, second.digest),
+        debian=_changes(first.debian, second.debian),
+        python=_changes(_flat(first.python), _flat(second.python)),
+        settings=settings,
+        files=files,
+    )
+
+
+def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: str | None = None) -> Contents:
+    """Read what is in the archive of an image.
+
+    Parameters
+    ----------
+    archive : binary file
+        The archive, seekable.
+    progress : Progress
+        Gets a bar.
+    title, digest
+        As in `Contents`: an archive alone does not tell which id the engine gives to the image.
+
+    Raises
+    ------
+    ImageInvalidError
+        Where the archive is damaged, or compressed in a way that Python cannot read (zstd).
+    """
+    image = read_files(archive, progress, title, keep=names_packages)
+    return Contents(
+        title=title,
+        digest=digest,
+        debian=debian_packages(debian_status(image.files, image.texts), image.files),
+        python=python_packages(image.files, image.texts),
+        settings=_settings(image.config),
+        files=image.files,
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, str]:
+    settings = dict(config.get("config") or {})
+    labels = settings.pop("Labels", None) or {}
+    settings |= {f"label {name}": value for name, value in labels.items()}
+    settings |= {name: config.get(name) for name in ("architecture", "os", "created")}
+    return {name: json.dumps(value) for name, value in sorted(settings.items()) if value is not None}
 
 
 def _read(client: DockerClient, image: Image, title: str, progress: Progress) -> Contents:
@@ -169,33 +322,20 @@ def _read(client: DockerClient, image: Image, title: str, progress: Progress) ->
             for chunk in client.images.get(str(image.id)).save():
                 archive.write(chunk)
             archive.seek(0)
-        found = read_archive(archive, progress, title)
-    return replace(found, digest=str(image.id))
+        return read_contents(archive, progress, title, digest=str(image.id))
 
 
-def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Change]:
     return [
-        {"name": name, "first": first.get(name), "second": second.get(name)}
+        Change(name, first.get(name), second.get(name))
         for name in sorted(first.keys() | second.keys())
         if first.get(name) != second.get(name)
     ]
 
 
-def _changed_files(first: Mapping[str, File], second: Mapping[str, File]) -> list[dict[str, str]]:
-    found = []
-    for path in sorted(first.keys() | second.keys()):
-        a, b = first.get(path), second.get(path)
-        if a is None or b is None:
-            found.append(
-                {"name": f"/{path}", "difference": f"only in the {'second' if a is None else 'first'}"}
-            )
-        elif a != b:
-            fields = [name for name, left, right in zip(a._fields, a, b, strict=True) if left != right]
-            found.append({"name": f"/{path}", "difference": ", ".join(fields)})
-    return found
-
-
 def _flat(python: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
-        f"{folder}/{name}": said for folder, packages in python.items() for name, said in packages.items()
+        f"{folder}/{name}": package
+        for folder, packages in python.items()
+        for name, package in packages.items()
     }

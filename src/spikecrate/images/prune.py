@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.engines.docker import docker_errors
 from spikecrate.images import sif
 from spikecrate.images.inventory import engine_client, in_engine, in_store
-from spikecrate.images.layers import layers_of, own_layers
-from spikecrate.images.lookup import list_images, unless_removed
+from spikecrate.images.lookup import layers_of, list_images, own_layers, unless_removed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -29,7 +29,7 @@ from spikecrate.errors import (
 )
 from spikecrate.images import provenance
 from spikecrate.images import sif_build as squash
-from spikecrate.images.archive import machine_architecture, read_archive
+from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.prebuilt import digest_of
 from spikecrate.images.sif_build import Source
 from spikecrate.store.file_hashes import FileHashCache, FileState

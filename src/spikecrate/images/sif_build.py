@@ -20,7 +20,7 @@ from spikecrate.errors import CommandError, DiskFullError, ImageBuildError
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
-    from spikecrate.images.archive import Archive
+    from spikecrate.images.oci import Archive
 
 COMPRESSIONS: Final = {
     "zstd": "-comp zstd -Xcompression-level 3",
