@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     Describe = Callable[[Path], BuildRequest]
 
-STAGED: Final = ("sif/", "docker/", "sorter/", "wheels/")
-"""Members to unpack. The library is only checked: it is the one that runs."""
 ARCHIVE: Final = "docker/image.tar"
 
 
@@ -135,13 +133,13 @@ def unbundle(
         stack.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
         for left in store.sifs.glob(f"{squash.NEW}{_name(manifest)}-*"):
             remove_tree(left)
-        staged = sum(member.size for member in manifest.members if member.path.startswith(STAGED))
-        pack.require_space(store.root, staged, f"{path.name}, unpacked,")
+        size = sum(member.size for member in manifest.members)
+        pack.require_space(store.root, size, f"{path.name}, unpacked,")
         staging = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
         stack.callback(remove_tree, staging)
         with disk_full_named(staging):
             staging.mkdir(mode=0o700)
-            pack.unpack(stream, archive, manifest, staging, progress, wanted=STAGED)
+            pack.unpack(stream, archive, manifest, staging, progress)
             request = _described(manifest, staging, describe)
             entry = _provenance(manifest, staging)
             if (staging / ARCHIVE).exists():
@@ -230,9 +228,7 @@ def _install(
         if _has_apptainer():
             placed = sif.convert(request, store, progress, archive=archive).path
         elif client is None:
-            progress.note(
-                "this machine has no Apptainer and --docker is not given: the image is not installed"
-            )
+            progress.note("no Apptainer here, and --docker is not given: the image is not installed")
     image = None if client is None else _load(client, request, archive, progress)
     return Unbundled(manifest=manifest, sif=placed, wheels=wheels, image=image, sorters=sorters)
 
