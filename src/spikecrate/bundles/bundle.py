@@ -174,10 +174,13 @@ def bundle(
             parts=tuple(part for part in PARTS if part in chosen),
             members=pack.describe(files, progress),
         )
-        pack.write(work / "bundle.tar", manifest, files, progress)
-        sync_folder(work)
-        size = (work / "bundle.tar").stat().st_size
-        (work / "bundle.tar").replace(target)
+        # In a folder of its own: the build tools beside it need no flush.
+        written = work / "done" / "bundle.tar"
+        written.parent.mkdir()
+        pack.write(written, manifest, files, progress)
+        sync_folder(written.parent)
+        size = written.stat().st_size
+        written.replace(target)
     finally:
         remove_tree(work)
     progress.note(f"wrote {target}: {format_bytes(size)}")
