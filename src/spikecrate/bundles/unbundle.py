@@ -27,7 +27,7 @@ from spikecrate.errors import (
 )
 from spikecrate.images import build, sif
 from spikecrate.images import sif_build as squash
-from spikecrate.images.archive import machine_architecture
+from spikecrate.images.archive import machine_architecture, read_archive
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
 
@@ -143,7 +143,7 @@ def unbundle(
             request = _described(manifest, staging, describe)
             entry = _provenance(manifest, staging)
             if (staging / ARCHIVE).exists():
-                require_own_tag(staging / ARCHIVE, request.reference)
+                _require_own_archive(manifest, request, staging / ARCHIVE)
             sync_folder(staging)
             known = _in_catalogue(request, describe)
             return _install(manifest, request, entry, staging, store, progress, client, known=known)
@@ -199,6 +199,21 @@ def _provenance(manifest: Manifest, staging: Path) -> dict[str, Any] | None:
         message = "the bundle's SIF metadata does not match its SIF file"
         raise BundleError(message, next_step="bundle again")
     return dict(entry)
+
+
+def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) -> None:
+    """Check that the image archive holds the bundle's image and sets its tag alone."""
+    require_own_tag(path, request.reference)
+    try:
+        archive = read_archive(path)
+    except ImageInvalidError as error:
+        message = f"the bundle's image archive cannot be used: {error}"
+        raise BundleError(message, next_step="bundle again") from None
+    # The digest of a prebuilt image is its recipe.
+    recipe = request.recipe if request.image else archive.labels.get("spikecrate.recipe")
+    if (archive.digest, recipe) != (manifest.image_digest, manifest.recipe):
+        message = "the bundle's image archive does not match its manifest"
+        raise BundleError(message, next_step="bundle again")
 
 
 def _install(
