@@ -194,15 +194,47 @@ def test_a_bundle_of_another_machine_or_recipe_installs_nothing(tmp_path, lab, s
     assert list(store.sifs.glob(".*")) == []
 
 
-def test_an_image_archive_that_sets_the_tag_of_another_image_installs_nothing(tmp_path, lab, store):
-    index = json.dumps({"manifests": [{"annotations": {"io.containerd.image.name": "debian:12"}}]}).encode()
-    entry = tarfile.TarInfo("index.json")
-    entry.size = len(index)
-    with tarfile.open(tmp_path / "image.tar", "w") as archive:
-        archive.addfile(entry, io.BytesIO(index))
-    bundle = write(tmp_path, lab, files={"docker/image.tar": tmp_path / "image.tar"})
+def image_archive(path, *, name, digest=DIGEST, recipe="ab" * 32):
+    """Write an image archive as Docker saves one."""
+    annotations = {"io.containerd.image.name": name}
+    config = {"architecture": machine_architecture(), "config": {"Labels": {"spikecrate.recipe": recipe}}}
+    members = {
+        "blobs/sha256/config": config,
+        "index.json": {"manifests": [{"digest": digest, "annotations": annotations}]},
+        "manifest.json": [{"Config": "blobs/sha256/config", "RepoTags": [name], "Layers": []}],
+    }
+    with tarfile.open(path, "w") as archive:
+        for member, content in members.items():
+            data = json.dumps(content).encode()
+            entry = tarfile.TarInfo(member)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def test_the_image_archive_of_the_bundle_s_own_image_is_accepted(tmp_path, lab, store):
+    request = describe(lab)
+    own = image_archive(tmp_path / "image.tar", name=request.reference, recipe=request.recipe)
+    bundle = write(tmp_path, lab, files={"docker/image.tar": own})
+    assert unbundle(bundle, store, Silent(), describe=describe).sif.exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": "debian:12"}, "sets the tag 'debian:12'"),
+        ({"digest": f"sha256:{'ef' * 32}"}, "does not match its manifest"),
+        ({"recipe": "ef" * 32}, "does not match its manifest"),
+    ],
+)
+def test_an_image_archive_of_another_tag_or_image_installs_nothing(tmp_path, lab, store, changed, message):
+    request = describe(lab)
+    archive = image_archive(
+        tmp_path / "image.tar", **{"name": request.reference, "recipe": request.recipe, **changed}
+    )
+    bundle = write(tmp_path, lab, files={"docker/image.tar": archive})
     before = contents(store.root)
-    with pytest.raises(BundleError, match="sets the tag 'debian:12'"):
+    with pytest.raises(BundleError, match=message):
         unbundle(bundle, store, Silent(), describe=describe)
     assert contents(store.root) == before
     assert list(store.sifs.iterdir()) == []

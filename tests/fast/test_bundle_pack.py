@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def made(tmp_path):
     """Write a small bundle; return its path and its files."""
     contents = {
         "a.txt": b"first",
-        "wheels/b.whl": os.urandom(1000),
+        "wheels/b.whl": os.urandom(100),
         "sorter/lab/run.py": b"",
         "z": b"x" * 512,
     }
@@ -137,7 +138,9 @@ def test_a_flipped_byte_in_any_member_is_refused(made):
     with tarfile.open(made[0]) as opened:
         spans = [(found.offset_data, found.offset_data + found.size) for found in opened]
     assert len(spans) == 6
-    for at in [at for start, end in spans for at in range(start, end)]:
+    # Every byte of the small members, every bit in turn of the large ones.
+    places = [range(start, end, 1 if end - start < 200 else 7) for start, end in spans]
+    for at in [at for place in places for at in place]:
         flipped = bytearray(data)
         flipped[at] ^= 1 << at % 8
         with pytest.raises(BundleError):
@@ -149,27 +152,26 @@ def test_a_flipped_byte_between_members_is_refused_or_changes_no_file(made, tmp_
     read(data, tmp_path / "sound")
     sound = contents(tmp_path / "sound")
     with tarfile.open(made[0]) as opened:
-        headers = [found.offset for found in opened]
+        (header,) = [found.offset for found in opened if found.name == "wheels/b.whl"]
     refused = 0
-    for at in [start + place for start in headers for place in range(512)]:
+    for at in range(header, header + 512):
         flipped = bytearray(data)
         flipped[at] ^= 1 << at % 8
-        folder = tmp_path / str(at)
-        try:
-            read(bytes(flipped), folder)
-        except BundleError:
-            refused += 1
-        else:
-            assert contents(folder) == sound
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                read(bytes(flipped), Path(folder))
+            except BundleError:
+                refused += 1
+            else:
+                assert contents(Path(folder)) == sound
     # Every byte of a header is in its checksum; the checksum's own end is not.
-    assert refused > 500 * len(headers)
+    assert refused > 500
 
 
 def checked(data):
-    """Check a bundle and write nothing."""
-    stream = io.BytesIO(data)
-    archive, manifest = pack.open_bundle(stream)
-    pack.unpack(stream, archive, manifest, Path("/nowhere"), Silent(), wanted=())
+    """Check a bundle in a folder that is then removed."""
+    with tempfile.TemporaryDirectory() as folder:
+        read(data, Path(folder))
 
 
 def test_a_bundle_that_is_cut_short_is_refused_wherever_it_is_cut(made):
@@ -179,7 +181,7 @@ def test_a_bundle_that_is_cut_short_is_refused_wherever_it_is_cut(made):
     for length in [*range(0, last.offset_data + last.size, 61), last.offset_data + last.size - 1]:
         with pytest.raises(BundleError):
             checked(data[:length])
-    with pytest.raises(BundleError, match="truncated: it ends before z does"):
+    with pytest.raises(BundleError, match="truncated or damaged: it lacks 'z'"):
         checked(data[: last.offset_data + last.size - 1])
 
 
@@ -217,13 +219,16 @@ def rebuilt(data, change):
         (lambda entries: entries.pop("z"), "lacks 'z'"),
         (
             lambda entries: entries.update(more=entry("planted", b"x")),
-            "'planted', which its manifest does not",
+            "'planted' twice, or its manifest does not",
         ),
         (lambda entries: entries.update(more=entry("z", b"x" * 512)), "'z' twice"),
-        (lambda entries: entries.update(more=entry(MANIFEST, b"x")), "which its manifest does not"),
-        (lambda entries: entries.update(z=entry("../z", b"x" * 512)), r"'../z', which its manifest does not"),
-        (lambda entries: entries.update(z=entry("/z", b"x" * 512)), "which its manifest does not"),
-        (lambda entries: entries.update(z=entry("./z", b"x" * 512)), "which its manifest does not"),
+        (lambda entries: entries.update(more=entry(MANIFEST, b"x")), "its manifest does not name it"),
+        (
+            lambda entries: entries.update(z=entry("../z", b"x" * 512)),
+            r"'../z' twice, or its manifest does not",
+        ),
+        (lambda entries: entries.update(z=entry("/z", b"x" * 512)), "its manifest does not name it"),
+        (lambda entries: entries.update(z=entry("./z", b"x" * 512)), "its manifest does not name it"),
         (lambda entries: entries.update(z=entry("z", type=tarfile.SYMTYPE, linkname="/etc/passwd")), "link"),
         (lambda entries: entries.update(z=entry("z", type=tarfile.LNKTYPE, linkname="a.txt")), "link"),
         (lambda entries: entries.update(z=entry("z", type=tarfile.DIRTYPE)), "not a regular file"),

@@ -1,7 +1,8 @@
-"""A sorter carried to a machine without a network, in one file: installed, checked, sorted with, to the same bytes."""
+"""A bundle installs a sorter on a machine without a network, and the sorter gives the same bytes there."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.api import build_request
 from spikecrate.bundles import bundle as bundles
+from spikecrate.bundles import pack
 from spikecrate.bundles.unbundle import unbundle
 from spikecrate.catalogue.tools import find, read
 from spikecrate.errors import BundleError, UsageError
@@ -91,7 +93,7 @@ def cut_off():
 
 
 def page_commands(heading):
-    """Give the first commands that a section of the page shows, as a script."""
+    """Return the first commands that a section of the page shows, as a script."""
     section = (ROOT / "docs" / "cluster.md").read_text().split(f"{heading}\n")[1]
     block = section.split("```console\n")[1].split("```")[0]
     return "".join(line.removeprefix("$ ") for line in block.splitlines(keepends=True))
@@ -235,8 +237,38 @@ def test_the_other_side_may_have_another_python(tmp_path, lab_sorter, made):
         unbundle(target, open_store(), Silent(), describe=describe, docker=True)
     with pytest.raises(UsageError, match=r"--python '3\.10'"):
         bundles.bundle(request, made[0], Silent(), target=target, python="3.10")
-    with pytest.raises(UsageError, match="no part of a bundle"):
+    with pytest.raises(UsageError, match="not a part of a bundle"):
         bundles.bundle(request, made[0], Silent(), target=target, parts=("sif", "nope"))
+
+
+def test_an_image_archive_cannot_set_the_tag_of_another_image(tmp_path, lab_sorter, docker):
+    request = describe(find(lab_sorter("")).folder)
+    target = tmp_path / "lab.tar"
+    written = bundles.bundle(
+        request, open_store(tmp_path / "there"), Silent(), target=target, parts=("docker",)
+    )
+    with tarfile.open(target) as opened:
+        opened.extractall(tmp_path / "files", filter="data")
+    other = "spikecrate/bundle-test-other:1"
+    docker.images.get(request.reference).tag(*other.split(":"))
+    try:
+        subprocess.run(
+            ["docker", "save", "--output", tmp_path / "files" / "docker" / "image.tar", other], check=True
+        )
+    finally:
+        docker.images.remove(other)
+    files = {member.path: tmp_path / "files" / member.path for member in written.manifest.members}
+    forged = dataclasses.replace(written.manifest, members=pack.describe(files, Silent()))
+    pack.write(tmp_path / "forged.tar", forged, files, Silent())
+    with pytest.raises(BundleError, match=r"sets the tag .*bundle-test-other:1"):
+        unbundle(
+            tmp_path / "forged.tar",
+            open_store(tmp_path / "here"),
+            Silent(),
+            describe=describe,
+            docker=True,
+        )
+    assert docker.images.list("spikecrate/bundle-test-other") == []
 
 
 # Stopped ------------------------------------------------------------------------------------------

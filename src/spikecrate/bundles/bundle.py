@@ -160,7 +160,7 @@ def bundle(
         if len(set(digests)) > 1:
             message = f"the image of {request.name} changed while it was bundled"
             raise BundleError(message, next_step="bundle again")
-        (work / "README.txt").write_text(_readme(request, chosen, python))
+        (work / "README.txt").write_text(_readme(request, chosen, python), encoding="utf-8")
         files["README.txt"] = work / "README.txt"
         manifest = Manifest(
             spikecrate=__version__,
@@ -174,10 +174,13 @@ def bundle(
             parts=tuple(part for part in PARTS if part in chosen),
             members=pack.describe(files, progress),
         )
-        pack.write(work / "bundle.tar", manifest, files, progress)
-        sync_folder(work)
-        size = (work / "bundle.tar").stat().st_size
-        (work / "bundle.tar").replace(target)
+        # In a folder of its own: the build tools beside it need no flush.
+        written = work / "done" / "bundle.tar"
+        written.parent.mkdir()
+        pack.write(written, manifest, files, progress)
+        sync_folder(written.parent)
+        size = written.stat().st_size
+        written.replace(target)
     finally:
         remove_tree(work)
     progress.note(f"wrote {target}: {format_bytes(size)}")
@@ -238,7 +241,7 @@ def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[
 def _host(
     request: BuildRequest, python: str, store: Store, work: Path, progress: Progress
 ) -> dict[str, Path]:
-    found = wheels.collect((request.folder / LOCK).read_text(), python, store, progress)
+    found = wheels.collect((request.folder / LOCK).read_text(encoding="utf-8"), python, store, progress)
     ready = [path for path in found if _is_wheel(path)]
     sources = [path for path in found if not _is_wheel(path)]
     folder = work / "host"
@@ -249,7 +252,7 @@ def _host(
             names = ", ".join(path.name for path in sources)
             message = f"{names} has no wheel, and {request.name} has no build.lock"
             raise BundleError(message, next_step="write a build.lock as docs/add-a-sorter.md describes")
-        tools = wheels.collect(build_lock.read_text(), python, store, progress)
+        tools = wheels.collect(build_lock.read_text(encoding="utf-8"), python, store, progress)
         interpreter, _ = environment.find_interpreter(request)
         environ = environment.build_environ(request, store, progress, portable=True)
         ready += wheels.build(sources, tools, interpreter, environ, folder, progress)
@@ -262,7 +265,7 @@ def _is_wheel(path: Path) -> bool:
 
 def _with_lock(name: str, ready: list[Path], folder: Path) -> dict[str, Path]:
     lock = folder / LOCK
-    lock.write_text(wheels.lock_of(ready))
+    lock.write_text(wheels.lock_of(ready), encoding="utf-8")
     return {f"{name}/{path.name}": path for path in (lock, *ready)}
 
 

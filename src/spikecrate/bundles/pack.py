@@ -6,7 +6,8 @@ import hashlib
 import io
 import shutil
 import tarfile
-from typing import IO, TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Final, NoReturn
 
 from spikecrate._util.files import disk_full_named
 from spikecrate._util.quantities import format_bytes
@@ -115,9 +116,7 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path], progress:
     require_space(target.parent, total, "the bundle")
     with (
         disk_full_named(target),
-        tarfile.TarFile(
-            target, "x", format=tarfile.GNU_FORMAT, encoding="utf-8", copybufsize=CHUNK
-        ) as archive,
+        tarfile.TarFile(target, "x", format=tarfile.GNU_FORMAT, copybufsize=CHUNK) as archive,
         progress.bar(f"writing {target.name}", total) as advance,
     ):
         for name, data in first.items():
@@ -160,50 +159,37 @@ def open_bundle(stream: IO[bytes]) -> tuple[tarfile.TarFile, Manifest]:
         The file is not a bundle, is damaged, or has a newer schema.
     """
     data = b""
-    try:
+    with suppress(tarfile.TarError, ValueError):
         # Closing a stream's archive would close nothing: the caller owns the file.
         archive = tarfile.open(fileobj=stream, mode="r|", encoding="utf-8")  # noqa: SIM115
-        first = archive.next()
-        if first is not None and first.name == MANIFEST and first.type == tarfile.REGTYPE:
-            data = _content(archive, first).read() if first.size <= MANIFEST_LIMIT else b""
-    except (tarfile.TarError, ValueError):
-        data = b""
+        first = archive.next() or tarfile.TarInfo()
+        if first.name == MANIFEST and first.type == tarfile.REGTYPE and first.size <= MANIFEST_LIMIT:
+            data = _content(archive, first).read()
     if not data:
-        message = (
-            f"this is not a spikecrate bundle, or its first bytes are damaged: no {MANIFEST} comes first"
-        )
+        message = f"this is not a spikecrate bundle, or its start is damaged: {MANIFEST} does not come first"
         raise BundleError(message, next_step="write one with: spikecrate image.bundle")
     return archive, read_manifest(data)
 
 
 def unpack(
-    stream: IO[bytes],
-    archive: tarfile.TarFile,
-    manifest: Manifest,
-    folder: Path,
-    progress: Progress,
-    *,
-    wanted: tuple[str, ...] = ("",),
+    stream: IO[bytes], archive: tarfile.TarFile, manifest: Manifest, folder: Path, progress: Progress
 ) -> None:
-    """Check every member of a bundle and write some of them into a staging folder.
+    """Unpack a bundle into a staging folder and check every member.
 
     Members are copied by the path that the manifest names, never extracted by tarfile: links, devices and paths
-    outside the folder cannot be written, also with a Python before 3.11.4, whose tarfile has no extraction filter.
+    outside the folder cannot be written, also with a Python before 3.11.4, whose tarfile has no extraction filter
+    (https://docs.python.org/3/library/tarfile.html#extraction-filters).
 
     Parameters
     ----------
     stream : file
-        The bundle, read to its end.
-    archive : TarFile
-        From `open_bundle`.
-    manifest : Manifest
+        The bundle; it is read to its end.
+    archive, manifest : TarFile, Manifest
         From `open_bundle`.
     folder : Path
         Staging folder. Do not use its contents when this raises.
     progress : Progress
         Shows a bar.
-    wanted : tuple of str
-        Prefixes of the members to write; the others are only checked.
 
     Raises
     ------
@@ -213,53 +199,39 @@ def unpack(
         The disk is full.
     """
     missing = manifest.expected()
-    with progress.bar("checking the bundle", sum(member.size for member in missing.values())) as advance:
-        while (entry := _next(archive)) is not None:
+    total = sum(member.size for member in missing.values())
+    # tarfile ends at a broken header, or raises: either way the member after it is missing.
+    with suppress(tarfile.TarError, ValueError), progress.bar("checking the bundle", total) as advance:
+        while (entry := archive.next()) is not None:
+            member = missing.get(entry.name)
             if entry.type != tarfile.REGTYPE:
-                message = f"the bundle holds {entry.name!r}, which is a link or not a regular file"
-                raise BundleError(message, next_step=COPY_AGAIN)
-            member = missing.pop(entry.name, None)
+                _refuse(f"the bundle holds {entry.name!r}, which is a link or not a regular file")
             if member is None:
-                twice = entry.name in manifest.expected()
-                why = "twice" if twice else "which its manifest does not name"
-                message = f"the bundle holds {entry.name!r}{' ' if twice else ', '}{why}"
-                raise BundleError(message, next_step=COPY_AGAIN)
-            _check(archive, entry, member, folder if member.path.startswith(wanted) else None, advance)
+                _refuse(f"the bundle holds {entry.name!r} twice, or its manifest does not name it")
+            target = folder / member.path
+            if entry.size != member.size or _copy(archive, entry, target, advance) != member.sha256:
+                _refuse(f"{member.path} in the bundle is damaged")
+            target.chmod(0o755 if member.executable else 0o644)
+            del missing[entry.name]
     if missing:
-        message = f"the bundle is truncated or damaged: it lacks {next(iter(missing))!r}"
-        raise BundleError(message, next_step=COPY_AGAIN)
+        _refuse(f"the bundle is truncated or damaged: it lacks {next(iter(missing))!r}, or its end")
     while chunk := stream.read(CHUNK):
         if chunk.strip(b"\0"):
-            message = "the bundle has data after its end"
-            raise BundleError(message, next_step=COPY_AGAIN)
+            _refuse("the bundle has data after its end")
 
 
-def _check(
-    archive: tarfile.TarFile, entry: tarfile.TarInfo, member: Member, folder: Path | None, advance: Advance
-) -> None:
-    """Compare one member with the manifest, and write it where a folder is given."""
-    damaged = BundleError(
-        f"{member.path} in the bundle is damaged", next_step=COPY_AGAIN, details={"member": member.path}
-    )
-    if entry.size != member.size:
-        raise damaged
+def _copy(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, advance: Advance) -> str:
+    """Copy a member to a file and return its hash."""
     reader = _HashingReader(_content(archive, entry), advance)
-    try:
-        if folder is None:
-            while reader.read(CHUNK):
-                pass
-        else:
-            target = folder / member.path
-            with disk_full_named(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as writer:
-                    shutil.copyfileobj(reader, writer, CHUNK)
-                target.chmod(0o755 if member.executable else 0o644)
-    except tarfile.ReadError:
-        message = f"the bundle is truncated: it ends before {member.path} does"
-        raise BundleError(message, next_step=COPY_AGAIN) from None
-    if reader.digest.hexdigest() != member.sha256:
-        raise damaged
+    with disk_full_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as writer:
+            shutil.copyfileobj(reader, writer, CHUNK)
+    return reader.digest.hexdigest()
+
+
+def _refuse(message: str) -> NoReturn:
+    raise BundleError(message, next_step=COPY_AGAIN)
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -283,14 +255,6 @@ def require_space(folder: Path, needed: int, what: str) -> None:
     if free < needed:
         message = f"{what} needs {format_bytes(needed)} in {folder}, which has {format_bytes(free)} free"
         raise DiskFullError(message, next_step="free some space, or choose a larger disk", doctor="")
-
-
-def _next(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
-    try:
-        return archive.next()
-    except (tarfile.TarError, ValueError):
-        # What is missing behind a broken header is named by the caller.
-        return None
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:

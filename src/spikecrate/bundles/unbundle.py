@@ -27,7 +27,7 @@ from spikecrate.errors import (
 )
 from spikecrate.images import build, sif
 from spikecrate.images import sif_build as squash
-from spikecrate.images.oci import machine_architecture
+from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
 
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
     Describe = Callable[[Path], BuildRequest]
 
-STAGED: Final = ("sif/", "docker/", "sorter/", "wheels/")
-"""Members to unpack. The library is only checked: it is the one that runs."""
 ARCHIVE: Final = "docker/image.tar"
 
 
@@ -135,17 +133,17 @@ def unbundle(
         stack.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
         for left in store.sifs.glob(f"{squash.NEW}{_name(manifest)}-*"):
             remove_tree(left)
-        staged = sum(member.size for member in manifest.members if member.path.startswith(STAGED))
-        pack.require_space(store.root, staged, f"{path.name}, unpacked,")
+        size = sum(member.size for member in manifest.members)
+        pack.require_space(store.root, size, f"{path.name}, unpacked,")
         staging = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
         stack.callback(remove_tree, staging)
         with disk_full_named(staging):
             staging.mkdir(mode=0o700)
-            pack.unpack(stream, archive, manifest, staging, progress, wanted=STAGED)
+            pack.unpack(stream, archive, manifest, staging, progress)
             request = _described(manifest, staging, describe)
             entry = _provenance(manifest, staging)
             if (staging / ARCHIVE).exists():
-                require_own_tag(staging / ARCHIVE, request.reference)
+                _require_own_archive(manifest, request, staging / ARCHIVE)
             sync_folder(staging)
             known = _in_catalogue(request, describe)
             return _install(manifest, request, entry, staging, store, progress, client, known=known)
@@ -203,6 +201,21 @@ def _provenance(manifest: Manifest, staging: Path) -> dict[str, Any] | None:
     return dict(entry)
 
 
+def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) -> None:
+    """Check that the image archive holds the bundle's image and sets its tag alone."""
+    require_own_tag(path, request.reference)
+    try:
+        archive = read_archive(path)
+    except ImageInvalidError as error:
+        message = f"the bundle's image archive cannot be used: {error}"
+        raise BundleError(message, next_step="bundle again") from None
+    # The digest of a prebuilt image is its recipe.
+    recipe = request.recipe if request.image else archive.labels.get("spikecrate.recipe")
+    if (archive.digest, recipe) != (manifest.image_digest, manifest.recipe):
+        message = "the bundle's image archive does not match its manifest"
+        raise BundleError(message, next_step="bundle again")
+
+
 def _install(
     manifest: Manifest,
     request: BuildRequest,
@@ -230,9 +243,7 @@ def _install(
         if _has_apptainer():
             placed = sif.convert(request, store, progress, archive=archive).path
         elif client is None:
-            progress.note(
-                "this machine has no Apptainer and --docker is not given: the image is not installed"
-            )
+            progress.note("no Apptainer here, and --docker is not given: the image is not installed")
     image = None if client is None else _load(client, request, archive, progress)
     return Unbundled(manifest=manifest, sif=placed, wheels=wheels, image=image, sorters=sorters)
 

@@ -75,7 +75,7 @@ def needed_lock(wheel: Path) -> str:
         The lock lacks a package.
     """
     blocks: dict[str, str] = {}
-    for found in BLOCK.finditer(data_path("requirements.lock").read_text()):
+    for found in BLOCK.finditer(data_path("requirements.lock").read_text(encoding="utf-8")):
         # A lock can hold several versions of a package, one for each Python.
         blocks[_canonical(found[1])] = blocks.get(_canonical(found[1]), "") + found[0]
     with zipfile.ZipFile(wheel) as opened:
