@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import ProbeError, RecordingAmbiguousError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields, as_number, shown
-from spikecrate.recordings.formats.files import is_file, read_json
-from spikecrate.recordings.formats.npy import read_numbers
+from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
 from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
 
