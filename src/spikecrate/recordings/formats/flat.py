@@ -33,6 +33,10 @@ def open_flat(path: Path, description: Path) -> Recording:
     description : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
 
+    Returns
+    -------
+    Recording
+
     Raises
     ------
     RecordingFormatError
