@@ -144,7 +144,7 @@ def test_a_reader_may_be_named_and_must_exist(tmp_path, readers, source):
     odd = source.with_name("data.xyz")
     odd.write_bytes(b"")
     readers["odd"] = lambda _path: Extractor(samples())
-    with pytest.raises(UsageError, match="not known by its name") as caught:
+    with pytest.raises(UsageError, match="its name does not tell its format") as caught:
         import_recording(odd, tmp_path / "rec", Silent())
     assert "odd" in caught.value.next_step
     with pytest.raises(UsageError, match="no reader named 'other'"):

@@ -1,7 +1,7 @@
-"""Recordings that are not a flat file: read once through SpikeInterface, written as one that is.
+"""Import: read a recording of another format once through SpikeInterface, and write it as a flat file.
 
-SpikeInterface is the optional extra `import`. It is asked for the samples in pieces, so that memory stays flat,
-and what it knows of channels, gains and locations goes along.
+SpikeInterface is the optional extra `import`. Samples are read in pieces, so that memory stays flat; channels, gains
+and locations are kept.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ BY_SUFFIX: Final = {
     ".zarr": "zarr",
     **{f".ns{number}": "blackrock" for number in range(1, 7)},
 }
-"""SpikeInterface's reader for a suffix, where one suffix means one format."""
+"""SpikeInterface's reader of each suffix that only one format has."""
 BY_NAME: Final = {"binary.json": "binaryfolder", "si_folder.json": "binaryfolder"}
 DEPTH: Final = 4
 
@@ -84,20 +84,20 @@ def import_recording(
     source : str or Path
         A file or folder in any format of SpikeInterface.
     destination : str or Path
-        The folder to make; it must not exist. It is complete or absent, also after an interruption.
+        A folder that does not exist. It is complete or absent, also after an interruption.
     progress : Progress
-        Told of the bytes.
+        Shows the samples written.
     reader : str, optional
-        SpikeInterface's name for the format ("intan", "nwb"); by default guessed from the file names.
+        SpikeInterface's name of the format ("intan", "nwb"); by default guessed from the file names.
     stream : str, optional
         The stream's name or id, where a source has several.
     segment : int, optional
-        Which segment, from 0, where a source has several.
+        Number of the segment, from 0, where a source has several.
 
     Returns
     -------
     Recording
-        The new one, opened in place.
+        The imported recording, opened in place.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def import_recording(
     RecordingAmbiguousError
         If there are several streams or segments and none is named.
     RecordingFormatError
-        If SpikeInterface cannot read the source, or gives samples that cannot be sorted.
+        If SpikeInterface cannot read the source, or the samples cannot be sorted.
     OutputError, DiskFullError
         If the destination exists or cannot be written.
     """
@@ -115,7 +115,7 @@ def import_recording(
         origin.stat()
     if os.path.lexists(target):
         message = f"{target} exists already"
-        raise OutputError(message, next_step="Name a folder that does not exist, or remove this one.")
+        raise OutputError(message, next_step="name a folder that does not exist, or remove this one")
     extractor = _open(origin, reader, stream)
     chosen = _segment(origin, extractor, segment)
     part = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
@@ -140,25 +140,23 @@ def _open(origin: Path, reader: str | None, stream: str | None) -> Any:
     name = reader or guess_reader(origin)
     if name is None or name not in readers:
         message = (
-            f"{origin}: no reader named {name!r}"
-            if name
-            else f"{origin}: its format is not known by its name"
+            f"{origin}: no reader named {name!r}" if name else f"{origin}: its name does not tell its format"
         )
-        raise UsageError(message, next_step=f"Name the reader, one of: {', '.join(sorted(readers))}.")
+        raise UsageError(message, next_step=f"name the reader, one of: {', '.join(sorted(readers))}")
     try:
         return _read(readers[name], origin, stream)
-    # Forty readers of as many makers raise whatever they like; what they say is passed on.
+    # The readers raise exceptions of any class; their messages are passed on.
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         if "several streams" in text:
             message = f"{origin}: {text}"
-            raise RecordingAmbiguousError(message, next_step="Name one of the streams.") from None
+            raise RecordingAmbiguousError(message, next_step="name one of the streams") from None
         message = f"SpikeInterface ({name}) cannot read {origin}: {text}"
-        raise RecordingFormatError(message, next_step="Check the files, or name another reader.") from error
+        raise RecordingFormatError(message, next_step="check the files, or name another reader") from error
 
 
 def _read(open_source: Any, origin: Path, stream: str | None) -> Any:
-    """Call a reader; a stream is taken by its name first, then by its id."""
+    """Call a reader with the name of a stream, or else its id."""
     if stream is None:
         return open_source(origin)
     try:
@@ -168,12 +166,17 @@ def _read(open_source: Any, origin: Path, stream: str | None) -> Any:
 
 
 def guess_reader(origin: Path) -> str | None:
-    """Guess SpikeInterface's reader from the name of a file, or of what lies in a folder.
+    """Guess SpikeInterface's reader from the name of a file, or the names in a folder.
+
+    Parameters
+    ----------
+    origin : Path
+        The source.
 
     Returns
     -------
     str or None
-        None where the names say nothing, or several things.
+        None where the names fit no reader, or several.
     """
     known = BY_SUFFIX.get(origin.suffix.lower()) or BY_NAME.get(origin.name)
     if known is not None or not origin.is_dir():
@@ -193,11 +196,11 @@ def _segment(origin: Path, extractor: Any, segment: int | None) -> int:
     count = int(extractor.get_num_segments())
     if segment is None and count > 1:
         message = f"{origin} holds {count} segments"
-        raise RecordingAmbiguousError(message, next_step=f"Name one, from 0 to {count - 1}, and import each.")
+        raise RecordingAmbiguousError(message, next_step=f"name one, from 0 to {count - 1}, and import each")
     chosen = segment or 0
     if not 0 <= chosen < count:
         message = f"{origin} has no segment {chosen}, it holds {count}"
-        raise UsageError(message, next_step=f"Name one from 0 to {count - 1}.")
+        raise UsageError(message, next_step=f"name one from 0 to {count - 1}")
     return chosen
 
 
@@ -210,10 +213,10 @@ def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Pro
     dtype = np.dtype(extractor.get_dtype()).newbyteorder("<")
     if num_samples < 1 or num_channels < 1:
         message = f"{origin}: {num_channels} channels and {num_samples} samples"
-        raise RecordingEmptyError(message, next_step="Name another stream or segment.")
+        raise RecordingEmptyError(message, next_step="name another stream or segment")
     if sample_type(dtype.str) is None:
         message = f"{origin}: samples of type {dtype} cannot be sorted"
-        raise RecordingFormatError(message, next_step="Convert the samples to int16 or float32.")
+        raise RecordingFormatError(message, next_step="convert the samples to int16 or float32")
     description: dict[str, Any] = {
         "title": f"Imported from {origin.name}",
         "file": SAMPLES,
@@ -253,7 +256,7 @@ def _piece(extractor: Any, segment: int, start: int, stop: int, origin: Path) ->
         return extractor.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
     except Exception as error:  # as in _open
         message = f"SpikeInterface cannot read samples {start} to {stop} of {origin}: {error}"
-        raise RecordingFormatError(message, next_step="Check that the file was copied whole.") from error
+        raise RecordingFormatError(message, next_step="check that the file was copied whole") from error
 
 
 def _put(path: Path, text: str) -> None:
@@ -265,11 +268,11 @@ def _put(path: Path, text: str) -> None:
 
 
 def _unwritable(target: Path, error: OSError) -> SpikecrateError:
-    """Say why the destination could not be written."""
+    """Return the error of ours for a destination that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message = f"{target}: no space left on the disk"
         return DiskFullError(
-            message, next_step="Free some space, or name a folder on another disk.", doctor=""
+            message, next_step="free some space, or name a folder on another disk", doctor=""
         )
     message = f"{target} cannot be written: {error.strerror or error}"
-    return OutputError(message, next_step="Name a folder that this user may write to.")
+    return OutputError(message, next_step="name a folder that this user may write to")

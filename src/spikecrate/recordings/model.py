@@ -198,15 +198,15 @@ def flat_recording(
     kind = sample_type(dtype)
     if kind is None:
         message = f"{source}: samples of type {dtype!r} cannot be sorted"
-        raise RecordingFormatError(message, next_step="Convert the samples to int16 or float32.")
+        raise RecordingFormatError(message, next_step="convert the samples to int16 or float32")
     size = regular_file(sample_file, named_in=None if source == sample_file else source).st_size
     itemsize = int(kind[2:])
     if file_channels > MAX_CHANNELS:
         message = f"{source}: {file_channels} channels are more than any probe has"
-        raise RecordingFormatError(message, next_step="Check that samples and channels are not mixed up.")
+        raise RecordingFormatError(message, next_step="check that samples and channels are not mixed up")
     if file_channels < 1 or (channels is not None and not channels):
         message = f"{source}: no channels"
-        raise RecordingEmptyError(message, next_step="Record at least one channel.")
+        raise RecordingEmptyError(message, next_step="record at least one channel")
     assumed = list(assumptions)
     if num_samples is None:
         num_samples, extra = _count(source, size - offset, file_channels * itemsize, time_axis)
@@ -214,7 +214,7 @@ def flat_recording(
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
-            message, next_step="Check that the recording was copied and closed properly."
+            message, next_step="check that the recording was copied and closed properly"
         )
     needed = offset + num_samples * file_channels * itemsize
     if size < needed:
@@ -225,7 +225,7 @@ def flat_recording(
     each_gain = _each(1.0 if gains is None else gains, len(columns))
     if 0 in each_gain:
         message = f"{source}: a gain of 0 uV per count leaves no signal"
-        raise RecordingFormatError(message, next_step=f"Correct the gains in {source.name}.")
+        raise RecordingFormatError(message, next_step=f"correct the gains in {source.name}")
     if locations is None:
         locations = column(len(columns))
         assumed.append(column_assumed(len(columns), no_locations, give_locations))
@@ -246,7 +246,7 @@ def flat_recording(
         )
     except ValueError as error:
         message = f"{source}: {error}"
-        raise RecordingFormatError(message, next_step=f"Correct {source.name}.") from None
+        raise RecordingFormatError(message, next_step=f"correct {source.name}") from None
     ids = tuple(str(index + 1) for index in columns) if channel_ids is None else tuple(channel_ids)
     return Recording(
         path=path,

@@ -1,7 +1,7 @@
-"""A recording made up from a seed, with the truth beside it: something to try a sorter on.
+"""A synthetic recording with ground truth, made from a seed.
 
-Units sit near the probe and fire at random with a refractory period; each spike adds the unit's biphasic
-waveform, weaker the further a channel is away, to coloured noise that neighbouring channels share in part.
+Units lie near the probe and fire at random with a refractory period; each spike adds the unit's biphasic
+waveform, which decays with distance, to coloured noise that the channels share in part.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
 
 VERSION: Final = 1
-"""Raised whenever the same arguments give other bytes than before."""
+"""Incremented with every change of the bytes that equal arguments give."""
 UV_PER_COUNT: Final = 0.195
 PITCH_UM: Final = 25.0
 NOISE_TAPS: Final = (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.12, 0.06)
 """White noise averaged with these weights: strongest below 2 kHz, as in tissue."""
 SHARED_NOISE: Final = 0.4
-"""The part of the noise's standard deviation that all channels have in common."""
+"""Share of the noise's standard deviation that all channels have in common."""
 BLOCK: Final = 1 << 15
-"""Samples made at a time; random numbers are drawn per block, so it is part of what the bytes depend on."""
+"""Samples made at a time; random numbers are drawn per block, so the bytes depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difficulty:
-    """What makes a recording easy or hard.
+    """How hard a recording is to sort.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ DIFFICULTIES: Final = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Unit:
-    """One unit: float32 waveform in uV (samples x channels), the nearest channel from 1, int64 times, heights."""
+    """One unit: waveform in uV (samples x channels), nearest channel from 1, times in samples, relative heights."""
 
     waveform: NDArray[np.float32]
     channel: int
@@ -85,17 +85,16 @@ def write_toy(
     difficulty: str = "easy",
     progress: Progress | None = None,
 ) -> Path:
-    """Write a made-up recording as a MountainSort folder: the same bytes for the same arguments.
+    """Write a synthetic recording as a MountainSort folder: the same bytes for the same arguments.
 
     It holds `raw.mda` (int16), `params.json`, `geom.csv`, `firings_true.mda` (the truth) and `toy.json` (the
-    arguments). It is written beside and renamed, so that it is complete or absent, and in pieces: a long one
-    does not need more memory than a short one. Where a recording of the same arguments is there already,
-    nothing is done.
+    arguments). It is complete or absent, and is written in pieces, so that memory does not grow with its length.
+    A folder that holds the recording of the same arguments is left as it is.
 
     Parameters
     ----------
     folder : str or Path
-        Where to put it; must not exist, be empty, or be a toy recording of the same arguments.
+        A folder that does not exist, is empty, or holds the recording of the same arguments.
     seed : int
         From 0.
     duration_s : float
@@ -111,7 +110,7 @@ def write_toy(
     difficulty : str
         "easy", "medium" or "hard": how far spikes rise above the noise, how much they vary, how many units.
     progress : Progress, optional
-        Told of the samples written.
+        Shows the samples written.
 
     Returns
     -------
@@ -123,9 +122,9 @@ def write_toy(
     UsageError
         For an argument out of its range.
     OutputError
-        If something else is at that path, or it cannot be written.
+        If the folder holds anything else, or cannot be written.
     DiskFullError
-        If no space is left; nothing is left behind.
+        If no space is left; no files are left behind.
     """
     from spikecrate._util.files import disk_full_named, sync_folder
 
@@ -166,7 +165,7 @@ def write_toy(
 
 
 def _check(arguments: dict[str, Any]) -> None:
-    """Refuse arguments that no recording can be made of."""
+    """Raise for an argument out of its range."""
     ranges = {
         "seed": (0, math.inf),
         "duration_s": (1, 1e7),
@@ -182,7 +181,7 @@ def _check(arguments: dict[str, Any]) -> None:
 
 
 def _is_there(folder: Path, arguments: dict[str, Any]) -> bool:
-    """Tell whether the folder is this very recording; refuse one that is anything else but empty."""
+    """Return whether the folder holds this very recording; raise if it holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
@@ -190,7 +189,7 @@ def _is_there(folder: Path, arguments: dict[str, Any]) -> bool:
             return True
     except (OSError, ValueError):
         pass
-    message = f"{folder}: something else is there already"
+    message = f"{folder} is not empty and holds another recording"
     raise OutputError(message, next_step="name another folder, or remove this one")
 
 
@@ -202,7 +201,7 @@ def _write(folder: Path, arguments: dict[str, Any], progress: Progress) -> None:
 
     rate, num_channels = arguments["sampling_frequency"], arguments["num_channels"]
     num_samples = round(arguments["duration_s"] * rate)
-    # Independent streams: the noise does not change with the number of units.
+    # Independent streams, so that the noise does not change with the number of units.
     of_units, of_noise = (
         np.random.Generator(np.random.PCG64(seed))
         for seed in np.random.SeedSequence(arguments["seed"]).spawn(2)
@@ -214,7 +213,7 @@ def _write(folder: Path, arguments: dict[str, Any], progress: Progress) -> None:
         for index in range(arguments["num_units"])
     ]
 
-    # The codec makes the file, of zeros that take no memory; the samples then replace them as they are made.
+    # The codec writes zeros that take no memory; the samples then replace them block by block.
     raw = folder / "raw.mda"
     mda.write(raw, np.broadcast_to(np.int16(0), (num_channels, num_samples)))
     with raw.open("r+b") as file, progress.bar("toy recording", num_samples) as advance:
@@ -242,7 +241,7 @@ def _probe(num_channels: int) -> list[tuple[float, float]]:
 def _unit(
     rng: np.random.Generator, probe: list[tuple[float, float]], home: int, arguments: dict[str, Any]
 ) -> _Unit:
-    """Draw one unit: where it is (near the channel `home`), what it looks like, when it fires."""
+    """Draw one unit: its place (near the channel `home`), its waveform, its spike times."""
     import numpy as np
 
     level, rate = DIFFICULTIES[arguments["difficulty"]], arguments["sampling_frequency"]
@@ -264,7 +263,7 @@ def _unit(
     expected = num_samples / rate / mean_s
     gaps = rng.exponential(mean_s - refractory_s, size=int(expected + 6 * math.sqrt(expected) + 10))
     times = np.ceil(np.cumsum(gaps + refractory_s) * rate).astype(np.int64)
-    # Rounding up keeps two spikes the refractory period apart only to within a sample: drop what comes too soon.
+    # Rounding up keeps two spikes the refractory period apart only to within a sample: drop those too close.
     times = times[np.diff(times, prepend=-num_samples) >= math.ceil(0.002 * rate)]
     times = times[times < num_samples - len(ms)]
     heights = 1 + level.jitter * rng.standard_normal(len(times))
@@ -277,14 +276,14 @@ def _unit(
 
 
 def _lead(rate: float) -> int:
-    """Count the samples of a waveform before its trough, which is where the spike's time is."""
+    """Return the number of samples of a waveform before its trough, which is at the spike's time."""
     return round(0.001 * rate)
 
 
 def _blocks(
     rng: np.random.Generator, units: list[_Unit], arguments: dict[str, Any]
 ) -> Iterator[NDArray[np.int16]]:
-    """Make the samples, block after block: samples x channels int16.
+    """Yield the samples in blocks: samples x channels int16.
 
     Only sums and products of single numbers are used, never a matrix product or a transform, whose order of
     summation differs between processors.
@@ -319,7 +318,7 @@ def _blocks(
 
 
 def _truth(units: list[_Unit]) -> NDArray[np.float64]:
-    """Give the table of `firings_true.mda`, 3 x events: nearest channel, time in samples, unit, by time."""
+    """Return the table of `firings_true.mda`, 3 x events: nearest channel, time in samples, unit, by time."""
     import numpy as np
 
     rows = [

@@ -1,4 +1,4 @@
-"""Which format a path is, by the files that lie there; their contents are each format's own affair."""
+"""Find the format of a recording by the names of its files, and open it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def open_recording(path: str | Path) -> Recording:
     Raises
     ------
     RecordingNotFoundError
-        If there is nothing, or nothing that is a recording; the message says what was looked for.
+        If there is no recording; the message lists the files it looked for.
     RecordingAmbiguousError
         If the folder holds several recordings; the message lists their paths.
     SpikecrateError
@@ -79,7 +79,7 @@ def absolute(path: str | Path) -> Path:
 
 
 def _of_file(path: Path) -> Callable[[], Recording]:
-    """Find the format of a file that a user named."""
+    """Return the function that opens the recording of a file."""
     folder, name = path.parent, path.name
     if name == "raw.mda":
         return lambda: _mountainsort(path, folder)
@@ -95,15 +95,15 @@ def _of_file(path: Path) -> Callable[[], Recording]:
         return lambda: _flat(path, path)
     message = f"{path} is not a recording; looked for {LOOKED_FOR}"
     raise RecordingNotFoundError(
-        message, next_step=f"Describe a flat file by a recording.json, or convert it: {_import(path)}"
+        message, next_step=f"describe a flat file by a recording.json, or convert it: {_import(path)}"
     )
 
 
 def _in_folder(folder: Path) -> Callable[[], Recording]:
-    """Find the format of a folder that a user named."""
+    """Return the function that opens the recording in a folder."""
     from spikecrate.recordings.formats.openephys import structures_at
 
-    # What a user wrote on purpose goes before what a program left.
+    # A user's own description takes precedence over a program's.
     if is_file(folder / "recording.json"):
         return lambda: _flat(folder, folder / "recording.json")
     found: dict[str, Callable[[], Recording]] = {}
@@ -119,7 +119,7 @@ def _in_folder(folder: Path) -> Callable[[], Recording]:
     if not found:
         message = f"{folder} is not a recording; looked for {LOOKED_FOR}"
         raise RecordingNotFoundError(
-            message, next_step=f"Check the path, or convert another format: {_import(folder)}"
+            message, next_step=f"check the path, or convert another format: {_import(folder)}"
         )
     if len(found) > 1:
         choices = [str(folder / name) for name in found]
@@ -127,37 +127,37 @@ def _in_folder(folder: Path) -> Callable[[], Recording]:
             f"  {name}" for name in choices
         )
         raise RecordingAmbiguousError(
-            message, next_step="Name one of these files.", details={"choices": choices}
+            message, next_step="name one of these files", details={"choices": choices}
         )
     return next(iter(found.values()))
 
 
 def _spikeglx_stream(folder: Path) -> Path | None:
-    """Choose the SpikeGLX stream of a folder: the one there is, or the one with the spikes of a probe."""
+    """Return the SpikeGLX stream of a folder: the only one, or the only .ap.bin."""
     binaries = sorted(_binaries(folder, SPIKEGLX_DEPTH))
     if not binaries:
         return None
-    # One probe gives an ap and an lf file, and often a nidq file beside: the spikes are in the ap file.
+    # One probe has an ap and an lf file, and often a nidq file beside them: the spikes are in the ap file.
     spiking = [binary for binary in binaries if binary.name.endswith(".ap.bin")]
     chosen = spiking if len(spiking) == 1 else binaries
     if len(chosen) > 1:
         message = f"{folder} holds {len(chosen)} streams:\n" + "\n".join(f"  {file}" for file in chosen)
         raise RecordingAmbiguousError(
             message,
-            next_step="Name one of these files.",
+            next_step="name one of these files",
             details={"choices": [str(file) for file in chosen]},
         )
     return chosen[0]
 
 
 def _binaries(folder: Path, depth: int) -> list[Path]:
-    """Find the .bin files that have a .meta file beside them, or the other way round."""
+    """Return the .bin files of SpikeGLX, also where only the .meta file exists."""
     with reading(folder), os.scandir(folder) as entries:
         found = [(Path(entry.path), entry.is_dir()) for entry in entries]
     halves = [path for path, is_dir in found if not is_dir and (path.suffix == ".meta" or _is_binary(path))]
     binaries = list(dict.fromkeys(path.with_suffix(".bin") for path in halves))
     if depth > 1:
-        # The folders of a run's probes: RUN_g0_imec0.
+        # Folders of a run's probes are named RUN_g0_imec0.
         for path, is_dir in found:
             if is_dir and "_imec" in path.name:
                 binaries += _binaries(path, depth - 1)
@@ -165,7 +165,7 @@ def _binaries(folder: Path, depth: int) -> list[Path]:
 
 
 def _is_binary(path: Path) -> bool:
-    """Tell the sample files of SpikeGLX, be it that their .meta file is missing."""
+    """Return whether a file has samples of SpikeGLX by its name, also without its .meta file."""
     return path.name.endswith(STREAMS) or (path.suffix == ".bin" and is_file(path.with_suffix(".meta")))
 
 

@@ -1,4 +1,4 @@
-"""The fields of a JSON object in a recording's file, each checked for presence, type and range."""
+"""Fields of a JSON object in a file of a recording, checked for presence, type and range."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SHOWN: Final = 60
 
 
 class Fields:
-    """A JSON object, the file it stands in and its place there.
+    """A JSON object, its file and its place in the file.
 
     Parameters
     ----------
     data : object
-        What the file holds; anything but an object is refused.
+        Content of the file; anything but an object is refused.
     path : Path
         The file.
     place : str
@@ -37,24 +37,24 @@ class Fields:
         if not isinstance(data, dict):
             where = f"{path}: {place.rstrip('.')}" if place else str(path)
             message = f"{where}: expected a JSON object, got {shown(data)}"
-            raise RecordingFormatError(message, next_step="Correct the file.")
+            raise RecordingFormatError(message, next_step="correct the file")
         self.data: dict[str, Any] = data
         self.path = path
         self.place = place
 
     def get(self, name: str) -> Any:
-        """Give the value as it stands, None where there is none."""
+        """Return the value unchecked, None where there is none."""
         return self.data.get(name)
 
     def text(self, name: str, default: Any = REQUIRED) -> str:
-        """Give a text."""
+        """Return a text."""
         value = self._value(name, default)
         if not isinstance(value, str):
             self._refuse(name, "a text", value)
         return value
 
     def number(self, name: str, default: Any = REQUIRED, *, positive: bool = False) -> float:
-        """Give a finite number, above 0 if asked."""
+        """Return a finite number, above 0 if `positive`."""
         wanted = "a number above 0" if positive else "a number"
         value = self._value(name, default)
         number = as_number(value)
@@ -63,7 +63,7 @@ class Fields:
         return number
 
     def whole(self, name: str, default: Any = REQUIRED, *, most: int | None = None) -> int:
-        """Give a whole number, 0 or more, at most `most`."""
+        """Return a whole number from 0 to `most`."""
         value = self._value(name, default)
         number = as_number(value)
         if number is None or not number.is_integer() or number < 0 or (most is not None and number > most):
@@ -71,21 +71,21 @@ class Fields:
         return int(value)
 
     def items(self, name: str, default: Any = REQUIRED) -> list[Any]:
-        """Give a list."""
+        """Return a list."""
         value = self._value(name, default)
         if not isinstance(value, list):
             self._refuse(name, "a list", value)
         return value
 
     def objects(self, name: str) -> list[Fields]:
-        """Give a list of objects."""
+        """Return a list of objects."""
         return [
             Fields(value, self.path, f"{self.place}{name}[{index}].")
             for index, value in enumerate(self.items(name))
         ]
 
     def inner(self, name: str) -> Fields:
-        """Give an object."""
+        """Return an object."""
         return Fields(self._value(name, REQUIRED), self.path, f"{self.place}{name}.")
 
     def refuse(self, name: str, problem: str, *, next_step: str = "") -> NoReturn:
@@ -93,14 +93,14 @@ class Fields:
         message = f"{self.path}: {self.place}{name}: {problem}"
         raise RecordingFormatError(
             message,
-            next_step=next_step or f"Correct {self.place}{name} in {self.path.name}.",
+            next_step=next_step or f"correct {self.place}{name} in {self.path.name}",
             details={"file": str(self.path), "field": f"{self.place}{name}"},
         )
 
     def _value(self, name: str, default: Any) -> Any:
         value = self.data.get(name, default)
         if value is REQUIRED:
-            self.refuse(name, "missing", next_step=f"Add {self.place}{name} to {self.path.name}.")
+            self.refuse(name, "missing", next_step=f"add {self.place}{name} to {self.path.name}")
         return value
 
     def _refuse(self, name: str, wanted: str, value: Any) -> NoReturn:
@@ -108,7 +108,22 @@ class Fields:
 
 
 def as_number(value: Any) -> float | None:
-    """Give a JSON number as a float; None for anything else, infinite and not-a-number included."""
+    """Return a JSON number as a float, or None for anything else, infinity and NaN included.
+
+    Parameters
+    ----------
+    value : object
+        A JSON value.
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> as_number(3), as_number(True), as_number("3"), as_number(float("nan"))
+    (3.0, None, None, None)
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -119,7 +134,17 @@ def as_number(value: Any) -> float | None:
 
 
 def shown(value: Any) -> str:
-    """Show a value in a message, shortened."""
+    """Return a value as text for a message, shortened to 60 characters.
+
+    Parameters
+    ----------
+    value : object
+        Any value.
+
+    Returns
+    -------
+    str
+    """
     try:
         text = repr(value)
     except RecursionError:

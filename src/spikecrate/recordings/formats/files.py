@@ -136,6 +136,49 @@ def read_json(path: Path, *, named_in: Path | None = None) -> Any:
     raise RecordingFormatError(message, next_step="correct the file, or write it again with its program")
 
 
+def read_numbers(path: Path) -> list[Any]:
+    """Read a .npy file of plain numbers in one or two dimensions.
+
+    Parameters
+    ----------
+    path : Path
+        The file; nothing in it is unpickled.
+
+    Returns
+    -------
+    list
+        Numbers, or rows of numbers.
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is anything else.
+    SpikecrateError
+        As `regular_file`.
+    """
+    import numpy as np
+
+    if regular_file(path).st_size > TEXT_LIMIT:
+        raise _not_numbers(path, "it is too large")
+    try:
+        # Mapped: a damaged header cannot ask for more memory than the file has bytes.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy raises whatever its parsers do on a damaged header
+        raise _not_numbers(path, str(error) or type(error).__name__) from error
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+        raise _not_numbers(path, f"entries of type {array.dtype}")
+    if array.ndim not in (1, 2):
+        raise _not_numbers(path, f"an array of {array.ndim} dimensions")
+    numbers: list[Any] = array.tolist()
+    return numbers
+
+
+def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
+    """Return the error for a .npy file that is not a table of numbers."""
+    message = f"{path}: not an array of numbers: {problem[:200]}"
+    return RecordingFormatError(message, next_step="save the recording again", details={"file": str(path)})
+
+
 @contextmanager
 def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
     """Turn an error of the system into one of ours.

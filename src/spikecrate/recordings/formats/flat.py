@@ -1,4 +1,4 @@
-"""recording.json: a few lines that make any flat file a recording, validated by a JSON Schema of ours."""
+"""recording.json: the description of any flat file, validated by a JSON Schema of ours."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording,
 from spikecrate.recordings.probe import read_geom, read_probeinterface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from jsonschema.exceptions import ValidationError
@@ -22,46 +21,6 @@ if TYPE_CHECKING:
     from spikecrate.recordings.probe import Locations
 
 DESCRIPTION: Final = "recording.json"
-
-
-def _text(value: Any) -> bool:
-    return type(value) is str and value != ""
-
-
-def _whole(value: Any, least: int = 0) -> bool:
-    return type(value) is int and value >= least
-
-
-def _number(value: Any) -> bool:
-    return as_number(value) is not None
-
-
-def _numbers(value: Any) -> bool:
-    return _number(value) or (type(value) is list and bool(value) and all(map(_number, value)))
-
-
-def _distinct(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return type(value) is list and bool(value) and all(map(fits, value)) and len(set(value)) == len(value)
-
-
-PLAIN: Final[dict[str, Callable[[Any], bool]]] = {
-    "$schema": _text,
-    "title": _text,
-    "file": _text,
-    "dtype": _text,
-    "num_channels": lambda value: _whole(value, 1),
-    "sampling_frequency": lambda value: _number(value) and value > 0,
-    "offset": _whole,
-    "time_axis": lambda value: type(value) is int and value in (0, 1),
-    "num_samples": lambda value: _whole(value, 1),
-    "channels": lambda value: _distinct(value, _whole),
-    "channel_ids": lambda value: _distinct(value, _text),
-    "gain_uv": _numbers,
-    "offset_uv": _numbers,
-    "probe": _text,
-    "spike_sign": lambda value: type(value) is int and value in (-1, 0, 1),
-}
-"""What each field plainly is; a test holds this to the schema."""
 
 
 def open_flat(path: Path, description: Path) -> Recording:
@@ -73,6 +32,10 @@ def open_flat(path: Path, description: Path) -> Recording:
         As the user named it.
     description : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
+
+    Returns
+    -------
+    Recording
 
     Raises
     ------
@@ -116,33 +79,24 @@ def open_flat(path: Path, description: Path) -> Recording:
 
 @cache
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema (2020-12) of recording.json."""
+    """Return the JSON Schema (2020-12) of recording.json.
+
+    Returns
+    -------
+    dict
+        JSON types.
+    """
     text = files("spikecrate.recordings").joinpath("recording.schema.json").read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content
 
 
-def plainly_fits(data: Any) -> bool:
-    """Tell that a description fits the schema, without the tenth of a second that importing jsonschema takes.
-
-    True is sure; where this is False, the schema decides, and says what is wrong.
-    """
-    if type(data) is not dict or not data.keys() <= PLAIN.keys():
-        return False
-    return data.keys() >= set(schema()["required"]) and all(PLAIN[name](data[name]) for name in data)
-
-
-def _first_error(data: Any) -> ValidationError | None:
-    """Ask the schema."""
+def _validate(data: Any, description: Path) -> None:
+    """Check a description against the schema, and for numbers that a float cannot hold."""
     from jsonschema import Draft202012Validator
 
-    return next(iter(Draft202012Validator(schema()).iter_errors(data)), None)
-
-
-def _validate(data: Any, description: Path) -> None:
-    """Hold a description to the schema, and to what a schema cannot say: numbers that a float holds."""
     try:
-        error = None if plainly_fits(data) else _first_error(data)
+        error = next(iter(Draft202012Validator(schema()).iter_errors(data)), None)
     except RecursionError:
         raise _refused(description, "", "nested too deeply") from None
     if error is not None:
@@ -158,7 +112,7 @@ def _validate(data: Any, description: Path) -> None:
 
 
 def _explained(error: ValidationError) -> str:
-    """Say what is wrong, and for an unknown field which one may be meant."""
+    """Return the problem, and for an unknown field the nearest name."""
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         from difflib import get_close_matches
 
@@ -184,7 +138,7 @@ def _each(description: Path, data: dict[str, Any], field: str, count: int) -> li
 
 
 def _locations(description: Path, probe: str | None, count: int) -> Locations | None:
-    """Read the probe: geom.csv (or any .csv), else probeinterface JSON."""
+    """Read the probe: a geom.csv, or probeinterface JSON."""
     if probe is None:
         return None
     path = _beside(description, probe)
@@ -193,23 +147,23 @@ def _locations(description: Path, probe: str | None, count: int) -> Locations | 
     if path.suffix.lower() != ".json":
         message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
         raise ProbeError(
-            message, next_step="Name a geom.csv (x,y in um, a row a channel) or a probeinterface JSON."
+            message, next_step="name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
         )
     return read_probeinterface(path, count)
 
 
 def _beside(description: Path, name: str) -> Path:
-    """Make a path of a description absolute."""
+    """Return a path of a description, relative to its folder."""
     if "\0" in name:
         raise _refused(description, "file", f"{name!r} is not a path")
     return description.parent / name
 
 
 def _refused(description: Path, field: str, problem: str) -> RecordingFormatError:
-    """Make the error for a field."""
+    """Return the error for a field."""
     message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
     return RecordingFormatError(
         message,
-        next_step=f"Correct {description.name}; its fields are {', '.join(schema()['properties'])}.",
+        next_step=f"correct {description.name}; its fields are {', '.join(schema()['properties'])}",
         details={"file": str(description), "field": field},
     )

@@ -32,6 +32,10 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
     folder : Path
         The folder with raw.mda.
 
+    Returns
+    -------
+    Recording
+
     Raises
     ------
     SpikecrateError
@@ -73,14 +77,14 @@ def _header(raw: Path) -> MdaHeader:
             header = read_header(raw)
         except MdaError as error:
             raise RecordingFormatError(
-                str(error), next_step="Check that the file was copied whole and is an MDA file."
+                str(error), next_step="check that the file was copied whole and is an MDA file"
             ) from None
     if header.dtype == "<c8":
         message = f"{raw}: complex samples cannot be sorted"
-        raise RecordingFormatError(message, next_step="Write the real traces as int16 or float32.")
+        raise RecordingFormatError(message, next_step="write the real traces as int16 or float32")
     if len(header.shape) < 2 or any(size != 1 for size in header.shape[2:]):
         message = f"{raw}: dimensions {header.shape}, expected channels x samples"
-        raise RecordingFormatError(message, next_step="Write the traces as channels x samples.")
+        raise RecordingFormatError(message, next_step="write the traces as channels x samples")
     return header
 
 
@@ -91,7 +95,7 @@ def _params(folder: Path) -> Fields:
         message = f"{path} does not exist; the sampling frequency is needed"
         raise RecordingFormatError(
             message,
-            next_step=f"Write {PARAMS} beside {RAW}, for example {EXAMPLE}",
+            next_step=f"write {PARAMS} beside {RAW}, for example {EXAMPLE}",
             details={"file": str(path), "field": "samplerate"},
         )
     return Fields(read_json(path), path)

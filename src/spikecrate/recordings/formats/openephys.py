@@ -37,7 +37,7 @@ class Stream:
     folder : Path
         The folder with continuous.dat.
     facts : Fields
-        What structure.oebin says of it.
+        Its entry in structure.oebin.
     """
 
     folder: Path
@@ -56,6 +56,10 @@ def open_openephys(path: Path, folder: Path) -> Recording:
     folder : Path
         The root, a record node, an experiment, a recording, its `continuous` folder, or a stream's folder.
 
+    Returns
+    -------
+    Recording
+
     Raises
     ------
     RecordingAmbiguousError
@@ -65,23 +69,34 @@ def open_openephys(path: Path, folder: Path) -> Recording:
     """
     structures = list(structures_at(folder))
     streams = [stream for structure in structures for stream in _streams(structure)]
-    # Inside a recording, only what lies at or below the folder named is meant.
+    # Inside a recording, only the streams at or below the named folder count.
     chosen = [stream for stream in streams if stream.folder.is_relative_to(folder)] or streams
     if not chosen:
         message = f"{', '.join(map(str, structures))}: no continuous stream"
-        raise RecordingEmptyError(message, next_step="Record with a continuous stream switched on.")
+        raise RecordingEmptyError(message, next_step="record with a continuous stream switched on")
     if len(chosen) > 1:
         choices = [str(stream.folder) for stream in chosen]
         lines = "\n".join(f"  {choice}" for choice in choices)
         message = f"{folder} holds {len(chosen)} streams:\n{lines}"
         raise RecordingAmbiguousError(
-            message, next_step="Name one of these folders.", details={"choices": choices}
+            message, next_step="name one of these folders", details={"choices": choices}
         )
     return _open(path, chosen[0])
 
 
 def structures_at(folder: Path) -> Iterator[Path]:
-    """Find the structure files at, above (a stream's or the `continuous` folder) or below a folder."""
+    """Yield the structure files at, above or below a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Any folder of a recording, from the root down to a stream's own.
+
+    Yields
+    ------
+    Path
+        A structure.oebin.
+    """
     for upper in (folder, *((folder.parent,) if folder.name == "continuous" else ())):
         if is_file(upper / STRUCTURE):
             yield upper / STRUCTURE
@@ -93,7 +108,7 @@ def structures_at(folder: Path) -> Iterator[Path]:
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
-    """Find the structure files below a folder, in the order of their names."""
+    """Yield the structure files below a folder, in the order of their names."""
     with reading(folder), os.scandir(folder) as entries:
         inner = sorted(
             (Path(entry.path) for entry in entries if entry.is_dir() and _is_part(entry.name)), key=_numbered
@@ -106,18 +121,18 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_part(name: str) -> bool:
-    """Tell the folders that a recording is made of from others, which are not searched."""
+    """Return whether a folder belongs to a recording by its name; others are not searched."""
     return name.lower().startswith(("record node", "record_node", "experiment", "recording"))
 
 
 def _numbered(path: Path) -> tuple[str, int]:
-    """Order recording10 after recording9."""
+    """Return a sort key that puts recording10 after recording9."""
     stem = path.name.rstrip("0123456789")
     return stem, int(path.name[len(stem) :] or 0)
 
 
 def _streams(structure: Path) -> Iterator[Stream]:
-    """Read the streams of a recording whose samples were kept."""
+    """Yield the streams of a recording."""
     top = Fields(read_json(structure), structure)
     for facts in top.objects("continuous"):
         name = facts.text("folder_name").rstrip("/\\")
@@ -163,7 +178,7 @@ def _no_locations(facts: Fields) -> str:
 
 
 def _kind(channel: Fields) -> str:
-    """Tell what a channel carries: by its type, written since 1.0, or by its name and description."""
+    """Return the kind of a channel: by its type, written since 1.0, or by its name and description."""
     text = f"{channel.text('channel_name', '')} {channel.text('description', '')}".upper()
     if "SYNC" in text:
         return "sync"
@@ -175,7 +190,7 @@ def _kind(channel: Fields) -> str:
 
 
 def _gain(channel: Fields, kind: str) -> float:
-    """Read the uV per count; `bit_volts` is in the channel's units whatever its name says."""
+    """Read the uV per count; `bit_volts` is in the channel's units, despite its name."""
     # Without a unit, headstage channels are in uV and all others in V.
     unit = channel.text("units", "") or ("uV" if kind == "headstage" else "V")
     if unit not in PER_UNIT:
@@ -184,12 +199,21 @@ def _gain(channel: Fields, kind: str) -> float:
 
 
 def _counted(kinds: list[str]) -> str:
-    """Say how many of each kind."""
+    """Return how many of each kind, as text."""
     return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 
 def folder_of(path: Path) -> Path:
-    """Give the folder that continuous.dat or structure.oebin stands for.
+    """Return the folder of the recording or stream that a file belongs to.
+
+    Parameters
+    ----------
+    path : Path
+        A continuous.dat or structure.oebin.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -198,6 +222,6 @@ def folder_of(path: Path) -> Path:
     """
     folder = path.parent
     if path.name == SAMPLES and not any(True for _ in structures_at(folder)):
-        message = f"{path}: there is no {STRUCTURE} two folders up, which says what the samples are"
-        raise RecordingFormatError(message, next_step=f"Copy {STRUCTURE} there, or write a recording.json.")
+        message = f"{path}: there is no {STRUCTURE} two folders up to describe the samples"
+        raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
     return folder

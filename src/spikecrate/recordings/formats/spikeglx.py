@@ -1,4 +1,4 @@
-"""SpikeGLX: a .bin file of int16 samples and a .meta file beside it that says what they are.
+"""SpikeGLX: a .bin file of int16 samples, described by a .meta file beside it.
 
 Source: SpikeGLX's metadata guide (`Markdown/Metadata_Help.md`) and its authors' `readSGLX.py` and
 `SGLXMetaToCoords.py`.
@@ -28,14 +28,14 @@ SAMPLE_BYTES: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """What a .meta file says of the samples beside it.
+    """Facts of the samples in a .meta file.
 
     Attributes
     ----------
     rate : float
         Hz.
     kept : int
-        How many channels are the recording's; the file's first ones.
+        Channels of the recording; the file's first ones.
     names : tuple of str
         Of the kept channels.
     gains : tuple of float
@@ -54,8 +54,7 @@ class Stream:
 def open_spikeglx(path: Path, binary: Path) -> Recording:
     """Open one SpikeGLX stream: imec (ap or lf), nidq or obx.
 
-    The sync channel and digital words are left out, and of a nidq stream with multiplexed neural channels
-    everything else too.
+    Sync channels and digital words are left out; a nidq stream with multiplexed neural channels keeps only those.
 
     Parameters
     ----------
@@ -63,6 +62,10 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
         As the user named it.
     binary : Path
         The .bin file.
+
+    Returns
+    -------
+    Recording
 
     Raises
     ------
@@ -118,7 +121,7 @@ def _stream(meta: Meta, file_channels: int) -> Stream:
             meta.refuse("typeThis", f"expected imec, nidq or obx, got {shown(other)}")
     if stream.kept == 0:
         message = f"{meta.path}: no analog channels among the {file_channels} that were saved"
-        raise RecordingEmptyError(message, next_step="Name another stream of this run.")
+        raise RecordingEmptyError(message, next_step="name another stream of this run")
     return stream
 
 
@@ -189,16 +192,25 @@ def _locations(meta: Meta, folder: Path, kept: int) -> tuple[Locations | None, s
 
 
 def binary_of(path: Path) -> Path:
-    """Give the .bin file that belongs to a .bin or .meta file.
+    """Return the .bin file that belongs to a .bin or .meta file.
+
+    Parameters
+    ----------
+    path : Path
+        Either of the two.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     RecordingFormatError
-        If its other half is not there.
+        If the other one does not exist.
     """
     binary, meta = path.with_suffix(".bin"), path.with_suffix(".meta")
     for file, other in ((binary, meta), (meta, binary)):
         if not is_file(file):
-            message = f"{file} does not exist, {other.name} is useless without it"
-            raise RecordingFormatError(message, next_step=f"Copy {file.name} beside {other.name}.")
+            message = f"{file} does not exist and {other.name} needs it"
+            raise RecordingFormatError(message, next_step=f"copy {file.name} beside {other.name}")
     return binary

@@ -35,12 +35,12 @@ class Meta:
         message = f"{self.path}: {name}: {problem}"
         raise RecordingFormatError(
             message,
-            next_step=f"Copy {self.path.name} again, or correct {name}.",
+            next_step=f"copy {self.path.name} again, or correct {name}",
             details={"file": str(self.path), "field": name},
         )
 
     def number(self, name: str, default: float | None = None) -> float:
-        """Give a number above 0."""
+        """Return a number above 0."""
         if name not in self.values and default is not None:
             return default
         number = as_number(self._text(name))
@@ -49,14 +49,14 @@ class Meta:
         return number
 
     def whole(self, name: str) -> int:
-        """Give a whole number, 0 or more."""
+        """Return a whole number, 0 or more."""
         text = self._text(name)
         if re.fullmatch(r"[0-9]{1,18}", text) is None:
             self.refuse(name, f"expected a whole number, got {shown(text)}")
         return int(text)
 
     def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
-        """Give numbers of channels by kind, which must add up to those of the file."""
+        """Return the numbers of channels by kind; their sum is the file's number of channels."""
         words = self._text(name).split(",")
         if len(words) != count or not all(re.fullmatch(r"[0-9]{1,9}", word.strip()) for word in words):
             self.refuse(name, f"expected {count} whole numbers, got {shown(self.values[name])}")
@@ -66,11 +66,11 @@ class Meta:
         return numbers
 
     def entries(self, name: str) -> list[str]:
-        """Give the entries of a table without its header: (header)(entry)(entry)."""
+        """Return the entries of a table without its header: (header)(entry)(entry)."""
         return re.findall(r"\(([^()]*)\)", self.values.get(name, ""))[1:]
 
     def header(self, name: str) -> list[str]:
-        """Give the words of a table's header."""
+        """Return the words of a table's header."""
         found = re.match(r"\(([^()]*)\)", self.values.get(name, ""))
         return found[1].split(",") if found else []
 
@@ -81,7 +81,22 @@ class Meta:
 
 
 def as_number(text: str) -> float:
-    """Read a number; not-a-number for anything else, infinite included."""
+    """Return a number, or NaN for anything else, infinity included.
+
+    Parameters
+    ----------
+    text : str
+        The number as text.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> as_number("1.5"), as_number("inf"), as_number("x")
+    (1.5, nan, nan)
+    """
     try:
         number = float(text)
     except ValueError:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import ProbeError, RecordingAmbiguousError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields, as_number, shown
-from spikecrate.recordings.formats.files import is_file, read_json
-from spikecrate.recordings.formats.npy import read_numbers
+from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
 from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from spikecrate.recordings.probe import Locations
 
 DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
-"""Where the description stands, the newest form first; si_folder.json of newer versions only points on."""
+"""Names of the description, newest first; si_folder.json of newer versions only points to binary.json."""
 READER: Final = "BinaryRecordingExtractor"
 
 
@@ -35,6 +34,10 @@ def open_spikeinterface(path: Path, folder: Path) -> Recording:
         As the user named it: the folder, its description, or the file of one of several segments.
     folder : Path
         The folder with the description.
+
+    Returns
+    -------
+    Recording
 
     Raises
     ------
@@ -87,7 +90,7 @@ def _description(folder: Path) -> Fields:
             seen = seen or f"{path}: class: {reader!r} is not samples in one flat file"
     message = seen or f"{folder}: there is no {DESCRIPTIONS[0]}"
     raise RecordingFormatError(
-        message, next_step=f"Convert it once: spikecrate recording.import {folder} DESTINATION"
+        message, next_step=f"convert it once: spikecrate recording.import {folder} DESTINATION"
     )
 
 
@@ -104,13 +107,13 @@ def _segment(path: Path, folder: Path, facts: Fields) -> Path:
         choices = "\n".join(f"  {file}" for file in files)
         message = f"{folder} holds {len(files)} segments:\n{choices}"
         raise RecordingAmbiguousError(
-            message, next_step="Name one of these files.", details={"choices": [str(file) for file in files]}
+            message, next_step="name one of these files", details={"choices": [str(file) for file in files]}
         )
     return files[0]
 
 
 def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
-    """Read a number a channel, where it stands first: among the facts, the properties, or in a file of its own."""
+    """Read one number a channel, from the facts, the properties, or the property's own file."""
     facts = description.inner("kwargs")
     found = facts.get(name)
     if found is None:
@@ -126,7 +129,7 @@ def _values(description: Fields, name: str, num_channels: int) -> tuple[float, .
 
 
 def _property(description: Fields, name: str) -> Any:
-    """Read a property of the channels as JSON types; None where there is none."""
+    """Return a property of the channels as JSON types, or None."""
     properties = description.get("properties")
     if isinstance(properties, dict) and properties.get(name) is not None:
         return properties[name]
@@ -137,7 +140,7 @@ def _property(description: Fields, name: str) -> Any:
 
 
 def _locations(description: Fields, num_channels: int) -> Locations | None:
-    """Read the locations, from where this version of SpikeInterface keeps them."""
+    """Read the locations from the place where this version of SpikeInterface keeps them."""
     folder = description.path.parent
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
@@ -151,7 +154,7 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
 
 
 def _location(folder: Path, description: Fields) -> Any:
-    """Find the property `location`, which before 0.105 may stand in si_folder.json alone."""
+    """Return the property `location`; before 0.105 it may be in si_folder.json alone."""
     found = _property(description, "location")
     other = folder / DESCRIPTIONS[1]
     if found is None and other != description.path and is_file(other):
@@ -169,7 +172,7 @@ def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
     known = tuple(tuple(value for value in row if value is not None) for row in table)
     if len(known) != num_channels or not {len(row) for row in known} <= {2, 3}:
         message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
-        raise ProbeError(message, next_step="Save the recording again with its probe.")
+        raise ProbeError(message, next_step="save the recording again with its probe")
     return known
 
 
