@@ -27,7 +27,7 @@ def main() -> None:
     cache = home / "cache"
     take_over(Path.home() / ".cache" / "spikecrate" / "dev", cache)
     (cache / "bash").mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = store_place()
+    store = Path(os.environ.get("SPIKECRATE_STORE") or default_store()).expanduser().resolve()
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     link(home / "store", store)
     scratch = Path(f"/tmp/spikecrate-{os.getuid()}")
@@ -40,14 +40,11 @@ def main() -> None:
     replace(cache / "ca.pem", bundle.read_bytes() if bundle is not None else b"")
 
 
-def store_place() -> Path:
-    """Return the store's folder: SPIKECRATE_STORE, else `spikecrate` in the user's cache folder."""
-    named = os.environ.get("SPIKECRATE_STORE")
-    if named:
-        return Path(named).expanduser().absolute()
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "")
+def default_store() -> Path:
+    """Return where spikecrate keeps its store on this machine."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
     # A relative path is ignored, as the XDG Base Directory Specification demands.
-    return (caches if caches.is_absolute() else Path.home() / ".cache") / "spikecrate"
+    return (Path(cache) if cache.startswith("/") else Path("~/.cache")) / "spikecrate"
 
 
 def take_over(old: Path, cache: Path) -> None:

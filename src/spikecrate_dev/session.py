@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from spikecrate.engines.host_paths import is_inside as is_inside  # noqa: PLC0414 (for cli/dev.py)
 from spikecrate.errors import DevContainerError, StoppedError
 from spikecrate_dev import container, machine
 from spikecrate_dev.command import RECIPE_LABEL, exec_argv, inside

@@ -106,19 +106,25 @@ def test_the_wheel_leaves_the_development_container_out():
 
 WITHOUT_DEV = """
 import sys
-sys.modules["spikecrate_dev"] = None  # what an import meets where the wheel is installed
-from spikecrate import cli
-from spikecrate.cli.main import program
-assert "dev" not in cli.namespace.collections
-program().run(["spikecrate", "doctor", "--check", "python", "--json"])
+sys.modules["spikecrate_dev"] = None  # an import then fails as where the wheel is installed
+from spikecrate.cli.main import main
+main()
 """
 
 
 def test_the_command_line_works_where_the_development_container_is_not_installed():
-    done = subprocess.run([sys.executable, "-c", WITHOUT_DEV], capture_output=True, text=True, check=False)
+    def run(*words):
+        argv = [sys.executable, "-c", WITHOUT_DEV, *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    done = run("doctor", "--check", "python", "--json")
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert [line["name"] for line in report["checks"]] == ["python.version", "python.tools"]
+    assert [line["name"] for line in json.loads(done.stdout)["checks"]] == ["python.version", "python.tools"]
+    refused = run("dev.status")
+    assert refused.returncode != 0
+    assert "dev.status" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "ModuleNotFoundError" not in refused.stderr
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 
 from spikecrate.cli import dev, doctor, images, jobs, quality, recordings, sorters, store
+from spikecrate.cli.checks import has_dev
 
 if TYPE_CHECKING:
     from invoke.tasks import Task
@@ -56,5 +56,5 @@ namespace.add_collection(
         "store", store.store_du, store.store_gc, store.store_pin, store.store_unpin, store.store_verify
     )
 )
-if find_spec("spikecrate_dev") is not None:  # a clone; the wheel leaves it out
+if has_dev():
     namespace.add_collection(_collection("dev", dev.dev_open, dev.dev_status, dev.dev_stop))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spikecrate._util.progress import Terminal
-from spikecrate.engines import host_paths
 from spikecrate.errors import StoppedError
 from spikecrate_dev import session
 from spikecrate_dev.options import Options, read_gpu, read_mount, read_port
@@ -51,7 +50,7 @@ def read(
 
 def is_inside() -> bool:
     """Say whether this is a development container already."""
-    return host_paths.is_inside(os.environ)
+    return session.is_inside(os.environ)
 
 
 def run_here(command: str) -> NoReturn:

@@ -103,7 +103,7 @@ def file_system(path: Path, mounts: str | None = None) -> FileSystem:
         The mount table in the format of /proc/self/mountinfo, which is the default.
     """
     real = nearest(path).resolve() if mounts is None else path
-    text = MOUNTS.read_text() if mounts is None else mounts
+    text = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape") if mounts is None else mounts
     best, found = -1, FileSystem(kind="unknown", options=frozenset())
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
