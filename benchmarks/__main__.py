@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import (
     bench_apptainer,
+    bench_compare,
     bench_dev,
     bench_hash,
     bench_hit,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "apptainer": bench_apptainer.conversion_and_start,
     "dev": bench_dev.enter_and_make,
     "store": bench_store.growth,
+    "compare": bench_compare.chained_events,
 }
 
 HEAD = """# Measured

@@ -66,12 +66,14 @@ class Result:
 
     @cached_property
     def sorting(self) -> Sorting:
-        """Spike times (samples), unit labels and unit ids, as numpy arrays."""
+        """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
         from spikecrate.sortings import read_firings
         from spikecrate.steps.paths import FIRINGS
 
         layout = self.record["recording"]["layout"]
-        return read_firings(self.folder / FIRINGS, layout["sampling_frequency"])
+        return read_firings(
+            self.folder / FIRINGS, layout["sampling_frequency"], num_samples=layout["num_samples"]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Give the result as `--json` prints it."""

@@ -17,7 +17,7 @@ from spikecrate_harness import mda
 
 RATE = 30000.0
 EVENTS = st.lists(
-    st.tuples(st.floats(0, 1e12, allow_nan=False), st.integers(1, 2**53 - 1), st.integers(0, 400)),
+    st.tuples(st.floats(0, 1e12, allow_nan=False), st.integers(1, 2**53 - 1), st.integers(-1, 400)),
     max_size=50,
 )
 
@@ -53,6 +53,41 @@ def test_events_are_ordered_by_time_then_label_and_none_is_lost(events):
 def test_equal_events_keep_the_order_they_came_in():
     made = sorting_of([5, 5, 5], [1, 1, 1], channels=[3, 1, 2])
     assert made.channels.tolist() == [3, 1, 2]
+
+
+def test_channels_count_from_0_in_python_and_from_1_in_the_file(tmp_path):
+    made = sorting_of([5, 6, 7], [1, 1, 2], channels=[0, 3, -1])
+    write_firings(tmp_path / "firings.mda", made)
+    assert mda.read(tmp_path / "firings.mda")[0].tolist() == [1, 4, 0]
+    assert read_firings(tmp_path / "firings.mda", RATE).channels.tolist() == [0, 3, -1]
+
+
+def test_events_without_channels_have_an_unknown_one():
+    assert sorting_of([5, 6], [1, 1]).channels.tolist() == [-1, -1]
+    with pytest.raises(ResultInvalidError, match="channel -2, which is not an integer from -1"):
+        sorting_of([5], [1], channels=[-2])
+
+
+def test_a_channel_that_the_recording_does_not_have_is_refused_as_the_file_counts_it(tmp_path):
+    path = write_table(tmp_path / "firings.mda", [[0, 4], [5, 6], [1, 1]])
+    assert read_firings(path, RATE, num_channels=4).channels.tolist() == [-1, 3]
+    with pytest.raises(ResultInvalidError, match="channel 4 of 3"):
+        read_firings(path, RATE, num_channels=3)
+
+
+@pytest.mark.parametrize(
+    ("sorting", "line"),
+    [
+        (sorting_of([], []), "Sorting(0 units, 0 events, last event at 0 s at 30000 Hz)"),
+        (sorting_of([45000], [3]), "Sorting(1 unit, 1 event, last event at 1.5 s at 30000 Hz)"),
+        (
+            sorting_of(range(10**5), [1, 2] * 50000, num_samples=1800000),
+            "Sorting(2 units, 100000 events, 60 s at 30000 Hz)",
+        ),
+    ],
+)
+def test_a_sorting_shows_itself_in_one_line_whatever_its_size(sorting, line):
+    assert repr(sorting) == line
 
 
 def test_a_sorting_without_events_is_fine(tmp_path):

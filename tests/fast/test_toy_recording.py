@@ -79,7 +79,7 @@ def test_every_unit_spikes_where_the_truth_says(tmp_path):
     traces = recording.traces().astype(float) * toy.UV_PER_COUNT
     assert truth.unit_ids.tolist() == [1, 2, 3]
     for unit, train in truth.trains().items():
-        channel = truth.channels[truth.labels == unit][0] - 1
+        channel = truth.channels[truth.labels == unit][0]
         times = train.astype(int)
         mean = np.mean([traces[time - 15 : time + 16] for time in times[times > 15]], axis=0)
         trough = np.unravel_index(mean.argmin(), mean.shape)
@@ -104,6 +104,13 @@ def test_a_harder_recording_has_more_units_that_stand_out_less(tmp_path):
         snr.append(np.median([unit.snr for unit in quality]))
     assert units == [4, 6, 10]
     assert snr == sorted(snr, reverse=True)
+
+
+def test_a_channel_of_a_sorting_is_the_column_of_the_traces_that_its_quality_names(tmp_path):
+    folder = write_toy(tmp_path / "toy", duration_s=4, num_channels=4, num_units=3)
+    truth = read_firings(folder / "firings_true.mda", 30000, num_channels=4)
+    for unit in unit_quality(_Traces(open_recording(folder)), truth):
+        assert set(truth.channels[truth.labels == unit.unit].tolist()) == {unit.channel}
 
 
 class _Traces:

@@ -197,8 +197,7 @@ def test_the_container_can_write_to_its_output_and_scratch_alone(toy, lab_sorter
 )
 def test_any_folder_name_is_sorted(toy, lab_sorter, tmp_path, name):
     folder = tmp_path / "data" / name
-    subprocess.run(["cp", "-r", "--", toy, folder.parent], check=False)
-    folder.parent.mkdir(exist_ok=True)
+    folder.parent.mkdir()
     subprocess.run(["cp", "-r", "--", toy, folder], check=True)
     result = spikecrate.sort(folder, sorter=lab_sorter(ANSWER + NOTHING), runtime="docker")
     assert result.record["recording"]["path"] == str(folder)

@@ -1,4 +1,4 @@
-"""What comes out: sortings, and how good they are."""
+"""Sortings: the model and its file, comparison with ground truth, agreement and metrics."""
 
 from spikecrate.sortings.compare import Comparison, UnitMatch, compare
 from spikecrate.sortings.metrics import UnitQuality, unit_quality

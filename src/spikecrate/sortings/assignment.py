@@ -1,4 +1,4 @@
-"""Who goes with whom: the assignment problem on a small table.
+"""The assignment problem on a small table: pair rows with columns for the largest total gain.
 
 Shortest augmenting paths with potentials (the Hungarian method of Kuhn 1955 and Munkres 1957 in the form of
 Jonker and Volgenant 1987), for rectangular tables as in D. F. Crouse, "On implementing 2D rectangular assignment
@@ -26,6 +26,13 @@ def assign(gain: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int
     -------
     rows, columns : numpy.ndarray
         Int64, as many pairs as the shorter side has entries, rows ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows, columns = assign(np.array([[0.9, 0.8], [0.9, 0.1]]))
+    >>> rows.tolist(), columns.tolist()
+    ([0, 1], [1, 0])
     """
     import numpy as np
 
@@ -39,11 +46,11 @@ def assign(gain: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int
     row_of = np.full(num_columns, -1, dtype=np.int64)
     column_of = np.full(num_rows, -1, dtype=np.int64)
     for start in range(num_rows):
-        # Dijkstra from this row over reduced costs to the nearest column that is still free.
+        # Run Dijkstra over reduced costs from this row to the nearest free column.
         distance = np.full(num_columns, np.inf)
         came_from = np.full(num_columns, -1, dtype=np.int64)
         closed = np.zeros(num_columns, dtype=bool)
-        row, reached, rows_seen = start, 0.0, [start]
+        row, reached, visited = start, 0.0, [start]
         while True:
             through = reached + cost[row] - row_price[row] - column_price
             shorter = ~closed & (through < distance)
@@ -55,12 +62,12 @@ def assign(gain: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int
             if row_of[column] < 0:
                 break
             row = int(row_of[column])
-            rows_seen.append(row)
+            visited.append(row)
         row_price[start] += reached
-        for seen in rows_seen[1:]:
-            row_price[seen] += reached - distance[column_of[seen]]
+        for other in visited[1:]:
+            row_price[other] += reached - distance[column_of[other]]
         column_price[closed] += distance[closed] - reached
-        # Turn the path around: every row on it takes the column by which it was left.
+        # Reverse the path: every row on it takes the column through which the search left it.
         while True:
             row = int(came_from[column])
             row_of[column] = row

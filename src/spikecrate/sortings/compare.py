@@ -1,9 +1,9 @@
-"""How well a sorting found what is known to be there.
+"""Comparison of a sorting with ground truth, or with another sorting.
 
-Two events match when they are no further apart than the tolerance, and each event is matched once at most. The
+Two events match when they are at most the tolerance apart, and each event is matched at most once. The
 terms are SpikeForest's (Magland et al. 2020, eLife 9:e55167): with m matches between a true unit of n1 events
 and a found unit of n2, accuracy is m / (n1 + n2 - m), precision m / n2, recall m / n1. Unlike SpikeForest's
-counter, the tolerance is in milliseconds and chained events are counted in full.
+counter, the tolerance is in milliseconds, and events in a chain are counted in full.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ TOLERANCE_MS: Final = 0.4
 
 @dataclass(frozen=True, kw_only=True)
 class UnitMatch:
-    """How one true unit fared.
+    """One true unit and the found unit that is matched with it.
 
     Attributes
     ----------
     unit, events : int
         The true unit's label and its number of events.
     found : int or None
-        Label of the unit matched with it; None where no unit has an event in common with it.
+        Label of the found unit; None where no found unit shares an event with the true one.
     found_events, matches : int
-        Events of the found unit, and those of them that match one of the true unit's.
+        Events of the found unit, and how many of them match an event of the true unit.
     """
 
     unit: int
@@ -44,12 +44,12 @@ class UnitMatch:
 
     @property
     def misses(self) -> int:
-        """True events that nothing matches."""
+        """Number of true events without a match."""
         return self.events - self.matches
 
     @property
     def false_positives(self) -> int:
-        """Found events that match nothing."""
+        """Number of found events without a match."""
         return self.found_events - self.matches
 
     @property
@@ -68,25 +68,25 @@ class UnitMatch:
         return _ratio(self.matches, self.events)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts and the three ratios, JSON types only."""
+        """Return the counts and the three ratios in JSON types."""
         ratios = {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall}
         return asdict(self) | {"misses": self.misses, "false_positives": self.false_positives} | ratios
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
-    """Every true unit against every found unit.
+    """Matches of every true unit with every found unit.
 
     Attributes
     ----------
     tolerance_ms : float
-        Two events within it match.
+        Largest distance of two events that match.
     true_units, found_units : numpy.ndarray
-        Int64, labels, ascending.
+        Labels, int64, ascending.
     true_events, found_events : numpy.ndarray
-        Int64, events of each unit.
+        Number of events of each unit, int64.
     matches : numpy.ndarray
-        True units x found units int64: events matched one to one.
+        Events matched one to one, int64, true units x found units.
     """
 
     tolerance_ms: float
@@ -98,7 +98,7 @@ class Comparison:
 
     @property
     def agreement(self) -> NDArray[np.float64]:
-        """True units x found units float64: matches / (true + found events - matches), 0 to 1."""
+        """Matches / (true + found events - matches), 0 to 1, float64, true units x found units."""
         import numpy as np
 
         either = self.true_events[:, np.newaxis] + self.found_events - self.matches
@@ -107,14 +107,14 @@ class Comparison:
 
     @property
     def best(self) -> tuple[UnitMatch, ...]:
-        """For every true unit the found unit of highest agreement; one found unit may serve several."""
+        """For every true unit the found unit of highest agreement; a found unit may occur more than once."""
         if not self.matches.size:
             return self._units({})
         return self._units(dict(enumerate(self.agreement.argmax(axis=1).tolist())))
 
     @property
     def assigned(self) -> tuple[UnitMatch, ...]:
-        """True and found units paired one to one with the largest total agreement (the Hungarian assignment)."""
+        """For every true unit the found unit of the one-to-one assignment with the largest total agreement."""
         from spikecrate.sortings.assignment import assign
 
         rows, columns = assign(self.agreement)
@@ -122,12 +122,12 @@ class Comparison:
 
     @property
     def unassigned(self) -> tuple[int, ...]:
-        """Labels of found units that no true unit is assigned to."""
+        """Labels of the found units that are assigned to no true unit."""
         taken = {unit.found for unit in self.assigned}
         return tuple(label for label in self.found_units.tolist() if label not in taken)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give both matchings, JSON types only."""
+        """Return both matchings in JSON types."""
         return {
             "tolerance_ms": self.tolerance_ms,
             "best": [unit.as_dict() for unit in self.best],
@@ -168,7 +168,18 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
     Raises
     ------
     UsageError
-        If the sampling frequencies differ or the tolerance is negative.
+        If the sampling frequencies differ, or the tolerance is negative or not finite.
+
+    Examples
+    --------
+    >>> from spikecrate.sortings import Sorting, compare
+    >>> truth = Sorting.from_events([100, 200, 300], [1, 1, 2], sampling_frequency=30000)
+    >>> found = Sorting.from_events([103, 200, 900], [5, 5, 5], sampling_frequency=30000)
+    >>> first, second = compare(truth, found).assigned
+    >>> first.found, first.matches, round(first.accuracy, 2)
+    (5, 2, 0.67)
+    >>> second.found, second.accuracy
+    (None, 0.0)
     """
     import numpy as np
 
@@ -177,8 +188,8 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
         raise UsageError(message, next_step="compare two sortings of the same recording")
     if not 0 <= tolerance_ms < float("inf"):
         message = f"tolerance_ms is {tolerance_ms:g}"
-        raise UsageError(message, next_step="give the tolerance as milliseconds from 0")
-    # Rounded, so that 0.1 ms at 30 kHz is 3 samples and not a hair more or less.
+        raise UsageError(message, next_step="pass a finite number of milliseconds, 0 or more")
+    # Rounded, so that 0.1 ms at 30 kHz is exactly 3 samples.
     tolerance = round(tolerance_ms * truth.sampling_frequency / 1000, 6)
     true_units, true_events = np.unique(truth.labels, return_counts=True)
     found_units, columns, found_events = np.unique(found.labels, return_inverse=True, return_counts=True)
@@ -205,9 +216,9 @@ def _count_matches(
 ) -> NDArray[np.int64]:
     """Count the largest one-to-one matchings of one true unit's train with each of the found units'.
 
-    Both sides are sorted and every event reaches equally far, so taking for each true event in turn the earliest
-    found event that is in reach and free is optimal. Most events have one candidate at most and are counted at
-    once; only where candidates share an event is that rule walked through.
+    Both sides are sorted and the tolerance is the same for all events, so the greedy rule is optimal: each true event
+    in turn takes the earliest free found event within reach. Most events have at most one candidate, and those are
+    counted in one vector operation; the loop visits only candidates that share an event.
     """
     import numpy as np
 
@@ -220,8 +231,8 @@ def _count_matches(
     mine, theirs = mine[order], theirs[order]
     unit = columns[theirs]
 
-    # Candidates come by unit, true event, found event: two neighbours belong together where they share the true
-    # event, or where the later one's reach begins no later than the earlier one's ends.
+    # Candidates are ordered by unit, true event, found event. Two neighbours are linked where they share the true
+    # event, or where the later one's reach starts no later than the earlier one's ends.
     linked = (unit[1:] == unit[:-1]) & ((mine[1:] == mine[:-1]) | (theirs[1:] <= theirs[:-1]))
     shared = np.zeros(len(unit), dtype=bool)
     shared[1:] |= linked

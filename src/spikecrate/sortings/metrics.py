@@ -1,9 +1,8 @@
-"""How far a sorting's units stand out of the noise.
+"""Signal-to-noise ratio and firing rate of the units of a sorting.
 
-The signal-to-noise ratio of a unit is SpikeForest's: the peak of its mean waveform over median(|x|) / 0.6745 of
-the channel where that peak is, both in the band of spikes. The mean is taken before the filter, which is linear,
-so that one filtering a unit is enough. Spikes and stretches of noise are taken evenly spaced: nothing is drawn by
-chance, and the memory needed does not depend on how long the recording is.
+The ratio is SpikeForest's: the peak of a unit's mean waveform over median(|x|) / 0.6745 of the channel with that
+peak, both in the band of spikes. The filter is linear, so the mean is taken first and filtered once for each unit.
+Spikes and stretches of noise are evenly spaced: nothing is random, and memory does not grow with the recording.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
 BAND_HZ: Final = (300.0, 6000.0)
 ORDER: Final = 3
 MARGIN_S: Final = 0.02
-"""Read on each side of what is filtered; the filter's response has died away within it."""
+"""Margin read on each side of a stretch; the response of the filter decays within it."""
 HALF_WINDOW_S: Final = 0.001
-"""A waveform's peak is looked for this far from the event."""
+"""Largest distance of a waveform's peak from its event."""
 MAX_EVENTS: Final = 200
 NOISE_CHUNKS: Final = 20
 NOISE_CHUNK_S: Final = 0.5
 NOISE_VALUES: Final = 1 << 25
-"""Samples x channels that the noise is estimated from at most: 128 MiB of float32."""
+"""Upper limit of samples x channels for the noise estimate: 128 MiB of float32."""
 
 
 class Traces(Protocol):
-    """What is needed of a recording."""
+    """The part of a recording that the metrics read."""
 
     @property
     def num_samples(self) -> int:
@@ -49,20 +48,20 @@ class Traces(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitQuality:
-    """How one unit stands out.
+    """Metrics of one unit.
 
     Attributes
     ----------
     unit, events : int
-        Label, and number of events.
+        Label and number of events.
     rate_hz : float
         Events per second of recording.
     channel : int
-        Channel of the peak, from 0.
+        Channel of the peak, from 0, as a column of the traces.
     peak : float
-        Height of the mean waveform there, without its sign, in the recording's unit.
+        Absolute height of the mean waveform on that channel, in the unit of the traces.
     snr : float or None
-        Peak over noise; None where that channel never moves.
+        Peak over noise; None where that channel is constant.
     """
 
     unit: int
@@ -73,7 +72,7 @@ class UnitQuality:
     snr: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields, JSON types only."""
+        """Return the fields in JSON types."""
         return asdict(self)
 
 
@@ -93,9 +92,9 @@ def unit_quality(
     sorting : Sorting
         Its times lie within the recording.
     band : tuple of float
-        Hz; an upper edge at or above half the sampling frequency is left out.
+        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
     max_events : int
-        Events that a mean waveform is made of at most, evenly spaced over the unit's.
+        Upper limit of events in a mean waveform, evenly spaced over those of the unit.
 
     Returns
     -------
@@ -105,13 +104,13 @@ def unit_quality(
     Raises
     ------
     UsageError
-        If the band does not lie below half the sampling frequency.
+        If the lower edge is not between 0 and half the sampling frequency.
     """
     import numpy as np
 
     if not 0 < band[0] < min(band[1], recording.sampling_frequency / 2):
         message = f"the band {band[0]:g} to {band[1]:g} Hz at {recording.sampling_frequency:g} Hz"
-        raise UsageError(message, next_step="give a lower edge below half the sampling frequency")
+        raise UsageError(message, next_step="pass a lower edge above 0 and below half the sampling frequency")
     trains = sorting.trains()
     if not trains:
         return ()
@@ -135,12 +134,19 @@ def unit_quality(
 
 
 def noise_levels(recording: Traces, *, band: tuple[float, float] = BAND_HZ) -> NDArray[np.float64]:
-    """Estimate the standard deviation of every channel's noise, spikes left out of account.
+    """Estimate the standard deviation of every channel's noise, robust against spikes.
+
+    Parameters
+    ----------
+    recording : Traces
+        The recording, unfiltered.
+    band : tuple of float
+        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
 
     Returns
     -------
     numpy.ndarray
-        Channels float64: median(|x|) / 0.6745 in the band, over evenly spaced stretches of the recording.
+        Float64, one per channel: median(|x|) / 0.6745 in the band, over evenly spaced stretches of the recording.
     """
     import numpy as np
 
@@ -163,8 +169,8 @@ def band_pass(
 ) -> NDArray[np.float64]:
     """Filter traces without shifting them in time.
 
-    The gain is that of a Butterworth filter of order 3 run forwards and backwards. The ends of the traces are
-    taken as joined to each other: read some more on both sides than is needed.
+    The gain is that of a Butterworth filter of order 3, run forwards and backwards. The filter treats the traces as
+    periodic: read a margin on both sides and drop it afterwards.
 
     Parameters
     ----------
@@ -173,12 +179,12 @@ def band_pass(
     sampling_frequency : float
         Hz.
     band : tuple of float
-        Hz; an upper edge at or above half the sampling frequency is left out.
+        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
 
     Returns
     -------
     numpy.ndarray
-        Samples x channels float64.
+        Float64, samples x channels.
     """
     import numpy as np
 
@@ -187,7 +193,7 @@ def band_pass(
     gain[1:] = 1 / (1 + (band[0] / frequency[1:]) ** (2 * ORDER))
     if band[1] < sampling_frequency / 2:
         gain[1:] /= 1 + (frequency[1:] / band[1]) ** (2 * ORDER)
-    # An offset is outside the band; taken off first, it leaves no rounding errors, and nothing of a dead channel.
+    # The offset is outside the band. Subtracting it first avoids rounding errors, and leaves zeros of a dead channel.
     spectrum = np.fft.rfft(traces - traces[:1].astype(np.float64), axis=0)
     return np.fft.irfft(spectrum * gain[:, np.newaxis], n=len(traces), axis=0)
 
@@ -195,7 +201,7 @@ def band_pass(
 def _mean_waveform(
     recording: Traces, train: NDArray[np.float64], band: tuple[float, float], max_events: int
 ) -> NDArray[np.float64]:
-    """Average a unit's surroundings over evenly spaced events, then filter."""
+    """Average the traces around evenly spaced events of a unit, then filter the mean."""
     import numpy as np
 
     half = max(1, round(HALF_WINDOW_S * recording.sampling_frequency))
@@ -218,7 +224,7 @@ def _filtered(recording: Traces, start: int, stop: int, band: tuple[float, float
 
 
 def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:
-    """Read a stretch that may reach past the recording's ends; there the outermost sample is repeated."""
+    """Read a stretch; past the ends of the recording the outermost sample is repeated."""
     import numpy as np
 
     inside = max(start, 0), min(stop, recording.num_samples)

@@ -1,4 +1,4 @@
-"""How good every sorter is: recordings whose spikes are known, sorted with each, as rows of one table."""
+"""Quality of sorters: recordings with ground truth, sorted with each sorter, as rows of one table."""
 
 from __future__ import annotations
 
@@ -20,31 +20,39 @@ if TYPE_CHECKING:
     from spikecrate.sortings import Sorting, UnitMatch
 
 TRUTH: Final = "firings_true.mda"
-"""Of a recording whose spikes are known, beside its samples."""
+"""File with the true spikes, beside the samples of a recording."""
 GOOD: Final = 0.8
-"""The accuracy from which on a unit counts as found; SpikeForest's."""
+"""Least accuracy of a unit that counts as found; SpikeForest uses the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How one sorter did on one recording.
+    """Result of one sorter on one recording.
 
     Attributes
     ----------
     sorter, version, recording : str
-        Which sorter, and the name of the recording's folder.
-    channels, duration_s, true_units : float
-        Of the recording.
+        Name and version of the sorter, and name of the recording's folder.
+    channels : int
+        Number of channels of the recording.
+    duration_s : float
+        Length of the recording in seconds.
+    true_units : int
+        Units of the ground truth.
     found_units : int or None
-        Units that the sorter gave; None, as all below, where it failed.
+        Units that the sorter found; None, as all fields below, where it failed.
     mean_accuracy : float or None
-        Of the true units, each paired with one found unit at most; one that was not found counts as 0.
+        Mean over the true units, each paired with at most one found unit; a unit without a pair counts as 0.
     units_above : int or None
         True units with an accuracy of `GOOD` or more.
-    wall_s, peak_memory_bytes, runtime, cores
-        Of the run that made the result, which may be an earlier one.
+    wall_s : float or None
+        Duration of the run that made the result, in seconds; on a cache hit, of the earlier run.
+    peak_memory_bytes, cores : int or None
+        Of the same run.
+    runtime : str
+        Of the same run; empty where it failed.
     failure : str
-        Why there is no sorting; empty where there is one.
+        First line of the error; empty where there is a sorting.
     """
 
     sorter: str
@@ -63,21 +71,26 @@ class Score:
     failure: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields, JSON types only."""
+        """Return the fields in JSON types."""
         return asdict(self)
 
 
 def toys(folder: Path, progress: Progress) -> dict[str, Path]:
-    """Write the toy recordings that every sorter is held to, where they are not there yet.
+    """Write the toy recordings of the quality table, where they do not exist.
 
-    A minute of four channels in each of the three difficulties: the same bytes everywhere.
+    One minute of four channels in each of the three difficulties, with equal bytes on every machine.
 
     Parameters
     ----------
     folder : Path
-        Where their folders go: `toy_easy`, `toy_medium`, `toy_hard`.
+        Parent of their folders `toy_easy`, `toy_medium`, `toy_hard`.
     progress : Progress
-        Told of the samples written.
+        Receives the number of samples written.
+
+    Returns
+    -------
+    dict
+        Name to folder.
     """
     return {
         f"toy_{difficulty}": write_toy(folder / f"toy_{difficulty}", difficulty=difficulty, progress=progress)
@@ -93,30 +106,30 @@ def measure(
     progress: Progress,
     seed: int = 0,
 ) -> Iterator[Score]:
-    """Sort every recording with every sorter at its defaults; what the store holds already is not run again.
+    """Sort every recording with every sorter at its defaults; a cache hit is not run again.
 
     Parameters
     ----------
     sorters : iterable of Sorter
-        From the catalogue.
+        Sorters of the catalogue.
     recordings : mapping
-        Name and folder of recordings with a `firings_true.mda`.
+        Name to folder of recordings with a `firings_true.mda`.
     runtime : str
         `auto`, `docker`, `apptainer` or `host`.
     progress : Progress
-        Told which is sorted with which.
+        Receives a note before each run.
     seed : int
-        Handed to the sorter.
+        Passed to the sorter.
 
     Yields
     ------
     Score
-        In the order of the recordings, then of the sorters. A failure is a score too.
+        One for each recording and sorter, in that order. A failure is a score, too.
 
     Raises
     ------
     UsageError
-        For a recording without the truth beside it; nothing has run then.
+        If a recording has no ground truth; nothing runs then.
     StoppedError
         On SIGTERM.
     """
@@ -130,27 +143,49 @@ def measure(
 
 
 def truth_of(recording: Recording) -> Sorting:
-    """Read the true spikes that lie beside a recording.
+    """Read the ground truth beside a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a folder with a `firings_true.mda`.
+
+    Returns
+    -------
+    Sorting
 
     Raises
     ------
     UsageError
-        Where there are none.
+        If there is no such file.
+    ResultInvalidError
+        If the file is not a valid sorting of the recording.
     """
     from spikecrate.sortings import read_firings
 
-    beside = recording.path if recording.path.is_dir() else recording.path.parent
-    path = beside / TRUTH
+    folder = recording.path if recording.path.is_dir() else recording.path.parent
+    path = folder / TRUTH
     if not path.exists():
-        message = f"{beside} has no {TRUTH}: nobody knows what is to be found in it"
+        message = f"{folder} has no ground truth ({TRUTH})"
         raise UsageError(
-            message, next_step=f"put the true spikes there as {TRUTH}, or name another recording"
+            message, next_step=f"write the true spikes there as {TRUTH}, or choose another recording"
         )
     return read_firings(path, recording.layout.sampling_frequency, num_samples=recording.layout.num_samples)
 
 
 def summary(matches: Iterable[UnitMatch]) -> dict[str, Any]:
-    """Put the fates of the true units into the two figures of a score."""
+    """Return the two figures of a score that summarise the true units.
+
+    Parameters
+    ----------
+    matches : iterable of UnitMatch
+        One for each true unit.
+
+    Returns
+    -------
+    dict
+        `mean_accuracy` and `units_above`.
+    """
     accuracies = [match.accuracy for match in matches]
     return {
         "mean_accuracy": round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0,

@@ -1,0 +1,32 @@
+"""The examples in docstrings run and print what they show."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import spikecrate.catalogue
+import spikecrate.sortings
+
+MODULES = sorted(
+    module.name
+    for package in (spikecrate.catalogue, spikecrate.sortings)
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_print_what_they_show(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_the_main_functions_have_examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    shown = {
+        test.name for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples
+    }
+    for name in ("sortings.compare.compare", "sortings.agreement.agree", "sortings.model.Sorting"):
+        assert f"spikecrate.{name}" in shown
