@@ -22,13 +22,17 @@ def main() -> None:
     home = Path.home() / ".cache" / "spikecrate" / "dev"
     cache = home / "cache"
     (cache / "bash").mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = (
-        Path(os.environ.get("SPIKECRATE_STORE") or f"/tmp/spikecrate-{os.getuid()}").expanduser().absolute()
-    )
+    store = Path(os.environ.get("SPIKECRATE_STORE") or default_store()).expanduser().resolve()
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     link(home / "store", store)
     bundle = next((Path(name) for name in BUNDLES if name and Path(name).is_file()), None)
     replace(cache / "ca.pem", bundle.read_bytes() if bundle is not None else b"")
+
+
+def default_store() -> Path:
+    """Return where spikecrate keeps its store on this machine."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache) if cache.startswith("/") else Path("~/.cache")) / "spikecrate"
 
 
 def link(place: Path, target: Path) -> None:

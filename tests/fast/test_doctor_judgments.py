@@ -443,7 +443,8 @@ def place(**facts):
         ({"writable": False}, "fail", "nothing can be written"),
         ({"schema": 2}, "fail", "newer spikecrate"),
         ({"schema": -1}, "fail", "cannot be read"),
-        ({"mode": 0o777}, "warn", "by others"),
+        ({"mode": 0o777}, "fail", "every user"),
+        ({"mode": 0o2770}, "ok", "shared by its group"),
         ({"mode": 0o750}, "ok", "750"),
     ],
 )

@@ -17,7 +17,7 @@ from spikecrate.doctor import space
 from spikecrate.doctor.check import Check, fail, ok, warn
 from spikecrate.errors import StoreError
 from spikecrate.store.lock import Lock, is_free
-from spikecrate.store.place import SCHEMA, Store, place_of
+from spikecrate.store.place import SCHEMA, Store, place_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +98,9 @@ def look_place(_: Mapping[str, Any]) -> Place:
     with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
         # A link is followed where the user named it, as `open_store` does.
         seen = path.stat() if os.environ.get("SPIKECRATE_STORE") else path.lstat()
-        owner, mode = seen.st_uid, stat.S_IMODE(seen.st_mode)
+        mode = stat.S_IMODE(seen.st_mode)
+        # A store that its group shares is as good as an own one.
+        owner = seen.st_uid if refusal(path, seen) else owner
         kind = "folder" if stat.S_ISDIR(seen.st_mode) else "link" if stat.S_ISLNK(seen.st_mode) else "other"
     return Place(
         path=path,
@@ -117,6 +119,7 @@ def judge_place(seen: Place) -> Verdict:
     schema = SCHEMA if seen.schema is None else seen.schema
     for wrong, said in (
         (seen.kind in ("link", "other"), "is not a folder"),
+        (seen.mode & stat.S_IWOTH, f"can be written by every user (mode {seen.mode:o})"),
         (seen.owner != seen.user, f"belongs to user {seen.owner}, you are {seen.user}"),
         (not seen.writable, f"cannot be used: nothing can be written in {seen.above}"),
         (schema < 0, "has a store.json that cannot be read: is it a store of spikecrate?"),
@@ -127,8 +130,8 @@ def judge_place(seen: Place) -> Verdict:
         return fail(f"{seen.path} is of a newer spikecrate (schema {schema})", "pip install -U spikecrate")
     if not seen.kind:
         return ok(f"{seen.path} is made by the first job")
-    if seen.mode & 0o022:
-        return warn(f"{seen.path} can be written to by others (mode {seen.mode:o})", f"chmod 700 {seen.path}")
+    if seen.mode & stat.S_IWGRP:
+        return ok(f"{seen.path}, shared by its group, mode {seen.mode:o}")
     return ok(f"{seen.path}, yours, mode {seen.mode:o}")
 
 

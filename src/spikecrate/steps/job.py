@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.canonical import digest
+from spikecrate._util.files import is_memory_backed
 from spikecrate.catalogue.tools import check, complete, find, require, validate
-from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.runtimes.gpu import decide, is_present
@@ -76,19 +77,29 @@ class Job:
             duration_s=layout.num_samples / layout.sampling_frequency,
         )
 
-    def check_unchanged(self) -> None:
-        """Hold the sample file to the state in which it was hashed.
+    def check_unchanged(self, progress: Progress) -> None:
+        """Check that the sample file is as it was hashed.
+
+        In memory, on a tmpfs for example, times do not show a change through a map: there it is hashed again.
+
+        Parameters
+        ----------
+        progress : Progress
+            Gets how far the hashing is.
 
         Raises
         ------
         RecordingChangedError
+            Where the file has changed or is gone.
         """
         path = self.recording.sample_file
         try:
-            now = FileState.of(path)
-        except FileNotFoundError:
-            now = None
-        if now != self.state:
+            same = FileState.of(path) == self.state
+            if same and is_memory_backed(path):
+                same = content.hash_samples(self.recording, progress) == self.parts.recording["samples"]
+        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
+            same = False
+        if not same:
             message = f"{path} changed while it was being sorted; the result is not kept"
             raise RecordingChangedError(message, next_step="sort again once the recording is complete")
 

@@ -31,6 +31,7 @@ from spikecrate.steps.sweep import sweep
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results
 from spikecrate.store.lock import Lock
+from spikecrate.store.place import concerns
 from spikecrate_harness import main as harness
 from spikecrate_harness.job import CONTRACT
 
@@ -110,6 +111,8 @@ def run(
                 return Outcome(stored=stored, ran=False)
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed what a stopped run left: {name}")
+        for concern in concerns(store):
+            progress.note(concern)
         # Not before the wait: what nobody runs in may be pruned meanwhile.
         image = runtime.prepare(request, progress)
 
@@ -232,7 +235,7 @@ def _attempt(
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
-        job.check_unchanged()
+        job.check_unchanged(progress)
         files = {
             name: {
                 "size": (paths.result / name).stat().st_size,
