@@ -155,7 +155,7 @@ def bundle(
         if len(set(digests)) > 1:
             message = f"the image of {request.name} changed while it was bundled"
             raise BundleError(message, next_step="bundle again")
-        (work / "README.txt").write_text(_readme(request, chosen, python))
+        (work / "README.txt").write_text(_readme(request, chosen, python), encoding="utf-8")
         files["README.txt"] = work / "README.txt"
         manifest = Manifest(
             spikecrate=__version__,
@@ -233,7 +233,7 @@ def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[
 def _host(
     request: BuildRequest, python: str, store: Store, work: Path, progress: Progress
 ) -> dict[str, Path]:
-    found = wheels.collect((request.folder / LOCK).read_text(), python, store, progress)
+    found = wheels.collect((request.folder / LOCK).read_text(encoding="utf-8"), python, store, progress)
     sources = [path for file, path in found.items() if not file.is_wheel]
     ready = [path for file, path in found.items() if file.is_wheel]
     folder = work / "host"
@@ -245,7 +245,7 @@ def _host(
                 f"{', '.join(path.name for path in sources)} has no wheel, and {request.name} no build.lock"
             )
             raise BundleError(message, next_step="write a build.lock; docs/add-a-sorter.md says how")
-        tools = wheels.collect(build_lock.read_text(), python, store, progress)
+        tools = wheels.collect(build_lock.read_text(encoding="utf-8"), python, store, progress)
         interpreter, _ = environment.find_interpreter(request)
         environ = environment.build_environ(request, store, progress, portable=True)
         ready += wheels.build(sources, list(tools.values()), interpreter, environ, folder, progress)
@@ -254,7 +254,7 @@ def _host(
 
 def _with_lock(name: str, ready: list[Path], folder: Path) -> dict[str, Path]:
     lock = folder / LOCK
-    lock.write_text(wheels.lock_of(ready))
+    lock.write_text(wheels.lock_of(ready), encoding="utf-8")
     return {f"{name}/{path.name}": path for path in (lock, *ready)}
 
 
@@ -264,7 +264,7 @@ def _sif(request: BuildRequest, store: Store, work: Path, progress: Progress) ->
     # Where it lies here is nobody's business there.
     entry["sif"]["path"] = made.path.name
     provenance = work / "sif.json"
-    provenance.write_text(json.dumps(entry, indent=1, sort_keys=True))
+    provenance.write_text(json.dumps(entry, indent=1, sort_keys=True), encoding="utf-8")
     return made.image_digest, {"sif/image.sif": made.path, "sif/image.json": provenance}
 
 

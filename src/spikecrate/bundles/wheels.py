@@ -268,11 +268,11 @@ def _packages(lock: str, python: str, folder: Path) -> list[dict[str, Any]]:
     work = folder / f"asked-{secrets.token_hex(4)}"
     work.mkdir()
     try:
-        (work / "lock.txt").write_text(lock)
+        (work / "lock.txt").write_text(lock, encoding="utf-8")
         words = ["--quiet", "--no-deps", "--no-header", "--format", "pylock.toml", "--python-version", python]
         output = work / "pylock.toml"
         run([uv.find_uv_bin(), "pip", "compile", *words, "--output-file", output, work / "lock.txt"])
-        packages: list[dict[str, Any]] = tomllib.loads(output.read_text()).get("packages", [])
+        packages: list[dict[str, Any]] = tomllib.loads(output.read_text(encoding="utf-8")).get("packages", [])
     except CommandError as error:
         message = f"the package index did not say where the wheels are; {error}"
         raise BundleError(

@@ -99,7 +99,7 @@ def judge_programs(missing: list[str]) -> Verdict:
 def look_selinux(_: Mapping[str, Any]) -> bool:
     """See whether SELinux enforces its rules."""
     try:
-        return ENFORCING.read_text().strip() == "1"
+        return ENFORCING.read_text(encoding="utf-8").strip() == "1"
     except OSError:
         return False
 

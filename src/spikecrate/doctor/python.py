@@ -61,7 +61,7 @@ def look_lock(_: Mapping[str, Any]) -> Packages:
     lock = data_path("requirements.lock")
     found = {_plain(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]}
     return Packages(
-        pinned=read_lock(lock.read_text()),
+        pinned=read_lock(lock.read_text(encoding="utf-8")),
         installed=found,
         checkout=(lock.parent / "pyproject.toml").is_file(),
         inside=is_inside(os.environ),

@@ -64,13 +64,13 @@ def look_sibling(seen: Mapping[str, Any]) -> RoundTrip:
         return RoundTrip()
     token = secrets.token_hex(16)
     with probe_folder() as folder:
-        (folder / "token").write_text(token)
+        (folder / "token").write_text(token, encoding="utf-8")
         try:
             code = _copy(daemon.client, image, host_path(folder))
         except SpikecrateError as error:
             return RoundTrip(image=image, refused=str(error), mend=error.next_step)
         copy = folder / "copy"
-        came_back = copy.is_file() and copy.read_text() == token
+        came_back = copy.is_file() and copy.read_text(encoding="utf-8") == token
         owner = copy.stat().st_uid if came_back else -1
     return RoundTrip(image=image, code=code, came_back=came_back, owner=owner, user=os.geteuid())
 

@@ -111,7 +111,7 @@ def file_system(path: Path, mounts: str | None = None) -> FileSystem:
         As /proc/self/mountinfo writes them, which is read by default.
     """
     there = nearest(path).resolve() if mounts is None else path
-    text = MOUNTS.read_text() if mounts is None else mounts
+    text = MOUNTS.read_text(encoding="utf-8") if mounts is None else mounts
     best, found = -1, FileSystem(kind="unknown", options=frozenset())
     for line in text.splitlines():
         before, _, after = line.partition(" - ")

@@ -55,7 +55,7 @@ def needed_lock(wheel: Path) -> str:
         Naming a package that the lock lacks.
     """
     blocks: dict[str, str] = {}
-    for found in BLOCK.finditer(data_path("requirements.lock").read_text()):
+    for found in BLOCK.finditer(data_path("requirements.lock").read_text(encoding="utf-8")):
         # One package may have a version for each Python.
         blocks[_canonical(found[1])] = blocks.get(_canonical(found[1]), "") + found[0]
     with zipfile.ZipFile(wheel) as opened:

@@ -169,7 +169,7 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
 def available_memory(meminfo: Path = MEMINFO) -> int | None:
     """Give the bytes of memory that a new process could have on this machine; None where nobody tells."""
     try:
-        lines = meminfo.read_text().splitlines()
+        lines = meminfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)

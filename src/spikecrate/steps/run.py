@@ -222,8 +222,10 @@ def _attempt(
     try:
         with disk_full_named(store.root):
             paths.make()
-            paths.job_json.write_text(json.dumps(job_document(job, limits), indent=1))
-            paths.owner.write_text(json.dumps({"runtime": runtime.name, "pid": os.getpid()}))
+            paths.job_json.write_text(json.dumps(job_document(job, limits), indent=1), encoding="utf-8")
+            paths.owner.write_text(
+                json.dumps({"runtime": runtime.name, "pid": os.getpid()}), encoding="utf-8"
+            )
         task = make_task(job, image, limits, paths, store)
         started = now()
         try:
@@ -256,8 +258,12 @@ def _attempt(
             files=files,
         )
         with disk_full_named(store.root):
-            (paths.result / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
-            (paths.result / CRATE).write_text(json.dumps(ro_crate(record), indent=1, ensure_ascii=False))
+            (paths.result / RECORD).write_text(
+                json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
+            )
+            (paths.result / CRATE).write_text(
+                json.dumps(ro_crate(record), indent=1, ensure_ascii=False), encoding="utf-8"
+            )
         return use(paths.result, record)
     finally:
         remove_tree(paths.root)
@@ -370,7 +376,7 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         if paths.log.exists():
             shutil.copyfile(paths.log, folder / LOG)
         what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}
-        (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False))
+        (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError:
         # A full disk is why it failed, and why the reason cannot be kept; the user still sees it.
         return
