@@ -180,7 +180,7 @@ def sort(
     force : bool
         Run the job although its result is in the store, and replace that.
     store : Path or str, optional
-        By default `SPIKECRATE_STORE`, else `/tmp/spikecrate-<uid>`.
+        By default `SPIKECRATE_STORE`, else `~/.cache/spikecrate` (or in `$XDG_CACHE_HOME`).
     progress : Progress, optional
         Gets notes, log lines and how far things are; by default nothing is shown.
 

@@ -12,10 +12,11 @@ import pytest
 import shelf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lab import ANSWER, TWO_EVENTS
 
 from spikecrate import api
 from spikecrate._util.progress import Silent
-from spikecrate.errors import StoreError
+from spikecrate.errors import RecordingChangedError, StoreError
 from spikecrate.recordings import open_recording
 from spikecrate.steps.job import samples_hash
 from spikecrate.store import file_hashes as memo
@@ -247,6 +248,33 @@ def test_a_recording_in_memory_is_hashed_every_time(recording, store, monkeypatc
         opened = open_recording(place)
         samples_hash(opened, FileState.of(opened.sample_file), FileHashCache(store.memo), Silent())
         assert list(FileHashCache(store.memo).entries()) == []
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="the system has no /dev/shm")
+def test_a_recording_in_memory_that_a_map_changes_while_it_is_sorted_gives_no_result(
+    recording,
+    sorter,
+    here,  # noqa: ARG001
+    store,
+):
+    place = shutil.copytree(recording, f"/dev/shm/spikecrate-test-{os.getpid()}")
+    path = open_recording(place).sample_file
+    name = sorter(ANSWER + "    print('sorting', flush=True)\n" + TWO_EVENTS)
+
+    class Changing(Silent):
+        def line(self, _text):
+            mapped[-1] = 7
+
+    try:
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped[-1] = 1
+            before = FileState.of(path)
+            with pytest.raises(RecordingChangedError, match="changed while it was being sorted"):
+                api.sort(place, sorter=name, runtime="host", output="-", progress=Changing())
+        assert FileState.of(path) == before
+        assert list(results.keys(store)) == []
     finally:
         shutil.rmtree(place)
 

@@ -90,7 +90,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             start_new_session=True,
         )
@@ -145,7 +145,13 @@ def capture(
     words = [os.fspath(word) for word in argv]
     try:
         done = subprocess.run(
-            words, cwd=cwd, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+            words,
+            cwd=cwd,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            check=False,
         )
     except FileNotFoundError:
         raise CommandError(words, 127, f"{words[0]}: command not found") from None

@@ -89,7 +89,7 @@ def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]
             _compile(sorter, source.name, beside, progress, upgrade=upgrade)
         for source in sources:
             name = f"{source.stem}.lock"
-            new, old = (beside / name).read_text(), _text(sorter.folder / name)
+            new, old = (beside / name).read_text(encoding="utf-8"), _text(sorter.folder / name)
             changes.append(compare(name, old, new))
             if requirements(old) != requirements(new):
                 shutil.copyfile(beside / name, sorter.folder / name)
@@ -148,4 +148,4 @@ def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, u
 
 
 def _text(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""

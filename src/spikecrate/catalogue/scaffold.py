@@ -51,8 +51,8 @@ def make(name: str, into: Path | None = None) -> Path:
     try:
         beside.mkdir()
         for template in sorted(TEMPLATES.glob(f"*{ENDING}")):
-            text = Template(template.read_text()).substitute(name=name)
-            (beside / template.name.removesuffix(ENDING)).write_text(text)
+            text = Template(template.read_text(encoding="utf-8")).substitute(name=name)
+            (beside / template.name.removesuffix(ENDING)).write_text(text, encoding="utf-8")
         beside.rename(target)
     except OSError as error:
         message = f"{target}: {error.strerror}"

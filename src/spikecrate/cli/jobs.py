@@ -144,7 +144,7 @@ def job_logs(context: Context, key: str) -> None:  # noqa: ARG001
     from spikecrate.steps.listing import log_of
     from spikecrate.store import open_store
 
-    say(log_of(open_store(), key).read_text(errors="replace").rstrip("\n"))
+    say(log_of(open_store(), key).read_text(errors="replace", encoding="utf-8").rstrip("\n"))
 
 
 @task(name="verify", help=JOB_HELP, auto_shortflags=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import signal
 import sys
 import traceback
@@ -47,6 +48,7 @@ def reported(body: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(body)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, _stop)
+        _print_any_character()
         try:
             _help_if_asked(kwargs.values())
             with system_errors_named(place_of(None)):
@@ -71,6 +73,13 @@ def reported(body: Callable[P, None]) -> Callable[P, None]:
             raise _exit(fault, to_json=bool(kwargs.get("json"))) from None
 
     return wrapper
+
+
+def _print_any_character() -> None:
+    """Print what the locale's encoding lacks as an escape, in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _help_if_asked(words: Iterable[object]) -> None:

@@ -37,7 +37,9 @@ def export(name: str, output: str) -> dict[str, Any]:
     described = descriptor(find(name))
     if output:
         try:
-            Path(output).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+            Path(output).write_text(
+                json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
         except OSError as error:
             message = f"{output}: {error.strerror}"
             raise OutputError(message, next_step="name a file that can be written") from None

@@ -19,7 +19,8 @@ def say(text: str) -> None:
 def as_json(value: Any) -> None:
     """Print one JSON value on one line."""
     # Looking for cycles, which none of our values has, takes a quarter of the time.
-    say(json.dumps(value, ensure_ascii=False, check_circular=False))
+    is_utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    say(json.dumps(value, ensure_ascii=not is_utf8, check_circular=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -120,9 +120,9 @@ def lacks_capabilities() -> bool:
     """Say whether this is root without all of root's capabilities, who can mount only in a user namespace."""
     if os.geteuid() != 0:
         return False
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     effective = next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff"))
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="utf-8"))
     return effective != (1 << last + 1) - 1
 
 
@@ -142,7 +142,7 @@ def require_fuse(program: Program, device: Path = FUSE) -> None:
 def read_setting(name: str) -> str | None:
     """Read a setting of the kernel under /proc/sys; None where this kernel does not have it."""
     try:
-        return Path("/proc/sys", name).read_text().strip()
+        return Path("/proc/sys", name).read_text(encoding="utf-8").strip()
     except OSError:
         return None
 

@@ -128,7 +128,7 @@ def _roots() -> dict[str, Path | None] | None:
     if said := os.environ.get(VARIABLE):
         return read_variable(said)
     try:
-        identity = own_id(MOUNT_TABLE.read_text())
+        identity = own_id(MOUNT_TABLE.read_text(encoding="utf-8"))
     except OSError:  # not Linux
         return None
     return None if identity is None else _asked(identity)

@@ -156,7 +156,7 @@ def members(session: int) -> list[int]:
 def resident_bytes(pid: int) -> int:
     """Give a process's memory that it does not share with others, in bytes; 0 for one that is gone."""
     with suppress(OSError, IndexError, ValueError):
-        resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+        resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1:3]
         return (int(resident) - int(shared)) * PAGE
     return 0
 
@@ -218,7 +218,7 @@ class _Watch:
 def _stat_fields(pid: int) -> list[str] | None:
     """Fields of /proc/PID/stat after the command name: state, parent, group, session, …, start time."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return None
 
 
@@ -229,7 +229,7 @@ def _is_zombie(pid: int) -> bool:
 
 def _write_process(path: Path, pid: int) -> None:
     fields = _stat_fields(pid)
-    path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}))
+    path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}), encoding="utf-8")
 
 
 def _left_behind(attempt: Path) -> set[int]:
@@ -239,7 +239,7 @@ def _left_behind(attempt: Path) -> set[int]:
     """
     sessions = _sessions_that_name(attempt)
     with suppress(OSError, ValueError, KeyError, TypeError):
-        entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text())
+        entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text(encoding="utf-8"))
         session = int(entry["session"])
         leader = _stat_fields(session)
         # A process id may have been given to someone else since; the start time tells.

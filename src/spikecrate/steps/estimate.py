@@ -169,7 +169,7 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
 def available_memory(meminfo: Path = MEMINFO) -> int | None:
     """Return the bytes of memory available on this machine; None if the kernel does not report them."""
     try:
-        lines = meminfo.read_text().splitlines()
+        lines = meminfo.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)

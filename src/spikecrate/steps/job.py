@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.canonical import digest
+from spikecrate._util.files import is_memory_backed
 from spikecrate.catalogue.tools import check, complete, find, require, validate
-from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.runtimes.gpu import decide, is_present
@@ -77,19 +78,31 @@ class Job:
             duration_s=layout.num_samples / layout.sampling_frequency,
         )
 
-    def check_unchanged(self) -> None:
+    def check_unchanged(self, progress: Progress) -> None:
         """Check that the sample file has not changed since it was hashed.
+
+        On a memory file system such as tmpfs, times do not show a change through a memory map, so hash the file again.
+
+        Parameters
+        ----------
+        progress : Progress
+            Shows the progress of hashing.
 
         Raises
         ------
         RecordingChangedError
+            Where the file has changed or is gone.
         """
         path = self.recording.sample_file
         try:
-            now = FileState.of(path)
-        except FileNotFoundError:
-            now = None
-        if now != self.state:
+            same = FileState.of(path) == self.state
+            if same and is_memory_backed(path):
+                same = (
+                    content.hash_samples(self.recording, progress) == self.parts.inputs[RECORDING]["samples"]
+                )
+        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
+            same = False
+        if not same:
             message = f"{path} changed during the run; the result is discarded"
             raise RecordingChangedError(message, next_step="sort again once the recording is complete")
 

@@ -32,6 +32,7 @@ from spikecrate.steps.sweep import sweep
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results
 from spikecrate.store.lock import Lock
+from spikecrate.store.place import concerns
 from spikecrate_harness import main as harness
 from spikecrate_harness.job import CONTRACT
 
@@ -112,6 +113,8 @@ def run(
                 return Outcome(stored=stored, ran=False)
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed what a stopped run left: {name}")
+        for concern in concerns(store):
+            progress.note(concern)
         # Only after the wait: `image.prune` may remove an image while no job runs in it.
         image = runtime.prepare(request, progress)
 
@@ -221,8 +224,10 @@ def _attempt(
     try:
         with disk_full_named(store.root):
             paths.make()
-            paths.job_json.write_text(json.dumps(job_document(job, limits), indent=1))
-            paths.owner.write_text(json.dumps({"runtime": runtime.name, "pid": os.getpid()}))
+            paths.job_json.write_text(json.dumps(job_document(job, limits), indent=1), encoding="utf-8")
+            paths.owner.write_text(
+                json.dumps({"runtime": runtime.name, "pid": os.getpid()}), encoding="utf-8"
+            )
         task = make_task(job, image, limits, paths, store)
         started = now()
         try:
@@ -234,7 +239,7 @@ def _attempt(
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
-        job.check_unchanged()
+        job.check_unchanged(progress)
         files = {
             name: {
                 "size": (paths.result / name).stat().st_size,
@@ -256,8 +261,12 @@ def _attempt(
             files=files,
         )
         with disk_full_named(store.root):
-            (paths.result / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False))
-            (paths.result / CRATE).write_text(json.dumps(ro_crate(record), indent=1, ensure_ascii=False))
+            (paths.result / RECORD).write_text(
+                json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
+            )
+            (paths.result / CRATE).write_text(
+                json.dumps(ro_crate(record), indent=1, ensure_ascii=False), encoding="utf-8"
+            )
         return use(paths.result, record)
     finally:
         remove_tree(paths.root)
@@ -351,7 +360,7 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         if paths.log.exists():
             shutil.copyfile(paths.log, folder / LOG)
         what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}
-        (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False))
+        (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError:
         # A full disk causes both the failure and this error; the user still sees the first one.
         return

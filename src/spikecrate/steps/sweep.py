@@ -65,7 +65,11 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
             if _runtime_of(paths) in (runtime.name, None) and is_orphan(key):
                 if results.put_back(store, paths.root):
                     continue
-                remove_tree(paths.root)
+                try:
+                    remove_tree(paths.root)
+                except PermissionError:
+                    # Of another member of the group that shares the store, whose next run removes it.
+                    continue
                 removed.append(str(paths.root))
     finally:
         for lock in locked.values():

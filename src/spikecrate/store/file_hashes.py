@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
-from spikecrate._util.files import write_atomically
+from spikecrate._util.files import is_memory_backed, write_atomically
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class FileHashCache:
             Whether it is remembered: not for a file changed just now, or a shared one in memory, or on a full disk.
         """
         age_s = (time.time_ns() - state.changed_ns) / 1e9
-        if age_s < SETTLED_S or (shared and _is_in_memory(state.device)):
+        if age_s < SETTLED_S or (shared and is_memory_backed(Path(state.path))):
             return False
         entry = {"state": _as_list(state), "path": state.path, "question": question, "answer": answer}
         entry["seal"] = _seal(entry)
@@ -151,13 +151,3 @@ def _as_list(state: FileState) -> list[int]:
 
 def _seal(entry: dict[str, Any]) -> str:
     return digest(["memo", entry["state"], entry["path"], entry["question"], entry["answer"]])
-
-
-def _is_in_memory(device: int) -> bool:
-    """Say whether a device is a tmpfs."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return False
-    return any(line.split()[2] == number and " - tmpfs " in line for line in lines)

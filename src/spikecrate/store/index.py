@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
-from spikecrate._util.files import write_atomically
+from spikecrate._util.files import make_folder, write_atomically
 from spikecrate.errors import DiskFullError
 from spikecrate.store.file_hashes import SETTLED_S, UNREADABLE
 
@@ -135,7 +135,7 @@ class Index:
     def _clock(self) -> int:
         """Give the present moment by the clock of the store's file system, in ns; 0 where it cannot be asked."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             with tempfile.TemporaryFile(dir=self.folder) as file:
                 return os.fstat(file.fileno()).st_mtime_ns
         except OSError:

@@ -115,11 +115,21 @@ class Lock:
         return owner if isinstance(owner, dict) else {}
 
     def _open(self) -> int:
+        deadline = time.monotonic() + MOMENT_S
         try:
             with disk_full_named(self.path):
-                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-                share(self.path)
-                return descriptor
+                while True:
+                    try:
+                        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                        descriptor = os.open(self.path, flags, 0o600)
+                    except PermissionError:
+                        # In a shared store another user's file gets the group's rights just after it is made.
+                        if time.monotonic() > deadline:
+                            raise
+                        time.sleep(POLL_S)
+                    else:
+                        share(self.path)
+                        return descriptor
         except OSError as error:
             if error.errno not in NO_FILE:
                 with system_errors_named(self.path.parent):

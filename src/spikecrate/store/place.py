@@ -1,4 +1,4 @@
-"""Where the store is, and what lies where in it."""
+"""The store's folder: where it is, who may use it, and what lies where in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.files import disk_full_named, write_atomically
+from spikecrate._util.files import disk_full_named, is_memory_backed, make_folder, write_atomically
 from spikecrate.errors import StoreError
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ SCHEMA: Final = 1
 """Raised when the layout changes in a way that an older spikecrate would misread."""
 
 KEY_DIGITS: Final = 64
+LITTLE_BYTES: Final = 10 * 2**30
+"""Less free space than this is worth a warning: a few images and the scratch of one long recording fill it."""
+TEMPORARY: Final = ("/tmp", "/var/tmp")
+OWN_FOLDER: Final = "set SPIKECRATE_STORE to a folder of your own"
 
 
 @dataclass(frozen=True)
@@ -119,62 +123,167 @@ class Store:
 
 
 def place_of(root: Path | str | None) -> Path:
-    """Say where the store is: where it is named, by the caller or by `SPIKECRATE_STORE`; else under /tmp."""
-    named = root or os.environ.get("SPIKECRATE_STORE")
-    return Path(named).expanduser().absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
+    """Return the absolute path of the store, with links resolved; nothing is made.
+
+    One folder has one path, so that locks and container labels agree however the user spells it.
+
+    Parameters
+    ----------
+    root : Path or str or None
+        The store's folder; None for `SPIKECRATE_STORE`, else `$XDG_CACHE_HOME/spikecrate`, else
+        `~/.cache/spikecrate`.
+
+    Returns
+    -------
+    Path
+        Where the store is, or will be made.
+
+    Raises
+    ------
+    StoreError
+        Where the path has no meaning: the home of an unknown user, a loop of links.
+    """
+    named = root or os.environ.get("SPIKECRATE_STORE") or _default()
+    try:
+        return Path(named).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A loop of links is a RuntimeError until Python 3.13.
+        message = f"the store {named} cannot be used: {error}"
+        raise StoreError(message, next_step="set SPIKECRATE_STORE to an absolute path") from None
 
 
 def open_store(root: Path | str | None = None) -> Store:
     """Open the store, making it where there is none.
 
+    A store that its group can write is shared: new folders and files get the rights of the group. To share one,
+    its owner runs `chgrp -R GROUP STORE; chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`.
+
     Parameters
     ----------
     root : Path or str, optional
-        By default `SPIKECRATE_STORE`, else `/tmp/spikecrate-<uid>`.
+        By default `SPIKECRATE_STORE`, else `$XDG_CACHE_HOME/spikecrate`, else `~/.cache/spikecrate`.
+
+    Returns
+    -------
+    Store
+        Ready for use.
 
     Raises
     ------
     StoreError
-        Where the folder is another user's, a link under /tmp, not writable, or of a newer spikecrate.
+        Where the folder is another user's and not shared with this one, can be written by users outside its
+        group, is not writable, or is of a newer spikecrate.
     DiskFullError
+        Where the disk or the quota is full.
     """
-    named = root or os.environ.get("SPIKECRATE_STORE")
-    place = place_of(named)
-    mend = "set SPIKECRATE_STORE to a folder of your own"
+    place = place_of(root)
+    fix = OWN_FOLDER
     store = Store(place)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A link that someone else planted in /tmp must not lead our files elsewhere.
-        seen = place.stat() if named else place.lstat()
-        if not stat.S_ISDIR(seen.st_mode):
+        observed = place.stat()
+        if not stat.S_ISDIR(observed.st_mode):
             message = f"the store {place} is not a folder"
-            raise StoreError(message, next_step=mend)
-        if seen.st_uid != os.geteuid():
-            message = f"the store {place} belongs to user {seen.st_uid}, you are {os.geteuid()}"
-            raise StoreError(message, next_step=mend)
+            raise StoreError(message, next_step=fix)
+        _require_trusted(place, observed)
+        _share_root(place, observed)
         _check_schema(place / "store.json")
         with disk_full_named(place):
             for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
-                folder.mkdir(exist_ok=True)
+                make_folder(folder)
+                _require_trusted(folder, folder.stat())
+            if observed.st_mode & stat.S_IWGRP:
+                # Elsewhere these are made by whoever needs one first, with the rights of that user's umask.
+                for folder in (store.index, store.pins, store.environments, store.sifs, store.wheels):
+                    make_folder(folder)
+                for folder in (store.sorters, store.recipes, store.quarantine):
+                    make_folder(folder)
     except OSError as error:
         if error.filename not in (None, str(place)):
-            mend = _mend(place, error.errno)
+            fix = _next_step(place, error.errno)
         message = f"the store {place} cannot be used: {error.filename or place}: {error.strerror}"
-        raise StoreError(message, next_step=mend) from None
+        raise StoreError(message, next_step=fix) from None
     return store
+
+
+def refusal(path: Path, observed: os.stat_result) -> tuple[str, str] | None:
+    """Return why this user must not use a folder as a store, judged by its owner, group and mode.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    observed : os.stat_result
+        Its `stat`.
+
+    Returns
+    -------
+    (str, str) or None
+        The reason and the next step; None where it can be used.
+    """
+    if observed.st_mode & stat.S_IWOTH:
+        reason = f"the store {path} can be written by every user of this machine (mode {_mode(observed)})"
+        return reason, f"if you trust what is in it: chmod -R o-w {path}; else remove it"
+    if observed.st_uid == os.geteuid():
+        return None
+    reason = f"the store {path} belongs to user {observed.st_uid}, you are {os.geteuid()}"
+    if observed.st_mode & stat.S_IRWXG != stat.S_IRWXG:
+        return reason, OWN_FOLDER
+    if observed.st_gid not in {os.getegid(), *os.getgroups()}:
+        return f"{reason} and not in its group {observed.st_gid}", OWN_FOLDER
+    if not observed.st_mode & stat.S_ISGID:
+        return f"{reason}, and it is not set-gid", f"ask its owner to share it: chmod g+s {path}"
+    return None
+
+
+def concerns(store: Store) -> list[str]:
+    """Return what may lose or hinder results in this store, one sentence each.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of str
+        Empty where the store is on a disk with room.
+    """
+    found = []
+    temporary = any(store.root.is_relative_to(folder) for folder in TEMPORARY)
+    if temporary or is_memory_backed(store.root):
+        found.append(
+            f"the store {store.root} may not outlive a reboot; set SPIKECRATE_STORE to a folder on a disk"
+        )
+    space = os.statvfs(store.root)
+    free_bytes = space.f_bavail * space.f_frsize
+    if free_bytes < LITTLE_BYTES:
+        found.append(
+            f"the store {store.root} has {free_bytes / 2**30:.1f} GiB free; "
+            "free some space (spikecrate store.gc), or set SPIKECRATE_STORE to a larger disk"
+        )
+    return found
 
 
 @contextmanager
 def system_errors_named(root: Path) -> Iterator[None]:
-    """Turn what the system says of a path in the store, inside the block, into an error of ours.
+    """Turn an `OSError` inside the block that names a path in the store into a `StoreError`.
 
-    A store in use can become another's, or read-only, or its disk can fail, folder by folder.
+    A store in use can become another user's, or read-only, or its disk can fail, folder by folder.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder.
 
     Raises
     ------
     StoreError
         Naming the path.
     DiskFullError
+        Where the disk or the quota is full.
+    OSError
+        Any other error of the block.
     """
     try:
         yield
@@ -186,17 +295,43 @@ def system_errors_named(root: Path) -> Iterator[None]:
         if not path.is_relative_to(root):
             raise
         message = f"the store cannot be used: {path}: {error.strerror}"
-        raise StoreError(message, next_step=_mend(root, error.errno)) from None
+        raise StoreError(message, next_step=_next_step(root, error.errno)) from None
 
 
-def _mend(root: Path, number: int | None) -> str:
+def _default() -> Path:
+    """Return the default store; a relative XDG_CACHE_HOME is ignored, as its specification demands."""
+    # https://specifications.freedesktop.org/basedir-spec/latest/
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache) if cache.startswith("/") else Path("~/.cache")) / "spikecrate"
+
+
+def _require_trusted(path: Path, observed: os.stat_result) -> None:
+    refused = refusal(path, observed)
+    if refused is not None:
+        raise StoreError(refused[0], next_step=refused[1])
+
+
+def _share_root(place: Path, observed: os.stat_result) -> None:
+    """Make what is created in a group-writable store of this user belong to the store's group."""
+    mode = stat.S_IMODE(observed.st_mode)
+    if observed.st_uid == os.geteuid() and mode & stat.S_IWGRP and not mode & stat.S_ISGID:
+        place.chmod(mode | stat.S_ISGID)
+
+
+def _mode(observed: os.stat_result) -> str:
+    return f"{stat.S_IMODE(observed.st_mode):04o}"
+
+
+def _next_step(root: Path, number: int | None) -> str:
     match number:
         case errno.EACCES | errno.EPERM:
             return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
         case errno.EROFS | errno.EIO:
-            return "the kernel's log (dmesg) says why; mount it for writing again, or set SPIKECRATE_STORE elsewhere"
+            return (
+                "read the kernel's log (dmesg), mount it for writing again, or set SPIKECRATE_STORE elsewhere"
+            )
         case _:
-            return "run it again; if it stays so, set SPIKECRATE_STORE to a folder of your own"
+            return "run it again; if it fails again, set SPIKECRATE_STORE to a folder of your own"
 
 
 def _check_schema(path: Path) -> None:
@@ -206,10 +341,12 @@ def _check_schema(path: Path) -> None:
         write_atomically(path, json.dumps({"schema": SCHEMA}).encode())
         return
     except (ValueError, KeyError, TypeError):
-        message = f"{path} cannot be read: is {path.parent} a store of spikecrate?"
+        message = f"{path} cannot be read, so {path.parent} may not be a store of spikecrate"
         raise StoreError(
             message, next_step="set SPIKECRATE_STORE elsewhere, or remove the file if it is a store"
         ) from None
     if schema > SCHEMA:
-        message = f"{path.parent} is a store of a newer spikecrate (schema {schema}, this one knows {SCHEMA})"
+        message = (
+            f"{path.parent} is a store of a newer spikecrate (schema {schema}, this version reads {SCHEMA})"
+        )
         raise StoreError(message, next_step="upgrade spikecrate, or set SPIKECRATE_STORE elsewhere")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from spikecrate._util.files import disk_full_named
+from spikecrate._util.files import disk_full_named, make_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ def set_aside(store: Store, path: Path) -> Path | None:
     aside = store.quarantine / f"{path.stem}-{secrets.token_hex(4)}{path.suffix}"
     try:
         with disk_full_named(store.root):
-            store.quarantine.mkdir(exist_ok=True)
+            make_folder(store.quarantine)
             path.rename(aside)
     except FileNotFoundError:
         return None

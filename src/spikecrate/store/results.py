@@ -14,6 +14,7 @@ from spikecrate._util.canonical import digest
 from spikecrate._util.files import (
     disk_full_named,
     exchange,
+    is_shared,
     make_folder,
     remove_tree,
     sync_folder,
@@ -113,7 +114,7 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     spikecrate.store.result_manifest.BrokenSealError
         Where the folder holds links or special files.
     """
-    tame_modes(built)
+    tame_modes(built, shared=is_shared(store.results))
     made = seal.seal(built)
     target = store.result(key)
     with disk_full_named(store.root):
