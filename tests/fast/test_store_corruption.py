@@ -271,7 +271,7 @@ def test_a_recording_in_memory_that_a_map_changes_while_it_is_sorted_gives_no_re
         with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
             mapped[-1] = 1
             before = FileState.of(path)
-            with pytest.raises(RecordingChangedError, match="changed while it was being sorted"):
+            with pytest.raises(RecordingChangedError, match="changed during the run"):
                 api.sort(place, sorter=name, runtime="host", output="-", progress=Changing())
         assert FileState.of(path) == before
         assert list(results.keys(store)) == []

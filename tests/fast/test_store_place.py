@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from spikecrate._util.files import is_memory_backed
+from spikecrate._util.file_systems import is_memory_backed
 from spikecrate.errors import StoreError
 from spikecrate.store import open_store, pins
 from spikecrate.store import place as module
@@ -111,16 +113,13 @@ def as_member(uid, gid, root, step):
 
 
 @pytest.fixture
-def shared(tmp_path):
-    """A folder that group 61234 shares, reachable by every user."""
-    root = tmp_path / "shared"
-    root.mkdir()
+def shared():
+    """A folder that group 61234 shares, reachable by every user; pytest closes its own folders to others."""
+    root = Path(tempfile.mkdtemp(prefix="spikecrate-shared-"))
     os.chown(root, 61001, 61234)
     root.chmod(0o2770)
-    for folder in root.parents:
-        if not folder.stat().st_mode & stat.S_IXOTH:
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-    return root
+    yield root
+    shutil.rmtree(root)
 
 
 @needs_root

@@ -275,7 +275,7 @@ def _sif(request: BuildRequest, store: Store, work: Path, progress: Progress) ->
     # The path on this machine means nothing on the other one.
     entry["sif"]["path"] = made.path.name
     provenance = work / "sif.json"
-    provenance.write_text(json.dumps(entry, indent=1, sort_keys=True))
+    provenance.write_text(json.dumps(entry, indent=1, sort_keys=True), encoding="utf-8")
     return made.image_digest, {"sif/image.sif": made.path, "sif/image.json": provenance}
 
 

@@ -172,7 +172,7 @@ def _require_index_alone(request: BuildRequest) -> None:
     lock = request.folder / DEBIAN_LOCK
     if request.gpu or not lock.exists():
         return
-    names = " and ".join(line.partition("=")[0] for line in lock.read_text().split())
+    names = " and ".join(line.partition("=")[0] for line in lock.read_text(encoding="utf-8").split())
     message = f"{request.name} takes {names} from Debian: only its image has them"
     on_gpu = ", or --gpu on" if (request.folder / GPU_LOCK).exists() else ""
     raise EnvironmentBuildError(message, next_step=f"--runtime docker or --runtime apptainer{on_gpu}")
@@ -180,7 +180,7 @@ def _require_index_alone(request: BuildRequest) -> None:
 
 def _locks(request: BuildRequest) -> dict[str, str]:
     paths = {LOCK: request.lock, BUILD_LOCK: request.folder / BUILD_LOCK}
-    return {name: path.read_text() for name, path in paths.items() if path.exists()}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
 
 
 def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -304,7 +304,7 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
     why = "for wheels that run elsewhere too" if portable else "no C++ compiler here"
     progress.note(f"{why}: installing the one that the sorter's compiler.lock names")
-    folder = store.environments / f"compiler-{digest(lock.read_text())[:16]}"
+    folder = store.environments / f"compiler-{digest(lock.read_text(encoding='utf-8'))[:16]}"
     if not folder.exists():
         _whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
     if any(sign.isspace() for sign in str(folder)):
@@ -323,7 +323,7 @@ def baseline_compiler(compiler: str, store: Store) -> dict[str, str]:
     folder = store.environments / "compiler"
     folder.mkdir(exist_ok=True)
     beside = folder / f".{WRAPPER}-{secrets.token_hex(4)}"
-    beside.write_text(WRAPPED)
+    beside.write_text(WRAPPED, encoding="utf-8")
     beside.chmod(0o755)
     beside.rename(folder / WRAPPER)
     path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])

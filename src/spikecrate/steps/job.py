@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.canonical import digest
-from spikecrate._util.files import is_memory_backed
+from spikecrate._util.file_systems import is_memory_backed
 from spikecrate.catalogue.tools import check, complete, find, require, validate
 from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
 from spikecrate.recordings import identity as content

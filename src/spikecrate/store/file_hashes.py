@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
-from spikecrate._util.files import is_memory_backed, write_atomically
+from spikecrate._util.file_systems import is_memory_backed
+from spikecrate._util.files import write_atomically
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:

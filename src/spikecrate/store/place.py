@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.files import disk_full_named, is_memory_backed, make_folder, write_atomically
+from spikecrate._util.file_systems import is_memory_backed
+from spikecrate._util.files import disk_full_named, make_folder, write_atomically
 from spikecrate.errors import StoreError
 
 if TYPE_CHECKING:
