@@ -8,12 +8,12 @@ import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Iterator
 
 CHUNK: Final = 1 << 30
