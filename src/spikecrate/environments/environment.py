@@ -284,7 +284,7 @@ def build_environ(
         "LDFLAGS": "-Wl,-s",
         "SOURCE_DATE_EPOCH": "315532800",
         # A package may ship C code that an older Cython made for an older Python:
-        # https://cython.readthedocs.io/en/latest/src/userguide/source_files_and_compilation.html
+        # https://github.com/cython/cython/pull/5307
         "CYTHON_FORCE_REGEN": "1",
     }
     if (request.folder / BUILD_LOCK).exists():
