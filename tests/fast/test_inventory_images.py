@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from lab import Notes
@@ -12,7 +13,7 @@ from spikecrate.errors import EngineMissingError
 from spikecrate.images import inventory as of_images
 from spikecrate.images.inventory import Entry, in_store, inventory, joined, state_of
 from spikecrate.images.lookup import own_layers
-from spikecrate.images.prune import prune
+from spikecrate.images.prune import Removed, prune
 from spikecrate.steps.listing import sorters_running
 from spikecrate.steps.paths import WorkPaths
 from spikecrate.store.lock import Lock
@@ -77,17 +78,17 @@ def test_without_docker_the_sifs_are_listed_and_one_note_says_why(store, put_sif
     put_result(store, "1" * 64, BEFORE)
     progress = Notes()
     rows = inventory(store, RECIPES, progress)
-    assert [(row["state"], row["sif_bytes"], row["results"], row["size_bytes"]) for row in rows] == [
+    assert [(row.state, row.sif_bytes, row.results, row.size_bytes) for row in rows] == [
         ("current", 100, 0, None),
         ("stale", 300, 2, None),
     ]
     (note,) = progress.notes
-    assert note.endswith("SIFs alone")
+    assert note.endswith("only SIFs are listed")
 
 
 def test_an_empty_store_has_nothing(store):
     assert inventory(store, RECIPES, Silent()) == []
-    assert prune(store, RECIPES, Silent())["removed"] == []
+    assert prune(store, RECIPES, Silent()).removed == []
 
 
 def test_a_sif_stands_in_the_row_of_its_image_and_no_other(store, put_sif):
@@ -108,33 +109,33 @@ def test_a_sif_stands_in_the_row_of_its_image_and_no_other(store, put_sif):
 def test_stale_sifs_go_with_their_provenance_and_the_current_stays(store, put_sif):
     current, stale = put_sif(NOW), put_sif(BEFORE, size=300)
     done = prune(store, RECIPES, Silent())
-    assert done["removed"] == [{"what": str(stale), "size_bytes": 300}]
-    assert done["freed_bytes"] == 300
-    assert done["kept"] == []
+    assert done.removed == [Removed(str(stale), 300)]
+    assert done.freed_bytes == 300
+    assert done.kept == []
     assert sorted(store.sifs.iterdir()) == [current.with_suffix(".json"), current]
     assert list(store.locks.iterdir()) == []
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(store, put_sif):
     stale = put_sif(BEFORE)
-    said = prune(store, RECIPES, Silent(), dry_run=True)
+    foreseen = prune(store, RECIPES, Silent(), dry_run=True)
     assert stale.exists()
-    assert said == {**prune(store, RECIPES, Silent()), "dry_run": True}
+    assert foreseen == replace(prune(store, RECIPES, Silent()), dry_run=True)
     assert not stale.exists()
 
 
 def test_a_sif_without_its_provenance_is_stale_whatever_its_name(store, put_sif):
     left = put_sif(NOW)
     left.with_suffix(".json").unlink()
-    assert [row["what"] for row in prune(store, RECIPES, Silent())["removed"]] == [str(left)]
+    assert [row.what for row in prune(store, RECIPES, Silent()).removed] == [str(left)]
     assert not left.exists()
 
 
 def test_the_sif_of_a_sorter_that_is_not_in_the_catalogue_stays_and_the_reason_is_said(store, put_sif):
     other = put_sif(BEFORE, name="lab")
-    (kept,) = prune(store, RECIPES, Silent())["kept"]
-    assert kept["what"] == str(other)
-    assert "SPIKECRATE_SORTERS" in kept["why"]
+    (kept,) = prune(store, RECIPES, Silent()).kept
+    assert kept.what == str(other)
+    assert "SPIKECRATE_SORTERS" in kept.why
     assert other.exists()
 
 
@@ -142,8 +143,8 @@ def test_asked_for_one_sorter_it_looks_at_no_other(store, put_sif):
     stale, other = put_sif(BEFORE), put_sif(BEFORE, name="lab")
     recipes = {"ms4": NOW, "lab": NOW}
     done = prune(store, recipes, Silent(), only="ms4")
-    assert [row["what"] for row in done["removed"]] == [str(stale)]
-    assert done["kept"] == []
+    assert [row.what for row in done.removed] == [str(stale)]
+    assert done.kept == []
     assert other.exists()
 
 
@@ -151,14 +152,14 @@ def test_a_file_of_no_sorter_among_the_sifs_goes_too(store, put_sif):
     put_sif(NOW)
     stray = store.sifs / "stray.sif"
     stray.write_bytes(b"x")
-    assert [row["what"] for row in prune(store, RECIPES, Silent())["removed"]] == [str(stray)]
+    assert [row.what for row in prune(store, RECIPES, Silent()).removed] == [str(stray)]
 
 
 def test_a_stale_sif_that_is_being_checked_stays(store, put_sif):
     stale = put_sif(BEFORE)
     with Lock(store.lock(f"sif-{BEFORE[:16]}")):
-        (kept,) = prune(store, RECIPES, Silent())["kept"]
-    assert kept["what"] == str(stale)
+        (kept,) = prune(store, RECIPES, Silent()).kept
+    assert kept.what == str(stale)
     assert stale.exists()
 
 
@@ -173,8 +174,8 @@ def test_a_sif_stays_while_a_job_of_its_sorter_runs_in_apptainer(store, put_sif)
         assert sorters_running(store, "docker") == set()
         busy = sorters_running(store, "apptainer")
         assert busy == {"ms4"}
-        (kept,) = prune(store, RECIPES, Silent(), busy=busy)["kept"]
-    assert kept["what"] == str(stale)
+        (kept,) = prune(store, RECIPES, Silent(), busy=busy).kept
+    assert kept.what == str(stale)
     assert sorters_running(store, "apptainer") == set()
 
 

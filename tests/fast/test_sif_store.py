@@ -21,6 +21,7 @@ from spikecrate.images import sif_build as squash
 from spikecrate.images.build import BuildRequest
 from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.sif import Sif
+from spikecrate.images.sif_source import Source
 from spikecrate.runtimes import choice
 from spikecrate.runtimes.host import Host
 from spikecrate.store import open_store
@@ -132,7 +133,7 @@ def test_a_damaged_sif_is_set_aside_with_a_note(store, damage):
     # It is to be made again, which takes Apptainer.
     with pytest.raises(EngineMissingError):
         sif.ensure(REQUEST, store, notes)
-    assert "is corrupt; set aside in" in notes.notes[0]
+    assert "is corrupt; moved to" in notes.notes[0]
     (aside,) = store.quarantine.glob("*.sif")
     assert aside.read_bytes() == changed
     assert list(store.sifs.iterdir()) == []
@@ -186,10 +187,10 @@ def test_the_scratch_folder_lies_elsewhere_where_the_program_would_misread_its_p
 
 
 def test_too_little_space_is_said_with_how_much_it_takes(tmp_path):
-    source = squash.Source(digest=DIGEST, unpacked_bytes=2**60)
-    with pytest.raises(DiskFullError, match=r"takes some .* TiB in .* are free"):
+    source = Source(digest=DIGEST, unpacked_bytes=2**60)
+    with pytest.raises(DiskFullError, match=r"takes about .* TiB in .* are free"):
         squash.require_space("ms4", source, tmp_path)
-    squash.require_space("ms4", squash.Source(digest=DIGEST, unpacked_bytes=1), tmp_path)
+    squash.require_space("ms4", Source(digest=DIGEST, unpacked_bytes=1), tmp_path)
 
 
 def test_what_a_killed_conversion_left_is_removed_unless_another_is_at_it(store):
@@ -296,9 +297,7 @@ def test_an_archive_of_another_recipe_or_machine_is_not_converted(tmp_path, stor
     monkeypatch.setenv("PATH", str(tmp_path))
     other = dataclasses.replace(REQUEST, recipe="ef" * 32)
     path, _ = oci(tmp_path / "image.tar", machine_architecture())
-    with pytest.raises(
-        ImageInvalidError, match="is of recipe abababababab; ms4 is now of recipe efefefefefef"
-    ):
+    with pytest.raises(ImageInvalidError, match="has recipe abababababab; ms4 has recipe efefefefefef"):
         sif.convert(other, store, Silent(), archive=path)
     path, _ = docker(tmp_path / "foreign.tar", "riscv64")
     with pytest.raises(ImageInvalidError, match=f"is for riscv64, this machine is {machine_architecture()}"):

@@ -56,7 +56,7 @@ def pruned(name, **options):
     """Prune what is of one sorter, as `image.prune --sorter` does."""
     store = open_store()
     busy = sorters_running(store, "apptainer")
-    return prune(store, {name: recipe(find(name))}, Silent(), only=name, busy=busy, **options)
+    return prune(store, {name: recipe(find(name))}, Silent(), only=name, busy=busy, **options).as_dict()
 
 
 @pytest.fixture
@@ -124,14 +124,14 @@ def test_the_list_says_what_docker_and_the_store_say(lab_sorter, tiny, docker, t
     printed = command("image.list").stdout.splitlines()
     assert [line.split()[-1] for line in printed if line.startswith(second)] == ["current", "stale"]
     # The two have nearly all layers in common.
-    together = on_disk([rows[old.reference], rows[new.reference]], Silent())
+    together = on_disk([old.digest, new.digest], Silent())
     assert old.size_bytes <= together < 1.01 * old.size_bytes
     assert printed[-1].startswith("all images together: ")
 
 
 def test_the_list_has_every_base_and_image_that_docker_has(docker):
     before = tags(docker, "spikecrate/")
-    listed = {row["reference"] for row in inventory(open_store(), {}, Silent())}
+    listed = {row.reference for row in inventory(open_store(), {}, Silent())}
     after = tags(docker, "spikecrate/")
     # Other tests may make and remove some at this moment.
     assert before
@@ -204,7 +204,7 @@ def test_an_image_with_a_stopped_container_stays_until_that_is_removed(stale, do
     container = docker.containers.create(old.digest)
     try:
         kept = {row["what"]: row["why"] for row in pruned(name)["kept"]}
-        assert kept[old.reference] == "a container is made from it"
+        assert kept[old.reference] == "a container uses it"
         assert old.reference in tags(docker)
     finally:
         container.remove()
@@ -265,7 +265,7 @@ def test_what_a_job_in_docker_is_running_in_stays(running, docker):
     name, let_end = running("docker")
     (reference,) = (tag for tag in tags(docker) if tag.startswith(f"spikecrate/{name}:"))
     done = pruned(name)
-    assert {row["what"]: row["why"] for row in done["kept"]} == {reference: "a container is made from it"}
+    assert {row["what"]: row["why"] for row in done["kept"]} == {reference: "a container uses it"}
     assert done["removed"] == []
     let_end()
     assert [row["what"] for row in pruned(name)["removed"]] == [reference]

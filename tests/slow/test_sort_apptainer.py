@@ -422,7 +422,7 @@ def test_a_corrupt_sif_is_noticed_before_a_job_runs_set_aside_and_made_again(
     words = ("--sorter", "any", "--param", f"value={ANSWER + NOTHING}", "--runtime", "apptainer")
     done = command("sort", toy, *words, "--output", "-")
     assert done.returncode == 0, done.stderr
-    assert "is corrupt; set aside in" in done.stderr
+    assert "is corrupt; moved to" in done.stderr
     assert len(list((own_store / "quarantine").glob("any-*.sif"))) == 1
     assert list((own_store / "sif").glob("any-*.sif")) == [own_sif]
 
@@ -519,7 +519,7 @@ def test_an_oci_archive_is_converted_where_there_is_no_docker(toy, shared, tmp_p
         assert ("running with the apptainer runtime" in done.stderr) == (word == "auto")
     other = command("convert", "--sorter", "ms4", "--archive", str(archive), env=nowhere)
     assert other.returncode == 38
-    assert "is of recipe" in other.stderr
+    assert "has recipe" in other.stderr
     with archive.open("r+b") as file:
         file.truncate(archive.stat().st_size // 2)
     damaged = command(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHUNK: Final = 1 << 30
 

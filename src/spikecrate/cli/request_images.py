@@ -69,14 +69,14 @@ def inventory() -> list[dict[str, Any]]:
     """List the images in the engine and the SIFs in the store."""
     from spikecrate.images import inventory
 
-    return inventory.inventory(open_store(), _recipes(), Terminal())
+    return [row.as_dict() for row in inventory.inventory(open_store(), _recipes(), Terminal())]
 
 
 def on_disk(rows: list[dict[str, Any]]) -> int | None:
     """Give the bytes that listed images take in the engine, each layer once."""
     from spikecrate.images import inventory
 
-    return inventory.on_disk(rows, Silent())
+    return inventory.on_disk([row["digest"] for row in rows if row["reference"]], Silent())
 
 
 def prune(sorter: str, *, dry_run: bool) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def prune(sorter: str, *, dry_run: bool) -> dict[str, Any]:
     store = open_store()
     only = find(sorter).name if sorter else None
     busy = sorters_running(store, "apptainer")
-    return prune.prune(store, _recipes(), Terminal(), only=only, busy=busy, dry_run=dry_run)
+    return prune.prune(store, _recipes(), Terminal(), only=only, busy=busy, dry_run=dry_run).as_dict()
 
 
 def lock(sorter: str) -> dict[str, Any]:

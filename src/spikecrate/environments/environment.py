@@ -1,4 +1,4 @@
-"""A sorter's virtual environment on the host: the same hashed lock that its image is made from."""
+"""Make a sorter's virtual environment on the host, from the same hashed lock as its image."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate._util.canonical import digest
 from spikecrate._util.files import disk_full_named, remove_tree
 from spikecrate._util.process import capture, run
+from spikecrate.environments.baseline import WRAPPED, baseline_compiler, compiler_words
 from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.images.build_log import build_log
 from spikecrate.images.recipe import GPU_LOCK, LOCK
@@ -26,54 +27,40 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
     from spikecrate.store import Store
 
 DEBIAN_LOCK: Final = "debian.lock"
-"""Names Debian packages that an image takes besides; the image for a GPU, where there are two, takes none."""
+"""Names the Debian packages that an image installs; a GPU image installs none."""
 BUILD_LOCK: Final = "build.lock"
-"""Pins what packages without a wheel are built with; a sorter of wheels alone has none."""
+"""Pins the build tools of packages without a wheel; a sorter that needs only wheels has none."""
 COMPILER_LOCK: Final = "compiler.lock"
-"""Pins a C++ compiler from the Python package index, for a machine that has none."""
+"""Pins a C++ compiler from the Python package index, for a machine without one."""
 COMPILERS: Final = ("g++", "c++", "clang++")
 
 C_FLAGS: Final = "-O2 -g0 -DNDEBUG -fwrapv -ffp-contract=off"
-"""As docker/base/make-environment: the processor's baseline, no fused multiply-add, no path of the build."""
+"""As in docker/base/make-environment: the processor's baseline, no fused multiply-add, no build path."""
 ZIG_FLAGS: Final = (
-    # The oldest glibc that a machine of today has, and its processor's baseline instead of the one at hand.
+    # The oldest glibc in use, and the processor's baseline instead of this processor.
     *("-target", f"{platform.machine()}-linux-gnu.2.28", "-mcpu=baseline", "-fno-sanitize=undefined"),
-    # Debian's pyconfig.h is found by way of /usr/include, which must not come before zig's own headers.
+    # Debian's pyconfig.h needs /usr/include, which must come after zig's own headers.
     *("-idirafter", "/usr/include"),
 )
 
 
-WRAPPER: Final = "spikecrate-compiler"
-WRAPPED: Final = """#!/bin/sh
-# Whatever a package asks for: the processor's baseline, not the very processor that it is compiled on.
-for word; do
-    shift
-    case $word in
-        -march=* | -mtune=*) ;;
-        *) set -- "$@" "$word" ;;
-    esac
-done
-exec "$SPIKECRATE_COMPILER" "$@"
-"""
-
-
 @dataclass(frozen=True)
 class Environment:
-    """Where a sorter runs on the host.
+    """A sorter's environment on the host.
 
     Attributes
     ----------
     python : Path
         The environment's interpreter.
     code : Path
-        The folder it runs: the harness and the sorter's run.py, copied, so that an edit of the catalogue
-        cannot change a job that is running.
+        The folder that it runs: copies of the harness and of the sorter's run.py, so that an edit of the
+        catalogue cannot change a running job.
     hash : str
-        Of the locks and the interpreter's version.
+        Hash of the locks, the interpreter and the compiler's flags.
     """
 
     python: Path
@@ -82,12 +69,19 @@ class Environment:
 
 
 def place(request: BuildRequest, store: Store) -> Environment:
-    """Name the environment of a sorter, making nothing.
+    """Return the place of a sorter's environment, whether it exists or not.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+    store : Store
+        Holds the environments.
 
     Raises
     ------
     EnvironmentBuildError
-        Where no Python of this machine fits the lock, or the sorter has no harness.
+        Where no Python of this machine fits the lock, or the sorter does not use the harness.
     """
     require_harness(request)
     interpreter, version = find_interpreter(request)
@@ -96,7 +90,7 @@ def place(request: BuildRequest, store: Store) -> Environment:
         ["environment", locks, version, platform.machine(), C_FLAGS, WRAPPED, str(interpreter)]
     )
     return Environment(
-        # Sorters of the same lock share it.
+        # Sorters with the same lock share an environment.
         python=store.environments / f"lock-{made_from[:16]}" / "bin" / "python",
         code=store.environments / f"{request.name}-code-{request.recipe[:16]}",
         hash=made_from,
@@ -104,16 +98,16 @@ def place(request: BuildRequest, store: Store) -> Environment:
 
 
 def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
-    """Name the folder of the wheels that a bundle brought for an environment; it need not be there.
+    """Return the folder for the wheels of a bundle, whether it exists or not.
 
     Parameters
     ----------
     request : BuildRequest
         The sorter.
     store : Store
-        Where the folder lies.
+        Holds the folder.
     version : str
-        Of Python: `3.11`, or longer.
+        Version of Python: `3.11`, or longer.
     """
     minor = ".".join(version.split(".")[:2])
     made_for = digest(["wheels", _locks(request), minor, platform.machine()])
@@ -121,19 +115,34 @@ def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
 
 
 def make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
-    """Find a sorter's environment, or make it: all or nothing, once whoever else asks.
+    """Find a sorter's environment, or make it. Concurrent calls make it once.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+    store : Store
+        Holds the environments, and the log of a failed build.
+    progress : Progress
+        Shows the step, and gets the log.
+
+    Returns
+    -------
+    Environment
 
     Raises
     ------
     EnvironmentBuildError
-        With the last lines of what the installer said, and the one command that mends it where it is known.
+        With the last lines of the installer, and the command that fixes the cause where it is known.
+    SorterInvalidError
+        Where a file of the sorter changed after its recipe was hashed.
     DiskFullError
     """
-    _require_index_alone(request)
+    _require_no_debian(request)
     environment = place(request, store)
     if environment.python.parents[1].exists() and environment.code.exists():
         return environment
-    # An edit between the hashing and now must not enter an environment that is named by the old hash.
+    # An edit since the hashing must not enter an environment with the name of the old hash.
     with staged(request, extra=[COMPILER_LOCK]) as copy:
         return _make(copy, store, progress)
 
@@ -145,37 +154,35 @@ def _make(request: BuildRequest, store: Store, progress: Progress) -> Environmen
         folder = environment.python.parents[1]
         if not folder.exists():
             progress.note(f"making the environment of {request.name} {request.version} in {folder}")
-            _whole(folder, functools.partial(_install, request, store, progress))
+            _make_whole(folder, functools.partial(_install, request, store, progress))
         if not environment.code.exists():
-            _whole(environment.code, functools.partial(_copy_code, request))
+            _make_whole(environment.code, functools.partial(_copy_code, request))
     return environment
 
 
 def require_harness(request: BuildRequest) -> None:
-    """Refuse a sorter that the harness does not call: nothing of it runs outside its image.
+    """Refuse a sorter without the harness: it runs only in its image.
 
     Raises
     ------
     EnvironmentBuildError
     """
     if not request.has_harness:
-        message = (
-            f"the host runtime runs only sorters with the harness; {request.name} runs only in its image"
-        )
+        message = f"the host runtime needs a sorter with the harness; {request.name} runs only in its image"
         raise EnvironmentBuildError(
-            message, next_step="--runtime docker or --runtime apptainer", doctor="runtime.auto"
+            message, next_step="use --runtime docker or --runtime apptainer", doctor="runtime.auto"
         )
 
 
-def _require_index_alone(request: BuildRequest) -> None:
-    """Refuse a sorter whose image has what this machine's package index has not."""
+def _require_no_debian(request: BuildRequest) -> None:
+    """Refuse a sorter that needs Debian packages."""
     lock = request.folder / DEBIAN_LOCK
     if request.gpu or not lock.exists():
         return
     names = " and ".join(line.partition("=")[0] for line in lock.read_text(encoding="utf-8").split())
-    message = f"{request.name} takes {names} from Debian: only its image has them"
+    message = f"{request.name} takes {names} from Debian, which only its image has"
     on_gpu = ", or --gpu on" if (request.folder / GPU_LOCK).exists() else ""
-    raise EnvironmentBuildError(message, next_step=f"--runtime docker or --runtime apptainer{on_gpu}")
+    raise EnvironmentBuildError(message, next_step=f"use --runtime docker or --runtime apptainer{on_gpu}")
 
 
 def _locks(request: BuildRequest) -> dict[str, str]:
@@ -183,15 +190,15 @@ def _locks(request: BuildRequest) -> dict[str, str]:
     return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
 
 
-def _whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder beside and rename it into place, so that it is complete or absent."""
-    beside = folder.with_name(f"{folder.name}.new-{secrets.token_hex(4)}")
+def _make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a staging folder and rename it, so that the folder is complete or absent."""
+    staging = folder.with_name(f"{folder.name}.new-{secrets.token_hex(4)}")
     try:
         with disk_full_named(folder):
-            fill(beside)
-            beside.rename(folder)
+            fill(staging)
+            staging.rename(folder)
     finally:
-        remove_tree(beside)
+        remove_tree(staging)
 
 
 def _copy_code(request: BuildRequest, folder: Path) -> None:
@@ -210,7 +217,7 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     builds = ["--no-build-isolation"] if build_lock.exists() else ["--no-build"]
     brought = wheels_folder(request, store, version)
     if brought.exists():
-        progress.note(f"from the wheels of a bundle, in {brought}")
+        progress.note(f"installing the wheels of a bundle, in {brought}")
         lock, builds = brought / LOCK, ["--no-build", "--no-index", "--find-links", str(brought)]
         environ = _environ(store)
     else:
@@ -220,7 +227,7 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     try:
         with build_log(f"environment-{request.name}", title, store.logs, progress) as log:
             path = log.path
-            # Not relocatable on purpose: only the interpreter is ever called, by its path.
+            # Not relocatable: only the interpreter is called, by its path.
             run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=log.on_line)
             install = install_argv(tool, folder)
             if "--no-build-isolation" in builds:
@@ -244,7 +251,7 @@ def _environ(store: Store) -> dict[str, str]:
         **os.environ,
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",
-        # A cache of our own: the shared one may hold a wheel that was compiled with other flags.
+        # The user's cache may hold a wheel that was compiled with other flags.
         "UV_CACHE_DIR": str(store.environments / "cache"),
     }
 
@@ -252,31 +259,32 @@ def _environ(store: Store) -> dict[str, str]:
 def build_environ(
     request: BuildRequest, store: Store, progress: Progress, *, portable: bool = False
 ) -> dict[str, str]:
-    """Give the variables under which the packages of a sorter are built.
+    """Return the environment variables for building a sorter's packages.
 
     Parameters
     ----------
     request : BuildRequest
         The sorter.
     store : Store
-        Where a compiler is put that this machine lacks.
+        Gets a compiler where this machine has none.
     progress : Progress
-        Told where one is fetched.
+        Gets a note where a compiler is installed.
     portable : bool
-        Prefer the compiler of the sorter's compiler.lock to the machine's: what it makes runs with older C
-        libraries than this machine's too.
+        Prefer the compiler of the sorter's compiler.lock: what it makes also runs with older C libraries than this
+        machine's.
 
     Raises
     ------
     EnvironmentBuildError
-        Where there is no compiler, or Python's headers are missing.
+        Where no compiler is found, or Python's headers are missing.
     """
     flags = {
         "CFLAGS": C_FLAGS,
         "CXXFLAGS": C_FLAGS,
         "LDFLAGS": "-Wl,-s",
         "SOURCE_DATE_EPOCH": "315532800",
-        # C that a package brings ready was made by an older Cython, for an older Python.
+        # A package may ship C code that an older Cython made for an older Python:
+        # https://github.com/cython/cython/pull/5307
         "CYTHON_FORCE_REGEN": "1",
     }
     if (request.folder / BUILD_LOCK).exists():
@@ -285,12 +293,12 @@ def build_environ(
 
 
 def install_argv(tool: str, folder: Path) -> list[str]:
-    """Begin the command line that installs a lock into an environment; nothing without a hash gets in."""
+    """Return the first words of the command that installs a lock; every package must have its hash."""
     return [tool, "pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes"]
 
 
 def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portable: bool) -> dict[str, str]:
-    """Find a C++ compiler: the machine's, or the one that the sorter's compiler.lock names."""
+    """Return the variables of a C++ compiler: the machine's, or the one in the sorter's compiler.lock."""
     import uv
 
     interpreter, _ = find_interpreter(request)
@@ -300,40 +308,22 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
         if (found := shutil.which(name)) is not None:
             return baseline_compiler(found, store)
     if not lock.exists():
-        message = f"{request.name} has to be compiled and this machine has no C++ compiler"
+        message = f"{request.name} has a package that must be compiled, and this machine has no C++ compiler"
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
-    why = "for wheels that run elsewhere too" if portable else "no C++ compiler here"
-    progress.note(f"{why}: installing the one that the sorter's compiler.lock names")
-    folder = store.environments / f"compiler-{digest(lock.read_text(encoding='utf-8'))[:16]}"
+    why = "the wheels must run on other machines" if portable else "this machine has no C++ compiler"
+    progress.note(f"{why}: installing the compiler of the sorter's compiler.lock")
+    identity = digest(lock.read_text(encoding="utf-8"))
+    folder = store.environments / f"compiler-{identity[:16]}"
     if not folder.exists():
-        _whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
+        _make_whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
     if any(sign.isspace() for sign in str(folder)):
-        message = f"the C++ compiler lies in {folder}: build tools split its path at the blank"
-        raise EnvironmentBuildError(message, next_step="sudo apt-get install g++, or set SPIKECRATE_STORE")
+        message = f"the path of the C++ compiler has a space, where build tools split it: {folder}"
+        raise EnvironmentBuildError(
+            message, next_step="sudo apt-get install g++, or set SPIKECRATE_STORE to a folder without spaces"
+        )
     words = [str(folder / "bin" / "python"), "-m", "ziglang", "c++", *ZIG_FLAGS]
     caches = {name: str(folder / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
-    return {**_compiler_words(shlex.join(words)), **caches}
-
-
-def baseline_compiler(compiler: str, store: Store) -> dict[str, str]:
-    """Put before a compiler what keeps it to the processor's baseline; give the variables that lead build tools there.
-
-    It is found by its name: build tools split a path at its blanks.
-    """
-    folder = store.environments / "compiler"
-    folder.mkdir(exist_ok=True)
-    beside = folder / f".{WRAPPER}-{secrets.token_hex(4)}"
-    beside.write_text(WRAPPED, encoding="utf-8")
-    beside.chmod(0o755)
-    beside.rename(folder / WRAPPER)
-    path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])
-    return {**_compiler_words(WRAPPER), "PATH": path, "SPIKECRATE_COMPILER": compiler}
-
-
-def _compiler_words(compiler: str) -> dict[str, str]:
-    """Name a C++ compiler to setuptools, for C as well, and without the linker options of Python's own build."""
-    shared = f"{compiler} -shared"
-    return {"CC": compiler, "CXX": compiler, "LDSHARED": shared, "LDCXXSHARED": shared}
+    return {**compiler_words(shlex.join(words)), **caches}
 
 
 def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) -> None:
@@ -351,7 +341,7 @@ def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) ->
 
 
 def require_headers(request: BuildRequest, interpreter: Path) -> None:
-    """Make sure that an interpreter has its headers, for packages that are compiled.
+    """Check that an interpreter has its headers, for packages that are compiled.
 
     Raises
     ------
@@ -363,7 +353,7 @@ def require_headers(request: BuildRequest, interpreter: Path) -> None:
         _, version = find_interpreter(request)
         short = ".".join(version.split(".")[:2])
         message = (
-            f"{request.name} has to be compiled and the headers of Python {short} are not here "
+            f"{request.name} has a package that must be compiled, and the headers of Python {short} are missing "
             f"({include}/Python.h)"
         )
         raise EnvironmentBuildError(message, next_step=f"sudo apt-get install libpython{short}-dev")
@@ -371,7 +361,13 @@ def require_headers(request: BuildRequest, interpreter: Path) -> None:
 
 @functools.cache
 def find_interpreter(request: BuildRequest) -> tuple[Path, str]:
-    """Find a Python that the sorter's lock is made for: this one, else one on PATH."""
+    """Return a Python that fits the sorter's lock, and its version: this one, or one on PATH.
+
+    Raises
+    ------
+    EnvironmentBuildError
+        Where none fits.
+    """
     from packaging.specifiers import SpecifierSet
 
     fits = SpecifierSet(request.python)
@@ -386,6 +382,6 @@ def find_interpreter(request: BuildRequest) -> tuple[Path, str]:
         if fits.contains(version):
             return Path(found), version
     message = (
-        f"{request.name} needs Python {request.python}; this one is {own} and PATH has no other that fits"
+        f"{request.name} needs Python {request.python}; this one is {own}, and PATH has no other that fits"
     )
     raise EnvironmentBuildError(message, next_step="sudo apt-get install python3.11 python3.11-dev")

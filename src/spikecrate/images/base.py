@@ -1,4 +1,4 @@
-"""The images that every sorter's image is made from: Debian and Python, and the same with a compiler."""
+"""The base images of all sorters: Debian with Python, and the same with a compiler."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PULL_TIMEOUT_S: Final = 600
 
 @dataclass(frozen=True, kw_only=True)
 class Bases:
-    """What a sorter's Dockerfile gets as BASE and BUILDER.
+    """The base images that a sorter's Dockerfile gets as BASE and BUILDER.
 
     Attributes
     ----------
     runtime, builder : str
         References of the two images.
     runtime_digest : str
-        Id of the first, which stays in the sorter's image.
+        Id of the first, on which the sorter's image stands.
     """
 
     runtime: str
@@ -50,16 +50,22 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
     Parameters
     ----------
     progress : Progress
-        Gets the builds' log.
+        Shows pulling and building.
     folder : Path, optional
-        What they are made from; by default what this spikecrate ships.
+        Their Dockerfile's folder; by default that of this spikecrate.
+
+    Returns
+    -------
+    Bases
 
     Raises
     ------
     BaseImageMissingError
-        Where Debian's image is neither here nor can be pulled.
-    ImageBuildError, DiskFullError, EngineMissingError
-        As `build_logged`.
+        Where Debian's image is not in the engine and cannot be pulled.
+    ImageBuildError
+        With the last lines of the log.
+    DiskFullError, EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+        From the engine.
     """
     with staged_folder(folder or data_path("docker") / "base") as copy:
         recipe = base_hash(copy)
@@ -82,7 +88,7 @@ def _ensure(name: str, target: str, folder: Path, recipe: str, progress: Progres
     if image is not None:
         return str(image.id)
     debian = ensure_debian(client, progress)
-    progress.note(f"building {reference}, which all sorters share")
+    progress.note(f"building {reference}, shared by all sorters")
     started = time.monotonic()
     labels = {
         "org.opencontainers.image.title": f"spikecrate {name}",
@@ -99,7 +105,7 @@ def _ensure(name: str, target: str, folder: Path, recipe: str, progress: Progres
 
 
 def ensure_debian(client: DockerClient, progress: Progress) -> Image:
-    """Find the image that all others start from, or pull it.
+    """Find Debian's image, from which all others start, or pull it.
 
     Raises
     ------
@@ -113,12 +119,12 @@ def ensure_debian(client: DockerClient, progress: Progress) -> Image:
         with progress.bar(f"pulling {DEBIAN}", 0):
             run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
     except CommandError as error:
-        said = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
-        message = f"{DEBIAN} is not in the engine and cannot be pulled: {said}"
+        cause = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
+        message = f"{DEBIAN} is not in the engine and cannot be pulled: {cause}"
         raise BaseImageMissingError(
             message,
-            next_step=f"docker pull {DEBIAN} where a registry is in reach; else, in a clone of spikecrate, "
-            "sudo ci/base.sh makes it from Debian's packages",
+            next_step=f"run docker pull {DEBIAN} where a registry is in reach; otherwise run sudo ci/base.sh in a "
+            "clone of spikecrate, which makes it from Debian's packages",
         ) from None
     with docker_errors():
         return client.images.get(DEBIAN)

@@ -1,4 +1,4 @@
-"""A sorter's image: found, built, or built twice and compared."""
+"""Find or build a sorter's image, or build it twice and compare."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["BuildRequest", "BuiltImage", "Verification", "build", "find", "verif
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltImage:
-    """An image that is in the engine.
+    """An image in the engine.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class BuiltImage:
     built : bool
         Whether this call built it.
     seconds : float
-        How long this call took.
+        Duration of this call.
     """
 
     reference: str
@@ -55,18 +55,18 @@ class BuiltImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """Two builds of one recipe from nothing, compared.
+    """Comparison of two builds of one recipe without a cache.
 
     Attributes
     ----------
     reference : str
-        The image that was built, which the engine itself does not get.
+        The image that was built; it is not loaded into the engine.
     first, second : str
-        Their digests.
+        Digests of the two builds.
     equal : bool
-        Whether these are the same.
+        Whether the digests are the same.
     seconds : float
-        How long both took.
+        Duration of both builds.
     """
 
     reference: str
@@ -79,33 +79,37 @@ class Verification:
 def build(
     request: BuildRequest, progress: Progress, *, no_cache: bool = False, wheelhouse: Path | None = None
 ) -> BuiltImage:
-    """Find a sorter's image in the engine, or build it; a prebuilt one is only found.
+    """Find a sorter's image in the engine, or build it; a prebuilt image is only looked up.
 
     Parameters
     ----------
     request : BuildRequest
         What to build.
     progress : Progress
-        Gets the build's log.
+        Shows the step, and gets every line of the build's log.
     no_cache : bool
-        Build although the image is there, every step anew.
+        Run every step again, even where the image exists.
     wheelhouse : Path, optional
-        Folder of wheels for packages that are only on disk; the lock's hashes hold for them too.
+        Folder of wheels for packages that exist only on disk; they must have the lock's hashes.
+
+    Returns
+    -------
+    BuiltImage
 
     Raises
     ------
     ImageBuildError
-        With the last lines of the log and the path of the whole.
+        With the last lines of the log and the path of all of it.
     BaseImageMissingError
-        Where Debian's image is neither in the engine nor can be pulled.
+        Where Debian's image is not in the engine and cannot be pulled.
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
         From the engine.
     SorterInvalidError
-        For a sorter without a Dockerfile.
+        For a sorter without a Dockerfile, or whose files changed after the recipe was hashed.
     ImageMissingError
         For a prebuilt image that is not in the engine.
     UsageError
-        For `no_cache` or a wheelhouse where there is nothing to build.
+        For `no_cache` or a wheelhouse with a prebuilt image.
     """
     started = time.monotonic()
     client = docker_client()
@@ -141,7 +145,7 @@ def build(
 
 
 def find(client: DockerClient, request: BuildRequest) -> Image | None:
-    """Give a sorter's image: that of its recipe, or of its digest; None where the engine does not have it."""
+    """Return a sorter's image, by its recipe or its digest; None where the engine does not have it."""
     if request.image:
         return prebuilt.find(client, request)
     image = find_image(client, request.reference)
@@ -149,16 +153,27 @@ def find(client: DockerClient, request: BuildRequest) -> Image | None:
 
 
 def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None = None) -> Verification:
-    """Build a sorter's image twice from nothing, and compare the two to the last byte.
+    """Build a sorter's image twice without a cache, and compare every byte.
+
+    Parameters
+    ----------
+    request, progress, wheelhouse
+        As in `build`.
+
+    Returns
+    -------
+    Verification
 
     Raises
     ------
     ImageNotReproducibleError
-        Naming the first thing that differs.
+        With the first difference.
     UsageError
         For a prebuilt image.
-    ImageBuildError and its kin
-        As `build`.
+    ImageBuildError, BaseImageMissingError, SorterInvalidError
+        Where the image cannot be built.
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
+        From the engine.
     """
     from spikecrate.images.oci import archive_digest, first_difference
 
@@ -171,14 +186,14 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     if not has_containerd_store(client):
         kind = "tar"
         progress.note(
-            "this engine lacks the containerd image store: the files are compared, not the image's digest "
-            "(a job's key holds the recipe's hash in any case)"
+            "this engine lacks the containerd image store: comparing files instead of digests "
+            "(job keys hold the recipe, so they do not change)"
         )
     with staged(request) as copy, tempfile.TemporaryDirectory(prefix="spikecrate-verify-") as scratch:
         bases = ensure_bases(progress, copy.base)
         archives = [Path(scratch) / "first.tar", Path(scratch) / "second.tar"]
         for count, archive in enumerate(archives, 1):
-            progress.note(f"building {request.reference} from nothing, {count} of 2")
+            progress.note(f"building {request.reference} without a cache, {count} of 2")
             output = f"type={kind},dest={archive}"
             argv = sorter_argv(copy, bases, output=output, no_cache=True, wheelhouse=wheelhouse)
             build_logged(argv, request.reference, progress)
@@ -188,8 +203,8 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
             message = f"two builds of {request.reference} differ ({first}, {second}): {difference}"
             raise ImageNotReproducibleError(
                 message,
-                next_step=f"make {request.folder / 'Dockerfile'} write that the same each time; "
-                "docker/base/seal takes care of dates and permissions",
+                next_step=f"make {request.folder / 'Dockerfile'} write the same bytes each time; "
+                "docker/base/seal sets dates and permissions",
                 details={"first": first, "second": second, "difference": difference},
             )
     return Verification(
@@ -209,7 +224,7 @@ def sorter_argv(
     no_cache: bool = False,
     wheelhouse: Path | None = None,
 ) -> list[str]:
-    """Give the command line that builds a sorter's image."""
+    """Return the command line that builds a sorter's image."""
     return build_argv(
         request.folder,
         output=output,
@@ -228,7 +243,7 @@ def sorter_argv(
 
 
 def labels(request: BuildRequest, bases: Bases) -> dict[str, str]:
-    """Give an image's labels. The catalogue's git revision is none of them: it changes with every commit."""
+    """Return an image's labels, without the catalogue's git revision, which changes with every commit."""
     return {
         "org.opencontainers.image.title": request.title,
         "org.opencontainers.image.description": request.description,
@@ -250,7 +265,7 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
         message = f"{dockerfile} is missing: {request.name} has no image"
         raise SorterInvalidError(
             message,
-            next_step="write one; sorters/ms4/Dockerfile is an example (or name an image by its digest)",
+            next_step="write one like sorters/ms4/Dockerfile, or name a prebuilt image by its digest",
         )
     if wheelhouse is not None and not wheelhouse.is_dir():
         message = f"--wheelhouse {wheelhouse} is not a folder"
@@ -258,13 +273,13 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
 
 
 def unpacked_size(image: Image) -> int:
-    """Sum the layers. What `inspect` says is the compressed size or the unpacked one, by the engine's store."""
+    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store."""
     with docker_errors():
         return sum(int(layer["Size"]) for layer in image.history())
 
 
 def has_containerd_store(client: DockerClient) -> bool:
-    """Say whether the engine's digests are those of manifests, the same on every machine."""
+    """Whether the engine's digests are those of manifests, which are the same on every machine."""
     with docker_errors():
         status = client.info().get("DriverStatus") or []
     return any("containerd.snapshotter" in str(value) for row in status for value in row)

@@ -1,8 +1,8 @@
-"""`docker buildx build`: the command line, its log, and what its failures mean.
+"""Run `docker buildx build`: its command line, its log and its failures.
 
-docker-py has no BuildKit, so the command does the building. Two builds of one recipe give the same bytes:
-every file is dated by the Dockerfiles themselves (docker/base/seal), the image by `SOURCE_DATE_EPOCH`, and
-nothing that names this build (provenance, an SBOM's serial number) is attached.
+docker-py cannot use BuildKit (https://github.com/docker/docker-py/issues/2230), so the command builds. Two builds of
+one recipe give the same bytes: the Dockerfiles set the date of every file (docker/base/seal), `SOURCE_DATE_EPOCH` sets
+that of the image, and no provenance or SBOM, which would name this build, is attached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROXY_VARIABLES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
 CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LAST_LINES: Final = 20
 NO_BUILDER: Final = ("no builder ", "context not found")
-"""What buildx says where it does not even come to the build."""
+"""Messages of buildx where the build does not start."""
 
 
 def build_argv(
@@ -45,42 +45,46 @@ def build_argv(
     environ: Mapping[str, str] | None = None,
     no_cache: bool = False,
 ) -> list[str]:
-    """Give the command line of a build.
+    """Return the command line of a build.
 
     Parameters
     ----------
     context : Path
-        The folder that the build sees.
+        The build context.
     output : str
-        As `--output` takes it: `engine_output(…)`, or `type=oci,dest=…` for an archive.
+        For `--output`: `engine_output(…)`, or `type=oci,dest=…` for an archive.
     dockerfile : Path, optional
-        By default the context's own.
+        By default the one in the context.
     target : str, optional
         Stage to stop at.
     labels, arguments : mapping, optional
         Labels of the image; build arguments.
     contexts : mapping, optional
-        More folders that the Dockerfile names.
+        Further build contexts, by the name that the Dockerfile uses.
     options : sequence of str, optional
-        More words; a secret `ca` among them stands in place of the machine's CA bundle.
+        Further options; a secret `ca` among them replaces the machine's CA bundle.
     environ : mapping, optional
-        Where the proxy and the CA bundle are looked up; by default this process's environment.
+        Environment that names the proxy and the CA bundle; by default that of this process.
     no_cache : bool
-        Do every step again.
+        Run every step again.
+
+    Returns
+    -------
+    list of str
     """
     environ = os.environ if environ is None else environ
     named = any(option.startswith("--secret=id=ca,") for option in options)
     bundle = None if named else ca_bundle(environ)
     return [
         *("docker", "buildx", "build", f"--builder={builder(environ)}", "--progress=plain"),
-        # A site's proxy often listens on this machine alone.
+        # A proxy of the site often listens on localhost only.
         *("--network=host", "--provenance=false", "--sbom=false"),
         *(["--no-cache"] if no_cache else []),
         *([f"--file={dockerfile}"] if dockerfile is not None else []),
         *([f"--target={target}"] if target else []),
         f"--build-arg=SOURCE_DATE_EPOCH={SOURCE_DATE_EPOCH}",
         *(f"--build-arg={name}={value}" for name, value in (arguments or {}).items()),
-        # By name: the value, which may hold a password, stays out of the command line.
+        # Without a value: it may hold a password, and the command line is public.
         *(f"--build-arg={name}" for name in PROXY_VARIABLES if environ.get(name)),
         *([f"--secret=id=ca,src={bundle}"] if bundle is not None else []),
         *(f"--label={name}={value}" for name, value in (labels or {}).items()),
@@ -92,7 +96,7 @@ def build_argv(
 
 
 def builder(environ: Mapping[str, str]) -> str:
-    """Name the builder inside the engine that docker-py speaks to: it is named after the engine's context."""
+    """Return the builder of the engine that docker-py uses: it has the name of the engine's context."""
     if environ.get("DOCKER_HOST"):
         return "default"
     from docker.context.config import get_current_context_name
@@ -101,18 +105,18 @@ def builder(environ: Mapping[str, str]) -> str:
 
 
 def engine_output(reference: str) -> str:
-    """Say that a build goes to the engine, as an OCI image: its digest is then that of an OCI archive."""
+    """Return the `--output` that loads an image into the engine, with the digest that its OCI archive has."""
     return f"type=image,name={reference},oci-mediatypes=true"
 
 
 def ca_bundle(environ: Mapping[str, str]) -> Path | None:
-    """Find the certificates that this machine trusts, for builds behind an inspecting proxy."""
+    """Return the certificates that this machine trusts, for builds behind an inspecting proxy."""
     named = [Path(environ[name]) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
     return next((path for path in [*named, CA_BUNDLE] if path.is_file()), None)
 
 
 def require_buildx() -> None:
-    """Make sure that the command which builds is there.
+    """Check that docker buildx is installed.
 
     Raises
     ------
@@ -121,7 +125,7 @@ def require_buildx() -> None:
     try:
         capture(["docker", "buildx", "version"])
     except CommandError:
-        message = "images are built with docker buildx, which is not installed here"
+        message = "docker buildx, which builds images, is not installed"
         raise EngineMissingError(
             message, next_step="sudo apt-get install docker-buildx", doctor="docker.buildx"
         ) from None
@@ -169,10 +173,10 @@ def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | Di
         message = f"{title} could not be built: the disk is full\n{last}"
         return DiskFullError(
             message,
-            next_step="docker system df shows what fills the engine's disk",
+            next_step="see what fills the engine's disk: docker system df",
             details=details,
             doctor="docker.space",
         )
-    message = f"{title} could not be built; the last lines:\n{last}"
+    message = f"{title} could not be built; the log ends with:\n{last}"
     doctor = "docker.builder" if any(sign in error.tail for sign in NO_BUILDER) else None
-    return ImageBuildError(message, next_step=f"the whole log is {log}", details=details, doctor=doctor)
+    return ImageBuildError(message, next_step=f"read the whole log: {log}", details=details, doctor=doctor)

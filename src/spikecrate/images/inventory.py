@@ -1,7 +1,7 @@
-"""The images in the engine and the SIFs in the store: which there are, what they serve, which are out of date.
+"""List the images in the engine and the SIFs in the store: what they serve, and which are stale.
 
-An image is stale when its recipe is no longer that of its sorter's folder. One whose sorter is not in the
-catalogue is neither current nor stale: a lab's folder may only be missing from `SPIKECRATE_SORTERS`.
+An image is stale when its recipe is no longer that of its sorter's folder. If its sorter is not in the catalogue, it is
+neither current nor stale: `SPIKECRATE_SORTERS` may only lack a lab's folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 BASES: Final = ("base", "builder")
-"""Images that sorters' images are made from, named like those of sorters."""
+"""Base images, named like those of sorters."""
 PREFIX: Final = "spikecrate/"
 TAG: Final = re.compile(r"spikecrate/.+:.+-(?P<recipe>[0-9a-f]{12})", re.ASCII)
 
@@ -46,21 +46,21 @@ class Entry:
     Attributes
     ----------
     name : str
-        The sorter; `base` or `builder` for what sorters' images are made from.
+        The sorter; `base` or `builder` for a base image.
     recipe, digest : str
-        What it is made from; its id. Empty for a SIF without its provenance.
+        The image's recipe and id. Empty for a SIF without its provenance.
     state : str
-        `current`; `stale`: its recipe is no longer that of the folder; `unknown`: no such sorter here.
+        `current`; `stale`: the recipe is no longer that of the folder; `unknown`: the catalogue lacks the sorter.
     reference : str or None
-        Its name in the engine.
+        The image's name in the engine.
     size_bytes : int or None
-        All layers unpacked; None where the engine does not have it.
+        Size of all layers, unpacked; None where the engine does not have the image.
     sif : Path or None
         The file in the store.
     sif_bytes : int or None
         Its size.
     results : int or None
-        How many results in the store were made with this recipe, whatever the runtime; None for a base.
+        Number of results in the store with this recipe, from any runtime; None for a base image.
     """
 
     name: str
@@ -74,26 +74,26 @@ class Entry:
     results: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
+        """Return it as JSON types."""
         return {**asdict(self), "sif": None if self.sif is None else str(self.sif)}
 
 
-def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> list[dict[str, Any]]:
+def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> list[Entry]:
     """List the images in the engine and the SIFs in the store.
 
     Parameters
     ----------
     store : Store
-        Its SIFs; its results are counted.
+        Holds the SIFs, and the results to count.
     recipes : mapping
-        The recipe that each sorter of the catalogue has now.
+        Current recipe of each sorter of the catalogue.
     progress : Progress
-        Told where there is no Docker: then SIFs alone are listed.
+        Gets a note where there is no Docker: then only SIFs are listed.
 
     Returns
     -------
-    list of dict
-        As `Entry`, by name; the current first.
+    list of Entry
+        By name, the current first.
 
     Raises
     ------
@@ -103,11 +103,23 @@ def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> l
     client = engine_client(progress)
     images = [] if client is None else in_engine(client, recipes)
     used = Counter(row.recipe for row in summary.results(store, progress))
-    return [entry.as_dict() for entry in joined(images, in_store(store, recipes), used)]
+    return joined(images, in_store(store, recipes), used)
 
 
-def on_disk(entries: Iterable[Mapping[str, Any]], progress: Progress) -> int | None:
-    """Give the bytes that listed images take in the engine, unpacked, each layer once; None without an engine.
+def on_disk(digests: Iterable[str], progress: Progress) -> int | None:
+    """Return the bytes that images take in the engine, unpacked, each layer once.
+
+    Parameters
+    ----------
+    digests : iterable of str
+        Ids of the images.
+    progress : Progress
+        Gets a note where there is no Docker.
+
+    Returns
+    -------
+    int or None
+        None without an engine.
 
     Raises
     ------
@@ -116,14 +128,13 @@ def on_disk(entries: Iterable[Mapping[str, Any]], progress: Progress) -> int | N
     client = engine_client(progress)
     if client is None:
         return None
-    digests = {entry["digest"] for entry in entries if entry["reference"]}
-    images = [image for digest in digests if (image := find_image(client, digest)) is not None]
+    images = [image for digest in set(digests) if (image := find_image(client, digest)) is not None]
     layers = [unless_removed(client, image, layers_of) for image in images]
     return own_layers([of_image for of_image in layers if of_image is not None], [])
 
 
 def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, int]) -> list[Entry]:
-    """Put each SIF to the image it was made from, and the number of results to both."""
+    """Join each SIF with the image that it was made from, and add the number of results."""
     rows = list(images)
     for sif in sifs:
         at = next(
@@ -143,15 +154,15 @@ def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, in
 
 
 def in_store(store: Store, recipes: Mapping[str, str]) -> list[Entry]:
-    """List the SIFs of a store; their bytes are not read.
+    """List the SIFs of a store without reading their bytes.
 
-    One without its provenance beside, which no job ever uses, is stale.
+    A SIF without its provenance file is stale: no job uses it.
     """
     found = []
     for path in sorted(store.sifs.glob("*.sif")):
         try:
-            said = json.loads(path.with_suffix(".json").read_bytes())["sif"]
-            name, recipe, digest = (str(said[field]) for field in ("sorter", "recipe", "image_digest"))
+            record = json.loads(path.with_suffix(".json").read_bytes())["sif"]
+            name, recipe, digest = (str(record[field]) for field in ("sorter", "recipe", "image_digest"))
             state = state_of(name, recipe, recipes)
         except (OSError, ValueError, KeyError, TypeError):
             name, recipe, digest, state = path.stem.rsplit("-", 2)[0], "", "", "stale"
@@ -171,16 +182,16 @@ def state_of(name: str, recipe: str, recipes: Mapping[str, str]) -> State:
 
 
 def engine_client(progress: Progress) -> DockerClient | None:
-    """Connect to Docker, or say why not and give None."""
+    """Connect to Docker; where that fails, note why and return None."""
     try:
         return docker_client()
     except (EngineMissingError, EngineDownError, EnginePermissionError) as error:
-        progress.note(f"{error}; SIFs alone")
+        progress.note(f"{error}; only SIFs are listed")
         return None
 
 
 def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
-    """List the images of sorters and bases that the engine has, one entry a name."""
+    """List the images of sorters and the base images in the engine, one entry for each name."""
     bases = dict.fromkeys(BASES, base_hash(data_path("docker") / "base"))
     found = []
     for image in list_images(client, f"{PREFIX}*"):
@@ -189,7 +200,7 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
             continue
         for tag in image.tags:
             name = tag.removeprefix(PREFIX).rpartition(":")[0]
-            # A sorter's image has its base's label too; a prebuilt one has none of this sorter's, but its tag.
+            # A sorter's image inherits its base's label. A prebuilt image has no label of ours, only a tag.
             of_sorter = _recipe_of(image, tag, recipes.get(name, ""))
             recipe = of_sorter or image.labels.get("spikecrate.base")
             if not tag.startswith(PREFIX) or recipe is None:
@@ -207,9 +218,9 @@ def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
 
 
 def _recipe_of(image: Image, tag: str, current: str) -> str | None:
-    """Give the recipe of a sorter's image, or its first digits where only the tag has them."""
-    said: str | None = image.labels.get("spikecrate.recipe")
+    """Return the recipe of a sorter's image, or its first digits where only the tag has them."""
+    label: str | None = image.labels.get("spikecrate.recipe")
     tagged = TAG.fullmatch(tag)
-    if tagged is None or (said or image.labels.get("spikecrate.base") or "").startswith(tagged["recipe"]):
-        return said
+    if tagged is None or (label or image.labels.get("spikecrate.base") or "").startswith(tagged["recipe"]):
+        return label
     return current if current.startswith(tagged["recipe"]) else tagged["recipe"]

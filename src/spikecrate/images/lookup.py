@@ -1,4 +1,4 @@
-"""Images looked up in the engine: one by its name or digest, or all; what is removed meanwhile is not there."""
+"""Look up images in the engine, and their layers. An image that is removed in the meantime counts as absent."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
 LISTINGS: Final = 10
-"""How often a list is asked for that the engine refuses because of an image that is being removed."""
+"""Tries to list images: the engine refuses the whole list while one of them is being removed."""
 LISTINGS_APART_S: Final = 0.1
 
 T = TypeVar("T")
 
 
 def find_image(client: DockerClient, reference: str) -> Image | None:
-    """Give the engine's image of that name or digest, or None.
+    """Return the image of a name or digest, or None.
 
     Raises
     ------
@@ -35,12 +35,12 @@ def find_image(client: DockerClient, reference: str) -> Image | None:
         try:
             return client.images.get(reference)
         except NotFound:
-            # More than ImageNotFound: of an image that is being removed the engine may miss a part.
+            # Not only ImageNotFound: while an image is removed, the engine may miss a part of it.
             return None
 
 
 def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
-    """Give the engine's images, all or those of a name; without those that are removed meanwhile.
+    """Return all images, or those of a name, without those that are removed in the meantime.
 
     Raises
     ------
@@ -52,12 +52,12 @@ def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
 
 
 def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]) -> T | None:
-    """Ask something of an image; None where it was removed meanwhile, by another prune or by hand.
+    """Query an image; return None where it was removed in the meantime, by another prune or by hand.
 
     Raises
     ------
     EngineError
-        Where the engine refuses although the image is there.
+        Where the engine refuses although the image exists.
     """
     try:
         return ask(image)
@@ -68,7 +68,7 @@ def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]
 
 
 def layers_of(image: Image) -> list[tuple[str, int]]:
-    """Give an image's layers from the lowest: id, and size in bytes unpacked.
+    """Return an image's layers from the lowest: id, and size in bytes unpacked.
 
     Raises
     ------
@@ -77,20 +77,20 @@ def layers_of(image: Image) -> list[tuple[str, int]]:
     with docker_errors():
         sizes = [int(step["Size"]) for step in reversed(image.history()) if step["Size"]]
     identities = image.attrs["RootFS"].get("Layers") or []
-    # The engine does not say which step made which layer; steps without size made none, or an empty one.
+    # The engine does not link steps with layers; a step without size made no layer, or an empty one.
     return list(zip(identities, [*sizes, *([0] * len(identities))], strict=False))
 
 
 def own_layers(
     removed: Iterable[Iterable[tuple[str, int]]], remaining: Iterable[Iterable[tuple[str, int]]]
 ) -> int:
-    """Sum the layers that go when images are removed: those that no remaining image has, each once.
+    """Return the size of the layers that are freed when images are removed: those that no remaining image has.
 
     Parameters
     ----------
     removed, remaining : iterables
-        Of images, each as its layers from the lowest: (id, size in bytes). A layer is the same only on the same
-        layers below.
+        Images, each as its layers from the lowest: (id, size in bytes). Layers are the same only on the same layers
+        below.
     """
 
     def chains(images: Iterable[Iterable[tuple[str, int]]]) -> dict[tuple[str, ...], int]:
@@ -107,7 +107,7 @@ def own_layers(
 
 
 def _rows(client: DockerClient, name: str | None) -> list[dict[str, Any]]:
-    """Ask again where the engine stumbles over an image that is just being removed: it then gives no list at all."""
+    """List images; try again where the engine fails because one of them is being removed."""
     from docker.errors import NotFound
 
     for _ in range(LISTINGS - 1):

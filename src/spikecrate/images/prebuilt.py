@@ -1,7 +1,7 @@
-"""An image that is not made here: named by its digest in sorter.json, pulled only where that is asked for.
+"""Prebuilt images: sorter.json names them by digest, and they are pulled only on request.
 
-The digest is that of the image's manifest in its registry. Whoever has the digest has the image to the last byte: it
-is the recipe. In the engine such an image also gets a name of ours, by which it is saved, listed and removed.
+The digest is that of the image's manifest in its registry. It determines every byte of the image, so it serves as the
+recipe. In the engine such an image also gets one of our names, by which it is saved, listed and removed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
 
 LAST_LINES: Final = 5
 
 
 def digest_of(reference: str) -> str:
-    """Give the digest that a reference names.
+    """Return the digest in a reference.
 
     >>> digest_of("registry.example.org/lab/sorter@sha256:0123")
     'sha256:0123'
@@ -34,7 +34,7 @@ def digest_of(reference: str) -> str:
 
 
 def find(client: DockerClient, request: BuildRequest) -> Image | None:
-    """Give the image of a sorter's digest, by whatever name the engine has it; None where it does not."""
+    """Return the image of a sorter's digest, under any of its names; None where the engine does not have it."""
     digest = digest_of(request.image)
     for name in (request.reference, request.image, digest):
         image = find_image(client, name)
@@ -44,16 +44,16 @@ def find(client: DockerClient, request: BuildRequest) -> Image | None:
 
 
 def require(client: DockerClient, request: BuildRequest) -> Image:
-    """Give the image of a sorter's digest, and see that it has our name.
+    """Return the image of a sorter's digest, and tag it with our name.
 
     Raises
     ------
     ImageMissingError
-        Where the engine does not have it: nothing is pulled that was not asked for.
+        Where the engine does not have it: only `image.pull` pulls.
     """
     image = find(client, request)
     if image is None:
-        raise _missing(request, f"the image of {request.name} is not here: {request.image}")
+        raise _missing(request, f"Docker does not have the image of {request.name}: {request.image}")
     with docker_errors():
         if request.reference not in image.tags:
             image.tag(*request.reference.rsplit(":", 1))
@@ -62,14 +62,14 @@ def require(client: DockerClient, request: BuildRequest) -> Image:
 
 
 def pull(request: BuildRequest, progress: Progress) -> Image:
-    """Pull a sorter's image from its registry, unless it is here.
+    """Pull a sorter's image from its registry, unless Docker has it.
 
     Raises
     ------
     UsageError
         For a sorter whose image is built.
     ImageMissingError
-        Where the registry is not in reach, or does not have that digest; with its own words.
+        Where the registry is not in reach or does not have that digest; with the registry's message.
     DiskFullError
     EngineMissingError, EngineDownError, EnginePermissionError
         From the engine.
@@ -85,34 +85,36 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
             with progress.bar(f"pulling {request.image}", 0):
                 run(["docker", "pull", "--", request.image], on_line=progress.line)
         except CommandError as error:
-            said = "\n".join(error.tail.strip().splitlines()[-LAST_LINES:])
-            if "no space left on device" in said.lower():
+            cause = "\n".join(error.tail.strip().splitlines()[-LAST_LINES:])
+            if "no space left on device" in cause.lower():
                 message = f"{request.image} could not be pulled: the disk is full"
                 raise DiskFullError(
                     message,
-                    next_step="docker system df shows what fills the engine's disk",
+                    next_step="see what fills the engine's disk: docker system df",
                     doctor="docker.space",
                 ) from None
-            raise _missing(request, f"{request.image} could not be pulled: {said}") from None
+            raise _missing(request, f"{request.image} could not be pulled: {cause}") from None
         progress.note(f"pulled in {time.monotonic() - started:.0f} s")
     return require(client, request)
 
 
 def refuse_build(request: BuildRequest) -> UsageError:
-    """Say why an image that is only pulled cannot be built anew, verified, or given wheels."""
+    """Return the error for building or verifying a prebuilt image, or giving it wheels."""
     message = f"the image of {request.name} is prebuilt ({request.image}): there is nothing to build"
-    return UsageError(message, next_step=f"spikecrate build --sorter {request.name} looks whether it is here")
+    return UsageError(
+        message, next_step=f"check that Docker has it: spikecrate build --sorter {request.name}"
+    )
 
 
 def _digests(image: Image) -> set[str]:
-    """Give the digests under which the engine knows an image: its id is one with the containerd image store."""
+    """Return the digests of an image in the engine; with the containerd image store its id is one of them."""
     return {str(image.id), *(digest_of(name) for name in image.attrs.get("RepoDigests") or ())}
 
 
 def _missing(request: BuildRequest, message: str) -> ImageMissingError:
     return ImageMissingError(
         message,
-        next_step=f"spikecrate image.pull --sorter {request.name}; or, from where it is, "
-        "spikecrate image.bundle there and spikecrate image.unbundle --docker FILE here",
+        next_step=f"spikecrate image.pull --sorter {request.name}; or carry it over from a machine that has it: "
+        "spikecrate image.bundle there, spikecrate image.unbundle --docker FILE here",
         details={"sorter": request.name, "image": request.image},
     )

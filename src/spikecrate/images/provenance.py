@@ -1,4 +1,7 @@
-"""What stands beside a SIF: how it was made, and the hash of its bytes; sealed, so that a changed byte is noticed."""
+"""The provenance file beside a SIF: how it was made, and the hash of its bytes.
+
+The file is sealed by a hash of its own, so that a changed byte is noticed.
+"""
 
 from __future__ import annotations
 
@@ -23,47 +26,60 @@ SCHEMA: Final = 1
 
 
 def sealed(sif: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
-    """Give what is written beside a SIF; the seal leaves its path out, so that it may be moved."""
+    """Return the provenance of a SIF. The seal leaves the path out, so that the SIF can be moved.
+
+    Parameters
+    ----------
+    sif : dict
+        As `Sif.as_dict`.
+    labels : dict
+        Labels of the image in it.
+    """
     entry: dict[str, Any] = {"schema": SCHEMA, "sif": sif, "labels": labels}
     return {**entry, "seal": _seal(entry)}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what stands beside a SIF.
+    """Read the provenance of a SIF.
 
     Parameters
     ----------
     path : Path
-        Of the SIF or of the file beside it.
+        The SIF, or its provenance file.
+
+    Returns
+    -------
+    dict
+        As `sealed`.
 
     Raises
     ------
     ValueError
-        Where it is missing, or not what was written.
+        Where the file is missing or was changed.
     """
-    beside = path.with_suffix(".json")
+    file = path.with_suffix(".json")
     try:
-        entry: dict[str, Any] = json.loads(beside.read_bytes())
+        entry: dict[str, Any] = json.loads(file.read_bytes())
         whole = entry["seal"] == _seal(entry)
     except UNREADABLE as error:
-        message = f"{beside.name} cannot be read: {error}"
+        message = f"{file.name} cannot be read: {error}"
         raise ValueError(message) from None
     if not whole:
-        message = f"{beside.name} is not what was written"
+        message = f"{file.name} was changed"
         raise ValueError(message)
     return entry
 
 
 def problem_of(path: Path) -> str | None:
-    """Read the whole of a SIF; say what is wrong with it or with what stands beside, None where both are whole."""
+    """Return what is wrong with a SIF or its provenance; None where every byte is as written."""
     try:
-        said = read(path)["sif"]
+        record = read(path)["sif"]
         if path.is_symlink() or not path.is_file():
             return "the SIF is missing"
         size = path.stat().st_size
-        if size != said["size_bytes"]:
-            return f"it has {size} bytes, {said['size_bytes']} were written"
-        return None if hash_file(path) == said["blake3"] else "its bytes are not those that were written"
+        if size != record["size_bytes"]:
+            return f"it has {size} bytes, {record['size_bytes']} were written"
+        return None if hash_file(path) == record["blake3"] else "its bytes were changed"
     except ValueError as error:
         return str(error)
     except OSError as error:
@@ -71,24 +87,24 @@ def problem_of(path: Path) -> str | None:
 
 
 def lock_of(store: Store, recipe: str) -> Lock:
-    """Give the lock of those who make, check or remove the SIFs of a recipe."""
+    """Return the lock for making, checking and removing the SIFs of a recipe."""
     return Lock(store.lock(f"sif-{recipe[:16]}"))
 
 
 def recipe_of(path: Path) -> str:
-    """Read a recipe's first digits, the last part but one of the name of a SIF, or of a folder where one is made."""
+    """Return a recipe's first digits from the name of a SIF, or of the folder in which one is made."""
     return path.stem.rpartition("-")[0].rpartition("-")[2]
 
 
 def set_aside(store: Store, path: Path) -> Path | None:
-    """Move a SIF and what stands beside it to the quarantine; give where the first of them went."""
-    # The provenance first: without it no job takes the SIF.
+    """Move a SIF and its provenance to the quarantine; return the new path of the SIF, or of what there was."""
+    # The provenance goes first: without it no job uses the SIF.
     moved = [quarantine.set_aside(store, file) for file in (path.with_suffix(".json"), path)]
     return moved[1] or moved[0]
 
 
 def checks(store: Store) -> Iterator[Check]:
-    """Give the checks of all SIFs, for `spikecrate.store.verify`; those in making are passed over."""
+    """Yield a check for each SIF, for `spikecrate.store.verify`; unfinished SIFs are skipped."""
     for path in sorted({file.with_suffix(".sif") for file in store.sifs.glob("[!.]*.*")}):
         try:
             size = path.stat().st_size
@@ -115,7 +131,7 @@ def _problem(store: Store, path: Path) -> str | None:
 
 def _move(store: Store, path: Path) -> Path | None:
     with lock_of(store, recipe_of(path)):
-        # Made again meanwhile?
+        # Another process may have made it again in the meantime.
         return None if problem_of(path) is None else set_aside(store, path)
 
 

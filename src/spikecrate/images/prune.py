@@ -1,7 +1,8 @@
-"""Images and SIFs that nobody needs any more, removed."""
+"""Remove stale images and SIFs."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.engines.docker import docker_errors
@@ -21,6 +22,48 @@ if TYPE_CHECKING:
 CONFLICT: Final = 409
 
 
+@dataclass(frozen=True)
+class Removed:
+    """An image or SIF that was removed: its reference or path, and its size."""
+
+    what: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stale or unknown image or SIF that was kept: its reference or path, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """What a prune did.
+
+    Attributes
+    ----------
+    removed : list of Removed
+        What was removed, or would be.
+    kept : list of Kept
+        What is not current and was kept.
+    freed_bytes : int
+        Size of the removed SIFs, and of the unpacked layers that no other image has.
+    dry_run : bool
+        Whether nothing was removed.
+    """
+
+    removed: list[Removed]
+    kept: list[Kept]
+    freed_bytes: int
+    dry_run: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+
 def prune(
     store: Store,
     recipes: Mapping[str, str],
@@ -29,33 +72,31 @@ def prune(
     only: str | None = None,
     busy: Collection[str] = (),
     dry_run: bool = False,
-) -> dict[str, Any]:
-    """Remove the stale images and SIFs that nothing runs in.
+) -> Pruned:
+    """Remove the stale images and SIFs that are not in use.
 
     Parameters
     ----------
     store, recipes, progress
         As `inventory`.
     only : str, optional
-        The sorter whose images are looked at; by default those of all, and the bases.
+        Prune the images of this sorter; by default those of all sorters, and the base images.
     busy : collection of str
-        Sorters with a job that runs in a SIF at this moment: their SIFs stay.
+        Sorters with a job that is running in a SIF: their SIFs are kept.
     dry_run : bool
-        Only say what would be removed.
+        Remove nothing, return what would be removed.
 
     Returns
     -------
-    dict
-        `removed`: list of `{"what", "size_bytes"}`; `kept`: stale or unknown, `{"what", "why"}`;
-        `freed_bytes`: of an image, the unpacked layers that no other image has; `dry_run`.
+    Pruned
 
     Raises
     ------
     EngineError
         Where the engine refuses.
     """
-    removed: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
+    removed: list[Removed] = []
+    kept: list[Kept] = []
     freed = 0
     client = engine_client(progress)
     if client is not None:
@@ -68,23 +109,23 @@ def prune(
         if why is None and not dry_run and not sif.remove(store, entry.sif):
             why = "it is being checked or made"
         if why is None:
-            removed.append({"what": str(entry.sif), "size_bytes": entry.sif_bytes})
+            removed.append(Removed(str(entry.sif), entry.sif_bytes))
             freed += entry.sif_bytes or 0
         elif entry.state != "current":
-            kept.append({"what": str(entry.sif), "why": why})
-    return {"removed": removed, "kept": kept, "freed_bytes": freed, "dry_run": dry_run}
+            kept.append(Kept(str(entry.sif), why))
+    return Pruned(removed=removed, kept=kept, freed_bytes=freed, dry_run=dry_run)
 
 
 def _prune_engine(
     client: DockerClient,
     recipes: Mapping[str, str],
-    removed: list[dict[str, Any]],
-    kept: list[dict[str, Any]],
+    removed: list[Removed],
+    kept: list[Kept],
     *,
     only: str | None,
     dry_run: bool,
 ) -> int:
-    """Remove stale images from the engine; give the bytes freed."""
+    """Remove stale images from the engine; return the bytes freed."""
     layers: dict[str, list[tuple[str, int]]] = {}
     tags: dict[str, set[str]] = {}
     for image in list_images(client):
@@ -98,21 +139,21 @@ def _prune_engine(
             for row in client.containers.list(all=True, sparse=True, ignore_removed=True)
         }
     for entry in in_engine(client, recipes):
-        # One that came a moment ago waits for the next time.
+        # An image that was built a moment ago waits for the next prune.
         if only not in (None, entry.name) or entry.digest not in layers:
             continue
         why = _why_kept(entry, ())
         if why is None and entry.digest in used:
-            why = "a container is made from it"
+            why = "a container uses it"
         if why is None and not dry_run and not _remove_image(client, str(entry.reference)):
             why = "the engine is using it"
         if why is None:
-            removed.append({"what": entry.reference, "size_bytes": entry.size_bytes})
+            removed.append(Removed(str(entry.reference), entry.size_bytes))
             tags[entry.digest].discard(str(entry.reference))
             touched.add(entry.digest)
         elif entry.state != "current":
-            kept.append({"what": entry.reference, "why": why})
-    # One that has a name left, someone's own, only lost a name.
+            kept.append(Kept(str(entry.reference), why))
+    # An image to which a user gave another name only loses ours.
     gone = {digest for digest in touched if not tags[digest]}
     return own_layers(
         [layers[digest] for digest in gone],
@@ -137,7 +178,7 @@ def _remove_image(client: DockerClient, reference: str) -> bool:
         except ImageNotFound:
             return True
         except APIError as error:
-            # A container was made from it meanwhile.
+            # A container has started from it in the meantime.
             if error.status_code != CONFLICT:
                 raise
             return False

@@ -1,6 +1,6 @@
-"""What an image is made from, as one hash: it names the image and is part of every job key.
+"""Hash what an image is made from: the recipe names the image and is part of every job key.
 
-Read on every cache hit, so nothing here imports more than the standard library and BLAKE3.
+Every cache hit computes it, so this module imports only the standard library and BLAKE3.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA: Final = 1
-"""Raised whenever spikecrate builds something else from the same files."""
+"""Increment when spikecrate builds a different image from the same files."""
 
 NOT_IN_IMAGE: Final = frozenset(
     {"sorter.json", "README.md", "compiler.lock", "image.lock", "quality.json", "measured.json"}
 )
-"""Files of a sorter's folder that no image is made from. Of sorter.json, what counts is given by itself."""
+"""Files of a sorter's folder that no image contains. The fields of sorter.json that count are hashed separately."""
 
 LOCK: Final = "requirements.lock"
 GPU_LOCK: Final = "requirements.gpu.lock"
-"""Of a sorter with two images: the packages of the one for a GPU."""
+"""Packages of the GPU image, for a sorter that has two images."""
 
 Entry = tuple[str, bool, str]
-"""Relative path, whether it is executable, and the hash of its bytes."""
+"""Relative path, executable flag, hash of the bytes."""
 
 
 def recipe_hash(
     folder: Path, *, version: str, entrypoint: tuple[str, ...], python: str, harness: Path, base: Path
 ) -> str:
-    """Hash everything that a sorter's image is made from.
+    """Return the hash of everything that a sorter's image is made from.
 
     Parameters
     ----------
     folder : Path
-        The sorter's folder. Hidden files, sources of locks (`*.in`), its README and the files that only the
-        host runtime uses do not count.
+        The sorter's folder. Hidden files, sources of locks (`*.in`), the README and files that only the host
+        runtime uses are left out.
     version, entrypoint, python
         As in its sorter.json.
     harness : Path
-        The harness's package; its modules count.
+        The harness's package; only its modules are hashed.
     base : Path
-        What the base images are made from.
+        The folder of the base images.
 
     Returns
     -------
@@ -74,12 +74,12 @@ def recipe_hash(
 
 
 def prebuilt_recipe(image_digest: str, *, version: str, entrypoint: tuple[str, ...]) -> str:
-    """Hash what a job runs whose image is not made here; in which registry it lies is nothing of that.
+    """Return the recipe of a prebuilt image, which does not depend on its registry.
 
     Parameters
     ----------
     image_digest : str
-        Of the image's manifest: `sha256:…`.
+        Digest of the image's manifest: `sha256:…`.
     version, entrypoint
         As in its sorter.json.
 
@@ -92,12 +92,22 @@ def prebuilt_recipe(image_digest: str, *, version: str, entrypoint: tuple[str, .
 
 
 def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[Entry]]:
-    """Give the files that a recipe hashes: of the `sorter`, the `harness` and the `base`, each sorted.
+    """Return the files that a recipe hashes.
+
+    Parameters
+    ----------
+    folder, harness, base : Path
+        As in `recipe_hash`.
+
+    Returns
+    -------
+    dict
+        Sorted entries of the `sorter`, the `harness` and the `base`.
 
     Raises
     ------
     SorterInvalidError
-        As `recipe_hash`.
+        For a link that leads out of its folder, and a file that cannot be read.
     """
     return {
         "sorter": sorted(entry for entry in _entries(folder) if entry[0] not in NOT_IN_IMAGE),
@@ -107,64 +117,64 @@ def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[En
 
 
 def base_hash(base: Path) -> str:
-    """Hash everything that the base images are made from.
+    """Return the hash of everything that the base images are made from.
 
     Raises
     ------
     SorterInvalidError
-        As `recipe_hash`.
+        For a link that leads out of its folder, and a file that cannot be read.
     """
     return digest(["base", SCHEMA, sorted(_entries(base))])
 
 
 def file_names(folder: Path) -> list[str]:
-    """Name the files below a folder that can count, by their paths in it: not hidden, no source of a lock.
+    """Return the paths of the files below a folder that a recipe can hash: not hidden, no source of a lock.
 
     Raises
     ------
     SorterInvalidError
-        As `recipe_hash`.
+        For a link that leads out of its folder, and a file that cannot be read.
     """
     return sorted(name for name, _, _ in _entries(folder))
 
 
 def same_files(first: Path, second: Path) -> bool:
-    """Say whether two folders hold the same files, hidden ones and sources of locks left out.
+    """Whether two folders hold the same files; hidden files and sources of locks are ignored.
 
     Raises
     ------
     SorterInvalidError
-        As `recipe_hash`.
+        For a link that leads out of its folder, and a file that cannot be read.
     """
     return sorted(_entries(first)) == sorted(_entries(second))
 
 
 def gpu_recipe(recipe: str) -> str:
-    """Give the recipe of the image for a GPU, where a sorter's folder makes two images."""
+    """Return the recipe of the GPU image, for a sorter that has two images."""
     return digest(["recipe", SCHEMA, "gpu", recipe])
 
 
 def image_reference(name: str, version: str, recipe: str) -> str:
-    """Name an image by its sorter, the sorter's version and its recipe.
+    """Return the name of an image: sorter, version and recipe.
 
     >>> image_reference("ms4", "1.0.7", "0123456789abcdef")
     'spikecrate/ms4:1.0.7-0123456789ab'
     """
-    # A tag knows fewer letters than a version: 1.0+cpu is a version of Python's.
+    # A version may hold a plus (1.0+cpu), a tag may not.
     return f"spikecrate/{name}:{version.replace('+', '_')}-{recipe[:12]}"
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    """Give the files below a folder that count; links inside it count as what they lead to."""
+    """Yield the files below a folder that count; a link counts as its target."""
     try:
         yield from _walk(os.fspath(root), "", os.path.realpath(root))
     except OSError as error:
         message = f"{error.filename or root}: {error.strerror}"
-        raise SorterInvalidError(message, next_step="mend the file, or take it out of the folder") from None
+        raise SorterInvalidError(message, next_step="fix the file, or remove it from the folder") from None
 
 
 def _walk(root: str, inside: str, real_root: str) -> Iterator[Entry]:
-    # os, not pathlib: this is a third of the time of a cache hit otherwise.
+    # pathlib would take a third of the time of a cache hit.
     with os.scandir(os.path.join(root, inside)) as found:  # noqa: PTH118
         for item in found:
             name = item.name
@@ -180,13 +190,13 @@ def _walk(root: str, inside: str, real_root: str) -> Iterator[Entry]:
 
 
 def _content(path: str) -> tuple[bool, str]:
-    # A pipe or a device would wait for ever: it is refused by O_NONBLOCK and the check.
+    # Opening a pipe blocks without O_NONBLOCK.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             message = f"{path} is not a regular file"
-            raise SorterInvalidError(message, next_step="take it out of the folder")
+            raise SorterInvalidError(message, next_step="remove it from the folder")
         return bool(mode & stat.S_IXUSR), blake3(file.read()).hexdigest()
 
 
@@ -194,4 +204,4 @@ def _require_inside(path: str, real_root: str) -> None:
     target = os.path.realpath(path)
     if not target.startswith(f"{real_root}/"):
         message = f"{path} is a link that leads out of its folder, to {target}"
-        raise SorterInvalidError(message, next_step="put a copy of the file in its place")
+        raise SorterInvalidError(message, next_step="replace it by a copy of the file")

@@ -1,7 +1,8 @@
-"""A sorter's image as one file for Apptainer: made from the Docker image or its archive, kept, checked.
+"""Make, keep and check SIFs: a sorter's image as one file for Apptainer.
 
-A SIF is kept in the store under the recipe and the image's digest, with its provenance beside. No registry and
-no root are needed. `apptainer build` does the work; zstd in place of its gzip makes it several times faster.
+A SIF is made from the Docker image or its archive, without a registry or root. The store keeps it under the recipe and
+the image's digest, with a provenance file. `apptainer build` is several times faster with zstd than with its default,
+gzip.
 """
 
 from __future__ import annotations
@@ -21,17 +22,12 @@ from spikecrate._util.quantities import format_bytes
 from spikecrate.engines.apptainer import find_program, read_labels
 from spikecrate.errors import (
     CommandError,
-    EngineDownError,
-    EngineMissingError,
-    EnginePermissionError,
     ImageInvalidError,
     UsageError,
 )
-from spikecrate.images import provenance
-from spikecrate.images import sif_build as squash
-from spikecrate.images.oci import machine_architecture, read_archive
-from spikecrate.images.prebuilt import digest_of
-from spikecrate.images.sif_build import Source
+from spikecrate.images import provenance, sif_build
+from spikecrate.images.oci import machine_architecture
+from spikecrate.images.sif_source import from_archive, from_docker
 from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import is_free
 from spikecrate.store.result_manifest import hash_file
@@ -42,7 +38,8 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
+    from spikecrate.images.sif_source import Source
     from spikecrate.store import Store
 
 
@@ -55,21 +52,25 @@ class Sif:
     path : Path
         The file.
     blake3, sha256 : str
-        Of its bytes.
+        Hashes of its bytes.
     size_bytes : int
         Its size.
     reference, image_digest : str
-        Name and id of the image that it was made from.
+        Name and id of the image.
     recipe : str
-        What that was made from.
-    sorter, architecture, compression : str
-        Of what, for which processor, packed how.
+        The image's recipe.
+    sorter : str
+        The sorter in it.
+    architecture : str
+        Processor, as images name it.
+    compression : str
+        One of `COMPRESSIONS`.
     engine, engine_version : str
-        What made it.
+        The program that made it.
     created : str
-        When, in UTC.
+        Time, in UTC.
     seconds : float
-        How long that took.
+        Duration of the conversion.
     converted : bool
         Whether this call made it.
     """
@@ -91,7 +92,7 @@ class Sif:
     converted: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
+        """Return it as JSON types."""
         return {**asdict(self), "path": str(self.path)}
 
 
@@ -103,20 +104,24 @@ def convert(
     compression: str = "zstd",
     archive: Path | None = None,
 ) -> Sif:
-    """Find a sorter's SIF, or make it: all or nothing, once whoever else asks.
+    """Find a sorter's SIF in the store, or make it. Concurrent calls make it once.
 
     Parameters
     ----------
     request : BuildRequest
-        Which image; it is built where Docker does not have it.
+        The image; it is built where Docker does not have it.
     store : Store
-        Where the SIF is kept, and where the work is done.
+        Keeps the SIF, and the temporary files.
     progress : Progress
-        Gets the log.
+        Shows the step, and gets the log.
     compression : str
-        `zstd`, `gzip`, `lz4` or `xz`. A SIF that is there with another one is made again.
+        `zstd`, `gzip`, `lz4` or `xz`. A SIF with another compression is made again.
     archive : Path, optional
-        An archive of the image, from `docker save` or an OCI build, in the place of Docker.
+        An archive of the image, from `docker save` or an OCI build, to use instead of Docker.
+
+    Returns
+    -------
+    Sif
 
     Raises
     ------
@@ -127,15 +132,15 @@ def convert(
     ImageBuildError
         Where the conversion fails, with its last lines.
     DiskFullError
-        Told before the work begins, where that can be foreseen.
+        Before the conversion, where it can be foreseen.
     UsageError
         For an unknown compression.
     """
-    if compression not in squash.COMPRESSIONS:
+    if compression not in sif_build.COMPRESSIONS:
         message = f"--compression {compression!r} is not known"
-        raise UsageError(message, next_step=f"one of: {', '.join(squash.COMPRESSIONS)}")
+        raise UsageError(message, next_step=f"one of: {', '.join(sif_build.COMPRESSIONS)}")
     program = find_program()
-    source = _from_docker(request, progress) if archive is None else _from_archive(request, archive)
+    source = from_docker(request, progress) if archive is None else from_archive(request, archive)
     with _locked(request, store, progress):
         found = _checked(request, store, progress, digest=source.digest)
         if found is not None and found.compression == compression:
@@ -144,11 +149,19 @@ def convert(
 
 
 def ensure(request: BuildRequest, store: Store, progress: Progress) -> Sif:
-    """Give a sorter's SIF for a job: that of the image in Docker, else one that is in the store, else a new one.
+    """Return a sorter's SIF for a job: that of the image in Docker, else any of the recipe in the store, else a new one.
+
+    Parameters
+    ----------
+    request, store, progress
+        As in `convert`.
 
     Raises
     ------
-    As `convert`.
+    EngineMissingError, EngineDownError, EnginePermissionError
+        Without Apptainer; without Docker where the store has no SIF.
+    ImageBuildError, ImageInvalidError, DiskFullError
+        Where the image or the SIF cannot be made.
     """
     digest = docker_digest(request)
     with _locked(request, store, progress):
@@ -157,7 +170,17 @@ def ensure(request: BuildRequest, store: Store, progress: Progress) -> Sif:
 
 
 def stored(request: BuildRequest, store: Store, digest: str | None = None) -> list[Sif]:
-    """Find the SIFs of a recipe for this machine's processor, the latest first; their bytes are not read."""
+    """Return the SIFs of a recipe for this machine's processor, the latest first, without reading their bytes.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    store : Store
+        Holds the SIFs.
+    digest : str, optional
+        Only SIFs of the image with this id.
+    """
     found = []
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
         try:
@@ -177,20 +200,25 @@ def stored(request: BuildRequest, store: Store, digest: str | None = None) -> li
 def adopt(
     request: BuildRequest, store: Store, progress: Progress, *, image: Path, entry: dict[str, Any]
 ) -> Path:
-    """Take a SIF into the store that was made elsewhere, as `convert` leaves one; give its place.
+    """Move a SIF that was made elsewhere into the store, as if `convert` had made it.
 
     Parameters
     ----------
     request : BuildRequest
-        Of what.
+        The image.
     store : Store
-        Where; one of the same image that is there and sound stays.
+        Gets the SIF, unless it has an intact one of the same image.
     progress : Progress
-        Told where that one is not sound.
+        Gets a note where that one is corrupt.
     image : Path
         The file, in the store's file system; it is moved.
     entry : dict
-        Its provenance, as it stood beside it.
+        Its provenance, as `provenance.read` returns it.
+
+    Returns
+    -------
+    Path
+        The SIF in the store.
     """
     digest = str(entry["sif"]["image_digest"])
     target = _place(request, store, digest)
@@ -206,27 +234,28 @@ def adopt(
 
 
 def docker_digest(request: BuildRequest) -> str | None:
-    """Give the id of a sorter's image in Docker; None where there is no Docker or no such image."""
-    # The recipe of a prebuilt one says its bytes.
+    """Return the id of a sorter's image in Docker; None without Docker or without the image."""
+    # The recipe of a prebuilt image determines its bytes.
     if request.image:
         return None
-    # The command, not the library: a fifth of a second less before every job.
+    # docker-py takes 0.2 s to import, before every job: benchmarks/README.md, row (g), holds the start of a job in
+    # Apptainer to 1.3 times that by hand.
     labelled = '{{.Id}} {{index .Config.Labels "spikecrate.recipe"}}'
     try:
-        said = capture(["docker", "image", "inspect", "--format", labelled, request.reference], timeout=10)
+        output = capture(["docker", "image", "inspect", "--format", labelled, request.reference], timeout=10)
     except CommandError:
         return None
-    digest, _, recipe = said.partition(" ")
+    digest, _, recipe = output.partition(" ")
     return digest if recipe == request.recipe else None
 
 
 def remove(store: Store, path: Path) -> bool:
-    """Remove a SIF with its provenance; say whether it is gone, which it is not while it is made or checked."""
+    """Remove a SIF with its provenance; return False where another process is making or checking it."""
     lock = provenance.lock_of(store, provenance.recipe_of(path))
     if not lock.try_acquire():
         return False
     try:
-        # The provenance first: without it no job takes the SIF, and the next call removes what is left.
+        # The provenance goes first: without it no job uses the SIF, and the next call removes what is left.
         path.with_suffix(".json").unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     finally:
@@ -235,13 +264,13 @@ def remove(store: Store, path: Path) -> bool:
 
 
 def sweep(store: Store) -> list[str]:
-    """Remove what conversions left whose process was killed; give what was removed."""
+    """Remove the leftovers of conversions whose process was killed; return their paths."""
     removed = []
-    for path in store.sifs.glob(f"{squash.NEW}*"):
+    for path in store.sifs.glob(f"{sif_build.NEW}*"):
         lock = provenance.lock_of(store, provenance.recipe_of(path))
         if lock.try_acquire():
             try:
-                squash.remove(path)
+                sif_build.remove(path)
                 removed.append(str(path))
             finally:
                 lock.release()
@@ -249,9 +278,9 @@ def sweep(store: Store) -> list[str]:
 
 
 def left_behind(store: Store) -> list[Path]:
-    """Find what `sweep` would remove; nothing is removed."""
+    """Return what `sweep` would remove."""
     found = []
-    for path in sorted(store.sifs.glob(f"{squash.NEW}*")):
+    for path in sorted(store.sifs.glob(f"{sif_build.NEW}*")):
         try:
             free = is_free(provenance.lock_of(store, provenance.recipe_of(path)).path)
         except FileNotFoundError:
@@ -268,8 +297,8 @@ def _locked(request: BuildRequest, store: Store, progress: Progress) -> Iterator
     lock = provenance.lock_of(store, request.recipe)
     lock.acquire(
         lambda owner: progress.note(
-            f"the SIF of {request.name} is being made (process {owner.get('pid', '?')} "
-            f"on {owner.get('host', '?')}); waiting for it"
+            f"waiting for process {owner.get('pid', '?')} on {owner.get('host', '?')}, "
+            f"which is making the SIF of {request.name}"
         )
     )
     try:
@@ -279,62 +308,24 @@ def _locked(request: BuildRequest, store: Store, progress: Progress) -> Iterator
 
 
 def _checked(request: BuildRequest, store: Store, progress: Progress, digest: str | None) -> Sif | None:
-    """Give the latest SIF whose bytes are those that were written; set aside those whose are not."""
-    memo = FileHashCache(store.memo)
+    """Return the latest intact SIF; move corrupt ones to the quarantine."""
+    hashes = FileHashCache(store.memo)
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
         try:
             provenance.read(path)
         except ValueError as problem:
-            aside = provenance.set_aside(store, path.with_suffix(".sif"))
-            progress.note(f"{path.with_suffix('.sif')}: {problem}; set aside in {aside}, and made again")
+            moved = provenance.set_aside(store, path.with_suffix(".sif"))
+            progress.note(f"{path.with_suffix('.sif')}: {problem}; moved to {moved}, making it again")
     for sif in stored(request, store, digest):
         state = FileState.of(sif.path)
-        if memo.get(state, "SIF") == sif.blake3:
+        if hashes.get(state, "SIF") == sif.blake3:
             return sif
         if state.size == sif.size_bytes and hash_file(sif.path) == sif.blake3:
-            memo.put(state, "SIF", sif.blake3)
+            hashes.put(state, "SIF", sif.blake3)
             return sif
-        aside = provenance.set_aside(store, sif.path)
-        progress.note(f"{sif.path} is corrupt; set aside in {aside}, and made again")
+        moved = provenance.set_aside(store, sif.path)
+        progress.note(f"{sif.path} is corrupt; moved to {moved}, making it again")
     return None
-
-
-def _from_docker(request: BuildRequest, progress: Progress) -> Source:
-    from spikecrate.images.build import build
-
-    try:
-        built = build(request, progress)
-    except (EngineMissingError, EngineDownError, EnginePermissionError) as error:
-        message = f"a SIF of {request.name} is made from its Docker image: {error}"
-        raise type(error)(
-            message,
-            next_step=f"where there is Docker: docker save {request.origin} --output {request.name}.tar; "
-            f"here: spikecrate convert --sorter {request.name} --archive {request.name}.tar",
-            doctor=error.doctor,
-        ) from None
-    return Source(digest=built.digest, unpacked_bytes=built.size_bytes)
-
-
-def _from_archive(request: BuildRequest, path: Path) -> Source:
-    archive = read_archive(path)
-    recipe = archive.labels.get("spikecrate.recipe", "")
-    if request.image and archive.digest != digest_of(request.image):
-        message = f"{path} is of the image {archive.digest}; {request.name} is {request.image}"
-        raise ImageInvalidError(
-            message,
-            next_step=f"docker save {request.image}, by a Docker with the containerd image store: "
-            "another writes no digest of a registry's",
-        )
-    if not request.image and recipe != request.recipe:
-        what = f"of recipe {recipe[:12]}" if recipe else "no image of spikecrate's"
-        message = f"{path} is {what}; {request.name} is now of recipe {request.recipe[:12]}"
-        raise ImageInvalidError(
-            message, next_step="save the image anew, with the same version of spikecrate on both machines"
-        )
-    if archive.architecture != machine_architecture():
-        message = f"{path} is for {archive.architecture}, this machine is {machine_architecture()}"
-        raise ImageInvalidError(message, next_step="build the image on a machine of this kind")
-    return Source(digest=archive.digest, unpacked_bytes=archive.unpacked_bytes, archive=archive)
 
 
 def _place(request: BuildRequest, store: Store, digest: str) -> Path:
@@ -350,18 +341,18 @@ def _make(
     progress: Progress,
 ) -> Sif:
     started = time.monotonic()
-    for left in store.sifs.glob(f"{squash.NEW}{request.recipe[:16]}-*"):
-        squash.remove(left)
-    squash.require_space(request.name, source, store.sifs)
-    progress.note(f"making the SIF of {request.origin}; this takes some seconds to a minute")
-    work = store.sifs / f"{squash.NEW}{request.recipe[:16]}-{secrets.token_hex(4)}"
+    for left in store.sifs.glob(f"{sif_build.NEW}{request.recipe[:16]}-*"):
+        sif_build.remove(left)
+    sif_build.require_space(request.name, source, store.sifs)
+    progress.note(f"making the SIF of {request.origin}; this takes up to a minute")
+    work = store.sifs / f"{sif_build.NEW}{request.recipe[:16]}-{secrets.token_hex(4)}"
     try:
         with disk_full_named(store.root):
-            squash.make_folders(store.sifs, work)
-            packed = squash.write_image(request.name, source, program, compression, work, progress)
-            image = work / squash.IMAGE
+            sif_build.make_folders(store.sifs, work)
+            packed = sif_build.write_image(request.name, source, program, compression, work, progress)
+            image = work / sif_build.IMAGE
             labels = read_labels(program, image)
-            # A prebuilt one was named by its digest.
+            # A prebuilt image was chosen by its digest.
             if not request.image and labels.get("spikecrate.recipe") != request.recipe:
                 message = f"the image of {request.name} changed while it was converted"
                 raise ImageInvalidError(message, next_step="convert it again")
@@ -374,7 +365,7 @@ def _make(
             write_atomically(target.with_suffix(".json"), json.dumps(entry, indent=1).encode())
             image.rename(target)
     finally:
-        squash.remove(work)
+        sif_build.remove(work)
     progress.note(f"made {target}: {format_bytes(sif.size_bytes)}, {sif.seconds:.0f} s")
     return sif
 

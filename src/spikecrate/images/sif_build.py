@@ -1,4 +1,4 @@
-"""One conversion by `apptainer build`: its folders, its room on the disk, its command line, its failures."""
+"""Convert one image with `apptainer build`: folders, disk space, command line, failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import signal
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ from spikecrate.errors import CommandError, DiskFullError, ImageBuildError
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
-    from spikecrate.images.oci import Archive
+    from spikecrate.images.sif_source import Source
 
 COMPRESSIONS: Final = {
     "zstd": "-comp zstd -Xcompression-level 3",
@@ -28,41 +27,52 @@ COMPRESSIONS: Final = {
     "lz4": "-comp lz4",
     "xz": "-comp xz",
 }
-"""What mksquashfs is told, by the name of the compression."""
+"""Options of mksquashfs for each compression."""
 NEW: Final = ".new-"
 SCRATCH: Final = "scratch"
 PLAIN: Final = re.compile(r"[\w./+@%=-]+", re.ASCII)
-"""A path that Apptainer's build reads as it is meant."""
+"""A path that `apptainer build` does not misread."""
 GONE: Final = re.compile(r"no such image|content digest \S+ not found", re.IGNORECASE)
-"""What the engine says of an image that was removed; and, within the same moment, of a part of one."""
+"""Messages of the engine for an image that was removed, or is being removed."""
 LAST_LINES: Final = 20
 IMAGE: Final = "image.sif"
 ARCHIVE: Final = "image.tar"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a SIF is made from: an archive at hand, or an image in Docker."""
-
-    digest: str
-    unpacked_bytes: int
-    archive: Archive | None = None
-
-
 def build_argv(program: Program, transport: str, compression: str | None) -> list[str]:
-    """Give the command line of a conversion, in a folder that holds the archive.
+    """Return the command line of a conversion, to be run in the folder that holds the archive.
 
-    Names without a folder: a colon in a path would be read as the end of it.
+    It has no folders: Apptainer takes a colon in a path for the end of the path.
     """
     packing = ["--mksquashfs-args", COMPRESSIONS[compression]] if compression is not None else []
-    # Its cache would keep a second copy of every layer.
+    # The cache would keep a second copy of every layer.
     return [program.path, "build", "--disable-cache", *packing, IMAGE, f"{transport}:{ARCHIVE}"]
 
 
 def write_image(
     name: str, source: Source, program: Program, compression: str, work: Path, progress: Progress
 ) -> str:
-    """Write the SIF in a folder that `make_folders` made; give the compression that it has.
+    """Write a SIF.
+
+    Parameters
+    ----------
+    name : str
+        The sorter, for messages.
+    source : Source
+        The image.
+    program : Program
+        Apptainer or Singularity.
+    compression : str
+        One of `COMPRESSIONS`.
+    work : Path
+        A folder from `make_folders`, which gets the SIF as `IMAGE`.
+    progress : Progress
+        Shows the step, and gets every line of the log.
+
+    Returns
+    -------
+    str
+        The compression of the SIF: `gzip` where the program does not let it be chosen.
 
     Raises
     ------
@@ -72,7 +82,7 @@ def write_image(
     """
     packed: str | None = compression
     if "--mksquashfs-args" not in capture([program.path, "build", "--help"]):
-        progress.note(f"{program.engine} {program.version} does not let the compression be chosen: gzip")
+        progress.note(f"{program.engine} {program.version} cannot choose the compression: using gzip")
         packed = None
     try:
         if source.archive is None:
@@ -92,18 +102,22 @@ def write_image(
         last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
         if "no space left on device" in error.tail.lower():
             message = f"the SIF of {name} could not be made: the disk is full\n{last}"
-            raise DiskFullError(message, next_step="set SPIKECRATE_STORE to a larger disk") from None
+            raise DiskFullError(
+                message, next_step="set SPIKECRATE_STORE to a folder on a larger disk"
+            ) from None
         if error.argv[0] == "docker" and GONE.search(error.tail):
             message = f"the image of {name} was removed while its SIF was made"
-            raise ImageBuildError(message, next_step="run it again: the image is built anew") from None
-        message = f"the SIF of {name} could not be made; the last lines:\n{last}"
+            raise ImageBuildError(
+                message, next_step="run the command again: it builds the image again"
+            ) from None
+        message = f"the SIF of {name} could not be made; the log ends with:\n{last}"
         raise ImageBuildError(message, details={"code": error.code, "argv": error.argv}) from None
     (work / ARCHIVE).unlink()
     return packed or "gzip"
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Give the environment of the program: nothing of the user's settings for it, all its files in one folder."""
+    """Return the program's environment: none of the user's settings for it, all its files in one folder."""
     folders = {
         f"{prefix}_{name}": str(scratch)
         for prefix in ("APPTAINER", "SINGULARITY")
@@ -113,22 +127,22 @@ def environment(scratch: Path) -> dict[str, str]:
 
 
 def scratch_place(sifs: Path) -> Path:
-    """Choose where the image is unpacked: beside the SIF, unless the program would misread the path.
+    """Return the folder in which the image is unpacked: beside the SIF, unless Apptainer would misread the path.
 
-    Apptainer takes a colon in its temporary folder for the end of a path, and quotes for its own.
+    Apptainer takes a colon in the path of its temporary folder for the end of the path, and interprets quotes.
     """
     places = [sifs, Path(tempfile.gettempdir()), Path("/var/tmp")]
     return next((place for place in places if PLAIN.fullmatch(str(place.resolve()))), places[-1])
 
 
 def require_space(name: str, source: Source, sifs: Path) -> None:
-    """Make sure that there is room for the archive, the unpacked image and the SIF.
+    """Check that the disk has room for the archive, the unpacked image and the SIF.
 
     Raises
     ------
     DiskFullError
     """
-    # The SIF is no larger than half the image; an archive that is there is read in place.
+    # The SIF is at most half as large as the image; a given archive is read in place.
     kept = source.unpacked_bytes * (1.0 if source.archive is None else 0.5)
     needed: dict[int, float] = {}
     for folder, size in ((sifs, kept), (scratch_place(sifs), source.unpacked_bytes)):
@@ -137,7 +151,7 @@ def require_space(name: str, source: Source, sifs: Path) -> None:
         free = shutil.disk_usage(folder).free
         if free < needed[device]:
             message = (
-                f"making the SIF of {name} takes some {format_bytes(needed[device])} in {folder}, "
+                f"making the SIF of {name} takes about {format_bytes(needed[device])} in {folder}, "
                 f"{format_bytes(free)} are free"
             )
             raise DiskFullError(
@@ -148,7 +162,7 @@ def require_space(name: str, source: Source, sifs: Path) -> None:
 
 
 def make_folders(sifs: Path, work: Path) -> None:
-    """Make the folder of a conversion, and in it the scratch folder or a link to it."""
+    """Create the folder of a conversion, and in it the scratch folder or a link to it."""
     work.mkdir()
     place = scratch_place(sifs)
     if place == sifs:
@@ -158,9 +172,9 @@ def make_folders(sifs: Path, work: Path) -> None:
 
 
 def remove(work: Path) -> None:
-    """Remove the folder of a conversion with its scratch folder, and end what still works in it."""
+    """Remove the folder of a conversion with its scratch folder, and kill the processes that still work in it."""
     for entry in Path("/proc").glob("[0-9]*"):
-        # A conversion whose owner was killed runs on.
+        # A conversion outlives a killed owner.
         with suppress(OSError):
             if (entry / "cwd").readlink().is_relative_to(work.resolve()):
                 os.kill(int(entry.name), signal.SIGKILL)
