@@ -326,6 +326,11 @@ def test_a_manifest_with_a_field_of_the_wrong_kind_is_refused(change):
         read_manifest((json.dumps(said, indent=1, sort_keys=True) + "\n").encode())
 
 
+def test_a_manifest_that_is_nested_too_deep_is_refused():
+    with pytest.raises(BundleError):
+        read_manifest(b"[" * 100_000)
+
+
 @given(st.binary(max_size=3000))
 def test_no_bytes_at_all_do_worse_than_a_refusal(data):
     with pytest.raises(BundleError):

@@ -174,7 +174,7 @@ def bundle(
             parts=tuple(part for part in PARTS if part in chosen),
             members=pack.describe(files, progress),
         )
-        # In a folder of its own: the build tools beside it need no flush.
+        # A folder of its own, because the build tools in `work` need no flush.
         written = work / "done" / "bundle.tar"
         written.parent.mkdir()
         pack.write(written, manifest, files, progress)

@@ -48,7 +48,7 @@ def require_own_tag(path: Path, reference: str) -> None:
     allowed = {reference, f"docker.io/{reference}"}
     try:
         foreign = [name for name in _names(_read_indexes(path)) if name not in allowed]
-    except (OSError, tarfile.TarError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (tarfile.TarError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         message = f"the bundle's image archive cannot be checked: {error}"
         raise BundleError(message, next_step="bundle again, or do not use it") from None
     if foreign:
@@ -98,23 +98,16 @@ def _read_indexes(path: Path) -> dict[str, Any]:
 
 def _entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield the members of an archive, each once, by its plain path and of a plain kind."""
-    seen = set()
+    seen: set[str] = set()
     for entry in archive:
-        # Docker before 25 saves a layer that two images share as a link.
-        layer_link = entry.issym() and {
-            posixpath.basename(entry.name),
-            posixpath.basename(entry.linkname),
-        } == {"layer.tar"}
-        plain = entry.type in (tarfile.REGTYPE, tarfile.DIRTYPE) or layer_link
-        outside = entry.name.startswith(("/", "../")) or posixpath.normpath(entry.name) != entry.name
-        if (
-            not plain
-            or outside
-            or entry.size < 0
-            or not PAX.issuperset(entry.pax_headers)
-            or entry.name in seen
-        ):
-            message = f"{entry.name!r} is not a plain file, or is there twice"
+        # An older Docker saves a layer that it has saved already as a link.
+        ends = {posixpath.basename(entry.name), posixpath.basename(entry.linkname)}
+        is_layer_link = entry.issym() and ends == {"layer.tar"}
+        is_plain = entry.type in (tarfile.REGTYPE, tarfile.DIRTYPE) and entry.size >= 0
+        is_inside = not entry.name.startswith(("/", "../")) and posixpath.normpath(entry.name) == entry.name
+        is_named_once = entry.name not in seen and PAX.issuperset(entry.pax_headers)
+        if not (is_inside and is_named_once and (is_plain or is_layer_link)):
+            message = f"{entry.name!r} is not a plain file, or the archive holds it twice"
             raise ValueError(message)
         seen.add(entry.name)
         yield entry

@@ -126,7 +126,7 @@ def read_manifest(data: bytes) -> Manifest:
         if fields.pop("kind") != KIND:
             raise ValueError  # noqa: TRY301
         schema = int(fields.pop("schema"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         message = f"the bundle's {MANIFEST} is damaged, or spikecrate did not write it"
         raise BundleError(message, next_step=COPY_AGAIN) from None
     if schema > SCHEMA:

@@ -96,7 +96,7 @@ def write(target: Path, manifest: Manifest, files: Mapping[str, Path], progress:
     Parameters
     ----------
     target : Path
-        File to create. It is incomplete when this raises: write beside the final place, then rename.
+        File to create. It is incomplete when this raises: write to a temporary name, then rename.
     manifest : Manifest
         Contents, from `describe`.
     files : mapping

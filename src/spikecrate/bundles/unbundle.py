@@ -169,7 +169,7 @@ def _described(manifest: Manifest, staging: Path, describe: Describe) -> BuildRe
         request = describe(staging / "sorter" / manifest.sorter)
     except SorterInvalidError as error:
         message = f"the bundle's sorter cannot be used: {error}"
-        raise BundleError(message) from None
+        raise BundleError(message, next_step="bundle again") from None
     if request.recipe != manifest.recipe:
         message = (
             f"this spikecrate builds {manifest.sorter} from recipe {request.recipe[:12]}; the bundle's image "
