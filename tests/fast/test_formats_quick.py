@@ -11,25 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from recording_files import samples, write_mountainsort, write_spikeglx
+from recording_files import samples, write_spikeglx
 
 from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats.files import read_numbers
-
-
-def test_opening_a_recording_needs_neither_numpy_nor_jsonschema(tmp_path):
-    code = (
-        "import sys; from spikecrate.recordings import open_recording; open_recording(sys.argv[1]); "
-        "print([name for name in ('numpy', 'jsonschema', 'blake3') if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, write_mountainsort(tmp_path, samples())],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_the_table_of_probes_is_read_without_importing_probeinterface(tmp_path):

@@ -63,8 +63,19 @@ def test_channels_of_the_file_that_are_not_in_use_are_counted(tmp_path):
 def test_channels_that_the_probe_s_map_marks_as_not_in_use_are_counted(tmp_path):
     geom = "(NP2013,4,250,70)(0:0:0:1)(0:0:25:0)(0:0:50:0)(0:0:75:1)"
     found = open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": geom})).assumptions
-    assert any("2 of the 4 channels are marked as not in use" in item.message for item in found)
+    assert any(
+        "marks as not in use (a reference or a dead site) are sorted: 2 of 4" in item.message
+        for item in found
+    )
     assert fields(write_spikeglx(tmp_path / "all", samples())) == ["channels"]
+
+
+def test_a_probe_s_map_with_more_entries_than_channels_is_said(tmp_path):
+    geom = "(NP2013,4,250,70)" + "".join(f"(0:0:{25 * index}:1)" for index in range(6))
+    found = open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": geom})).assumptions
+    assert any(
+        "snsGeomMap has 6 entries for 4 channels; the first 4 are taken" in item.message for item in found
+    )
 
 
 def test_a_missing_gain_is_assumed(tmp_path):

@@ -83,3 +83,8 @@ def test_an_overview_has_every_fact_but_the_list_of_channels(tmp_path):
         name: value for name, value in full.items() if name != "channels"
     }
     assert len(json.dumps(facts)) < 2000
+
+
+def test_the_repr_of_384_channels_is_one_short_line(tmp_path):
+    recording = neuropixels(tmp_path)
+    assert repr(recording) == f"<Recording '{tmp_path}': flat, 384 channels, 0.0001 s at 20000 Hz>"

@@ -106,7 +106,7 @@ def test_an_import_is_a_recording_with_all_that_was_known(tmp_path, monkeypatch,
 
 def test_unknown_places_are_noted(tmp_path, readers, source):
     readers["nwb"] = lambda _path: Extractor(samples(), located=False)
-    assert any("20 um" in note for note in import_recording(source, tmp_path / "rec", Silent()).notes)
+    assert any("20 um" in note for note in import_recording(source, tmp_path / "rec").notes)
 
 
 def test_one_of_several_segments_must_be_named(tmp_path, readers, source):

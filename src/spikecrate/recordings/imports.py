@@ -15,6 +15,7 @@ import shutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     DiskFullError,
     ExtraMissingError,
@@ -71,7 +72,7 @@ DEPTH: Final = 4
 def import_recording(
     source: str | Path,
     destination: str | Path,
-    progress: Progress,
+    progress: Progress | None = None,
     *,
     reader: str | None = None,
     stream: str | None = None,
@@ -85,7 +86,7 @@ def import_recording(
         A file or folder in any format of SpikeInterface.
     destination : str or Path
         A folder that does not exist. It is complete or absent, also after an interruption.
-    progress : Progress
+    progress : Progress, optional
         Shows the samples written.
     reader : str, optional
         SpikeInterface's name of the format ("intan", "nwb"); by default guessed from the file names.
@@ -121,7 +122,7 @@ def import_recording(
     part = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
     try:
         part.mkdir(parents=True)
-        _write(extractor, chosen, origin, part, progress)
+        _write(extractor, chosen, origin, part, progress or Silent())
         part.rename(target)
     except OSError as error:
         raise _unwritable(target, error) from None

@@ -24,7 +24,7 @@ MAX_CHANNELS: Final = 2**17
 """Twice the largest array known; more means that rows and columns of the file are mixed up."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recording:
     """Raw traces with a sampling frequency and a probe, where they lie.
 
@@ -53,6 +53,12 @@ class Recording:
     channel_ids: tuple[str, ...]
     spike_sign: int | None = None
     assumptions: tuple[Assumption, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line, however many channels there are."""
+        rate = f"{self.layout.sampling_frequency:g} Hz"
+        shape = f"{self.layout.num_channels} channels, {self.duration_s:.6g} s at {rate}"
+        return f"<Recording {str(self.path)!r}: {self.format}, {shape}>"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -110,8 +110,8 @@ def imec_locations(meta: Meta, kept: int) -> Locations | None:
     return tuple(rows)
 
 
-def unused_channels(meta: Meta, kept: int) -> list[Assumption]:
-    """Return an assumption where the probe's map marks channels as not in use; they are sorted all the same.
+def map_assumptions(meta: Meta, kept: int) -> list[Assumption]:
+    """Return what the recording leaves out of the probe's map: further entries, and marks of channels not in use.
 
     Parameters
     ----------
@@ -124,12 +124,17 @@ def unused_channels(meta: Meta, kept: int) -> list[Assumption]:
     -------
     list of Assumption
     """
-    entries = meta.entries("snsGeomMap" if "snsGeomMap" in meta.values else "snsShankMap")[:kept]
-    unused = sum(entry.split(":")[-1].strip() == "0" for entry in entries)
-    if not unused:
-        return []
-    message = f"{unused} of the {kept} channels are marked as not in use (a reference or a dead site) and are sorted"
-    return [Assumption(field="channels", message=message)]
+    name = "snsGeomMap" if "snsGeomMap" in meta.values else "snsShankMap"
+    entries, found = meta.entries(name), []
+    if len(entries) > kept:
+        message = f"{name} has {len(entries)} entries for {kept} channels; the first {kept} are taken"
+        next_step = "check the locations: a program may have split the file without its map"
+        found.append(Assumption(field="probe", message=message, next_step=next_step))
+    unused = sum(entry.split(":")[-1].strip() == "0" for entry in entries[:kept])
+    if unused:
+        message = f"channels that {name} marks as not in use (a reference or a dead site) are sorted: {unused} of {kept}"
+        found.append(Assumption(field="channels", message=message))
+    return found
 
 
 @cache

@@ -13,7 +13,7 @@ from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import shown
 from spikecrate.recordings.formats.files import is_file, read_text, regular_file
-from spikecrate.recordings.formats.neuropixels import imec_gains, imec_locations, unused_channels
+from spikecrate.recordings.formats.neuropixels import imec_gains, imec_locations, map_assumptions
 from spikecrate.recordings.formats.spikeglx_meta import Meta
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording, truncated
 from spikecrate.recordings.probe import read_beside
@@ -89,7 +89,7 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
         message = f"{source.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
-    assumptions += unused_channels(meta, stream.kept)
+    assumptions += map_assumptions(meta, stream.kept)
     locations, reason = _locations(meta, binary.parent, stream.kept)
     return flat_recording(
         path=path,
