@@ -62,7 +62,13 @@ class Machine:
 
 
 def image_name(definition: Definition) -> str:
-    """Return the image's name, which contains the hash of its recipe."""
+    """Return the image's name, which contains the hash of its recipe.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    """
     return f"spikecrate/dev:{definition.recipe()[:12]}"
 
 
@@ -142,7 +148,13 @@ def run_argv(
 
 
 def host_paths(shown: Sequence[Mount]) -> str:
-    """Return the host path of each mount target, as JSON."""
+    """Return the host path of each mount target, as JSON.
+
+    Parameters
+    ----------
+    shown : sequence of Mount
+        The container's mounts.
+    """
     return json.dumps({str(mount.target): str(mount.source) for mount in shown}, ensure_ascii=False)
 
 

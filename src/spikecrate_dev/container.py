@@ -35,6 +35,11 @@ STOP_S: Final = 5
 def find(definition: Definition) -> Found:
     """Return the project's container: the one `invoke dev` made, else the one VS Code or the devcontainer CLI made.
 
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
@@ -48,6 +53,15 @@ def find(definition: Definition) -> Found:
 
 def creation(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[str]:
     """Return the command line that creates the container on this machine.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    options : Options
+        The validated options.
+    environ : mapping
+        The caller's variables.
 
     Raises
     ------
@@ -66,7 +80,17 @@ def creation(definition: Definition, options: Options, environ: Mapping[str, str
 
 
 def terminal_mounts(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[Mount]:
-    """Return the mounts that `invoke dev` adds: the worktree's repository, git, the ssh agent, the display."""
+    """Return the mounts that `invoke dev` adds: the worktree's repository, git, the ssh agent, the display.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    options : Options
+        The validated options.
+    environ : mapping
+        The caller's variables.
+    """
     from spikecrate_dev import display, identity
 
     folder = machine.run_folder(definition, environ)
@@ -79,6 +103,13 @@ def terminal_mounts(definition: Definition, options: Options, environ: Mapping[s
 
 def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
     """Run the description's initializeCommand on the host, and read the description again.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    environ : mapping
+        The caller's variables.
 
     Raises
     ------
@@ -98,12 +129,25 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
 
 
 def initialization(words: Sequence[str]) -> list[str]:
-    """Return the command with this Python in place of `python3`, which may not be on PATH."""
+    """Return the command with this Python in place of `python3`, which may not be on PATH.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words of the command.
+    """
     return [sys.executable if word == "python3" and at == 0 else word for at, word in enumerate(words)]
 
 
 def create(argv: list[str], name: str) -> None:
     """Create and start a container, or leave the one that another process creates at the same time.
+
+    Parameters
+    ----------
+    argv : list of str
+        The command line.
+    name : str
+        The container's name or id.
 
     Raises
     ------
@@ -125,6 +169,13 @@ def create(argv: list[str], name: str) -> None:
 
 def act(step: Step, found: Found) -> None:
     """Remove, start or unpause a container.
+
+    Parameters
+    ----------
+    step : str
+        `remove`, `start` or `unpause`.
+    found : Found
+        The container.
 
     Raises
     ------
@@ -149,6 +200,13 @@ def act(step: Step, found: Found) -> None:
 def stop(found: Found, *, remove: bool) -> None:
     """Stop a container, and optionally remove it.
 
+    Parameters
+    ----------
+    found : Found
+        The container.
+    remove : bool
+        Whether to remove the container after stopping it.
+
     Raises
     ------
     EngineError, EngineDownError
@@ -164,6 +222,11 @@ def stop(found: Found, *, remove: bool) -> None:
 
 def wait_ready(name: str) -> None:
     """Wait until the entrypoint has made the user inside.
+
+    Parameters
+    ----------
+    name : str
+        The container's name or id.
 
     Raises
     ------

@@ -45,12 +45,26 @@ def of_display(
 
 
 def anywhere(entries: Iterable[Entry], number: int) -> list[Entry]:
-    """Return copies of entries that are valid for a display number on any host."""
+    """Return copies of entries that are valid for a display number on any host.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The records.
+    number : int
+        The display number.
+    """
     return [replace(entry, family=WILD, address=b"", number=str(number).encode()) for entry in entries]
 
 
 def write_entries(entries: Iterable[Entry]) -> bytes:
-    """Return the content of an `.Xauthority` file."""
+    """Return the content of an `.Xauthority` file.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        The records.
+    """
     return b"".join(
         struct.pack(">H", entry.family)
         + b"".join(

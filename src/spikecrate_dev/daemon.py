@@ -55,6 +55,11 @@ def _url() -> str:
 def container(name: str) -> dict[str, Any] | None:
     """Return the output of `docker inspect` for a container; None where no container has the name.
 
+    Parameters
+    ----------
+    name : str
+        The container's name or id.
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
@@ -69,6 +74,11 @@ def container(name: str) -> dict[str, Any] | None:
 def labelled(labels: Mapping[str, str]) -> list[str]:
     """Return the ids of the containers, running or stopped, that have all of these labels.
 
+    Parameters
+    ----------
+    labels : mapping
+        Label names and values.
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
@@ -81,6 +91,11 @@ def labelled(labels: Mapping[str, str]) -> list[str]:
 
 def has_image(name: str) -> bool:
     """Whether the daemon has an image of this name.
+
+    Parameters
+    ----------
+    name : str
+        The image's name.
 
     Raises
     ------
@@ -103,6 +118,13 @@ def info() -> dict[str, Any]:
 
 def holds(name: str, path: str) -> bool:
     """Whether a container has a file at a path.
+
+    Parameters
+    ----------
+    name : str
+        The container's name or id.
+    path : str
+        A path in the container.
 
     Raises
     ------

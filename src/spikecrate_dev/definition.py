@@ -122,6 +122,11 @@ class Definition:
 def find_project(start: Path) -> Path:
     """Return the nearest folder, at or above `start`, that describes a development container.
 
+    Parameters
+    ----------
+    start : Path
+        Where the search starts.
+
     Raises
     ------
     DevContainerError
@@ -203,6 +208,11 @@ def read(project: Path, environ: Mapping[str, str]) -> Definition:
 def parse(text: str) -> dict[str, Any]:
     """Parse JSON with comments and trailing commas.
 
+    Parameters
+    ----------
+    text : str
+        The text.
+
     Raises
     ------
     ValueError
@@ -250,6 +260,13 @@ def expand(text: str, values: Mapping[str, str], environ: Mapping[str, str]) -> 
 def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> Mount:
     """Parse a mount: a string in the syntax of `docker run --mount`, or an object.
 
+    Parameters
+    ----------
+    entry : str or mapping
+        One entry of `mounts`.
+    filled : callable
+        Expands the variables of a text.
+
     Raises
     ------
     DevContainerError
@@ -278,6 +295,11 @@ def follow_links(definition: Definition) -> Definition:
     """Replace links by their targets, in mounts whose source and target are the same link, and in variables.
 
     devcontainer.json cannot spell every path (it has no variable for the uid), so prepare.py makes links.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
     """
     led = {
         str(mount.source): mount.source.resolve()
@@ -301,6 +323,13 @@ def follow_links(definition: Definition) -> Definition:
 def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
     """Return the files that the Dockerfile's ignore file admits: all that the image can be built from.
 
+    Parameters
+    ----------
+    context : Path
+        The build context.
+    dockerfile : Path
+        The Dockerfile.
+
     Raises
     ------
     DevContainerError
@@ -321,12 +350,24 @@ def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
 
 
 def labels(project: Path) -> dict[str, str]:
-    """Return the labels by which VS Code and the devcontainer CLI find a project's container."""
+    """Return the labels by which VS Code and the devcontainer CLI find a project's container.
+
+    Parameters
+    ----------
+    project : Path
+        The folder that contains `.devcontainer/`.
+    """
     return {"devcontainer.local_folder": str(project), "devcontainer.config_file": str(project / FILE)}
 
 
 def identity(named: Mapping[str, str]) -> str:
-    """Return `${devcontainerId}`: the SHA-256 of the labels as JSON, in base 32 with the digits 0 to v."""
+    """Return `${devcontainerId}`: the SHA-256 of the labels as JSON, in base 32 with the digits 0 to v.
+
+    Parameters
+    ----------
+    named : mapping
+        Label names and values.
+    """
     text = json.dumps(dict(sorted(named.items())), separators=(",", ":"), ensure_ascii=False)
     number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
     digits = ""

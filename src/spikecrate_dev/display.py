@@ -214,6 +214,15 @@ def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list[str]:
     """Write the display's cookie for the container; return notes on it.
 
+    Parameters
+    ----------
+    display : Display
+        The display.
+    environ : mapping
+        The caller's variables.
+    own : Path
+        The folder of cookies and sockets on the host.
+
     Raises
     ------
     OSError
@@ -238,7 +247,13 @@ def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list
 
 
 def addresses(display: Display) -> list[bytes]:
-    """Return the addresses that a display's cookie may have."""
+    """Return the addresses that a display's cookie may have.
+
+    Parameters
+    ----------
+    display : Display
+        The display.
+    """
     if display.kind != "remote":
         return [socket.gethostname().encode()]
     with suppress(OSError):
@@ -249,6 +264,13 @@ def addresses(display: Display) -> list[bytes]:
 
 def lead(display: Display, sockets: Path) -> None:
     """Make the display's socket, or a relay to it, in the container's `/tmp/.X11-unix`.
+
+    Parameters
+    ----------
+    display : Display
+        The display.
+    sockets : Path
+        The host folder that the container mounts as `/tmp/.X11-unix`.
 
     Raises
     ------
@@ -264,7 +286,13 @@ def lead(display: Display, sockets: Path) -> None:
 
 
 def wayland_socket(environ: Mapping[str, str]) -> Path | None:
-    """Return Wayland's socket; None where there is none."""
+    """Return Wayland's socket; None where there is none.
+
+    Parameters
+    ----------
+    environ : mapping
+        The caller's variables.
+    """
     name = environ.get("WAYLAND_DISPLAY", "")
     path = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent") / name
     return path if name and path.is_socket() else None

@@ -121,7 +121,13 @@ def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) ->
 
 
 def git_config(project: Path) -> bytes:
-    """Return the user's git configuration in a clone, without settings of this host; empty without git."""
+    """Return the user's git configuration in a clone, without settings of this host; empty without git.
+
+    Parameters
+    ----------
+    project : Path
+        The folder that contains `.devcontainer/`.
+    """
     try:
         listed = capture(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
     except CommandError:  # no git, or no such file

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def build_command(definition: Definition) -> list[str]:
-    """Return the command line that builds the image."""
+    """Return the command line that builds the image.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    """
     return build_argv(
         definition.context,
         dockerfile=definition.dockerfile,
@@ -34,6 +40,11 @@ def build_command(definition: Definition) -> list[str]:
 def is_there(definition: Definition) -> bool:
     """Whether the engine has the image of this recipe.
 
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
@@ -43,6 +54,13 @@ def is_there(definition: Definition) -> bool:
 
 def build(definition: Definition, progress: Progress) -> None:
     """Build the image, and report its size and build time.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    progress : Progress
+        Receives notes.
 
     Raises
     ------

@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 def ask(definition: Definition, options: Options) -> Machine:
     """Return the facts of the machine for a container's command line.
 
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    options : Options
+        The validated options.
+
     Raises
     ------
     GpuMissingError
@@ -52,7 +59,15 @@ def ask(definition: Definition, options: Options) -> Machine:
 
 
 def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
-    """Make and return the host folder of the files and sockets that a running container receives."""
+    """Make and return the host folder of the files and sockets that a running container receives.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    environ : mapping
+        The caller's variables.
+    """
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nonexistent")
     base = runtime / "spikecrate" if runtime.is_dir() else Path.home() / ".cache" / "spikecrate-dev" / "run"
     folder = base / definition.name
@@ -61,7 +76,13 @@ def run_folder(definition: Definition, environ: Mapping[str, str]) -> Path:
 
 
 def worktree(project: Path) -> list[Mount]:
-    """Return the mount of a git worktree's common folder, without which git does not work in it."""
+    """Return the mount of a git worktree's common folder, without which git does not work in it.
+
+    Parameters
+    ----------
+    project : Path
+        The folder that contains `.devcontainer/`.
+    """
     from spikecrate._util.process import capture
 
     if not (project / ".git").is_file():
@@ -74,7 +95,13 @@ def worktree(project: Path) -> list[Mount]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a port of this machine is free."""
+    """Whether a port of this machine is free.
+
+    Parameters
+    ----------
+    port : int
+        The port.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -85,12 +112,24 @@ def is_free(port: int) -> bool:
 
 
 def lacks_source(found: Found) -> list[Path]:
-    """Return the mounted folders that no longer exist on the host; Docker cannot start the container without them."""
+    """Return the mounted folders that no longer exist on the host; Docker cannot start the container without them.
+
+    Parameters
+    ----------
+    found : Found
+        The container.
+    """
     return [mount.source for mount in found.mounts if not exists(mount.source)]
 
 
 def exists(path: Path) -> bool:
-    """Whether something exists at a path; True where this user cannot tell."""
+    """Whether something exists at a path; True where this user cannot tell.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     try:
         return bool(stat.S_IFMT(path.stat().st_mode))
     except PermissionError:

@@ -87,7 +87,13 @@ def read_mount(text: str, working: Path) -> Mount:
 
 
 def normal(path: Path) -> str:
-    """Return a path without `.` and `..`, without resolving links."""
+    """Return a path without `.` and `..`, without resolving links.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     import os
 
     return os.path.normpath(path)
@@ -95,6 +101,11 @@ def normal(path: Path) -> str:
 
 def read_port(text: str) -> int:
     """Parse a port number.
+
+    Parameters
+    ----------
+    text : str
+        The text.
 
     Raises
     ------
@@ -108,6 +119,11 @@ def read_port(text: str) -> int:
 
 def read_gpu(text: str) -> str:
     """Parse the value of `--gpu`.
+
+    Parameters
+    ----------
+    text : str
+        The text.
 
     Raises
     ------

@@ -65,7 +65,13 @@ def hold(path: Path, target: str) -> None:
 
 
 def listens(path: Path) -> bool:
-    """Whether a process listens on a socket."""
+    """Whether a process listens on a socket.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     try:
         connect(path).close()
     except OSError:
@@ -75,6 +81,11 @@ def listens(path: Path) -> bool:
 
 def connect(path: Path) -> socket.socket:
     """Connect to a Unix socket.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
 
     Raises
     ------
@@ -92,7 +103,13 @@ def connect(path: Path) -> socket.socket:
 
 @contextmanager
 def short(path: Path) -> Iterator[str]:
-    """Yield a path of a socket that fits the kernel's limit of 108 bytes."""
+    """Yield a path of a socket that fits the kernel's limit of 108 bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     folder = os.open(path.parent, os.O_PATH)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"
@@ -102,6 +119,11 @@ def short(path: Path) -> Iterator[str]:
 
 def listener(path: Path) -> socket.socket:
     """Make a listening socket for this user only; replace an existing file of its name.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
 
     Raises
     ------
@@ -125,7 +147,15 @@ def listener(path: Path) -> socket.socket:
 
 
 def serve(path: Path, target: str) -> None:
-    """Forward connections to the socket on standard input, until the last shell has ended."""
+    """Forward connections to the socket on standard input, until the last shell has ended.
+
+    Parameters
+    ----------
+    path : Path
+        The socket.
+    target : str
+        `host:port`, or the absolute path of a socket.
+    """
     threading.Thread(target=wait, args=(path,), daemon=True).start()
     with socket.socket(fileno=0) as server:
         while True:
@@ -134,7 +164,13 @@ def serve(path: Path, target: str) -> None:
 
 
 def wait(path: Path) -> None:
-    """Wait until no shell holds the lock, then exit."""
+    """Wait until no shell holds the lock, then exit.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     path.unlink(missing_ok=True)
@@ -142,7 +178,15 @@ def wait(path: Path) -> None:
 
 
 def join(near: socket.socket, target: str) -> None:
-    """Connect one client to the target, until both sides have closed."""
+    """Connect one client to the target, until both sides have closed.
+
+    Parameters
+    ----------
+    near : socket
+        The client's connection.
+    target : str
+        `host:port`, or the absolute path of a socket.
+    """
     with near, suppress(OSError), reach(target) as far:
         back = threading.Thread(target=pump, args=(far, near), daemon=True)
         back.start()
@@ -152,6 +196,11 @@ def join(near: socket.socket, target: str) -> None:
 
 def reach(target: str) -> socket.socket:
     """Connect to a target.
+
+    Parameters
+    ----------
+    target : str
+        `host:port`, or the absolute path of a socket.
 
     Raises
     ------
@@ -167,7 +216,15 @@ def reach(target: str) -> socket.socket:
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Copy one direction until it ends, then close that direction."""
+    """Copy one direction until it ends, then close that direction.
+
+    Parameters
+    ----------
+    source : socket
+        The side to read.
+    sink : socket
+        The side to write.
+    """
     with suppress(OSError):
         while data := source.recv(CHUNK):
             sink.sendall(data)

@@ -67,6 +67,11 @@ class Request:
 def project_of(working: Path) -> Path:
     """Return the project that a folder belongs to.
 
+    Parameters
+    ----------
+    working : Path
+        A folder on the host.
+
     Raises
     ------
     DevContainerError
@@ -75,7 +80,13 @@ def project_of(working: Path) -> Path:
 
 
 def run_here(command: str) -> NoReturn:
-    """Replace this process by a login shell that runs a command; for use inside the container."""
+    """Replace this process by a login shell that runs a command; for use inside the container.
+
+    Parameters
+    ----------
+    command : str
+        A shell command.
+    """
     os.execvp("bash", ["bash", "-l", "-c", command])
 
 
@@ -83,6 +94,13 @@ def enter(request: Request, progress: Progress) -> int:
     """Open a shell or run a command in the project's container; create or start the container where needed.
 
     An interactive shell replaces this process, and this function does not return.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    progress : Progress
+        Receives notes.
 
     Returns
     -------
@@ -137,6 +155,17 @@ def bring_up(
     definition: Definition, found: Found, request: Request, progress: Progress
 ) -> tuple[Definition, Found]:
     """Create or start the container, and wait until it is ready.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    found : Found
+        The container.
+    request : Request
+        The request.
+    progress : Progress
+        Receives notes.
 
     Raises
     ------
@@ -212,6 +241,13 @@ def attended(argv: list[str], stop: list[str]) -> int:
 
     `docker exec` does not forward signals to its command: https://github.com/moby/moby/issues/9098.
 
+    Parameters
+    ----------
+    argv : list of str
+        The command line.
+    stop : list of str
+        The command line that signals the processes inside; the signal's name is appended.
+
     Raises
     ------
     StoppedError
@@ -233,6 +269,11 @@ def attended(argv: list[str], stop: list[str]) -> int:
 
 def forecast(request: Request) -> list[str]:
     """Return the commands that `enter` would run, quoted for a shell, without running them.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
 
     Raises
     ------
@@ -278,6 +319,11 @@ def forecast(request: Request) -> list[str]:
 def status(project: Path) -> dict[str, Any]:
     """Describe the project's container.
 
+    Parameters
+    ----------
+    project : Path
+        The folder that contains `.devcontainer/`.
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
@@ -305,6 +351,13 @@ def status(project: Path) -> dict[str, Any]:
 
 def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     """Stop the project's container.
+
+    Parameters
+    ----------
+    project : Path
+        The folder that contains `.devcontainer/`.
+    remove : bool
+        Whether to remove the container after stopping it.
 
     Raises
     ------

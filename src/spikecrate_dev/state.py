@@ -49,7 +49,13 @@ class Found:
 
 
 def read_facts(facts: dict[str, Any]) -> Found:
-    """Return the container that the output of `docker inspect` describes."""
+    """Return the container that the output of `docker inspect` describes.
+
+    Parameters
+    ----------
+    facts : dict
+        The output of `docker inspect`.
+    """
     record = facts["State"]
     state: State = "paused" if record.get("Paused") else "running" if record.get("Running") else "stopped"
     bound = facts.get("HostConfig", {}).get("PortBindings") or {}
@@ -106,7 +112,17 @@ def decide(state: State, *, has_image: bool, rebuild: bool, lacks_source: bool =
 
 
 def remarks(found: Found, definition: Definition, options: Options) -> list[str]:
-    """Return in what ways a container differs from the present description and options, one line each."""
+    """Return in what ways a container differs from the present description and options, one line each.
+
+    Parameters
+    ----------
+    found : Found
+        The container.
+    definition : Definition
+        The project's description.
+    options : Options
+        The validated options.
+    """
     notes = []
     again = "invoke dev --rebuild"
     if not found.config:
@@ -129,5 +145,11 @@ def remarks(found: Found, definition: Definition, options: Options) -> list[str]
 
 
 def urls(ports: Mapping[int, int]) -> list[str]:
-    """Return the URL of each published port, one line each."""
+    """Return the URL of each published port, one line each.
+
+    Parameters
+    ----------
+    ports : mapping
+        Container port to host port.
+    """
     return [f"port {inside} is http://127.0.0.1:{outside}" for inside, outside in ports.items()]

@@ -35,7 +35,13 @@ class Entry:
 
 
 def read_entries(data: bytes) -> Iterator[Entry]:
-    """Yield the records of an `.Xauthority`, without a truncated last one."""
+    """Yield the records of an `.Xauthority`, without a truncated last one.
+
+    Parameters
+    ----------
+    data : bytes
+        The content of the file.
+    """
     at = 0
 
     def field() -> bytes:
