@@ -1,11 +1,12 @@
 """Every error that spikecrate raises, with its exit code and the next step.
 
-A message says what is wrong and where (the file, the field, the value); `next_step` is the one thing to do
-about it. The command line prints both and exits with `exit_code`; a traceback appears only with `--debug`.
-Each class has a code of its own, so that a script can tell a full disk from a wrong parameter.
+A message describes what is wrong and where: the file, the field, the value. `next_step` is one action that resolves it.
+The command line prints both and exits with `exit_code`; it shows a traceback only with `--debug`. Each class has its own
+code, so that a script can tell a full disk from a wrong parameter.
 
-The codes: 1 a fault of spikecrate itself, 2 usage, 10–19 the recording, 20–29 the sorter and its parameters,
-30–39 engines and images, 40–49 the job, 50–59 the store, 60–69 this machine, 128+n stopped by signal n.
+The codes: 1 a bug in spikecrate, 2 usage, 10–19 the recording, 20–29 the sorter and its parameters, 30–39 engines and
+images, 40–49 the job, 50–59 the store, 60–69 this machine, 128+n a stop by signal n. The first line of each docstring is
+its description in docs/troubleshoot.md; `python ci/docs_tables.py` writes them there.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class SpikecrateError(Exception):
     next_step : str
         What the user can do about it; a command where there is one.
     details : dict, optional
-        Facts for `--json` (a file, a field, a value), JSON types only.
+        Facts for `--json` (a file, a field, a value), in JSON types.
     doctor : str, optional
-        The check of `spikecrate doctor` that explains it, where it is the machine's fault; by default the class's.
+        The check of `spikecrate doctor` that explains a fault of the machine; by default that of the class.
     """
 
     exit_code: ClassVar[int] = 1
@@ -46,7 +47,7 @@ class SpikecrateError(Exception):
         self.details: dict[str, Any] = details or {}
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the error as `--json` prints it."""
+        """Return the error as `--json` prints it."""
         return {
             "error": type(self).__name__,
             "message": str(self),
@@ -58,7 +59,7 @@ class SpikecrateError(Exception):
 
 
 class UsageError(SpikecrateError):
-    """The command line or the call does not make sense."""
+    """A command line or call is not valid."""
 
     exit_code = 2
 
@@ -67,19 +68,19 @@ class UsageError(SpikecrateError):
 
 
 class RecordingNotFoundError(SpikecrateError):
-    """There is nothing at that path, or nothing that is a recording."""
+    """The path does not exist or is not a recording."""
 
     exit_code = 10
 
 
 class RecordingFormatError(SpikecrateError):
-    """A file of the recording has a field that is missing, malformed or not supported."""
+    """A file of the recording has a missing, malformed or unsupported field."""
 
     exit_code = 11
 
 
 class RecordingTruncatedError(SpikecrateError):
-    """The sample file is shorter than its header promises."""
+    """The sample file is shorter than its header states."""
 
     exit_code = 12
 
@@ -91,7 +92,7 @@ class ProbeError(SpikecrateError):
 
 
 class RecordingValueError(SpikecrateError):
-    """The samples hold NaN or infinity."""
+    """The samples contain NaN or infinity."""
 
     exit_code = 14
 
@@ -103,25 +104,25 @@ class RecordingEmptyError(SpikecrateError):
 
 
 class RecordingAmbiguousError(SpikecrateError):
-    """The folder holds several recordings and the path names none of them."""
+    """The folder contains several recordings, and the path names none of them."""
 
     exit_code = 16
 
 
 class RecordingLinkError(SpikecrateError):
-    """A symbolic link inside the recording leads nowhere or to something that is not a file."""
+    """A symbolic link in the recording is broken or does not lead to a file."""
 
     exit_code = 17
 
 
 class RecordingChangedError(SpikecrateError):
-    """The recording changed while it was being read or sorted, or since it was sorted."""
+    """The recording changed while it was read or sorted, or after it was sorted."""
 
     exit_code = 18
 
 
 class RecordingPermissionError(SpikecrateError):
-    """The recording, or a file of it, cannot be read by this user."""
+    """The current user cannot read the recording or one of its files."""
 
     exit_code = 19
 
@@ -130,10 +131,10 @@ class RecordingPermissionError(SpikecrateError):
 
 
 class SorterNotFoundError(SpikecrateError):
-    """No sorter of that name is in the catalogue."""
+    """The catalogue has no sorter of that name."""
 
     exit_code = 20
-    next_step = "spikecrate sorters lists the catalogue"
+    next_step = "run spikecrate sorters for the catalogue"
 
 
 class SorterInvalidError(SpikecrateError):
@@ -149,13 +150,13 @@ class ParameterUnknownError(SpikecrateError):
 
 
 class ParameterValueError(SpikecrateError):
-    """A parameter's value has the wrong type or is out of its range."""
+    """The value of a parameter has the wrong type or is out of range."""
 
     exit_code = 23
 
 
 class RecordingTooSmallError(SpikecrateError):
-    """The recording has fewer channels, or is shorter, than the sorter can sort."""
+    """The recording has too few channels or is too short for the sorter."""
 
     exit_code = 24
 
@@ -164,7 +165,7 @@ class RecordingTooSmallError(SpikecrateError):
 
 
 class EngineMissingError(SpikecrateError):
-    """The container engine asked for is not installed."""
+    """The requested container engine is not installed."""
 
     exit_code = 30
     doctor = "docker.installed"
@@ -178,27 +179,27 @@ class EngineDownError(SpikecrateError):
 
 
 class EnginePermissionError(SpikecrateError):
-    """The container engine is there but not for this user."""
+    """The current user has no permission to use the container engine."""
 
     exit_code = 32
     doctor = "docker.permission"
 
 
 class EngineError(SpikecrateError):
-    """The container engine refused or failed a request."""
+    """The container engine refused a request or failed."""
 
     exit_code = 33
     doctor = "docker.daemon"
 
 
 class ImageBuildError(SpikecrateError):
-    """Building an image failed; the message ends with the last lines of the build's log."""
+    """An image could not be built; the message ends with the last lines of the build log."""
 
     exit_code = 34
 
 
 class BaseImageMissingError(SpikecrateError):
-    """The Debian image that every image starts from is not here and cannot be pulled."""
+    """The Debian base image is not on this machine and cannot be pulled."""
 
     exit_code = 35
     doctor = "images.base"
@@ -211,20 +212,20 @@ class ImageNotReproducibleError(SpikecrateError):
 
 
 class EnvironmentBuildError(SpikecrateError):
-    """The sorter's virtual environment (the host runtime) could not be made."""
+    """The virtual environment of the sorter could not be built for the host runtime."""
 
     exit_code = 37
     doctor = "runtime.host"
 
 
 class ImageInvalidError(SpikecrateError):
-    """An image's archive or SIF is damaged, of another recipe, or for another kind of processor."""
+    """The archive or SIF of an image is damaged, has another recipe, or is for another processor architecture."""
 
     exit_code = 38
 
 
 class BundleError(SpikecrateError):
-    """A bundle is damaged or incomplete, or was made for another machine or another spikecrate."""
+    """A bundle is damaged, incomplete, or made for another machine or version of spikecrate."""
 
     exit_code = 39
 
@@ -233,63 +234,63 @@ class BundleError(SpikecrateError):
 
 
 class JobFailedError(SpikecrateError):
-    """The sorter ended with an exit code other than 0; its last lines and its log are named."""
+    """The sorter exited with a code other than 0; the message has its last lines and the path of its log."""
 
     exit_code = 40
 
 
 class JobMemoryError(SpikecrateError):
-    """The sorter needed more memory than it was given."""
+    """The sorter exceeded its memory limit."""
 
     exit_code = 41
 
 
 class JobTimeoutError(SpikecrateError):
-    """The sorter ran into the time limit."""
+    """The sorter exceeded its time limit."""
 
     exit_code = 42
 
 
 class ResultInvalidError(SpikecrateError):
-    """The sorter ended well but what it left is not a valid sorting."""
+    """The sorter exited with 0, but its output is not a valid sorting."""
 
     exit_code = 43
 
 
 class JobNotFoundError(SpikecrateError):
-    """The store knows no job whose key starts like that."""
+    """The store has no job whose key starts with these digits."""
 
     exit_code = 44
-    next_step = "spikecrate job.list shows what the store holds"
+    next_step = "run spikecrate job.list for the jobs in the store"
 
 
 class GpuMissingError(SpikecrateError):
-    """The sorter needs a GPU, or was asked to use one, and the machine shows none."""
+    """A GPU is required or requested, and this machine has none that can be used."""
 
     exit_code = 45
     doctor = "gpu.driver"
 
 
 class ResultDiffersError(SpikecrateError):
-    """The job was run again and did not give the same bytes."""
+    """The job ran again and its result has other bytes."""
 
     exit_code = 46
 
 
 class RecipeGoneError(SpikecrateError):
-    """The sorter is another than when the job ran, and what it was then is nowhere at hand."""
+    """The sorter has changed since this job ran, and the old version is not available."""
 
     exit_code = 47
 
 
 class ResultCorruptError(SpikecrateError):
-    """A result folder is not what was sealed: a file of it is missing, changed or unreadable."""
+    """A result folder does not match its seal: a file is missing, changed or unreadable."""
 
     exit_code = 48
 
 
 class ImageMissingError(SpikecrateError):
-    """The sorter's prebuilt image is not on this machine, or cannot be pulled from its registry."""
+    """The prebuilt image of the sorter is not on this machine and cannot be pulled."""
 
     exit_code = 49
     doctor = "images.sorters"
@@ -299,27 +300,27 @@ class ImageMissingError(SpikecrateError):
 
 
 class StoreError(SpikecrateError):
-    """The store cannot be used: another user's, read-only, or of a newer spikecrate."""
+    """The store cannot be used: it belongs to another user, is read-only, or is of a newer spikecrate."""
 
     exit_code = 50
     doctor = "store.place"
 
 
 class DiskFullError(SpikecrateError):
-    """No space is left where spikecrate or the sorter writes."""
+    """The disk that spikecrate or the sorter writes to is full."""
 
     exit_code = 51
     doctor = "store.space"
 
 
 class OutputError(SpikecrateError):
-    """The result could not be copied to the folder asked for."""
+    """The output could not be written to the requested path."""
 
     exit_code = 52
 
 
 class StoreCorruptError(SpikecrateError):
-    """Something in the store is not what was written; it was named and set aside."""
+    """Something in the store is corrupt; it was set aside, and the message names it."""
 
     exit_code = 53
 
@@ -328,7 +329,7 @@ class StoreCorruptError(SpikecrateError):
 
 
 class CommandError(SpikecrateError):
-    """A command that spikecrate ran ended with an exit code other than 0.
+    """A command that spikecrate ran exited with a code other than 0.
 
     Parameters
     ----------
@@ -337,7 +338,7 @@ class CommandError(SpikecrateError):
     code : int
         Its exit code; negative for a signal.
     tail : str
-        The end of what it printed.
+        The last lines of its output.
     """
 
     exit_code = 60
@@ -348,7 +349,7 @@ class CommandError(SpikecrateError):
         super().__init__(
             f"command ended with {code}: {shlex.join(argv)}" + (f"\n{tail.rstrip()}" if tail.strip() else ""),
             next_step=next_step,
-            # A shell's code for a program that is not there.
+            # 127 is the shell's exit code for a program that was not found.
             doctor="machine.programs" if code == 127 else "",
         )
         self.argv = argv
@@ -357,30 +358,30 @@ class CommandError(SpikecrateError):
 
 
 class ExtraMissingError(SpikecrateError):
-    """An optional dependency is needed for this."""
+    """An optional dependency is not installed."""
 
     exit_code = 61
 
 
 class DevContainerError(SpikecrateError):
-    """The development container cannot be made, started or entered."""
+    """The development container cannot be built, started or entered."""
 
     exit_code = 62
     doctor = "dev.container"
 
 
 class HostPathError(SpikecrateError):
-    """A container is to see a folder that the machine of the Docker daemon does not have under that path."""
+    """The Docker host has no such path, so it cannot be mounted."""
 
     exit_code = 63
     next_step = (
-        "put it below the project or the store, or make the container anew: invoke dev --rebuild --mount DIR"
+        "move it below the project or the store, or rebuild the container: invoke dev --rebuild --mount DIR"
     )
     doctor = "store.sibling"
 
 
 class StoppedError(SpikecrateError):
-    """Stopped by a signal: 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""
+    """A signal stopped it: 130 for Ctrl-C (SIGINT), 143 for SIGTERM."""
 
     exit_code = 130
 
@@ -390,5 +391,5 @@ class StoppedError(SpikecrateError):
 
     @property
     def code(self) -> int:
-        """Exit code by the shell's convention, 128 + signal number."""
+        """The exit code, 128 + signal number as shells have it."""
         return 128 + self.signal

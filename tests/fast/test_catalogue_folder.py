@@ -79,6 +79,32 @@ def test_a_lab_s_own_folder_is_written_to_before_the_clone_s(tmp_path, monkeypat
     assert folder.make("mine") == tmp_path / "mine"
 
 
+def test_a_clone_s_catalogue_is_written_to_from_within_the_clone_alone(monkeypatch, tmp_path):
+    clone = tmp_path / "clone"
+    (clone / "sorters").mkdir(parents=True)
+    (clone / "tasks.py").touch()
+    monkeypatch.setattr(folder, "data_path", lambda name: clone / name)
+    monkeypatch.chdir(clone)
+    assert folder.make("mine") == clone / "sorters" / "mine"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no folder is given") as refused:
+        folder.make("yours")
+    assert "--into DIR" in refused.value.next_step
+    assert not (clone / "sorters" / "yours").exists()
+
+
+def test_the_installed_package_is_never_written_to(monkeypatch, tmp_path):
+    package = tmp_path / "site-packages" / "spikecrate"
+    (package / "share" / "sorters").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(package / "share" / "sorters")
+    monkeypatch.setattr(folder, "PACKAGE", package)
+    for into in (package / "share" / "sorters", tmp_path / "link"):
+        with pytest.raises(UsageError, match="lies in the installed package") as refused:
+            folder.make("mine", into)
+        assert "--into DIR" in refused.value.next_step
+    assert list((package / "share" / "sorters").iterdir()) == []
+
+
 def test_where_there_is_no_folder_of_sorters_one_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("SPIKECRATE_SORTERS", raising=False)
     monkeypatch.setattr(folder, "data_path", lambda _: tmp_path / "sorters")

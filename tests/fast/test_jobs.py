@@ -194,19 +194,24 @@ def test_a_failure_is_kept_with_its_log_and_is_no_result(recording, sorter, stor
 
 
 @pytest.mark.parametrize(
-    ("body", "error"),
+    ("body", "error", "words"),
     [
-        ("    raise MemoryError\n", JobMemoryError),
-        ("    raise OSError(28, 'No space left on device')\n", DiskFullError),
-        ("    return np.array([np.nan]), np.array([1])\n", ResultInvalidError),
-        ("    import os; os._exit(0)\n", ResultInvalidError),
-        ("    import os; os.kill(os.getpid(), 9)\n", JobFailedError),
+        ("    raise MemoryError\n", JobMemoryError, ("memory", "MemoryError")),
+        (
+            "    raise OSError(28, 'No space left on device')\n",
+            DiskFullError,
+            ("space", "No space left on device"),
+        ),
+        ("    return np.array([np.nan]), np.array([1])\n", ResultInvalidError, ("times", "nan", "event 0")),
+        ("    import os; os._exit(0)\n", ResultInvalidError, ("/out/firings.mda", "missing")),
+        ("    import os; os.kill(os.getpid(), 9)\n", JobFailedError, ("signal 9",)),
     ],
     ids=["memory", "disk", "answer", "no answer", "killed"],
 )
-def test_every_bad_end_has_its_error(recording, sorter, body, error):
-    with pytest.raises(error):
+def test_every_bad_end_has_its_error(recording, sorter, body, error, words):
+    with pytest.raises(error) as caught:
         spikecrate.sort(recording, sorter=sorter(ANSWER + body))
+    assert [word for word in words if word not in str(caught.value)] == []
 
 
 def test_the_time_limit_ends_the_sorter_and_its_children(recording, sorter):
@@ -238,11 +243,20 @@ def test_an_output_inside_the_recording_is_refused_before_anything_runs(recordin
 
 
 @pytest.mark.parametrize(
-    "asked", [{"cores": 0}, {"cores": 10_000}, {"memory_bytes": 1}, {"timeout_s": 0}, {"seed": -1}]
+    ("asked", "words"),
+    [
+        ({"cores": 0}, ("0 cores",)),
+        ({"cores": 10_000}, ("10000 cores", "may use")),
+        ({"memory_bytes": 1}, ("memory", "1 bytes")),
+        ({"timeout_s": 0}, ("time limit", "0 s")),
+        ({"seed": -1}, ("seed", "-1", "4294967295")),
+    ],
 )
-def test_limits_that_make_no_sense_are_refused(recording, sorter, asked):
-    with pytest.raises(UsageError):
+def test_limits_that_make_no_sense_are_refused(recording, sorter, asked, words):
+    with pytest.raises(UsageError) as caught:
         spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS), **asked)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert caught.value.next_step
 
 
 def test_a_key_is_found_by_its_first_digits_and_an_unknown_one_is_said_so(recording, sorter, store):

@@ -1,1 +1,1 @@
-"""Work on the catalogue: a new sorter's folder, its locks made anew, its description for other tools."""
+"""The catalogue of sorters: find one, check its parameters, start a new one, update its locks."""

@@ -1,4 +1,4 @@
-"""A sorter's description for other tools, as a Boutiques descriptor.
+"""A sorter's description for other tools: a Boutiques descriptor.
 
 Source: the Boutiques descriptor schema 0.5, https://boutiques.github.io; Glatard et al. 2018,
 doi:10.1093/gigascience/giy016.
@@ -16,19 +16,19 @@ COMMAND: Final = "spikecrate sort [RECORDING] --sorter {name} --output [OUTPUT]"
 
 
 def descriptor(sorter: Sorter) -> dict[str, Any]:
-    """Describe a sorter, its parameters and what it leaves.
+    """Describe a sorter, its parameters and its output files.
 
-    The command is spikecrate's own: what runs the sorter in its pinned image is not left to the other tool.
+    The command line is spikecrate's, so that the sorter runs in its pinned image whatever tool reads the descriptor.
 
     Parameters
     ----------
     sorter : Sorter
-        Of the catalogue.
+        A sorter of the catalogue.
 
     Returns
     -------
     dict
-        In JSON types.
+        The descriptor in JSON types.
     """
     entries = sorter.parameters["properties"].items()
     return {
@@ -51,7 +51,7 @@ def descriptor(sorter: Sorter) -> dict[str, Any]:
             {
                 "id": "output",
                 "name": "Output folder",
-                "description": "Where a copy of the result is put.",
+                "description": "Folder for a copy of the result.",
                 "type": "String",
                 "value-key": "[OUTPUT]",
                 "optional": False,
@@ -69,7 +69,7 @@ def descriptor(sorter: Sorter) -> dict[str, Any]:
             {
                 "id": "record",
                 "name": "Run record",
-                "description": "What went in, what ran, what came out.",
+                "description": "Inputs, software and output of the run.",
                 "path-template": "[OUTPUT]/run.json",
                 "optional": False,
             },
@@ -81,8 +81,26 @@ def descriptor(sorter: Sorter) -> dict[str, Any]:
 def parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     """Describe one parameter.
 
-    A type of spikecrate's that Boutiques does not have (an array, null, a choice of types) becomes text, written as
-    JSON, which is how the command line reads it.
+    A type that Boutiques lacks (an array, null, a choice of types) becomes a string of JSON, which the command line
+    parses.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    schema : dict
+        Its entry in sorter.json.
+
+    Returns
+    -------
+    dict
+        One entry of the descriptor's `inputs`.
+
+    Examples
+    --------
+    >>> described = parameter("threshold", {"type": "number", "default": 4.0, "unit": "sd", "description": "Height."})
+    >>> described["type"], described["default-value"], described["description"]
+    ('Number', 4.0, 'Height. In sd.')
     """
     unit = f" In {schema['unit']}." if schema.get("unit") else ""
     described = {
@@ -113,7 +131,7 @@ def parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
             if "enum" in schema:
                 described["value-choices"] = schema["enum"]
         case "boolean":
-            # A flag of Boutiques' has no value; ours has one, true or false.
+            # Boutiques' type Flag takes no value; --param takes true or false.
             described |= {"type": "String", "value-choices": ["true", "false"]}
             described["default-value"] = str(schema["default"]).lower()
         case _:

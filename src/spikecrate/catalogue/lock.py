@@ -1,4 +1,4 @@
-"""A sorter's locks made anew from the packages that it names, and what changed by that."""
+"""Update the locks of a sorter from the packages that it names, and report the changes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from spikecrate.catalogue.tools import Sorter
 
 PYTHON: Final = "3.11"
-"""Of the base image."""
+"""Version of Python in the base image."""
 OVERRIDES: Final = ".overrides.in"
-"""How the name of a file ends that says otherwise than packages do what they need."""
+"""Suffix of a file whose versions override the requirements of packages."""
 REQUIREMENT: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What is new in one lock.
+    """Changes in one lock.
 
     Attributes
     ----------
@@ -43,61 +43,79 @@ class Change:
     updated: dict[str, tuple[str, str]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it in JSON types."""
+        """Return the changes in JSON types."""
         return asdict(self)
 
 
 def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]:
-    """Make every lock of a sorter anew: `requirements.lock` from `requirements.in`, and so on.
+    """Resolve every lock of a sorter again: `requirements.lock` from `requirements.in`, and so on.
 
-    A lock that says the same as before is left as it is, byte for byte: the sorter's recipe does not change.
+    A lock that would install the same packages is left untouched, byte for byte, so that the recipe stays the same.
 
     Parameters
     ----------
     sorter : Sorter
-        Of the catalogue.
+        A sorter of the catalogue.
     progress : Progress
-        Gets what the resolver says.
+        Receives a note after each lock.
     upgrade : bool
-        Take the newest versions that are allowed; by default what is locked stays where it still fits.
+        Take the newest allowed versions; otherwise keep the locked versions where they still fit.
 
     Returns
     -------
     list of Change
-        One a lock.
+        One for each lock.
 
     Raises
     ------
     SorterInvalidError
-        Where the folder names no packages.
+        If the folder has no `requirements.in`.
     EnvironmentBuildError
-        Where there is no solution, or the package index is out of reach.
+        If there is no solution, or the package index cannot be reached.
     """
-    # requirements first: the others are held to its lock.
+    # requirements first: the other locks are constrained by it.
     named = (path for path in sorter.folder.glob("*.in") if not path.name.endswith(OVERRIDES))
     sources = sorted(named, key=lambda path: (path.stem != "requirements", path.stem))
     if not sources:
         message = f"{sorter.folder} has no requirements.in"
-        raise SorterInvalidError(message, next_step="name there what run.py imports, a package a line")
+        raise SorterInvalidError(message, next_step="list the packages that run.py imports there, one a line")
     changes = []
     with tempfile.TemporaryDirectory(prefix="spikecrate-lock-") as place:
-        # Beside, and whole: a lock is never half written, and all are of one moment.
-        beside = Path(place)
+        # Resolve all locks in a copy, so that none is half written and all come from the same state of the index.
+        staging = Path(place)
         for path in (*sorter.folder.glob("*.in"), *sorter.folder.glob("*.lock")):
-            shutil.copyfile(path, beside / path.name)
+            shutil.copyfile(path, staging / path.name)
         for source in sources:
-            _compile(sorter, source.name, beside, progress, upgrade=upgrade)
+            _compile(sorter, source.name, staging, progress, upgrade=upgrade)
         for source in sources:
             name = f"{source.stem}.lock"
-            new, old = (beside / name).read_text(encoding="utf-8"), _text(sorter.folder / name)
+            new, old = (staging / name).read_text(encoding="utf-8"), _text(sorter.folder / name)
             changes.append(compare(name, old, new))
             if requirements(old) != requirements(new):
-                shutil.copyfile(beside / name, sorter.folder / name)
+                shutil.copyfile(staging / name, sorter.folder / name)
     return changes
 
 
 def compare(lock: str, old: str, new: str) -> Change:
-    """Say what two texts of a lock differ in."""
+    r"""Compare two versions of a lock.
+
+    Parameters
+    ----------
+    lock : str
+        Name of the file.
+    old, new : str
+        Its text before and after.
+
+    Returns
+    -------
+    Change
+
+    Examples
+    --------
+    >>> change = compare("requirements.lock", "numpy==2.0\nblake3==1.0", "numpy==2.1\nrich==14.0")
+    >>> change.added, change.removed, change.updated
+    ({'rich': '14.0'}, {'blake3': '1.0'}, {'numpy': ('2.0', '2.1')})
+    """
     before, after = packages(old), packages(new)
     return Change(
         lock=lock,
@@ -112,12 +130,33 @@ def compare(lock: str, old: str, new: str) -> Change:
 
 
 def packages(lock: str) -> dict[str, str]:
-    """Read package and version of every entry of a lock."""
+    """Return package and version of every entry of a lock.
+
+    Parameters
+    ----------
+    lock : str
+        Text of the lock.
+
+    Returns
+    -------
+    dict
+        Name of the package, in lower case, to version.
+    """
     return {name.lower(): version for name, version in REQUIREMENT.findall(lock)}
 
 
 def requirements(lock: str) -> list[str]:
-    """Give the lines of a lock that install something: no comments."""
+    """Return the lines of a lock without comments and blank lines.
+
+    Parameters
+    ----------
+    lock : str
+        Text of the lock.
+
+    Returns
+    -------
+    list of str
+    """
     return [line.strip() for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
@@ -126,7 +165,7 @@ def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, u
 
     stem = source.removesuffix(".in")
     lock, overrides = f"{stem}.lock", f"{stem}{OVERRIDES}"
-    said: list[str] = []
+    output: list[str] = []
     try:
         run(
             [
@@ -137,12 +176,12 @@ def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, u
                 *(("--upgrade",) if upgrade else ()),
             ],
             cwd=folder,
-            on_line=said.append,
+            on_line=output.append,
         )
     except CommandError:
-        message = f"{sorter.folder / source} cannot be locked:\n" + "\n".join(said[-20:])
+        message = f"{sorter.folder / source} cannot be locked:\n" + "\n".join(output[-20:])
         raise EnvironmentBuildError(
-            message, next_step="mend the file; is the package index in reach?"
+            message, next_step="fix the file, and check that the package index can be reached"
         ) from None
     progress.note(f"{lock} of {sorter.name} is resolved")
 

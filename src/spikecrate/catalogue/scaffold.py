@@ -1,4 +1,4 @@
-"""A new sorter's folder: everything but the sorter."""
+"""Start a new sorter: its folder with every file but the lock."""
 
 from __future__ import annotations
 
@@ -9,56 +9,63 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from spikecrate._util.data import data_path
+from spikecrate._util.data import PACKAGE, data_path
 from spikecrate._util.files import remove_tree
 from spikecrate.errors import UsageError
 
 TEMPLATES: Final = Path(__file__).with_name("skeleton")
 ENDING: Final = ".template"
 NAME: Final = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
-"""As sorter.schema.json has it."""
+"""The pattern of sorter.schema.json."""
+
+ELSEWHERE: Final = "pass --into DIR, then export SPIKECRATE_SORTERS=DIR so that the catalogue has it"
 
 
 def make(name: str, into: Path | None = None) -> Path:
-    """Write the folder of a new sorter; it lacks the body of `sort` and the lock.
+    """Write the folder of a new sorter; the body of `sort` and the lock are left to its author.
 
     Parameters
     ----------
     name : str
-        Of the sorter and of the folder.
+        Name of the sorter and of its folder.
     into : Path, optional
-        Folder of sorters; by default the first of `SPIKECRATE_SORTERS`, else the catalogue of the clone.
+        Folder of sorters. By default the first of `SPIKECRATE_SORTERS`; in a clone, its `sorters/`.
 
     Returns
     -------
     Path
-        The folder.
+        The new folder.
 
     Raises
     ------
     UsageError
-        For a name that no image can have, a folder that is there already, and nowhere to write.
+        If the name cannot be part of an image name, the folder exists, it cannot be written, or it would lie in the
+        installed package.
     """
     if not NAME.fullmatch(name):
-        message = f"{name!r} cannot be a sorter's name: it is part of image names"
-        raise UsageError(message, next_step="lower case letters and digits, parts joined by - or _")
+        message = f"{name!r} cannot be a sorter's name, because image names contain it"
+        raise UsageError(message, next_step="use lower case letters and digits, joined by - or _")
     parent = into or _own()
     target = parent / name
+    if PACKAGE in target.resolve().parents:
+        # An update of the package removes what does not belong to it.
+        message = f"{target} lies in the installed package"
+        raise UsageError(message, next_step=ELSEWHERE)
     if target.exists():
-        message = f"{target} is there already"
+        message = f"{target} exists already"
         raise UsageError(message, next_step="choose another name, or another folder: --into DIR")
-    beside = parent / f".{name}-{secrets.token_hex(4)}"
+    staging = parent / f".{name}-{secrets.token_hex(4)}"
     try:
-        beside.mkdir()
+        staging.mkdir()
         for template in sorted(TEMPLATES.glob(f"*{ENDING}")):
             text = Template(template.read_text(encoding="utf-8")).substitute(name=name)
-            (beside / template.name.removesuffix(ENDING)).write_text(text, encoding="utf-8")
-        beside.rename(target)
+            (staging / template.name.removesuffix(ENDING)).write_text(text, encoding="utf-8")
+        staging.rename(target)
     except OSError as error:
         message = f"{target}: {error.strerror}"
-        raise UsageError(message, next_step="name a folder that can be written: --into DIR") from None
+        raise UsageError(message, next_step="choose a folder that you can write to: --into DIR") from None
     finally:
-        remove_tree(beside)
+        remove_tree(staging)
     return target
 
 
@@ -66,8 +73,9 @@ def _own() -> Path:
     named = [part for part in os.environ.get("SPIKECRATE_SORTERS", "").split(os.pathsep) if part]
     if named:
         return Path(named[0])
-    catalogue = data_path("sorters")
-    if not (catalogue.parent / "tasks.py").exists():
-        message = "there is no folder of sorters here to write to"
-        raise UsageError(message, next_step="--into DIR; then: export SPIKECRATE_SORTERS=DIR")
-    return catalogue
+    clone = data_path("sorters").parent
+    # A clone's catalogue belongs to whoever works in that clone, not to everyone who runs its spikecrate.
+    if not (clone / "tasks.py").exists() or not Path.cwd().is_relative_to(clone):
+        message = "no folder is given for the new sorter"
+        raise UsageError(message, next_step=ELSEWHERE)
+    return clone / "sorters"

@@ -1,35 +1,44 @@
 """The catalogue: every sorter is a folder with a sorter.json.
 
-The repository's `sorters/` (data_path in the wheel too) and the folders named in `SPIKECRATE_SORTERS`, a lab's
-own, which come first. All that the library knows of a sorter stands in its sorter.json; the parameter help,
-the defaults and the checks are made from that one place.
+The folders in `SPIKECRATE_SORTERS`, a lab's own, come first; then the repository's `sorters/`, which the wheel contains.
+The library knows of a sorter what its sorter.json describes: the help, the defaults and the checks of the parameters
+come from that one file.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from spikecrate._util.data import data_path
+from spikecrate.catalogue.parameters import complete, nearest, parse_assignments, settled, validate
 from spikecrate.errors import (
-    ParameterUnknownError,
-    ParameterValueError,
     RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+__all__ = [
+    "HARNESS_ENTRYPOINT",
+    "SCHEMA",
+    "Sorter",
+    "catalogue",
+    "check",
+    "complete",
+    "find",
+    "parse_assignments",
+    "read",
+    "require",
+    "settled",
+    "validate",
+]
 
 SCHEMA: Final = Path(__file__).with_name("sorter.schema.json")
 HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")
-"""What an image runs where its sorter names no entrypoint of its own."""
+"""Entry point of an image whose sorter names none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +47,38 @@ class Sorter:
 
     Attributes
     ----------
-    folder : Path
-        Where everything it needs lies.
-    parameters : dict
-        A JSON Schema object; each property has type, default and description.
+    name : str
+        Name of the sorter and of its folder.
+    aliases : tuple of str
+        Other names.
+    title, description : str
+        For people.
+    version : str
+        Version of the sorter.
+    license : str
+        SPDX expression.
+    reference : dict
+        `doi` of the paper; may be empty.
+    url : str
+        Page of the sorter; may be empty.
+    gpu : str
+        `none`, `optional` or `required`.
     deterministic : bool
         Whether equal input gives equal bytes.
     cores_change_result : bool
         Whether the number of cores can change the result; then it is part of the job key.
     python : str
-        The Python versions that its lock is made for, as a version specifier.
+        Version specifier of the Pythons that its lock supports.
     entrypoint : tuple of str
-        What the image runs.
+        Command that the image runs.
     requires : dict
-        The least recording that it can sort: `channels`, `duration_s`; both may be missing.
+        Smallest recording that it can sort: `channels`, `duration_s`; both may be missing.
+    parameters : dict
+        A JSON Schema object; each property has type, default and description.
+    folder : Path
+        Folder with everything that the sorter needs.
     image : str
-        A prebuilt image by its digest, `registry/name@sha256:…`; empty where a Dockerfile makes it.
+        Digest of a prebuilt image, `registry/name@sha256:…`; empty where a Dockerfile makes the image.
     """
 
     name: str
@@ -83,12 +108,17 @@ class Sorter:
 
 
 def catalogue() -> dict[str, Sorter]:
-    """Read all sorters, by name, in alphabetical order.
+    """Read every sorter of the catalogue.
+
+    Returns
+    -------
+    dict
+        Name to sorter, in alphabetical order.
 
     Raises
     ------
     SorterInvalidError
-        Where a sorter.json cannot be read.
+        If a sorter.json cannot be read.
     """
     found: dict[str, Sorter] = {}
     for folder in _folders():
@@ -100,12 +130,29 @@ def catalogue() -> dict[str, Sorter]:
 def find(name: str) -> Sorter:
     """Find a sorter by its name or one of its aliases.
 
+    Parameters
+    ----------
+    name : str
+        The name or alias.
+
+    Returns
+    -------
+    Sorter
+
     Raises
     ------
     SorterNotFoundError
-        With the nearest names.
+        If there is none; the message has the nearest name.
+
+    Examples
+    --------
+    >>> find("ms4").title
+    'MountainSort 4'
+    >>> find("ms44")
+    Traceback (most recent call last):
+    spikecrate.errors.SorterNotFoundError: no sorter is named 'ms44'; did you mean 'ms4'?
     """
-    # By folder first: reading one sorter.json is all that a cache hit should cost.
+    # Look by folder first: a cache hit then reads one sorter.json and no more.
     for folder in _folders():
         if folder.name == name:
             return read(folder)
@@ -114,27 +161,38 @@ def find(name: str) -> Sorter:
         if name in sorter.aliases:
             return sorter
     known = [*sorters, *(alias for sorter in sorters.values() for alias in sorter.aliases)]
-    message = f"no sorter is named {name!r}{_nearest(name, known)}"
+    message = f"no sorter is named {name!r}{nearest(name, known)}"
     raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(sorters)})
 
 
 def read(folder: Path) -> Sorter:
-    """Read one sorter's sorter.json.
+    """Read the sorter.json of one sorter.
 
-    A well-formed file is taken as it is; `check` holds it to the schema, which every run does before it starts
-    anything. Where a field is missing, the schema's own message tells which.
+    A file with all fields is not validated here; every run calls `check` before it starts anything. Where a field is
+    missing, the schema is checked, because its message names the field.
+
+    Parameters
+    ----------
+    folder : Path
+        The sorter's folder.
+
+    Returns
+    -------
+    Sorter
 
     Raises
     ------
     SorterInvalidError
-        Naming the file and the field.
+        If the file cannot be read or a field is wrong; the message names both.
     """
     path = folder / "sorter.json"
     try:
         fields = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         message = f"{path}: {error}"
-        raise SorterInvalidError(message, next_step="mend the file; docs/add-a-sorter.md shows one") from None
+        raise SorterInvalidError(
+            message, next_step="fix the file; docs/add-a-sorter.md has an example"
+        ) from None
     try:
         sorter = Sorter(
             name=fields["name"],
@@ -166,12 +224,17 @@ def read(folder: Path) -> Sorter:
 
 
 def check(folder: Path) -> None:
-    """Hold a sorter.json to the schema, and its defaults to its own parameter schema.
+    """Validate a sorter.json against the schema, and its defaults against its own parameters.
+
+    Parameters
+    ----------
+    folder : Path
+        The sorter's folder.
 
     Raises
     ------
     SorterInvalidError
-        Naming the file and the field.
+        If a field is wrong; the message names the file and the field.
     """
     import jsonschema
 
@@ -187,75 +250,28 @@ def check(folder: Path) -> None:
         )
     if error is not None:
         message = f"{path}: {error.json_path}: {error.message}"
-        raise SorterInvalidError(
-            message, next_step="mend the field; sorter.schema.json says what each must be"
-        )
+        raise SorterInvalidError(message, next_step="fix the field; sorter.schema.json describes each")
     if "image" in fields and (folder / "Dockerfile").exists():
-        message = f"{path}: $.image: it names a prebuilt image, and a Dockerfile is beside it"
-        raise SorterInvalidError(message, next_step="take one of the two out")
-
-
-def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults, so that what is hashed says everything.
-
-    Numbers are settled to the parameter's type: `4` and `4.0` are the same threshold and get the same key.
-
-    Raises
-    ------
-    ParameterUnknownError
-        With the nearest name: nothing is ignored.
-    """
-    schemas = sorter.parameters["properties"]
-    for name in given:
-        if name not in schemas:
-            message = f"{sorter.name} has no parameter {name!r}{_nearest(name, schemas)}"
-            raise ParameterUnknownError(
-                message,
-                next_step=f"spikecrate sorters.show {sorter.name} lists its parameters",
-                details={"parameter": name, "known": list(schemas)},
-            )
-    return {name: settled(schema, given.get(name, schema["default"])) for name, schema in schemas.items()}
-
-
-def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
-    """Hold complete parameters to the sorter's schema.
-
-    Raises
-    ------
-    ParameterValueError
-        Naming the parameter, the value and what it must be.
-    """
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(sorter.parameters)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(parameters)))
-    if error is None:
-        return
-    name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
-    message = f"{sorter.name}: parameter {name}: {error.message}"
-    raise ParameterValueError(
-        message,
-        next_step=f"spikecrate sorters.show {sorter.name} gives the range of {name}",
-        details={"parameter": name, "value": error.instance},
-    )
+        message = f"{path}: $.image: the folder has a prebuilt image and a Dockerfile"
+        raise SorterInvalidError(message, next_step="remove one of the two")
 
 
 def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
-    """Hold a recording to the least that the sorter can sort.
+    """Refuse a recording that is too small for the sorter.
 
     Parameters
     ----------
     sorter : Sorter
-        Of the catalogue.
+        A sorter of the catalogue.
     channels : int
-        Of the recording.
+        Number of channels of the recording.
     duration_s : float
-        Of the recording, in seconds.
+        Length of the recording in seconds.
 
     Raises
     ------
     RecordingTooSmallError
-        Saying what the recording has and what is needed.
+        If the recording has too few channels or is too short; the message has both sizes.
     """
     least_channels, least_s = sorter.requires.get("channels", 1), sorter.requires.get("duration_s", 0)
     if channels >= least_channels and duration_s >= least_s:
@@ -266,55 +282,9 @@ def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
     )
     raise RecordingTooSmallError(
         message,
-        next_step="choose another sorter: spikecrate sorters lists them",
+        next_step="choose another sorter; spikecrate sorters lists them",
         details={"channels": channels, "duration_s": duration_s, "requires": sorter.requires},
     )
-
-
-def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, Any]:
-    """Read `name=value` words of the command line.
-
-    A value is JSON (`4`, `true`, `[1, 2]`) except where the parameter is a text: then it is the word itself.
-
-    Raises
-    ------
-    ParameterValueError
-        For a word without `=`.
-    """
-    given: dict[str, Any] = {}
-    for word in assignments:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            message = f"--param {word!r} is not of the form name=value"
-            raise ParameterValueError(message, next_step="write it as --param detect_threshold=4")
-        schema = sorter.parameters["properties"].get(name, {})
-        given[name] = text if schema.get("type") == "string" else _json_or_text(text)
-    return given
-
-
-def settled(schema: Mapping[str, Any], value: Any) -> Any:
-    """Give a number the type that the schema names: 3 is 3.0 for `number`, 3.0 is 3 for `integer`.
-
-    Raises
-    ------
-    ParameterValueError
-        For infinity, NaN, and a whole number that no float holds.
-    """
-    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        message = f"{str(value)[:20]} is not a number that can be given to a sorter"
-        raise ParameterValueError(message, next_step="give a finite number")
-    if "number" in types:
-        return number
-    if "integer" in types and number.is_integer():
-        return int(value)
-    return value
 
 
 def _folders() -> list[Path]:
@@ -322,19 +292,7 @@ def _folders() -> list[Path]:
     for root in own:
         if not root.is_dir():
             message = f"SPIKECRATE_SORTERS names {root}, which is not a folder"
-            raise SorterInvalidError(message, next_step="mend or unset SPIKECRATE_SORTERS")
+            raise SorterInvalidError(message, next_step="fix or unset SPIKECRATE_SORTERS")
     return [
         path.parent for root in [*own, data_path("sorters")] for path in sorted(root.glob("*/sorter.json"))
     ]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -1,0 +1,201 @@
+"""Parameters of a sorter: defaults filled in, values validated, the command line's `name=value` parsed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from spikecrate.errors import ParameterUnknownError, ParameterValueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from spikecrate.catalogue.tools import Sorter
+
+
+def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all parameters, with defaults where none is given, so that the job key covers every value.
+
+    Numbers take the parameter's type: `4` and `4.0` are the same threshold and give the same key.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        A sorter of the catalogue.
+    given : mapping
+        Name to value of the parameters that are not at their defaults.
+
+    Returns
+    -------
+    dict
+        Name to value, in the order of sorter.json.
+
+    Raises
+    ------
+    ParameterUnknownError
+        If the sorter has no such parameter; the message has the nearest name.
+    ParameterValueError
+        If a number is infinite or NaN.
+
+    Examples
+    --------
+    >>> from spikecrate.catalogue.tools import find
+    >>> complete(find("ms4"), {"detect_treshold": 4})
+    Traceback (most recent call last):
+    spikecrate.errors.ParameterUnknownError: ms4 has no parameter 'detect_treshold'; did you mean 'detect_threshold'?
+    """
+    schemas = sorter.parameters["properties"]
+    for name in given:
+        if name not in schemas:
+            message = f"{sorter.name} has no parameter {name!r}{nearest(name, schemas)}"
+            raise ParameterUnknownError(
+                message,
+                next_step=f"run spikecrate sorters.show {sorter.name} for its parameters",
+                details={"parameter": name, "known": list(schemas)},
+            )
+    return {name: settled(schema, given.get(name, schema["default"])) for name, schema in schemas.items()}
+
+
+def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
+    """Validate parameters against the sorter's schema.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        A sorter of the catalogue.
+    parameters : mapping
+        Name to value of every parameter, as `complete` returns them.
+
+    Raises
+    ------
+    ParameterValueError
+        If a value is wrong; the message has the parameter, the value and the rule.
+    """
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(sorter.parameters)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(parameters)))
+    if error is None:
+        return
+    name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
+    message = f"{sorter.name}: parameter {name}: {error.message}"
+    raise ParameterValueError(
+        message,
+        next_step=f"run spikecrate sorters.show {sorter.name} for the range of {name}",
+        details={"parameter": name, "value": error.instance},
+    )
+
+
+def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, Any]:
+    """Parse the `name=value` arguments of `--param`.
+
+    A value is JSON (`4`, `true`, `[1, 2]`), except for a parameter of type string, which takes the text as it is.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        A sorter of the catalogue.
+    assignments : iterable of str
+        The arguments.
+
+    Returns
+    -------
+    dict
+        Name to value.
+
+    Raises
+    ------
+    ParameterValueError
+        If an argument has no `=`.
+
+    Examples
+    --------
+    >>> from spikecrate.catalogue.tools import find
+    >>> parse_assignments(find("ms4"), ["detect_threshold=4", "whiten=false"])
+    {'detect_threshold': 4, 'whiten': False}
+    """
+    given: dict[str, Any] = {}
+    for word in assignments:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            message = f"--param {word!r} is not of the form name=value"
+            raise ParameterValueError(message, next_step="write it as --param detect_threshold=4")
+        schema = sorter.parameters["properties"].get(name, {})
+        given[name] = text if schema.get("type") == "string" else _json_or_text(text)
+    return given
+
+
+def settled(schema: Mapping[str, Any], value: Any) -> Any:
+    """Return a value with the number type of its schema.
+
+    Parameters
+    ----------
+    schema : mapping
+        The parameter's entry in sorter.json.
+    value : object
+        Its value; anything but a number is returned as it is.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ParameterValueError
+        If the number is infinite, NaN, or an integer too large for a float.
+
+    Examples
+    --------
+    >>> settled({"type": "number"}, 3), settled({"type": "integer"}, 3.0)
+    (3.0, 3)
+    """
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        message = f"{str(value)[:20]} is not a finite number"
+        raise ParameterValueError(message, next_step="pass a finite number")
+    if "number" in types:
+        return number
+    if "integer" in types and number.is_integer():
+        return int(value)
+    return value
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests the nearest known name.
+
+    Parameters
+    ----------
+    name : str
+        An unknown name.
+    known : iterable of str
+        The names to choose from.
+
+    Returns
+    -------
+    str
+        `; did you mean '…'?`, or nothing where no name is near.
+
+    Examples
+    --------
+    >>> nearest("detect_treshold", ["detect_threshold", "whiten"])
+    "; did you mean 'detect_threshold'?"
+    >>> nearest("colour", ["detect_threshold", "whiten"])
+    ''
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
