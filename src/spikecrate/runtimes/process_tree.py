@@ -1,7 +1,7 @@
-"""A command in a session of its own: watched, held to its limits, and ended to the last process.
+"""Run a command with all its descendants as one: watched, held to its limits, and ended to the last process.
 
-For runtimes without a daemon. Limits are kept by looking at the processes, since an unprivileged user has no
-control groups everywhere.
+For runtimes without a daemon. Limits are kept by looking at the processes: an unprivileged user has no control groups
+everywhere. The command runs below a reaper, so that what becomes a daemon stays a descendant.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import CommandError
+from spikecrate.runtimes import reaper
 from spikecrate.runtimes.contract import PIDS_LIMIT, Exit
+from spikecrate.runtimes.reaper import process_ids, stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,11 +65,13 @@ def run(
     Raises
     ------
     CommandError
-        Where the command cannot be started.
+        When the command cannot be started.
     """
+    if shutil.which(argv[0]) is None:
+        raise CommandError(argv, 127, f"{argv[0]} is missing, or no program")
     try:
         child = subprocess.Popen(
-            [*_ends_with_us(), *argv],
+            [sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), *argv],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -82,6 +87,7 @@ def run(
         _write_process(attempt / PROCESS, child.pid)
         watch.start()
         assert child.stdout is not None
+        # The output ends when the last process that holds it open has ended; the reaper sees to that.
         while chunk := child.stdout.read(1 << 16):
             on_output(chunk)
         code = child.wait()
@@ -98,15 +104,6 @@ def run(
         too_many_processes=watch.too_many_processes,
         peak_memory_bytes=watch.peak,
     )
-
-
-def _ends_with_us() -> list[str]:
-    """Give the words before a command that have the kernel end it when we die, where util-linux is installed.
-
-    What a dead owner leaves on another machine cannot be ended from here.
-    """
-    program = shutil.which("setpriv")
-    return [] if program is None else [program, "--pdeathsig", "KILL", "--"]
 
 
 def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
@@ -138,9 +135,8 @@ def members(session: int) -> list[int]:
     """Find the processes of a session, and those that came of them and made a session of their own, by /proc."""
     parents: dict[int, list[int]] = {}
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (fields := _stat_fields(int(entry.name))) is not None:
-            pid = int(entry.name)
+    for pid in process_ids():
+        if (fields := stat_fields(pid)) is not None:
             parents.setdefault(int(fields[1]), []).append(pid)
             if int(fields[3]) == session:
                 found.append(pid)
@@ -162,11 +158,24 @@ def resident_bytes(pid: int) -> int:
 
 
 def end(session: int, *, grace_s: float = GRACE_S) -> None:
-    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace (s)."""
+    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace.
+
+    The session's first process, the reaper, ends by itself after the others: killed before them, it would lose sight
+    of what they start meanwhile.
+
+    Parameters
+    ----------
+    session : int
+        The session, which has the process id of its first process.
+    grace_s : float, optional
+        Seconds between the two.
+    """
     deadline = time.monotonic() + grace_s
     number = signal.SIGTERM if grace_s > 0 else signal.SIGKILL
     while alive := [pid for pid in members(session) if not _is_zombie(pid)]:
         for pid in alive:
+            if pid == session and len(alive) > 1 and number == signal.SIGKILL:
+                continue
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
         if time.monotonic() > deadline:
@@ -204,7 +213,8 @@ class _Watch:
                 # Without grace: every moment they make more.
                 end(self.session, grace_s=0)
                 return
-            used = sum(resident_bytes(pid) for pid in alive)
+            # The reaper leads the session; its memory is not the job's.
+            used = sum(resident_bytes(pid) for pid in alive if pid != self.session)
             self.peak = max(self.peak, used)
             self.out_of_memory = self.limits.memory_bytes is not None and used > self.limits.memory_bytes
             self.timed_out = (
@@ -215,20 +225,13 @@ class _Watch:
                 return
 
 
-def _stat_fields(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat after the command name: state, parent, group, session, …, start time."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return None
-
-
 def _is_zombie(pid: int) -> bool:
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return fields is None or fields[0] == "Z"
 
 
 def _write_process(path: Path, pid: int) -> None:
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}))
 
 
@@ -241,7 +244,7 @@ def _left_behind(attempt: Path) -> set[int]:
     with suppress(OSError, ValueError, KeyError, TypeError):
         entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text())
         session = int(entry["session"])
-        leader = _stat_fields(session)
+        leader = stat_fields(session)
         # A process id may have been given to someone else since; the start time tells.
         same = leader is not None and leader[19] == entry["start"]
         if same or (leader is None and members(session)):
@@ -257,7 +260,7 @@ def _sessions_that_name(attempt: Path) -> set[int]:
     sessions = set()
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            fields = _stat_fields(int(entry.name))
+            fields = stat_fields(int(entry.name))
             leads = fields is not None and fields[3] == entry.name
             if leads and f"{attempt}/".encode() in (entry / "cmdline").read_bytes():
                 sessions.add(int(entry.name))
