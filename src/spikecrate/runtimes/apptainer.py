@@ -19,8 +19,9 @@ from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
 from spikecrate.runtimes import gpu
 from spikecrate.runtimes import process_tree as session
-from spikecrate.runtimes.contract import SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.contract import OUT, SCRATCH, Image, Mount, Task
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
+from spikecrate.runtimes.permissions import make_readable
 from spikecrate.store.file_hashes import FileHashCache, FileState
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ class Apptainer:
         except CommandError as error:
             message = f"{self.program.path}: {error.tail}"
             raise EngineError(message, doctor="apptainer.runs") from None
+        finally:
+            make_readable(task.source(OUT))
         said = head.decode(errors="replace")
         if apptainer.failed_itself(ended.code, said) and not ended.timed_out and not ended.out_of_memory:
             path = task.image.facts["sif"]["path"]

@@ -12,6 +12,7 @@ from spikecrate.errors import CommandError, EngineError
 from spikecrate.runtimes import gpu
 from spikecrate.runtimes import process_tree as session
 from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
+from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +98,8 @@ class Host:
                 next_step=f"remove {task.image.reference}; it is made again at the next run",
                 doctor="runtime.host",
             ) from None
+        finally:
+            make_readable(task.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
         """End sessions whose owner is gone."""
