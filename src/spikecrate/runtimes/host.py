@@ -1,6 +1,6 @@
-"""Jobs on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
+"""Run tasks on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
 
-The embedded default where there is no container engine.
+The default on a machine without a container engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Host:
     Parameters
     ----------
     store : Store
-        Where the environments are kept.
+        Keeps the environments.
     """
 
     name: Final = "host"
@@ -50,7 +50,7 @@ class Host:
         )
 
     def preview(self, request: BuildRequest) -> Image:
-        """Name the environment that `prepare` would give."""
+        """Return the environment that `prepare` would return, without making it."""
         from spikecrate.environments.environment import place
 
         made = place(request, self.store)
@@ -61,7 +61,7 @@ class Host:
         )
 
     def command(self, task: Task) -> list[str]:
-        """Give the harness's command line with the host's own paths."""
+        """Return the harness's command line with the host's own paths."""
         return [
             *task.image.entrypoint,
             "--job",
@@ -75,13 +75,13 @@ class Host:
         ]
 
     def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task in a session of its own, and end the session whatever happens."""
+        """Run a task, and end all of its processes however the call ends."""
         scratch = task.source(SCRATCH)
         try:
             return session.run(
                 self.command(task),
                 cwd=scratch,
-                # What a container is not shown has to be hidden here.
+                # A container does not show the GPUs; here the variable hides them.
                 env={
                     "PATH": os.defpath,
                     "HOME": str(scratch),
@@ -95,12 +95,12 @@ class Host:
             message = f"{task.image.entrypoint[0]}: {error.tail}"
             raise EngineError(
                 message,
-                next_step=f"remove {task.image.reference}; it is made again at the next run",
+                next_step=f"remove {task.image.reference}; the next run makes it again",
                 doctor="runtime.host",
             ) from None
         finally:
             make_readable(task.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """End sessions whose owner is gone."""
+        """End the processes of killed runs."""
         return session.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []
