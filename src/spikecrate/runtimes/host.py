@@ -9,8 +9,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
-from spikecrate.runtimes import gpu
-from spikecrate.runtimes import process_tree as session
+from spikecrate.runtimes import gpu, process_tree
 from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
 from spikecrate.runtimes.permissions import make_readable
 
@@ -78,7 +77,7 @@ class Host:
         """Run a task, and end all of its processes however the call ends."""
         scratch = task.source(SCRATCH)
         try:
-            return session.run(
+            return process_tree.run(
                 self.command(task),
                 cwd=scratch,
                 # A container does not show the GPUs; here the variable hides them.
@@ -103,4 +102,4 @@ class Host:
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
         """End the processes of killed runs."""
-        return session.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []
+        return process_tree.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WATCH_S: Final = 0.1
 GRACE_S: Final = 5.0
 PROCESS: Final = "process.json"
-"""In the folder of an attempt: which session runs it."""
+"""File in the folder of an attempt that names the session which runs it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -44,23 +44,27 @@ def run(
     attempt: Path,
     on_output: Callable[[bytes], None],
 ) -> Exit:
-    """Run a command in a session of its own, and end the session whatever happens.
+    """Run a command in a session of its own, and end all of its processes however the call ends.
 
     Parameters
     ----------
     argv : list of str
         The command.
     cwd : Path
-        Where it runs.
+        Working folder.
     env : mapping
-        Its complete environment.
+        Complete environment.
     limits : Limits
-        Memory (without what processes share), wall time and the number of processes are kept here; processors
-        are not.
+        Memory (without what processes share), wall time and the number of processes are held; the number of
+        processors is not.
     attempt : Path
-        The folder of the attempt, where the session is written down for `sweep`.
+        Folder of the attempt; `process.json` in it names the session for `sweep`.
     on_output : callable
-        Gets standard output and standard error as they come.
+        Receives standard output and standard error as they come.
+
+    Returns
+    -------
+    Exit
 
     Raises
     ------
@@ -107,19 +111,19 @@ def run(
 
 
 def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
-    """End the sessions whose owner is gone.
+    """End the processes of killed runs.
 
     Parameters
     ----------
     work : Path
         The store's `work/`.
     is_orphan : callable
-        Says of a job key whether its owner is gone.
+        Returns whether the owner of a job key is gone.
 
     Returns
     -------
     list of str
-        What was ended.
+        The sessions that were ended.
     """
     removed = []
     for attempt in sorted(path for path in work.glob("*-*") if path.is_dir()):
@@ -132,7 +136,18 @@ def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
 
 
 def members(session: int) -> list[int]:
-    """Find the processes of a session, and those that came of them and made a session of their own, by /proc."""
+    """Return the processes of a session and all their descendants, those in other sessions included.
+
+    Parameters
+    ----------
+    session : int
+        The session.
+
+    Returns
+    -------
+    list of int
+        Process ids.
+    """
     parents: dict[int, list[int]] = {}
     found = []
     for pid in process_ids():
@@ -140,17 +155,27 @@ def members(session: int) -> list[int]:
             parents.setdefault(int(fields[1]), []).append(pid)
             if int(fields[3]) == session:
                 found.append(pid)
-    seen = set(found)
+    known = set(found)
     for pid in found:
-        # The list grows while it is walked: children of children.
-        new = [child for child in parents.get(pid, ()) if child not in seen]
-        seen.update(new)
+        # The list grows while it is walked, by children of children.
+        new = [child for child in parents.get(pid, ()) if child not in known]
+        known.update(new)
         found.extend(new)
     return found
 
 
 def resident_bytes(pid: int) -> int:
-    """Give a process's memory that it does not share with others, in bytes; 0 for one that is gone."""
+    """Return the bytes of memory that a process does not share with others; 0 for a process that is gone.
+
+    Parameters
+    ----------
+    pid : int
+        The process.
+
+    Returns
+    -------
+    int
+    """
     with suppress(OSError, IndexError, ValueError):
         resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
         return (int(resident) - int(shared)) * PAGE
@@ -184,7 +209,7 @@ def end(session: int, *, grace_s: float = GRACE_S) -> None:
 
 
 class _Watch:
-    """A thread that looks at a session's processes, keeps their peak and holds them to the limits."""
+    """A thread that records the peak memory of a session's processes and holds them to the limits."""
 
     def __init__(self, session: int, limits: Limits) -> None:
         self.session = session
@@ -210,7 +235,7 @@ class _Watch:
             alive = members(self.session)
             self.too_many_processes = len(alive) > PIDS_LIMIT
             if self.too_many_processes:
-                # Without grace: every moment they make more.
+                # No grace: they multiply meanwhile.
                 end(self.session, grace_s=0)
                 return
             # The reaper leads the session; its memory is not the job's.
@@ -236,16 +261,16 @@ def _write_process(path: Path, pid: int) -> None:
 
 
 def _left_behind(attempt: Path) -> set[int]:
-    """Give the sessions that a dead owner left: as written down, and those whose command line names the attempt.
+    """Return the sessions of an attempt: the one in `process.json`, and those whose command line names the attempt.
 
-    An owner killed between starting a command and writing it down leaves only the latter.
+    A run that was killed between starting the command and writing `process.json` leaves only the latter.
     """
     sessions = _sessions_that_name(attempt)
     with suppress(OSError, ValueError, KeyError, TypeError):
         entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text())
         session = int(entry["session"])
         leader = stat_fields(session)
-        # A process id may have been given to someone else since; the start time tells.
+        # The system reuses process ids; the start time tells two processes of one id apart.
         same = leader is not None and leader[19] == entry["start"]
         if same or (leader is None and members(session)):
             sessions.add(session)
@@ -253,9 +278,9 @@ def _left_behind(attempt: Path) -> set[int]:
 
 
 def _sessions_that_name(attempt: Path) -> set[int]:
-    """Find the sessions whose first process has the attempt's folder in its command line.
+    """Return the sessions whose first process has the attempt's folder in its command line.
 
-    Only a first process is looked at: someone who reads the attempt's log in a terminal is none.
+    Only first processes count: a pager that shows the attempt's log in a terminal is none.
     """
     sessions = set()
     for entry in Path("/proc").glob("[0-9]*"):
