@@ -320,6 +320,22 @@ def test_events_out_of_order_are_read_in_order(run):
     assert result.sorting.labels.tolist() == [2, 1]
 
 
+@pytest.mark.parametrize("ends", ["", "raise RuntimeError('after that')"])
+def test_modes_that_keep_the_owner_out_change_nothing(run, ends):
+    body = """
+Path("/out/closed/inner").mkdir(parents=True)
+Path("/out/closed/inner/file").write_text("kept")
+for path in ("/out/closed/inner/file", "/out/closed/inner", "/out/closed"):
+    os.chmod(path, 0)
+"""
+    if ends:
+        with pytest.raises(JobFailedError, match="after that"):
+            run(body + "os.chmod('/out', 0)\n" + ends)
+    else:
+        result = run(body)
+        assert (result.folder / "sorter" / "closed" / "inner" / "file").read_text() == "kept"
+
+
 def test_what_a_sorter_leaves_cannot_climb_out_of_its_folder(run, own_store):
     result = run("""
 Path("/out/..hidden").write_text("x")

@@ -376,12 +376,24 @@ def find_interpreter(request: BuildRequest) -> tuple[Path, str]:
         return Path(getattr(sys, "_base_executable", sys.executable)), own
     for minor in range(20, 8, -1):
         found = shutil.which(f"python3.{minor}")
-        if found is None:
-            continue
-        version = capture([found, "-I", "-c", "import platform; print(platform.python_version())"])
-        if fits.contains(version):
-            return Path(found), version
+        answer = None if found is None else _ask_interpreter(found)
+        if answer is not None and fits.contains(answer[1]):
+            return answer
     message = (
         f"{request.name} needs Python {request.python}; this one is {own}, and PATH has no other that fits"
     )
     raise EnvironmentBuildError(message, next_step="sudo apt-get install python3.11 python3.11-dev")
+
+
+def _ask_interpreter(program: str) -> tuple[Path, str] | None:
+    """Return the interpreter itself and its version; None for a program that starts none.
+
+    A name on PATH can be a shim, a script of pyenv or asdf that looks up the interpreter by the user's variables, which
+    a job does not have (https://github.com/pyenv/pyenv#understanding-shims).
+    """
+    code = "import platform, sys; print(sys._base_executable, platform.python_version(), sep='\\n')"
+    try:
+        path, version = capture([program, "-I", "-c", code]).splitlines()[-2:]
+    except (CommandError, ValueError):
+        return None
+    return Path(path), version

@@ -1,4 +1,4 @@
-"""Where a job runs: one Protocol, a module for each engine, and the choice between them."""
+"""Where a task runs: one Protocol, a module for each engine, and the choice between them."""
 
 from spikecrate.runtimes.choice import choose
 from spikecrate.runtimes.contract import Exit, Limits, Mount, Runtime, Task

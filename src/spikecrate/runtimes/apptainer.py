@@ -1,7 +1,7 @@
-"""Jobs in Apptainer or SingularityCE: the contract of Docker's runtime, as a user without privileges.
+"""Run tasks in Apptainer or SingularityCE: the same contract as in Docker, for a user without privileges.
 
-The program has no daemon and, for such a user, no control groups: memory and time are held by looking at the
-processes. What the program says of itself on the way is told from what the sorter prints.
+There is no daemon and, for such a user, no control groups: memory and time are held by looking at the processes. The
+program's own error messages arrive in the tool's output and are told apart there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from spikecrate._util.process import run
 from spikecrate.engines import apptainer
 from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
-from spikecrate.runtimes import gpu
-from spikecrate.runtimes import process_tree as session
-from spikecrate.runtimes.contract import SCRATCH, Image, Mount, Task
+from spikecrate.runtimes import gpu, process_tree
+from spikecrate.runtimes.contract import OUT, SCRATCH, Image, Mount, Task
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
+from spikecrate.runtimes.permissions import make_readable
 from spikecrate.store.file_hashes import FileHashCache, FileState
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 HEAD_BYTES: Final = 4096
-"""Of the output, kept to tell a failure of the program from one of the sorter."""
+"""Bytes of output kept to tell a failure of Apptainer from one of the tool."""
 PROBE_S: Final = 60
 VERSION: Final = "engine and version"
-"""What is remembered of a binary."""
+"""Question whose answer is remembered for a binary."""
 ELF: Final = b"\x7fELF"
 USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "usr", "nix")
-"""Folders of this machine that a trial run borrows to have something to run."""
+"""Folders of this machine that a trial run mounts, to have a program to run."""
 MOUNTPOINTS: Final = ("dev", "etc", "home", "proc", "root", "sys", "tmp", "var")
 KERNEL_SETTINGS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys")
 """Where root writes settings of the kernel: these belong to root's uid, without any capability and also in a user
@@ -54,12 +54,12 @@ class Apptainer:
     Parameters
     ----------
     store : Store
-        Where the SIFs are kept.
+        Keeps the SIFs.
 
     Raises
     ------
     EngineMissingError, EnginePermissionError, EngineError
-        When it cannot be used.
+        When the program cannot be used.
     """
 
     name: Final = "apptainer"
@@ -71,11 +71,17 @@ class Apptainer:
         self._require_usable()
 
     def require_image(self, request: BuildRequest) -> None:
-        """Make sure that there is a SIF already, for a machine where none can be made.
+        """Require that the store has the sorter's SIF, on a machine that cannot make one.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            The sorter.
 
         Raises
         ------
         EngineMissingError
+            When it has none.
         """
         if not sif.stored(request, self.store):
             message = f"Apptainer has no SIF of {request.name} in the store"
@@ -86,14 +92,14 @@ class Apptainer:
             )
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's SIF, or make it; one that is corrupt is noticed here."""
+        """Find the sorter's SIF, or make it; a corrupt SIF is replaced."""
         return self._image(request, sif.ensure(request, self.store, progress))
 
     def preview(self, request: BuildRequest) -> Image:
-        """Name the SIF that `prepare` would give."""
-        there = sif.stored(request, self.store, sif.docker_digest(request))
-        if there:
-            return self._image(request, there[0])
+        """Return the image that `prepare` would return, without making the SIF."""
+        stored = sif.stored(request, self.store, sif.docker_digest(request))
+        if stored:
+            return self._image(request, stored[0])
         return Image(
             reference=request.origin,
             digest="",
@@ -102,11 +108,11 @@ class Apptainer:
         )
 
     def command(self, task: Task) -> list[str]:
-        """Give the `apptainer exec` of a task."""
+        """Return the `apptainer exec` of a task."""
         return exec_argv(task, self.program.path, in_user_namespace=self.in_user_namespace)
 
     def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task in a session of its own, and end the session whatever happens."""
+        """Run a task, and end all of its processes however the call ends."""
         head = bytearray()
 
         def keep_head(data: bytes) -> None:
@@ -115,7 +121,7 @@ class Apptainer:
 
         attempt = task.source(SCRATCH).parent
         try:
-            ended = session.run(
+            ended = process_tree.run(
                 self.command(task),
                 cwd=attempt,
                 env=environment(attempt),
@@ -126,23 +132,25 @@ class Apptainer:
         except CommandError as error:
             message = f"{self.program.path}: {error.tail}"
             raise EngineError(message, doctor="apptainer.runs") from None
-        said = head.decode(errors="replace")
-        if apptainer.failed_itself(ended.code, said) and not ended.timed_out and not ended.out_of_memory:
+        finally:
+            make_readable(task.source(OUT))
+        output = head.decode(errors="replace")
+        if apptainer.failed_itself(ended.code, output) and not ended.timed_out and not ended.out_of_memory:
             path = task.image.facts["sif"]["path"]
             if not Path(path).exists():
-                # By a prune from another checkout, or by hand; one that is open can be read to the end.
+                # Pruned from another checkout, or by hand; a SIF that is open stays readable.
                 message = f"{path} was removed while the job was starting"
                 raise EngineError(
-                    message, next_step="run it again: the SIF is made anew", doctor="images.sorters"
+                    message, next_step="run it again; the SIF is made again", doctor="images.sorters"
                 )
-            raise apptainer.refusal(said)
+            raise apptainer.refusal(output)
         return ended
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """End sessions whose owner is gone, and remove what stopped conversions left."""
+        """End the processes of killed runs, and remove what killed conversions left."""
         if store_label != str(self.store.root):
             return []
-        return [*session.sweep(self.store.work, is_orphan), *sif.sweep(self.store)]
+        return [*process_tree.sweep(self.store.work, is_orphan), *sif.sweep(self.store)]
 
     def _image(self, request: BuildRequest, made: Sif) -> Image:
         return Image(
@@ -163,7 +171,7 @@ class Apptainer:
         )
 
     def _require_usable(self) -> None:
-        """Run something once: only then is it known whether this kernel lets this user."""
+        """Run a trial container: nothing else shows whether this kernel allows it to this user."""
         memo, binary = FileHashCache(self.store.memo), FileState.of(Path(self.program.path))
         boot = apptainer.read_setting("kernel/random/boot_id")
         question = f"usable by {os.geteuid()}, namespace {self.in_user_namespace}, boot {boot}"
@@ -184,12 +192,23 @@ class Apptainer:
 
 
 def find_program(memo: FileHashCache) -> Program:
-    """Find the program; the version of a binary is remembered, that of a script, which may start another, is not.
+    """Find the program, and remember the version of a binary; a script may start another program the next day.
+
+    Parameters
+    ----------
+    memo : FileHashCache
+        Remembers what is known of a file.
+
+    Returns
+    -------
+    Program
 
     Raises
     ------
-    EngineMissingError, EnginePermissionError
-        As `spikecrate.engines.apptainer.find_program`.
+    EngineMissingError
+        When neither name is on PATH.
+    EnginePermissionError
+        When the program does not start for this user.
     """
     path = next((found for name in apptainer.NAMES if (found := shutil.which(name))), None)
     if path is not None and (known := memo.get(FileState.of(Path(path)), VERSION)) is not None:
@@ -305,5 +324,15 @@ def probe_argv(program: str, folder: Path, *, in_user_namespace: bool) -> list[s
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Give the environment of the program: none of the user's settings for it, which could add mounts."""
+    """Return the environment of the program, without the user's settings for it, which could add mounts.
+
+    Parameters
+    ----------
+    home : Path
+        Folder that becomes HOME.
+
+    Returns
+    -------
+    dict
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home)}

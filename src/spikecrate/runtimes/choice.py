@@ -1,4 +1,4 @@
-"""Which runtime: the one asked for, or the best that this machine has."""
+"""Choose the runtime: the one asked for, or the first that works on this machine."""
 
 from __future__ import annotations
 
@@ -25,25 +25,29 @@ UNUSABLE: Final = (EngineMissingError, EngineDownError, EnginePermissionError, E
 
 
 def choose(name: str, store: Store, progress: Progress, *, request: BuildRequest | None = None) -> Runtime:
-    """Give the runtime of that name; for `auto` the first of docker, apptainer and host that can be used.
+    """Return the runtime of that name; for `auto`, the first of docker, apptainer and host that works.
 
     Parameters
     ----------
     name : str
         `auto`, `docker`, `apptainer` or `host`.
     store : Store
-        Where runtimes keep what they run in.
+        Keeps SIFs and environments.
     progress : Progress
-        Told in one line when `auto` falls back, and why.
+        Receives one line when `auto` falls back, with the reasons.
     request : BuildRequest, optional
-        What is to run. Without Docker no image can be made: `auto` takes Apptainer only where there is one.
+        What is to run. Only Docker builds images: `auto` takes Apptainer only when the store has the SIF.
+
+    Returns
+    -------
+    Runtime
 
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError
         When the engine asked for cannot be used.
     UsageError
-        For another name.
+        When there is no runtime of that name.
     """
     makers = _makers(store, request if name == "auto" else None)
     if name in makers:
@@ -66,7 +70,17 @@ def choose(name: str, store: Store, progress: Progress, *, request: BuildRequest
 
 
 def usable(store: Store) -> list[Runtime]:
-    """Give every runtime that this machine has."""
+    """Return every runtime that works on this machine.
+
+    Parameters
+    ----------
+    store : Store
+        Keeps SIFs and environments.
+
+    Returns
+    -------
+    list of Runtime
+    """
     found = []
     for make in _makers(store).values():
         try:
@@ -86,7 +100,7 @@ def _makers(store: Store, needed: BuildRequest | None = None) -> dict[str, Calla
         from spikecrate.runtimes.apptainer import Apptainer
 
         runtime = Apptainer(store)
-        # SortRequest after Docker, so there is none to make an image with.
+        # Docker is asked first; without it no image can be built.
         if needed is not None:
             runtime.require_image(needed)
         return runtime

@@ -1,4 +1,4 @@
-"""What a runtime is asked to do, and what it answers: the container contract as data."""
+"""The container contract as data: what a runtime runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ OUT: Final = PurePosixPath("/out")
 SCRATCH: Final = PurePosixPath("/tmp")
 
 PIDS_LIMIT: Final = 4096
-"""Processes and threads together: far above what a sorter needs, far below what harms a machine."""
+"""Processes and threads together: far more than a tool needs, far fewer than would slow down a machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """One folder or file of the host, seen inside.
+    """One folder or file of the host that the task sees.
 
     Attributes
     ----------
     source : Path
         Absolute path on the host, links resolved.
     target : PurePosixPath
-        Where it is seen inside.
+        Path inside the container.
     read_only : bool
-        Whether writing is refused.
+        Whether writing is refused, in all that is mounted below it too.
     """
 
     source: Path
@@ -42,16 +42,16 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a job may use.
+    """What a task may use.
 
     Attributes
     ----------
     cores : int
-        Processors.
+        Number of processors.
     memory_bytes : int or None
-        Memory and swap together; None for no limit.
+        Bytes of memory and swap together; None for no limit.
     timeout_s : float or None
-        Wall time; None for no limit.
+        Seconds of wall time; None for no limit.
     """
 
     cores: int
@@ -61,18 +61,18 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a job runs in.
+    """What a task runs in: an image, or an environment of the host.
 
     Attributes
     ----------
     reference : str
-        Its name for people: `spikecrate/ms4:1.0.7-3f2a…`, or the folder of an environment.
+        Name for people: `spikecrate/ms4:1.0.7-3f2a…`, or the folder of an environment.
     digest : str
-        Its content: an image digest, or the hash of an environment's lock.
+        Identity of the content: an image digest, or the hash of an environment's lock.
     entrypoint : tuple of str
-        What it runs.
+        Command that it runs.
     facts : dict
-        What else belongs in the record: the engine's and the kernel's versions.
+        Further entries of the run record: versions of the engine and the kernel.
     """
 
     reference: str
@@ -83,24 +83,24 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One job, ready to run.
+    """One command in a container, ready to run.
 
     Attributes
     ----------
     name : str
-        Of the container; unique.
+        Name of the container; unique.
     labels : dict
-        By which leftovers are found: the store and the key.
+        Store and job key, by which `sweep` finds leftovers.
     image : Image
         What to run.
     mounts : tuple of Mount
-        All that is visible of the host.
+        All that the task sees of the host.
     limits : Limits
-        What it may use.
+        What the task may use.
     user : tuple of int
         uid and gid.
     gpu : bool
-        Whether it sees the machine's GPUs.
+        Whether the task sees the machine's GPUs.
     """
 
     name: str
@@ -112,7 +112,17 @@ class Task:
     gpu: bool = False
 
     def source(self, target: PurePosixPath) -> Path:
-        """Give the host path of the folder that is seen at `target`, or that holds the file seen in it."""
+        """Return the host path of a mounted folder, or of the folder that holds a mounted file.
+
+        Parameters
+        ----------
+        target : PurePosixPath
+            Path inside the container.
+
+        Returns
+        -------
+        Path
+        """
         return next(
             mount.source if mount.target == target else mount.source.parent
             for mount in self.mounts
@@ -122,20 +132,20 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Exit:
-    """How a job ended.
+    """How a task ended.
 
     Attributes
     ----------
     code : int
-        Exit code of its one process; 128 + n for signal n.
+        Exit code of the first process; 128 + n for signal n.
     out_of_memory : bool
-        Whether the kernel, or the watch over the limit, ended a process for want of memory.
+        Whether the kernel or the runtime ended a process that reached the memory limit.
     timed_out : bool
-        Whether the time limit ended it.
+        Whether the time limit ended the task.
     too_many_processes : bool
-        Whether the watch over their number ended it; an engine that refuses more of them ends nothing.
+        Whether the runtime ended the task for the number of its processes; Docker refuses further ones instead.
     peak_memory_bytes : int or None
-        Where the runtime can tell.
+        Peak of the memory in use; None where the runtime does not measure it.
     """
 
     code: int
@@ -146,44 +156,74 @@ class Exit:
 
 
 class Runtime(Protocol):
-    """Where jobs run. Each engine is a module with one class that keeps this."""
+    """Where tasks run. Each engine is a module with one class of this protocol."""
 
     @property
     def name(self) -> str:
         """`docker`, `apptainer` or `host`."""
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find what the sorter runs in, or make it.
+        """Find the image or environment of a sorter, or make it.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            What it is made from.
+        progress : Progress
+            Receives the lines of a build.
+
+        Returns
+        -------
+        Image
 
         Raises
         ------
         ImageBuildError, BaseImageMissingError, EnvironmentBuildError
+            When it cannot be made.
         """
 
     def preview(self, request: BuildRequest) -> Image:
-        """Name what `prepare` would give, making nothing."""
+        """Return what `prepare` would return, without making it."""
 
     def command(self, task: Task) -> list[str]:
-        """Give the command line that does what `run` does."""
+        """Return the command line that does what `run` does."""
 
     def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task to its end, passing its output on as it comes.
+        """Run a task to its end and pass on its output as it comes.
 
-        Whatever ends this call, an exception or Ctrl-C included, nothing of the task is left running.
+        However this call ends, by an exception or Ctrl-C too, no process of the task is left running, and /out is
+        readable for its owner.
+
+        Parameters
+        ----------
+        task : Task
+            What to run.
+        on_output : callable
+            Receives standard output and standard error, in pieces. What it raises ends the task and is raised again,
+            unchanged: a closed pipe is no failure of the engine.
+
+        Returns
+        -------
+        Exit
 
         Raises
         ------
         EngineError
-            Where the engine fails, rather than the sorter.
+            When the engine fails, rather than the tool.
         """
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """Remove what dead owners left running; give the names of what was removed.
+        """Remove what killed runs left running.
 
         Parameters
         ----------
         store_label : str
-            Only what belongs to this store is looked at.
+            The store whose tasks are looked at.
         is_orphan : callable
-            Says of a job key whether its owner is gone.
+            Returns whether the owner of a job key is gone.
+
+        Returns
+        -------
+        list of str
+            Names of what was removed.
         """

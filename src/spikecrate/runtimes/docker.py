@@ -12,8 +12,9 @@ from spikecrate.engines.docker import docker_client, docker_errors, engine_url, 
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.contract import PIDS_LIMIT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, Image, Mount, Task
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
+from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ class Docker:
         finally:
             with docker_errors():
                 _remove(container)
+            make_readable(task.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
         """Remove the containers of a store whose owner is gone."""

@@ -1,7 +1,7 @@
-"""Whether a job runs on a GPU, and what a sorter is shown of it.
+"""Decide whether a job runs on a GPU, and which GPUs a tool sees.
 
-A sorter says whether it needs one (`none`, `optional`, `required`), the user whether to use one (`auto`, `on`, `off`).
-For a sorter that can do without, the answer is part of the job key: a GPU sums in another order than a processor.
+A sorter declares whether it needs one (`none`, `optional`, `required`), the user chooses whether to use one (`auto`,
+`on`, `off`). For an optional GPU the decision is part of the job key: a GPU sums in another order than a processor.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 CHOICES: Final = ("auto", "on", "off")
 DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""What the driver makes: of Linux, and of Windows' Linux."""
+"""Device files of the driver on Linux, and on WSL."""
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-"""Which of the GPUs: set by whoever hands them out, a batch system or the user."""
+"""Which GPUs to use; set by a batch system or by the user."""
 QUESTION: Final = ("nvidia-smi", "--query-gpu=name,uuid,driver_version,memory.total", "--format=csv,noheader")
 
 
 def is_present() -> bool:
-    """Say whether this machine has an NVIDIA GPU with its driver."""
+    """Whether this machine has an NVIDIA GPU with its driver."""
     return any(device.exists() for device in DEVICES)
 
 
@@ -35,20 +35,24 @@ def decide(sorter: str, need: str, asked: str, *, present: bool) -> bool:
     Parameters
     ----------
     sorter : str
-        Its name, for messages.
+        Name of the sorter, for messages.
     need : str
-        The sorter's: `none`, `optional` or `required`.
+        What the sorter declares: `none`, `optional` or `required`.
     asked : str
-        The user's: `auto`, `on` or `off`.
+        What the user chose: `auto`, `on` or `off`.
     present : bool
         Whether the machine has one.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
     UsageError
-        Where the user asks for what the sorter cannot do.
+        When the user asks for what the sorter cannot do.
     GpuMissingError
-        Where one is needed and the machine has none.
+        When one is needed and the machine has none.
     """
     if asked not in CHOICES:
         message = f"--gpu {asked!r} is unknown"
@@ -71,13 +75,13 @@ def decide(sorter: str, need: str, asked: str, *, present: bool) -> bool:
 
 
 def visible(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give the variable that says which GPUs a job may use, where the caller has it."""
+    """Return the variable that names the GPUs of this job, if the caller has it."""
     outside = os.environ if environ is None else environ
     return {VISIBLE: outside[VISIBLE]} if VISIBLE in outside else {}
 
 
 def devices() -> list[str]:
-    """Name the GPUs for the record: model, UUID, driver's version, memory; empty where nothing tells."""
+    """Return the GPUs for the record: model, UUID, driver version, memory; empty without nvidia-smi."""
     try:
         return capture(list(QUESTION), timeout=10).splitlines()
     except CommandError:

@@ -1,6 +1,6 @@
-"""Jobs on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
+"""Run tasks on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
 
-The embedded default where there is no container engine.
+The default on a machine without a container engine.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
-from spikecrate.runtimes import gpu
-from spikecrate.runtimes import process_tree as session
+from spikecrate.runtimes import gpu, process_tree
 from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
+from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ class Host:
     Parameters
     ----------
     store : Store
-        Where the environments are kept.
+        Keeps the environments.
     """
 
     name: Final = "host"
@@ -49,7 +49,7 @@ class Host:
         )
 
     def preview(self, request: BuildRequest) -> Image:
-        """Name the environment that `prepare` would give."""
+        """Return the environment that `prepare` would return, without making it."""
         from spikecrate.environments.environment import place
 
         made = place(request, self.store)
@@ -60,7 +60,7 @@ class Host:
         )
 
     def command(self, task: Task) -> list[str]:
-        """Give the harness's command line with the host's own paths."""
+        """Return the harness's command line with the host's own paths."""
         return [
             *task.image.entrypoint,
             "--job",
@@ -74,13 +74,13 @@ class Host:
         ]
 
     def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task in a session of its own, and end the session whatever happens."""
+        """Run a task, and end all of its processes however the call ends."""
         scratch = task.source(SCRATCH)
         try:
-            return session.run(
+            return process_tree.run(
                 self.command(task),
                 cwd=scratch,
-                # What a container is not shown has to be hidden here.
+                # A container does not show the GPUs; here the variable hides them.
                 env={
                     "PATH": os.defpath,
                     "HOME": str(scratch),
@@ -94,10 +94,12 @@ class Host:
             message = f"{task.image.entrypoint[0]}: {error.tail}"
             raise EngineError(
                 message,
-                next_step=f"remove {task.image.reference}; it is made again at the next run",
+                next_step=f"remove {task.image.reference}; the next run makes it again",
                 doctor="runtime.host",
             ) from None
+        finally:
+            make_readable(task.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """End sessions whose owner is gone."""
-        return session.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []
+        """End the processes of killed runs."""
+        return process_tree.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []

@@ -1,7 +1,7 @@
-"""A command in a session of its own: watched, held to its limits, and ended to the last process.
+"""Run a command with all its descendants as one: watched, held to its limits, and ended to the last process.
 
-For runtimes without a daemon. Limits are kept by looking at the processes, since an unprivileged user has no
-control groups everywhere.
+For runtimes without a daemon. Limits are kept by looking at the processes: an unprivileged user has no control groups
+everywhere. The command runs below a reaper, so that what becomes a daemon stays a descendant.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import CommandError
+from spikecrate.runtimes import reaper
 from spikecrate.runtimes.contract import PIDS_LIMIT, Exit
+from spikecrate.runtimes.reaper import process_ids, stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 WATCH_S: Final = 0.1
 GRACE_S: Final = 5.0
 PROCESS: Final = "process.json"
-"""In the folder of an attempt: which session runs it."""
+"""File in the folder of an attempt that names the session which runs it."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -41,32 +44,38 @@ def run(
     attempt: Path,
     on_output: Callable[[bytes], None],
 ) -> Exit:
-    """Run a command in a session of its own, and end the session whatever happens.
+    """Run a command in a session of its own, and end all of its processes however the call ends.
 
     Parameters
     ----------
     argv : list of str
         The command.
     cwd : Path
-        Where it runs.
+        Working folder.
     env : mapping
-        Its complete environment.
+        Complete environment.
     limits : Limits
-        Memory (without what processes share), wall time and the number of processes are kept here; processors
-        are not.
+        Memory (without what processes share), wall time and the number of processes are held; the number of
+        processors is not.
     attempt : Path
-        The folder of the attempt, where the session is written down for `sweep`.
+        Folder of the attempt; `process.json` in it names the session for `sweep`.
     on_output : callable
-        Gets standard output and standard error as they come.
+        Receives standard output and standard error as they come.
+
+    Returns
+    -------
+    Exit
 
     Raises
     ------
     CommandError
-        Where the command cannot be started.
+        When the command cannot be started.
     """
+    if shutil.which(argv[0]) is None:
+        raise CommandError(argv, 127, f"{argv[0]} is missing, or no program")
     try:
         child = subprocess.Popen(
-            [*_ends_with_us(), *argv],
+            [sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), *argv],
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -82,6 +91,7 @@ def run(
         _write_process(attempt / PROCESS, child.pid)
         watch.start()
         assert child.stdout is not None
+        # The output ends when the last process that holds it open has ended; the reaper sees to that.
         while chunk := child.stdout.read(1 << 16):
             on_output(chunk)
         code = child.wait()
@@ -100,29 +110,20 @@ def run(
     )
 
 
-def _ends_with_us() -> list[str]:
-    """Give the words before a command that have the kernel end it when we die, where util-linux is installed.
-
-    What a dead owner leaves on another machine cannot be ended from here.
-    """
-    program = shutil.which("setpriv")
-    return [] if program is None else [program, "--pdeathsig", "KILL", "--"]
-
-
 def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
-    """End the sessions whose owner is gone.
+    """End the processes of killed runs.
 
     Parameters
     ----------
     work : Path
         The store's `work/`.
     is_orphan : callable
-        Says of a job key whether its owner is gone.
+        Returns whether the owner of a job key is gone.
 
     Returns
     -------
     list of str
-        What was ended.
+        The sessions that were ended.
     """
     removed = []
     for attempt in sorted(path for path in work.glob("*-*") if path.is_dir()):
@@ -135,26 +136,46 @@ def sweep(work: Path, is_orphan: Callable[[str], bool]) -> list[str]:
 
 
 def members(session: int) -> list[int]:
-    """Find the processes of a session, and those that came of them and made a session of their own, by /proc."""
+    """Return the processes of a session and all their descendants, those in other sessions included.
+
+    Parameters
+    ----------
+    session : int
+        The session.
+
+    Returns
+    -------
+    list of int
+        Process ids.
+    """
     parents: dict[int, list[int]] = {}
     found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (fields := _stat_fields(int(entry.name))) is not None:
-            pid = int(entry.name)
+    for pid in process_ids():
+        if (fields := stat_fields(pid)) is not None:
             parents.setdefault(int(fields[1]), []).append(pid)
             if int(fields[3]) == session:
                 found.append(pid)
-    seen = set(found)
+    known = set(found)
     for pid in found:
-        # The list grows while it is walked: children of children.
-        new = [child for child in parents.get(pid, ()) if child not in seen]
-        seen.update(new)
+        # The list grows while it is walked, by children of children.
+        new = [child for child in parents.get(pid, ()) if child not in known]
+        known.update(new)
         found.extend(new)
     return found
 
 
 def resident_bytes(pid: int) -> int:
-    """Give a process's memory that it does not share with others, in bytes; 0 for one that is gone."""
+    """Return the bytes of memory that a process does not share with others; 0 for a process that is gone.
+
+    Parameters
+    ----------
+    pid : int
+        The process.
+
+    Returns
+    -------
+    int
+    """
     with suppress(OSError, IndexError, ValueError):
         resident, shared = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1:3]
         return (int(resident) - int(shared)) * PAGE
@@ -162,11 +183,24 @@ def resident_bytes(pid: int) -> int:
 
 
 def end(session: int, *, grace_s: float = GRACE_S) -> None:
-    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace (s)."""
+    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace.
+
+    The session's first process, the reaper, ends by itself after the others: killed before them, it would lose sight
+    of what they start meanwhile.
+
+    Parameters
+    ----------
+    session : int
+        The session, which has the process id of its first process.
+    grace_s : float, optional
+        Seconds between the two.
+    """
     deadline = time.monotonic() + grace_s
     number = signal.SIGTERM if grace_s > 0 else signal.SIGKILL
     while alive := [pid for pid in members(session) if not _is_zombie(pid)]:
         for pid in alive:
+            if pid == session and len(alive) > 1 and number == signal.SIGKILL:
+                continue
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
         if time.monotonic() > deadline:
@@ -175,7 +209,7 @@ def end(session: int, *, grace_s: float = GRACE_S) -> None:
 
 
 class _Watch:
-    """A thread that looks at a session's processes, keeps their peak and holds them to the limits."""
+    """A thread that records the peak memory of a session's processes and holds them to the limits."""
 
     def __init__(self, session: int, limits: Limits) -> None:
         self.session = session
@@ -201,10 +235,11 @@ class _Watch:
             alive = members(self.session)
             self.too_many_processes = len(alive) > PIDS_LIMIT
             if self.too_many_processes:
-                # Without grace: every moment they make more.
+                # No grace: they multiply meanwhile.
                 end(self.session, grace_s=0)
                 return
-            used = sum(resident_bytes(pid) for pid in alive)
+            # The reaper leads the session; its memory is not the job's.
+            used = sum(resident_bytes(pid) for pid in alive if pid != self.session)
             self.peak = max(self.peak, used)
             self.out_of_memory = self.limits.memory_bytes is not None and used > self.limits.memory_bytes
             self.timed_out = (
@@ -215,34 +250,27 @@ class _Watch:
                 return
 
 
-def _stat_fields(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat after the command name: state, parent, group, session, …, start time."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return None
-
-
 def _is_zombie(pid: int) -> bool:
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return fields is None or fields[0] == "Z"
 
 
 def _write_process(path: Path, pid: int) -> None:
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     path.write_text(json.dumps({"session": pid, "start": fields[19] if fields else ""}), encoding="utf-8")
 
 
 def _left_behind(attempt: Path) -> set[int]:
-    """Give the sessions that a dead owner left: as written down, and those whose command line names the attempt.
+    """Return the sessions of an attempt: the one in `process.json`, and those whose command line names the attempt.
 
-    An owner killed between starting a command and writing it down leaves only the latter.
+    A run that was killed between starting the command and writing `process.json` leaves only the latter.
     """
     sessions = _sessions_that_name(attempt)
     with suppress(OSError, ValueError, KeyError, TypeError):
         entry: dict[str, Any] = json.loads((attempt / PROCESS).read_text(encoding="utf-8"))
         session = int(entry["session"])
-        leader = _stat_fields(session)
-        # A process id may have been given to someone else since; the start time tells.
+        leader = stat_fields(session)
+        # The system reuses process ids; the start time tells two processes of one id apart.
         same = leader is not None and leader[19] == entry["start"]
         if same or (leader is None and members(session)):
             sessions.add(session)
@@ -250,14 +278,14 @@ def _left_behind(attempt: Path) -> set[int]:
 
 
 def _sessions_that_name(attempt: Path) -> set[int]:
-    """Find the sessions whose first process has the attempt's folder in its command line.
+    """Return the sessions whose first process has the attempt's folder in its command line.
 
-    Only a first process is looked at: someone who reads the attempt's log in a terminal is none.
+    Only first processes count: a pager that shows the attempt's log in a terminal is none.
     """
     sessions = set()
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            fields = _stat_fields(int(entry.name))
+            fields = stat_fields(int(entry.name))
             leads = fields is not None and fields[3] == entry.name
             if leads and f"{attempt}/".encode() in (entry / "cmdline").read_bytes():
                 sessions.add(int(entry.name))
