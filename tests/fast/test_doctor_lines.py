@@ -11,7 +11,7 @@ import pytest
 from test_docs_true import DOCS, table
 
 from spikecrate import errors
-from spikecrate.cli import report_doctor as report
+from spikecrate.cli import doctor as report
 from spikecrate.doctor import doctor
 from spikecrate.doctor.check import Check, fail, ok, warn
 
@@ -209,12 +209,12 @@ def test_lines_are_printed_by_group_with_the_mend_below(some, capsys):
         ["a"],
         ["ok", "a.one", "seen"],
         ["warn", "a.two", "less"],
-        ["mend:", "do", "this"],
+        ["fix:", "do", "this"],
         ["b"],
         ["fail", "b.three", "broken"],
-        ["mend:", "do", "that"],
+        ["fix:", "do", "that"],
         ["1", "ok,", "1", "warn,", "1", "fail"],
-        ["not", "looked", "at", "for", "want", "of", "b.three:", "b.four"],
+        ["skipped", "(needs", "b.three):", "b.four"],
     ]
 
 

@@ -64,9 +64,7 @@ def test_a_machine_with_both_engines_is_well(command):
 def test_people_are_told_the_same_in_the_same_order(command):
     done = command("doctor")
     told = [
-        line.split()[1]
-        for line in done.stdout.splitlines()
-        if line[:2] == "  " and line.split()[0] != "mend:"
+        line.split()[1] for line in done.stdout.splitlines() if line[:2] == "  " and line.split()[0] != "fix:"
     ]
     assert told == [name for name in NAMES if name in told]
     assert re.search(r"^\d+ ok", done.stdout, re.MULTILINE)

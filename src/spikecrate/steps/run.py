@@ -359,7 +359,13 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         folder.mkdir(parents=True)
         if paths.log.exists():
             shutil.copyfile(paths.log, folder / LOG)
-        what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}
+        what = {
+            **error.as_dict(),
+            "key": job.key,
+            "key_parts": job.parts.as_dict(),
+            "recording": str(job.recording.path),
+            "at": now().isoformat(),
+        }
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False))
     except OSError:
         # A full disk is why it failed, and why the reason cannot be kept; the user still sees it.

@@ -121,7 +121,12 @@ class Store:
 def place_of(root: Path | str | None) -> Path:
     """Say where the store is: where it is named, by the caller or by `SPIKECRATE_STORE`; else under /tmp."""
     named = root or os.environ.get("SPIKECRATE_STORE")
-    return Path(named).expanduser().absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
+    try:
+        named = Path(named).expanduser() if named else None
+    except RuntimeError:
+        message = f"the store {named} cannot be used: this machine has no such user"
+        raise StoreError(message, next_step="set SPIKECRATE_STORE to a folder of your own") from None
+    return named.absolute() if named else Path(f"/tmp/spikecrate-{os.getuid()}")
 
 
 def open_store(root: Path | str | None = None) -> Store:
