@@ -129,8 +129,9 @@ class Terminal:
         self._drawn = False
         self._reported = time.monotonic()
         self._ticker: threading.Thread | None = None
+        self._log = log
         try:
-            self._log = None if log is None else log.open("a", encoding="utf-8", errors="backslashreplace")
+            self._keep("")
         except OSError as error:
             message = f"--log {log}: {error.strerror}"
             raise OutputError(message, next_step="name a file that can be written") from None
@@ -238,8 +239,8 @@ class Terminal:
 
     def _keep(self, text: str) -> None:
         if self._log is not None:
-            self._log.write(f"{text}\n")
-            self._log.flush()
+            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{text}\n" if text else "")
 
 
 def is_closed() -> bool:

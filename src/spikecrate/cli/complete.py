@@ -49,7 +49,7 @@ PLACES: Final = {
 def completion(
     action: Annotated[str, about("what to do with the script", one_of=("install", "print"))],
     shell: Annotated[
-        str, about("by default the one of $SHELL", "bash|zsh|fish", choices=lambda: SCRIPTS)
+        str, about("by default the one of $SHELL", "bash|zsh|fish", example="zsh", choices=lambda: SCRIPTS)
     ] = "",
 ) -> None:
     """Complete commands, options and values in your shell."""

@@ -28,9 +28,9 @@ GENERAL: Final = (
 
 def first_screen() -> None:
     """Print every command, grouped by what a user does."""
-    say("spikecrate runs spike sorters in pinned containers: the same input gives the same bytes")
+    _paragraph("spikecrate runs spike sorters in pinned containers: the same input gives the same bytes")
     say()
-    say("usage: spikecrate COMMAND [OPTIONS]")
+    _paragraph("usage: spikecrate COMMAND [OPTIONS]")
     for group in GROUPS:
         members = [command for command in COMMANDS.values() if command.group == group]
         if members:
@@ -38,7 +38,8 @@ def first_screen() -> None:
             _columns([(command.name, command.summary) for command in members])
     say("\noptions")
     _columns(list(GENERAL))
-    say("\nspikecrate COMMAND --help describes a command and its options")
+    say()
+    _paragraph("spikecrate COMMAND --help describes a command and its options")
 
 
 def names() -> None:
@@ -59,10 +60,10 @@ def command_help(command: Command[Any, Any]) -> None:
     options = [option for option in command.options if not option.is_positional]
     usage = [f"usage: spikecrate {command.name}", *(["[OPTIONS]"] if options else [])]
     usage += [f"{option.metavar}{' ...' if option.is_list else ''}" for option in positionals]
-    say(" ".join(usage))
+    _paragraph(" ".join(usage))
     for paragraph in command.description.split("\n\n"):
         say()
-        say(textwrap.fill(paragraph, _width()))
+        _paragraph(paragraph)
     if positionals:
         say("\narguments")
         _columns([(option.metavar, _meaning(option)) for option in positionals])
@@ -72,7 +73,11 @@ def command_help(command: Command[Any, Any]) -> None:
     if command.examples:
         say("\nexamples")
         for example in command.examples:
-            say(f"  {example}")
+            _paragraph(example, " " * INDENT)
+
+
+def _paragraph(text: str, indent: str = "") -> None:
+    say(textwrap.fill(text, _width(), initial_indent=indent, subsequent_indent=indent * 2))
 
 
 def _name(option: Option) -> str:
@@ -84,6 +89,8 @@ def _name(option: Option) -> str:
 def _meaning(option: Option) -> str:
     about = option.about
     parts = [about.text]
+    if about.strict and about.choices is not None:
+        parts.append(f"one of {', '.join(about.choices())}")
     if option.is_list and not option.is_positional:
         parts.append("may be repeated")
     if option.shown_default:

@@ -83,7 +83,6 @@ def show_images(rows: list[dict[str, Any]]) -> None:
             )
             for row in rows
         ),
-        fit=0,
     )
     total = on_disk(rows, Silent())
     if total:

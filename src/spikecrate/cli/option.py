@@ -53,7 +53,7 @@ def about(
     known = tuple(one_of)
     return About(
         text=text,
-        metavar=metavar or ("|".join(known) if known else ""),
+        metavar=metavar,
         example=example,
         read=read,
         choices=(lambda: known) if known else choices,

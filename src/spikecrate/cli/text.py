@@ -67,17 +67,15 @@ def as_json(value: Any) -> None:
     say(_NOT_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, fit: int | None = None) -> None:
-    """Print a table: numbers to the right, what is missing as a dash.
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table that fits the terminal: numbers to the right, what is missing as a dash.
 
     Parameters
     ----------
     names : sequence of str
         Heads of the columns.
     rows : iterable of sequence
-        The cells.
-    fit : int, optional
-        The column that is cut where the terminal is too narrow; by default the last.
+        The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
     """
     texts = [[_cell(value) for value in row] for row in rows]
     right = [
@@ -85,17 +83,22 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], *, fit: int | Non
         for at in range(len(names))
     ]
     widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(names)]
-    cut = len(names) - 1 if fit is None else fit
-    excess = sum(widths) + GAP * (len(widths) - 1) - columns(sys.stdout)
-    if excess > 0:
-        widths[cut] = max(widths[cut] - excess, LEAST_CELL)
+    _narrow(widths, columns(sys.stdout) - GAP * (len(widths) - 1))
     for row in [list(names), *texts]:
-        row[cut] = shorten(row[cut], widths[cut])
         cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
+            shorten(cell, width).rjust(width) if to_right else shorten(cell, width).ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
         say((" " * GAP).join(cells).rstrip())
+
+
+def _narrow(widths: list[int], most: int) -> None:
+    """Cut the widest columns but the first until all fit, or all are as narrow as a column may be."""
+    while sum(widths) > most and max(widths[1:], default=0) > LEAST_CELL:
+        at = widths.index(max(widths[1:]), 1)
+        rest = sorted(widths[1:])
+        second = rest[-2] if len(rest) > 1 else 0
+        widths[at] -= max(1, min(sum(widths) - most, widths[at] - max(second, LEAST_CELL)))
 
 
 def fields(values: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from spikecrate.errors import (
     JobTimeoutError,
     ResultInvalidError,
     SpikecrateError,
+    StoppedError,
 )
 from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, RECORDING, SCRATCH, Mount, Task
 from spikecrate.steps.crate import ro_crate
@@ -228,6 +229,9 @@ def _attempt(
             ended = now()
             _obey(ended_as, log.tail, task, job)
             report = _collect(paths, job)
+        except StoppedError:
+            # The user, a batch system or a closed terminal ended it: no failure of the job.
+            raise
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
