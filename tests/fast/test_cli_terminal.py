@@ -6,18 +6,22 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from lab import ANSWER, TWO_EVENTS
 
-from spikecrate._util.progress import Stage, Terminal
+from spikecrate._util.progress import Silent, Stage, Terminal, default_progress
 from spikecrate._util.terminal import printable, shorten
 from spikecrate.cli import load
 from spikecrate.cli.command import COMMANDS
 from spikecrate.cli.complete import candidates
+from spikecrate.cli.sort import show_forecast
 from spikecrate.cli.text import table
 
 PROGRAM = [sys.executable, "-m", "spikecrate"]
@@ -381,3 +385,155 @@ def test_a_new_sorter_is_written_only_where_it_was_asked_to_be(tmp_path):
     assert done.returncode == 0
     assert f"export SPIKECRATE_SORTERS={tmp_path}" in done.stdout
     assert (tmp_path / "mine" / "sorter.json").exists()
+
+
+# Several recordings, failures, forecasts ----------------------------------------------------------
+
+TRUE = ANSWER + TWO_EVENTS
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run a command in this process, with the host runtime of the fast tests."""
+    from spikecrate.cli.main import run as run_here
+
+    def call(*words):
+        code = run_here([str(word) for word in words])
+        printed = capsys.readouterr()
+        return SimpleNamespace(code=code, out=printed.out, err=printed.err)
+
+    # Handlers belong to a process of its own.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return call
+
+
+@pytest.mark.usefixtures("here")
+def test_several_recordings_and_globs_are_sorted_in_order_and_summed_up(cli, recording, sorter, tmp_path):
+    shutil.copytree(recording, tmp_path / "many" / "b")
+    shutil.copytree(recording, tmp_path / "many" / "a")
+    (tmp_path / "many" / "c").mkdir()
+    name, output = sorter(TRUE), tmp_path / "out"
+    done = cli("sort", f"{tmp_path}/many/*", "--sorter", name, "--runtime", "host", "--output", output)
+    assert done.code == 10, done.err
+    lines = done.out.splitlines()
+    assert [line.split()[1:3] for line in lines[1:3]] == [["ran", "2"], ["cache", "hit"]]
+    assert "failed" in lines[3]
+    assert lines[-1] == "2 of 3 recordings sorted, 1 failed"
+    assert sorted(path.name for path in output.iterdir()) == ["a", "b"]
+    rows = json.loads(cli("sort", f"{tmp_path}/many/*", "--sorter", name, "--output", "-", "--json").out)
+    assert [row.get("status", row.get("error")) for row in rows[:2]] == ["cached", "cached"]
+    assert rows[2]["exit_code"] == 10
+
+
+@pytest.mark.usefixtures("here")
+def test_an_output_folder_that_cannot_be_written_is_refused_before_the_run(cli, recording, sorter, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    name = sorter("raise RuntimeError")
+    for output in (tmp_path / "file" / "copy", tmp_path / "mine"):
+        done = cli("sort", recording, "--sorter", name, "--runtime", "host", "--output", output)
+        assert done.code == 52, done.err
+    assert json.loads(cli("job.list", "--json").out) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_on_failure_the_cause_stands_below_the_log(cli, recording, sorter):
+    name = sorter(f"{ANSWER}    print('many lines')\n    raise ValueError('the threshold is odd')")
+    done = cli("sort", recording, "--sorter", name, "--runtime", "host", "--output", "-")
+    assert done.code == 40
+    *_, failed, cause, following, log = done.err.splitlines()
+    assert failed == "spikecrate: the sorter failed with exit code 1"
+    assert cause == "cause: ValueError: the threshold is odd"
+    assert log.startswith("log:  ")
+    assert following.startswith("next: spikecrate job.logs ")
+    row = cli("job.list").out.splitlines()[1]
+    assert str(recording) in row
+    assert "(JobFailedError)" in row
+
+
+def forecast(action, reasons=()):
+    return SimpleNamespace(
+        job=SimpleNamespace(key="ab" * 32),
+        plan=SimpleNamespace(action=action, reasons=reasons, nearest="cd" * 32),
+        runtime="host",
+        argv=["python", "run.py"],
+        estimate=SimpleNamespace(memory_bytes=2**30, wall_s=12.0, runs=2),
+    )
+
+
+def test_a_forecast_says_hit_or_miss_why_and_shows_the_command_line_on_request(capsys):
+    show_forecast(forecast("hit"), verbose=False)
+    assert capsys.readouterr().out.splitlines()[0] == "cache hit: the result is in the store"
+    reasons = tuple(f"parameter p{number}: 1 -> 2" for number in range(9))
+    show_forecast(forecast("run", reasons), verbose=False)
+    miss = capsys.readouterr().out
+    assert miss.startswith("cache miss: sort would run it with host\n")
+    assert "and 6 more; --verbose shows all" in miss
+    assert "takes about 1.0 GiB of memory and 12 s, estimated from 2 runs" in miss
+    assert "run.py" not in miss
+    show_forecast(forecast("run", reasons), verbose=True)
+    shown = capsys.readouterr().out
+    assert all(reason in shown for reason in reasons)
+    assert shown.endswith("python run.py\n")
+
+
+@pytest.mark.usefixtures("here")
+def test_job_show_sums_a_record_up(cli, recording, sorter):
+    assert cli("sort", recording, "--sorter", sorter(TRUE), "--output", "-").code == 0
+    shown = cli("job.show", json.loads(cli("job.list", "--json").out)[0]["key"][:8]).out
+    assert "4 channels, 25 × 25 µm, pitch 25 µm" in shown
+    assert len(shown.splitlines()) < 25
+
+
+def test_384_channels_are_summed_up(cli, tmp_path):
+    (tmp_path / "rec.dat").write_bytes(bytes(2 * 384 * 10))
+    geometry = [f"{16 * (channel % 2)},{20 * (channel // 2)}\n" for channel in range(384)]
+    (tmp_path / "geom.csv").write_text("".join(geometry))
+    document = {"file": "rec.dat", "sampling_frequency": 30000, "num_channels": 384, "dtype": "int16"}
+    (tmp_path / "recording.json").write_text(json.dumps({**document, "probe": "geom.csv"}))
+    shown = cli("recording.info", tmp_path).out
+    assert len(shown.splitlines()) < 15
+    assert "384 channels, 16 × 3820 µm, pitch 16 µm" in shown
+    assert len(json.loads(cli("recording.info", tmp_path, "--json").out)["channels"]) == 384
+
+
+# Python -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("here")
+def test_a_result_is_one_line_in_a_notebook(recording, sorter):
+    import spikecrate
+
+    result = spikecrate.sort(recording, sorter=sorter(TRUE), runtime="host")
+    assert repr(result) == f"Result(lab 1: 2 units, 2 events; ran; {str(result.folder)!r})"
+
+
+def test_errors_are_there_after_importing_the_package():
+    code = "import spikecrate; spikecrate.errors.SpikecrateError; assert 'errors' in dir(spikecrate)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class FakeShell:
+    """What IPython has in a notebook."""
+
+
+def test_a_notebook_gets_a_bar_without_asking(monkeypatch, capsys):
+    shown = []
+    handle = SimpleNamespace(update=shown.append)
+    shell = type("ZMQInteractiveShell", (FakeShell,), {})()
+    display = SimpleNamespace(display=lambda first, **_: shown.append(first) or handle, HTML=str)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    progress = default_progress()
+    with progress.bar("hashing <b>raw</b>", 10) as advance:
+        time.sleep(0.3)
+        advance(5)
+    assert "hashing &lt;b&gt;raw&lt;/b&gt;: 50%" in shown[1]
+    assert shown[-1] == ""
+    progress.note(HOSTILE)
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_script_gets_no_progress_by_default():
+    assert isinstance(default_progress(), Silent)

@@ -113,12 +113,12 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     cause = next((line.strip() for line in reversed(excerpt.splitlines()) if line.strip()), "")
     if cause:
         lines.append(f"cause: {cause}")
-    if "log" in error.details:
-        lines.append(f"log:  {error.details['log']}")
-    if error.doctor:
-        lines.append(f"why:  spikecrate doctor --check {error.doctor}")
     if error.next_step:
         lines.append(f"next: {error.next_step}")
+    if error.doctor:
+        lines.append(f"why:  spikecrate doctor --check {error.doctor}")
+    if "log" in error.details:
+        lines.append(f"log:  {error.details['log']}")
     _to_stderr(printable("\n".join(lines)))
     return code
 
