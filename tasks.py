@@ -1,5 +1,7 @@
-"""Invoke's door: the tasks live in spikecrate.cli, so that the console program has the same."""
+"""Invoke's door: `invoke NAME` in a clone is `spikecrate NAME`."""
 
-from spikecrate.cli import namespace
+from spikecrate.cli.as_invoke import collection
+
+namespace = collection()
 
 __all__ = ["namespace"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.canonical import digest
 from spikecrate.catalogue.tools import check, complete, read, validate
-from spikecrate.cli.request_sort import read_parameters
+from spikecrate.cli.sort import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording
 from spikecrate.sortings import read_firings

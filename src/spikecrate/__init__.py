@@ -1,4 +1,4 @@
-"""spikecrate: run spike sorters in pinned containers; this went in, this ran, run it again.
+"""Run spike sorters in pinned containers: this went in, this ran, run it again.
 
 >>> import spikecrate
 >>> result = spikecrate.sort("rec/", sorter="ms4")  # doctest: +SKIP
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from spikecrate._version import __version__
 
 if TYPE_CHECKING:
+    from spikecrate import errors
     from spikecrate.api import Result, load, sort
     from spikecrate.recordings import Recording, open_recording
 
 
-__all__ = ["Recording", "Result", "__version__", "load", "open_recording", "sort"]
+__all__ = ["Recording", "Result", "__version__", "errors", "load", "open_recording", "sort"]
 
 _HOMES = {
     "sort": "spikecrate.api",
@@ -29,12 +30,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public names when they are first used: `import spikecrate` itself costs nothing."""
-    if name not in _HOMES:
+    """Import a public name at its first use, so that `import spikecrate` takes milliseconds."""
+    if name != "errors" and name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
     from importlib import import_module
 
+    if name == "errors":
+        return import_module("spikecrate.errors")
     return getattr(import_module(_HOMES[name]), name)
 
 

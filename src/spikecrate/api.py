@@ -1,4 +1,4 @@
-"""What a script calls: `spikecrate.sort` and `spikecrate.load`."""
+"""The public calls: `spikecrate.sort` and `spikecrate.load`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikecrate._util.progress import Silent
+from spikecrate._util.progress import default_progress, stage
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
 from spikecrate.recordings import sort_warnings
 from spikecrate.steps.job import Job, build_request
-from spikecrate.steps.output import STORE_ONLY, is_inside, put
+from spikecrate.steps.output import STORE_ONLY, is_inside, put, require_usable
 from spikecrate.steps.plan import Plan, plan
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A sorting, and what it is the sorting of.
+    """A sorting, and the record of what made it.
 
     Attributes
     ----------
     key : str
         The job key, 64 hex digits.
     status : str
-        `ran`: made by this call. `cached`: found in the store. `loaded`: read from a folder.
+        `ran`: made by this call. `cached`: a cache hit. `loaded`: read from a folder.
     folder : Path
         The result in the store; for `loaded`, the folder that was read.
     output : Path or None
-        The copy that was put where the user keeps things.
+        The user's copy.
     record : dict
         The run record: what went in, what ran, what came out.
     elapsed_s : float
@@ -58,9 +58,15 @@ class Result:
     record: dict[str, Any]
     elapsed_s: float
 
+    def __repr__(self) -> str:
+        """Return sorter, counts, status and folder, on one line."""
+        record, sorter = self.record, self.record["sorter"]
+        counts = f"{record['units']} units, {record['events']} events"
+        return f"Result({sorter['name']} {sorter['version']}: {counts}; {self.status}; {str(self.output or self.folder)!r})"
+
     @property
     def parameters(self) -> dict[str, Any]:
-        """Every parameter that the sorter was given, defaults included."""
+        """Every parameter of the run, defaults included."""
         parameters: dict[str, Any] = self.record["parameters"]
         return parameters
 
@@ -76,7 +82,7 @@ class Result:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the result as `--json` prints it."""
+        """Return the result as `--json` prints it."""
         record = self.record
         return {
             "key": self.key,
@@ -102,17 +108,17 @@ class Forecast:
     Attributes
     ----------
     job : Job
-        What is asked for.
+        The job.
     plan : Plan
-        Hit, wait or run, and why.
+        Cache hit, wait or run, and why.
     runtime : str
         Where it would run.
     image : str
-        In what.
+        Reference of the image, or path of the environment.
     argv : list of str
         The exact command line.
     estimate : Estimate or None
-        What it will take, judged by earlier runs; None where none was measured.
+        Memory and time, estimated from earlier runs; None if no run was measured.
     """
 
     job: Job
@@ -123,7 +129,7 @@ class Forecast:
     estimate: Estimate | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the forecast as `--json` prints it."""
+        """Return the forecast as `--json` prints it."""
         return {
             "key": self.job.key,
             "action": self.plan.action,
@@ -152,7 +158,7 @@ def sort(
     store: Path | str | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Sort a recording, or find the sorting that was made of it before.
+    """Sort a recording, or return the result of an earlier run (a cache hit).
 
     Parameters
     ----------
@@ -165,8 +171,8 @@ def sort(
     runtime : str
         `docker`, `apptainer`, `host`, or `auto`: the first that this machine has.
     output : Path, str or callable, optional
-        Folder for a copy of the result; a callable is given the job and names the folder, or None. By default,
-        and for "-", the result stays in the store alone.
+        Folder for a copy of the result; a callable gets the job and returns the folder, or None. By default,
+        and for "-", the result stays in the store only.
     cores : int, optional
         Processors for the sorter; by default all that this process may use.
     gpu : str
@@ -176,17 +182,18 @@ def sort(
     timeout_s : float, optional
         Time limit for the sorter in seconds; by default none.
     seed : int
-        Handed to the sorter; part of the job key.
+        Seed for the sorter; part of the job key.
     force : bool
-        Run the job although its result is in the store, and replace that.
+        Run the job despite a cache hit, and replace the result.
     store : Path or str, optional
         By default `SPIKECRATE_STORE`, else `~/.cache/spikecrate` (or in `$XDG_CACHE_HOME`).
     progress : Progress, optional
-        Gets notes, log lines and how far things are; by default nothing is shown.
+        Gets notes, log lines and how far the work is; by default a bar in a Jupyter notebook, else nothing.
 
     Returns
     -------
     Result
+        With `sorting`, `record`, `folder` and `output`.
 
     Raises
     ------
@@ -205,16 +212,31 @@ def sort(
         seed=seed,
         force=force,
     )
-    return find_or_run(asked, open_store(store), progress or Silent(), output=output)
+    return find_or_run(asked, open_store(store), progress or default_progress(), output=output)
 
 
 def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output: Output = None) -> Result:
-    """Do what `sort` does, of what is held in one value.
+    """Sort what one request describes.
+
+    Parameters
+    ----------
+    asked : SortRequest
+        Recording, sorter, parameters and limits.
+    store : Store
+        Where results are.
+    progress : Progress
+        Gets notes, log lines and how far the work is.
+    output : Path, str or callable, optional
+        As for `sort`.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------
     spikecrate.errors.SpikecrateError
-        As `sort`.
+        Each case has a class and an exit code of its own.
     """
     from spikecrate.store import results
 
@@ -226,6 +248,8 @@ def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output:
         stored = None if asked.force else results.find(store, job.key, progress.note)
         ran = False
         if stored is None:
+            if target is not None:
+                require_usable(target)
             stored, ran = _run(asked, job, store, progress)
         if target is not None:
             put(stored, target, store)
@@ -240,12 +264,25 @@ def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output:
 
 
 def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
-    """Say what `sort` would do, and why; nothing runs.
+    """Return what `sort` would do, and why; nothing runs.
+
+    Parameters
+    ----------
+    asked : SortRequest
+        Recording, sorter, parameters and limits.
+    store : Store
+        Where results are.
+    progress : Progress
+        Shows how far the hash of the recording is.
+
+    Returns
+    -------
+    Forecast
 
     Raises
     ------
     spikecrate.errors.SpikecrateError
-        Where `sort` would refuse what is asked.
+        If `sort` would refuse the request.
     """
     from spikecrate.runtimes import choose
     from spikecrate.steps.estimate import estimate
@@ -270,9 +307,9 @@ def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
 
 
 def load(folder: Path | str) -> Result:
-    """Read a result folder back: one of the store, a copy of it, or a crate that came from elsewhere.
+    """Read a result folder: of the store, a copy, or a crate from another machine.
 
-    Every file is held to the seal and to the hashes that the crate names.
+    Every file is checked against the seal and against the hashes in the crate.
 
     Parameters
     ----------
@@ -287,7 +324,7 @@ def load(folder: Path | str) -> Result:
     Raises
     ------
     ResultCorruptError
-        Naming the file that is missing, changed or unreadable.
+        If a file is missing, changed or unreadable; the message names it.
     """
     from spikecrate.steps.resolve import read_folder
 
@@ -304,22 +341,30 @@ def load(folder: Path | str) -> Result:
 
 
 def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
-    # Imported and checked only when something has to run: a hit was checked when it was made.
+    # Imported and checked only on a cache miss: the job of a cache hit was checked before it ran.
     from spikecrate.runtimes import choose
+    from spikecrate.steps.estimate import estimate
     from spikecrate.steps.run import run
 
     job.check()
-    _note_memory(job, asked, store, progress)
+    expected = estimate(job, store)
+    _note_memory(job, asked, expected, progress)
     request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
-    outcome = run(
-        job,
-        runtime=choose(asked.runtime, store, progress, request=request),
-        request=request,
-        limits=asked.limits,
-        store=store,
-        progress=progress,
-        force=asked.force,
-    )
+    engine = choose(asked.runtime, store, progress, request=request)
+    with stage(
+        progress,
+        f"{job.sorter.name} ({engine.name})",
+        expected_s=None if expected is None else expected.wall_s,
+    ):
+        outcome = run(
+            job,
+            runtime=engine,
+            request=request,
+            limits=asked.limits,
+            store=store,
+            progress=progress,
+            force=asked.force,
+        )
     return outcome.stored, outcome.ran
 
 
@@ -329,17 +374,15 @@ def _note_assumptions(job: Job, progress: Progress) -> None:
         progress.note(str(warning))
 
 
-def _note_memory(job: Job, asked: SortRequest, store: Store, progress: Progress) -> None:
-    """Say so where the job will need more memory than it can have."""
-    from spikecrate.steps.estimate import available_memory, estimate
+def _note_memory(job: Job, asked: SortRequest, expected: Estimate | None, progress: Progress) -> None:
+    """Warn if the job will need more memory than it can have."""
+    from spikecrate.steps.estimate import available_memory
 
-    judged = estimate(job, store)
-    there = asked.memory_bytes or available_memory()
-    if judged is not None and there is not None and judged.memory_bytes > there:
+    free = asked.memory_bytes or available_memory()
+    if expected is not None and free is not None and expected.memory_bytes > free:
         whose = "the limit is" if asked.memory_bytes else "this machine has free"
-        progress.note(
-            f"{job.sorter.name} will need about {format_bytes(judged.memory_bytes)} of memory, {whose} {format_bytes(there)}"
-        )
+        needed = format_bytes(expected.memory_bytes)
+        progress.note(f"{job.sorter.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
 
 
 def _target(job: Job, output: Output) -> Path | None:
@@ -347,6 +390,6 @@ def _target(job: Job, output: Output) -> Path | None:
     if named is None or str(named) == STORE_ONLY:
         return None
     if is_inside(Path(named), job.recording):
-        message = f"{named} lies inside the recording {job.recording.folder}, where nothing is written"
-        raise OutputError(message, next_step="name a folder elsewhere: --output DIR, or --output -")
+        message = f"{named} is inside the recording {job.recording.folder}, where nothing is written"
+        raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
     return Path(named).absolute()

@@ -192,7 +192,7 @@ def test_ctrl_c_leaves_nothing(runs, case, containers_of, own_store):
 def interrupted(line, after_s):
     """Run spikecrate, and press Ctrl-C some time after the sorter has said what its tool is told."""
     child = subprocess.Popen(
-        [SPIKECRATE, *map(str, line)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [SPIKECRATE, *map(str, line), "-v"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     with child:
         assert any(said.startswith(SETTINGS) for said in child.stderr)

@@ -73,7 +73,7 @@ def test_a_traceback_appears_only_with_debug():
     assert "Traceback" in run("--debug", "sort", "/no/such/recording").stderr
 
 
-@pytest.mark.parametrize("words", [["sort", "--help"], ["--help", "sort"]])
+@pytest.mark.parametrize("words", [["sort", "--help"], ["--help", "sort"], ["sort", "rec", "-h"]])
 def test_help_is_printed_wherever_it_is_asked_for(words):
     done = run(*words)
     assert done.returncode == 0
@@ -114,23 +114,32 @@ def test_a_reader_that_goes_away_is_no_fault():
     assert "Traceback" not in done.stderr
 
 
+def names_in(collection, noun=""):
+    for task in collection["tasks"]:
+        yield f"{noun}{task['name']}"
+    for inner in collection["collections"]:
+        yield from names_in(inner, f"{inner['name']}.")
+
+
 def test_invoke_has_the_same_tasks_as_the_console_program():
-    lists = [
-        subprocess.run(
-            [*program, "--list", "--list-format=flat"], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-        for program in ([Path(sys.executable).with_name("invoke")], PROGRAM)
-    ]
-    names = [
-        {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")} for done in lists
-    ]
-    assert names[0] == names[1] >= {"sort", "build", "demo"}
+    invoke = [Path(sys.executable).with_name("invoke"), "--list", "--list-format=json"]
+    listed = subprocess.run(invoke, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    tasks = set(names_in(json.loads(listed)))
+    assert tasks == set(run("--list").stdout.split()) >= {"sort", "build", "demo"}
+
+
+def test_invoke_reads_options_and_ends_as_the_console_program_does(toy):
+    invoke = Path(sys.executable).with_name("invoke")
+    done = subprocess.run(
+        [invoke, "sort", "--cores", "two", toy], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (2, run("sort", "--cores", "two", toy).stderr)
 
 
 def test_importing_the_package_and_listing_tasks_load_nothing_heavy():
     code = (
-        "import sys, spikecrate, spikecrate.cli;"
-        "print(sorted({'numpy', 'docker', 'jsonschema', 'rich', 'scipy', 'requests'} & set(sys.modules)))"
+        "import sys, spikecrate, spikecrate.cli; spikecrate.cli.load();"
+        "print(sorted({'invoke', 'numpy', 'docker', 'jsonschema', 'rich', 'scipy', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,7 +8,8 @@ import pytest
 
 from spikecrate._util.progress import Silent
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.cli import report_images as report
+from spikecrate.cli.images import show_differences
+from spikecrate.cli.text import as_json
 from spikecrate.errors import ImageInvalidError, UsageError
 from spikecrate.images import lockfile
 from spikecrate.images.layers import File
@@ -52,7 +53,7 @@ def write(tmp_path, **changes):
 def test_an_image_does_not_differ_from_itself(capsys):
     found = compare(contents(), contents())
     assert [getattr(found, kind) for kind in ("debian", "python", "settings", "files")] == [[], [], [], []]
-    report.differences(found.as_dict(), to_json=False)
+    show_differences(found.as_dict())
     assert capsys.readouterr().out.splitlines()[-1] == "nothing differs"
 
 
@@ -76,7 +77,7 @@ def test_every_difference_is_named_from_both_sides(capsys):
         ("/b", "only in the first"),
         ("/c", "only in the second"),
     ]
-    report.differences(found.as_dict(), to_json=False)
+    show_differences(found.as_dict())
     said = capsys.readouterr().out
     assert "adduser: 3.134 (sha256:3.134) | 3.135 (sha256:3.135)" in said
     assert "numpy: 1.26.4 (sha256:aa) | 1.26.4 (sha256:bb)" in said
@@ -86,9 +87,9 @@ def test_every_difference_is_named_from_both_sides(capsys):
 def test_many_files_are_cut_short_for_people_and_complete_for_programs(capsys):
     many = {f"f{number}": File("file", 0o644, "0:0", 1.0, "") for number in range(100)}
     found = compare(contents(), contents(files={**contents().files, **many}))
-    report.differences(found.as_dict(), to_json=False)
+    show_differences(found.as_dict())
     assert "and 60 more files" in capsys.readouterr().out
-    report.differences(found.as_dict(), to_json=True)
+    as_json(found.as_dict())
     assert len(json.loads(capsys.readouterr().out)["files"]) == 100
 
 
@@ -98,8 +99,8 @@ def test_against_a_lock_the_packages_are_compared_and_the_rest_is_said_to_be_lef
     assert [row.name for row in found.debian] == ["libc6:amd64"]
     assert found.python == []
     assert found.files is None
-    report.differences(found.as_dict(), to_json=False)
-    assert "a lock has packages alone" in capsys.readouterr().out
+    show_differences(found.as_dict())
+    assert "a lock lists packages only" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

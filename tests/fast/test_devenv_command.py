@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from invoke.collection import Collection
 
-from spikecrate import cli as tasks
+from spikecrate.cli.as_invoke import collection
 from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Mount
@@ -283,9 +282,7 @@ def test_the_image_is_built_from_this_folder_alone_and_named_by_its_recipe():
 
 def test_every_option_is_in_the_page_s_table():
     (context,) = [
-        context
-        for context in Collection.from_module(tasks).to_contexts()
-        if "dev" in (context.name, *context.aliases)
+        context for context in collection().to_contexts() if "dev" in (context.name, *context.aliases)
     ]
     flags = {name for name in context.flags if name.startswith("--")}
     page = (ROOT / "docs" / "dev.md").read_text().split("## Options of `invoke dev`")[1].split("\n## ")[0]

@@ -14,11 +14,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from ci import docs_tables
-from invoke.collection import Collection
 from invoke.parser import Parser
 from invoke.program import Program
 
-from spikecrate import cli as tasks
+from spikecrate.cli.as_invoke import collection
+from spikecrate.cli.command import find
+from spikecrate.cli.parse import parse
+from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
 from spikecrate_harness.answer import as_firings
@@ -28,7 +30,7 @@ from spikecrate_harness.recording import open_recording as open_traces
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "sorters").rglob("*.md")])
-NAMESPACE = Collection.from_module(tasks)
+NAMESPACE = collection()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")
 
@@ -51,9 +53,25 @@ def commands():
     return found
 
 
+GENERAL = ("--help", "--version", "--list")
+
+
+def parse_command(_program, words):
+    """Parse as spikecrate would; an unknown command or option, or a missing argument, raises."""
+    assert words, "names no command"
+    if words[0] in GENERAL:
+        assert len(words) < 3
+        for name in words[1:]:
+            find(name)
+        return
+    command = find(words[0])
+    if "--help" not in words:
+        parse(command, [word for word in words[1:] if word != "--debug"])
+
+
 def parse_task(program, words):
     """Parse as invoke would; an unknown task or flag, or a missing argument, raises."""
-    bundled = Program(name="spikecrate", namespace=NAMESPACE if program == "spikecrate" else None)
+    bundled = Program(name=program)
     options, *contexts = Parser(contexts=NAMESPACE.to_contexts(), initial=bundled.initial_context).parse_argv(
         words
     )
@@ -77,7 +95,7 @@ def parse_nox(_program, words):
     assert set(named) <= sessions
 
 
-PARSERS = {"spikecrate": parse_task, "invoke": parse_task, "make": parse_make, "nox": parse_nox}
+PARSERS = {"spikecrate": parse_command, "invoke": parse_task, "make": parse_make, "nox": parse_nox}
 
 
 def table(page, heading):
@@ -109,16 +127,19 @@ def test_every_command_names_a_task_and_flags_that_exist(command):
     PARSERS[program](program, words)
 
 
-@pytest.mark.parametrize("words", [["sort"], ["sort", "rec", "--nope"], ["nope"], ["sort", "a", "b"], []])
+WRONG = [["sort"], ["sort", "rec", "--nope"], ["nope"], ["job.show", "a", "b"], []]
+
+
+@pytest.mark.parametrize("words", WRONG)
 def test_a_command_that_does_not_exist_is_noticed(words):
+    with pytest.raises((UsageError, AssertionError), match=r"no command|no option|needs|no further|names no"):
+        parse_command("spikecrate", words)
     with pytest.raises(Exception, match=r"No idea|required|names no task"):
-        parse_task("spikecrate", words)
+        parse_task("invoke", words)
 
 
 def test_every_option_of_sort_is_in_its_table():
-    (context,) = [context for context in NAMESPACE.to_contexts() if context.name == "sort"]
-    flags = {f"--{name}" for name in context.as_kwargs} | {name for name in context.flags if name[:2] == "--"}
-    flags = {name.replace("_", "-") for name in flags} - {"--recording"}
+    flags = {option.flag for option in find("sort").options if not option.is_positional}
     assert {row[0].split()[0] for row in table(DOCS / "sort.md", "## Options of `sort`")} == flags
 
 

@@ -11,7 +11,7 @@ import pytest
 from test_docs_true import DOCS, table
 
 from spikecrate import errors
-from spikecrate.cli import report_doctor as report
+from spikecrate.cli import doctor as report
 from spikecrate.cli.checks import every_check
 from spikecrate.doctor import doctor
 from spikecrate.doctor.check import Check, fail, ok, warn

@@ -11,7 +11,7 @@ from lab import ANSWER, TWO_EVENTS
 import spikecrate
 from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
-from spikecrate.cli import request_sort as request
+from spikecrate.cli.sort import measure_repeats
 from spikecrate.errors import (
     JobFailedError,
     JobNotFoundError,
@@ -160,10 +160,10 @@ def test_a_repeatable_sorter_is_said_to_be_one(recording, sorter, store):
     assert list(results.keys(store)) == []
 
 
-@pytest.mark.parametrize("times", ["1", "0", "two", "-3"])
+@pytest.mark.parametrize("times", [1, 0, -3])
 def test_a_job_cannot_be_repeated_less_than_twice(recording, times):
     with pytest.raises(UsageError, match="--repeat"):
-        request.repeat(SortRequest(recording=recording), times)
+        measure_repeats(SortRequest(recording=recording), times, Silent())
 
 
 def test_two_jobs_are_held_to_each_other_part_by_part(recording, sorter, store):

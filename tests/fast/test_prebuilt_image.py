@@ -101,6 +101,6 @@ def test_an_image_that_was_not_built_here_is_known_by_its_tag(labels, tag, expec
 
 
 def test_the_catalogue_names_it(prebuilt):
-    from spikecrate.cli.report_sorters import sorter_as_dict
+    from spikecrate.cli.sorters import sorter_as_dict
 
     assert json.loads(json.dumps(sorter_as_dict(prebuilt())))["image"].endswith(DIGEST)

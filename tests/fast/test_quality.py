@@ -8,8 +8,7 @@ import pytest
 
 from spikecrate._util.progress import Silent
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.cli import report_quality as report
-from spikecrate.cli import request_quality as request
+from spikecrate.cli import quality as report
 from spikecrate.errors import OutputError, UsageError
 from spikecrate.studies import quality
 from spikecrate.studies.quality import Score
@@ -82,7 +81,7 @@ def test_two_recordings_of_one_name_are_refused(recording, sorter, tmp_path):
     """The table could not tell them apart."""
     named = [str(recording), str(shutil.copytree(recording, tmp_path / "other" / recording.name))]
     with pytest.raises(UsageError, match="the same name"):
-        request.measure(sorter("raise RuntimeError"), named, "host", toys=False)
+        report.measure(sorter("raise RuntimeError"), named, "host", Silent(), toys=False)
 
 
 @pytest.mark.usefixtures("here")
@@ -90,7 +89,7 @@ def test_the_toys_are_measured_besides_the_recordings_named_where_wanted(recordi
     monkeypatch.setattr(quality, "toys", lambda *_: {"toy_easy": recording})
     name = sorter(TRUE.format(answer="times, labels"))
     for toys, expected in ((False, ["rec"]), (True, ["toy_easy", "rec"])):
-        scores = request.measure(name, [str(recording)], "host", toys=toys)
+        scores = report.measure(name, [str(recording)], "host", Silent(), toys=toys)
         assert [score.recording for score in scores] == expected
 
 
@@ -99,7 +98,7 @@ def test_the_tables_replace_what_stood_between_the_markers(tmp_path):
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     worse = Score(**{**SCORE.as_dict(), **DONE, "sorter": "worse", "units_above": 1})
     failed = Score(**{**SCORE.as_dict(), "sorter": "failed", "failure": "needs | 16"})
-    report.write([failed, worse, Score(**{**SCORE.as_dict(), **DONE})], str(page))
+    report.write_page([failed, worse, Score(**{**SCORE.as_dict(), **DONE})], str(page))
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}\n\n### rec: 4 channels, 60 s\n\n| sorter |")
     assert text.endswith(f"|\n\n{report.END}\nafter\n")
@@ -114,16 +113,14 @@ def test_a_page_without_the_markers_is_left_alone(tmp_path):
     page = tmp_path / "quality.md"
     page.write_text(f"{report.END} {report.BEGIN}")
     with pytest.raises(OutputError, match="has no line"):
-        report.write([SCORE], str(page))
+        report.write_page([SCORE], str(page))
     assert page.read_text() == f"{report.END} {report.BEGIN}"
     with pytest.raises(OutputError, match="No such file"):
-        report.write([SCORE], str(tmp_path / "nowhere.md"))
+        report.write_page([SCORE], str(tmp_path / "nowhere.md"))
 
 
 def test_every_recording_has_its_table(capsys):
-    report.quality(
-        [Score(**{**SCORE.as_dict(), **DONE, "recording": name}) for name in ("one", "two")], to_json=False
-    )
+    report.show_quality([Score(**{**SCORE.as_dict(), **DONE, "recording": name}) for name in ("one", "two")])
     shown = capsys.readouterr().out
     assert shown.index("one: 4 channels") < shown.index("two: 4 channels")
     assert shown.count("units above 0.8") == 2

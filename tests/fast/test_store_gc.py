@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from spikecrate._util.files import write_atomically
 from spikecrate._util.progress import Silent
-from spikecrate.cli import request_store as request
+from spikecrate.cli import store as request
+from spikecrate.cli.parse import parse
 from spikecrate.errors import JobNotFoundError, UsageError
 from spikecrate.runtimes.host import Host
 from spikecrate.steps.listing import list_jobs
@@ -297,7 +298,7 @@ def test_a_pin_is_a_file_and_is_shown(store):
     assert request.pin(key)["changed"] is False
     assert [path.name for path in store.pins.iterdir()] == [key]
     assert list_jobs(store)[0]["pinned"] is True
-    assert request.usage()["pinned"] == 1
+    assert request.usage(progress=Silent())["pinned"] == 1
     assert request.unpin(key[:8]) == {"key": key, "pinned": False, "changed": True}
     assert request.unpin(key)["changed"] is False
     assert list_jobs(store)[0]["pinned"] is False
@@ -323,7 +324,7 @@ def test_usage_adds_up(store):
         shelf.put(store, seed)
     shelf.put(store, 9, sorter="lab")
     shelf.fail(store, 11)
-    found = request.usage()
+    found = request.usage(progress=Silent())
     of_kind = {row["kind"]: row for row in found["kinds"]}
     assert of_kind["results"]["count"] == 4
     assert of_kind["results"]["bytes"] == usage.measured(store.results)[1]
@@ -334,16 +335,16 @@ def test_usage_adds_up(store):
     assert folders <= set(of_kind)
 
 
-def test_an_age_or_a_size_that_cannot_be_read_is_refused(store):  # noqa: ARG001
-    for words in ({"keep": "soon"}, {"most": "much"}):
-        with pytest.raises(UsageError):
-            request.collect_garbage(dry_run=True, **words)
+@pytest.mark.parametrize("words", [["--keep", "soon"], ["--max", "much"]])
+def test_an_age_or_a_size_that_cannot_be_read_is_refused(words):
+    with pytest.raises(UsageError):
+        parse(request.collect_garbage, ["--dry-run", *words])
 
 
 def test_a_dry_run_names_what_stopped_runs_left_and_leaves_it(store):
     paths = WorkPaths.fresh(store.work, "ab" * 32)
     paths.make()
-    assert request.collect_garbage(dry_run=True)["removed"] == [str(paths.root)]
+    assert request.collect_garbage(dry_run=True, progress=Silent())["removed"] == [str(paths.root)]
     with Lock(store.lock("ab" * 32)):
-        assert request.collect_garbage(dry_run=True)["removed"] == []
+        assert request.collect_garbage(dry_run=True, progress=Silent())["removed"] == []
     assert paths.scratch.is_dir()

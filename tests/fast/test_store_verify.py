@@ -9,7 +9,7 @@ import pytest
 import shelf
 
 from spikecrate._util.progress import Silent
-from spikecrate.cli import request_store as request
+from spikecrate.cli import store as request
 from spikecrate.errors import StoreCorruptError
 from spikecrate.images import provenance
 from spikecrate.steps.listing import list_jobs
@@ -39,7 +39,7 @@ def put_sif(store):
 
 def found_by(**words):
     with pytest.raises(StoreCorruptError) as caught:
-        request.verify(dry_run=words.get("dry_run", False))
+        request.verify(dry_run=words.get("dry_run", False), progress=Silent())
     assert caught.value.exit_code == 53
     return caught.value.details["found"]
 
@@ -61,7 +61,7 @@ def full(store, tmp_path, monkeypatch):
 
 
 def test_a_sound_store_is_found_sound(full):
-    done = request.verify(dry_run=False)
+    done = request.verify(progress=Silent())
     assert done["found"] == []
     indexed = len(list(full.index.rglob("*.rows")))
     assert done["checked"] == 5 + 6 + indexed + 1 + 1
@@ -91,7 +91,7 @@ def test_every_kind_of_thing_that_is_corrupt_is_named_and_set_aside(full):
         *("result", "result", "result"),
     ]
     assert all(Path(row["aside"]).exists() for row in found)
-    assert request.verify(dry_run=False)["found"] == []
+    assert request.verify(progress=Silent())["found"] == []
     assert set(results.keys(full)) == {*keys[3:]}
 
 
@@ -122,7 +122,7 @@ def test_a_sif_in_making_is_passed_over(store):
     path = put_sif(store)
     path.write_bytes(b"half")
     with Lock(store.lock(f"sif-{NAME.split('-')[1]}")):
-        assert request.verify(dry_run=False)["found"] == []
+        assert request.verify(progress=Silent())["found"] == []
     assert [row["kind"] for row in found_by()] == ["SIF"]
     assert list(store.sifs.iterdir()) == []
 

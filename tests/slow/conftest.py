@@ -130,7 +130,10 @@ def last_json(done):
 def started(recording, *words):
     """Sort with the console program until the sorter prints that it has started; nothing waits for its end."""
     child = subprocess.Popen(
-        [SPIKECRATE, "sort", recording, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [SPIKECRATE, "sort", recording, "-v", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     try:
         assert any(line.strip() == "started" for line in child.stderr), "the sorter did not start"

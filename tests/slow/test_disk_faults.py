@@ -20,7 +20,8 @@ from small_sorter import write_small_sorter
 from test_killed_engine import Run, until
 
 import spikecrate
-from spikecrate.cli.request_store import collect_garbage, verify
+from spikecrate._util.progress import Silent
+from spikecrate.cli.store import collect_garbage, verify
 from spikecrate.errors import DiskFullError, JobFailedError, OutputError, StoreError
 from spikecrate.store import open_store, results
 from spikecrate_harness import mda
@@ -133,7 +134,7 @@ def right(seed):
 
 def require_sound(root):
     """Hold the store to it that nothing in it is corrupt, and no attempt is left."""
-    verify(dry_run=True)
+    verify(dry_run=True, progress=Silent())
     assert list((root / "work").iterdir()) == []
 
 
@@ -319,7 +320,7 @@ def test_a_read_only_store_gives_its_results_and_refuses_new_ones(ext4, new_stor
     assert sort(0) == right(0)
     assert sort(0, output=tmp_path / "copies" / "one") == right(0)
     assert [path.name for path in (tmp_path / "copies").iterdir()] == ["one"]
-    verify(dry_run=True)
+    verify(dry_run=True, progress=Silent())
     with pytest.raises(StoreError, match="Read-only file system") as raised:
         sort(1)
     assert str(root) in str(raised.value)
@@ -361,7 +362,7 @@ def test_a_disk_that_fails_during_a_run_is_said_and_repaired_gives_the_right_res
         ext4.repair()
         assert sort(seed, value="0.3") == right(seed)
         # Files of the index are not flushed, as they are made again: the failure may have torn one.
-        collect_garbage()
+        collect_garbage(progress=Silent())
         for folder in (root / "index").glob("*"):
             shutil.rmtree(folder)
         require_sound(root)
@@ -393,7 +394,7 @@ WEAK = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown
 )
 def test_a_part_of_the_store_that_is_anothers_is_named_or_not_needed(part, toy, sorter, own_store, sort):
     assert sort(0) == right(0)
-    collect_garbage()
+    collect_garbage(progress=Silent())
     (key,) = results.keys(open_store())
     place = {"shard": f"results/{key[:2]}", "result": f"results/{key[:2]}/{key}"}.get(part, part)
     there = own_store / place
@@ -429,5 +430,5 @@ def test_a_part_of_the_store_that_is_anothers_is_named_or_not_needed(part, toy, 
     there.chmod(mode)
     for seed in (0, 1):
         assert sort(seed) == right(seed)
-    collect_garbage()
+    collect_garbage(progress=Silent())
     require_sound(own_store)

@@ -232,7 +232,7 @@ def running(lab_sorter, toy, own_store):
     def start(runtime):
         name = lab_sorter(WAITS, "inventory1")
         child = subprocess.Popen(
-            [SPIKECRATE, "sort", toy, "--sorter", name, "--runtime", runtime, "--output", "-"],
+            [SPIKECRATE, "sort", toy, "--sorter", name, "--runtime", runtime, "--output", "-", "-v"],
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,

@@ -18,7 +18,8 @@ import pytest
 from conftest import SPIKECRATE
 
 import spikecrate
-from spikecrate.cli.request_store import collect_garbage
+from spikecrate._util.progress import Silent
+from spikecrate.cli.store import collect_garbage
 from spikecrate_harness import mda
 
 CALLS = (
@@ -152,7 +153,7 @@ def test_a_run_killed_at_any_step_is_followed_by_the_right_result_and_leaves_not
             continue
         if times != [[10.0, 20.0 + seed]] * 2:
             wrong.append((at, call, occurrence, times))
-        collect_garbage()
+        collect_garbage(progress=Silent())
         beside = [path.name for path in output.parent.iterdir() if not path.name.isdigit()]
         left += [(at, call, occurrence, what) for what in (*left_in(own_store, docker), *beside)]
     print(f"{runtime}: {len(steps)} steps, {faults.total()} kills: {dict(faults)}")  # noqa: T201

@@ -25,7 +25,8 @@ from small_sorter import write_small_sorter
 from test_killed_anywhere import left_in
 
 import spikecrate
-from spikecrate.cli.request_store import collect_garbage, verify
+from spikecrate._util.progress import Silent
+from spikecrate.cli.store import collect_garbage, verify
 from spikecrate.engines.docker import docker_client
 from spikecrate.errors import EngineDownError, EngineError, JobFailedError
 from spikecrate.runtimes import process_tree as session
@@ -174,12 +175,12 @@ class Trial:
         else:
             if again != [10.0, 20.0 + seed]:
                 self.wrong.append((*what, again))
-        collect_garbage()
+        collect_garbage(progress=Silent())
         self.left += [(*what, found) for found in left_in(self.store.root, self.docker)]
 
     def end(self, title):
         """Show the table, and hold it to its promise."""
-        verify(dry_run=True)
+        verify(dry_run=True, progress=Silent())
         found = {"wrong": self.wrong, "lost": self.lost, "left": self.left}
         counts = ", ".join(f"{len(cases)} {name}" for name, cases in found.items())
         lines = [f"{title}: {self.kills.total()} kills {dict(self.kills)}; {counts}"]

@@ -52,7 +52,7 @@ def test_the_page_on_adding_a_sorter_is_true(command, tmp_path, monkeypatch, doc
 def test_locking_again_changes_nothing_and_a_new_package_is_said(threshold, command):
     lock = threshold / "requirements.lock"
     before = lock.read_bytes()
-    assert "as it was" in command("sorters.lock", "threshold").stdout
+    assert "no package changed" in command("sorters.lock", "threshold").stdout
     assert lock.read_bytes() == before
     with (threshold / "requirements.in").open("a") as file:
         file.write("colorama==0.4.6\n")

@@ -463,7 +463,7 @@ def test_an_interrupted_conversion_leaves_nothing(shared, own_store, monkeypatch
     """After SIGKILL the next start or `store.gc` removes it."""
     monkeypatch.setenv("SPIKECRATE_SORTERS", str(shared / "sorters"))
     child = subprocess.Popen(
-        [SPIKECRATE, "convert", "--sorter", "any"],
+        [SPIKECRATE, "convert", "--sorter", "any", "-v"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

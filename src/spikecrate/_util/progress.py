@@ -1,41 +1,55 @@
-"""How work that takes a while tells of itself.
+"""How work that takes a while reports itself.
 
-The library speaks to a `Progress`; the command line passes one that draws, a script gets the silent one.
-Everything goes to standard error: standard output belongs to results.
+The library calls a `Progress`; the command line passes one that draws, a notebook gets a bar, a script gets the silent
+one. Everything goes to standard error: standard output belongs to results.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Protocol
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from spikecrate._util.terminal import colours, columns, is_terminal, printable, shorten
+from spikecrate.errors import OutputError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     Advance = Callable[[float], None]
 
 QUIET_S: Final = 1.0
-"""Work shorter than this is not announced."""
+"""Work shorter than this is not shown."""
+REDRAW_S: Final = 0.2
+"""Seconds between two drawings of the line on a terminal."""
+REPORT_S: Final = 10.0
+"""Seconds between two lines in a pipe or a file."""
+
+_gone: Final = threading.Event()
+"""Set once the reader of standard error has gone: one stream, whoever writes to it."""
 
 
 class Progress(Protocol):
     """What the library calls while it works."""
 
     def note(self, text: str) -> None:
-        """Say one thing the user should know (a choice made, a fallback taken)."""
+        """Show one thing that the user should know (a choice made, a fallback taken)."""
 
     def line(self, text: str) -> None:
-        """Pass on one line of a sorter's or a build's log."""
+        """Pass on one line of a tool's or a build's log."""
 
     def bar(self, title: str, total: float) -> AbstractContextManager[Advance]:
         """Open a bar of `total` units; the callable it gives advances it by a number of units."""
 
 
 class Silent:
-    """A progress that says nothing."""
+    """A progress that shows nothing."""
 
     def note(self, text: str) -> None:
         """Drop the note."""
@@ -49,54 +63,288 @@ class Silent:
         yield lambda _units: None
 
 
+@dataclass
+class Stage:
+    """Work that goes on at this moment.
+
+    Attributes
+    ----------
+    title : str
+        Its name.
+    total : float
+        Units of work; 0 where nobody knows.
+    expected_s : float or None
+        How long it takes by earlier runs, where there is no number of units.
+    done : float
+        Units that are done.
+    started : float
+        By the monotonic clock.
+    """
+
+    title: str
+    total: float = 0
+    expected_s: float | None = None
+    done: float = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def describe(self, now: float) -> str:
+        """Return title, share, elapsed and remaining time, as one line."""
+        elapsed = now - self.started
+        share = min(self.done / self.total, 1.0) if self.total else None
+        left = None
+        if share:
+            left = elapsed / share - elapsed
+        elif self.expected_s is not None and not self.total:
+            left = self.expected_s - elapsed
+        parts = [f"{share:.0%}"] if share is not None else []
+        parts.append(f"{duration(elapsed)} elapsed")
+        if left is not None:
+            parts.append(f"about {duration(left)} left" if left > 0 else "longer than earlier runs")
+        return f"{self.title}: {', '.join(parts)}"
+
+
 class Terminal:
-    """A progress on standard error: bars on a terminal, a line every few seconds in a log file."""
+    """A progress on standard error: one line that is redrawn, or in a pipe a line every ten seconds.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show no notes and no progress.
+    verbose : bool
+        Show every line of a tool's or a build's log.
+    log : Path, optional
+        A file that gets notes and log lines, whatever is shown.
+
+    Raises
+    ------
+    OutputError
+        Where the log cannot be written.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self._lock = threading.RLock()
+        self._stages: list[Stage] = []
+        self._drawn = False
+        self._reported = time.monotonic()
+        self._ticker: threading.Thread | None = None
+        self._log = log
+        try:
+            self._keep("")
+        except OSError as error:
+            message = f"--log {log}: {error.strerror}"
+            raise OutputError(message, next_step="name a file that can be written") from None
 
     def note(self, text: str) -> None:
-        """Print the note, dimmed where that can be seen."""
-        dim = sys.stderr.isatty()
-        print(f"\x1b[2m{text}\x1b[0m" if dim else text, file=sys.stderr, flush=True)  # noqa: T201
+        """Print the note above the progress line, dimmed where the terminal can."""
+        self._keep(text)
+        if not self.quiet:
+            shown = printable(text)
+            self._print(f"\x1b[2m{shown}\x1b[0m" if colours(sys.stderr) else shown)
 
     def line(self, text: str) -> None:
-        """Print the line as it came."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        """Keep the line in the log; print it if asked to."""
+        self._keep(text)
+        if self.verbose:
+            self._print(printable(text))
 
     @contextmanager
     def bar(self, title: str, total: float) -> Iterator[Advance]:
-        """Draw a bar once the work has lasted a second."""
-        if sys.stderr.isatty():
-            yield from self._drawn(title, total)
-        else:
-            yield from self._written(title, total)
+        """Show a bar once the work has lasted a second."""
+        with self._shown(Stage(printable(title, one_line=True), total)) as stage:
 
-    def _drawn(self, title: str, total: float) -> Iterator[Advance]:
-        from rich.console import Console
-        from rich.progress import Progress as Bars
+            def advance(units: float) -> None:
+                stage.done += units
+                self._raise_if_closed()
 
-        bars = Bars(console=Console(stderr=True), transient=True)
-        task = bars.add_task(title, total=total)
-        started, shown = time.monotonic(), False
+            yield advance
+
+    @contextmanager
+    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
+        """Show a stage of unknown length, and how long it took in earlier runs."""
+        with self._shown(Stage(printable(title, one_line=True), expected_s=expected_s)):
+            yield
+
+    @contextmanager
+    def _shown(self, stage: Stage) -> Iterator[Stage]:
+        with self._lock:
+            self._stages.append(stage)
+            if self._ticker is None and not self.quiet and sys.stderr is not None:
+                self._ticker = threading.Thread(target=self._tick, daemon=True)
+                self._ticker.start()
+        try:
+            yield stage
+        finally:
+            with self._lock:
+                self._stages.remove(stage)
+                with suppress(OSError):
+                    self._erase()
+
+    def _tick(self) -> None:
+        """Redraw the innermost stage until none is left; the main thread may be waiting for a container."""
+        while True:
+            time.sleep(REDRAW_S)
+            with self._lock:
+                if not self._stages:
+                    self._ticker = None
+                    return
+                try:
+                    self._draw(self._stages[-1])
+                except (OSError, ValueError):
+                    _gone.set()
+                    # As Ctrl-C: the main thread may sit in a system call, which a signal to the thread interrupts.
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    return
+
+    def _draw(self, stage: Stage) -> None:
+        now = time.monotonic()
+        if now - stage.started < QUIET_S:
+            return
+        text = stage.describe(now)
+        if is_terminal(sys.stderr):
+            sys.stderr.write(f"\r\x1b[K{shorten(text, columns(sys.stderr) - 1)}")
+            sys.stderr.flush()
+            self._drawn = True
+        elif now - max(self._reported, stage.started) > REPORT_S:
+            self._reported = now
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._drawn = False
+
+    def _print(self, text: str) -> None:
+        self._raise_if_closed()
+        if sys.stderr is None:
+            return
+        with self._lock:
+            try:
+                self._erase()
+                sys.stderr.write(f"{text}\n")
+                sys.stderr.flush()
+            except BrokenPipeError:
+                _gone.set()
+                self._raise_if_closed()
+            except OSError:
+                # A full disk or a terminal that is gone: the job goes on, nobody reads its notes.
+                self.quiet, self.verbose = True, False
+
+    def _raise_if_closed(self) -> None:
+        if _gone.is_set():
+            raise StoppedError(signal=signal.SIGPIPE)
+
+    def _keep(self, text: str) -> None:
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{text}\n" if text else "")
+
+
+def is_closed() -> bool:
+    """Whether the reader of standard error has gone."""
+    return _gone.is_set()
+
+
+class Notebook(Silent):
+    """A progress in a Jupyter notebook: notes as text, one bar below the cell."""
+
+    def note(self, text: str) -> None:
+        """Print the note below the cell."""
+        sys.stderr.write(f"{printable(text)}\n")
+
+    @contextmanager
+    def bar(self, title: str, total: float) -> Iterator[Advance]:
+        """Show a bar, redrawn a few times a second, and remove it at the end."""
+        stage = Stage(title, total)
+        handle = _display(stage)
+        drawn = stage.started
 
         def advance(units: float) -> None:
-            nonlocal shown
-            bars.advance(task, units)
-            if not shown and time.monotonic() - started > QUIET_S:
-                bars.start()
-                shown = True
+            nonlocal drawn
+            stage.done += units
+            if time.monotonic() - drawn > REDRAW_S:
+                drawn = time.monotonic()
+                handle.update(_html(stage))
 
         try:
             yield advance
         finally:
-            bars.stop()
+            handle.update(_html(None))
 
-    def _written(self, title: str, total: float) -> Iterator[Advance]:
-        done, spoke = 0.0, time.monotonic()
+    @contextmanager
+    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
+        """Show a stage of unknown length, and tick."""
+        stage = Stage(title, expected_s=expected_s)
+        handle = _display(stage)
+        ended = threading.Event()
 
-        def advance(units: float) -> None:
-            nonlocal done, spoke
-            done += units
-            if time.monotonic() - spoke > 5 * QUIET_S:
-                spoke = time.monotonic()
-                self.note(f"{title}: {done / total:.0%}" if total else title)
+        def tick() -> None:
+            while not ended.wait(QUIET_S):
+                handle.update(_html(stage))
 
-        yield advance
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            ticker.join()
+            handle.update(_html(None))
+
+
+def default_progress() -> Progress:
+    """Return the progress of a call that names none: a bar in a notebook, else nothing."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return Notebook() if type(shell).__name__ == "ZMQInteractiveShell" else Silent()
+
+
+@contextmanager
+def stage(progress: Progress, title: str, *, expected_s: float | None = None) -> Iterator[None]:
+    """Show a stage of unknown length, on a progress that can.
+
+    Parameters
+    ----------
+    progress : Progress
+        Where it is shown.
+    title : str
+        What goes on.
+    expected_s : float, optional
+        How long it took in earlier runs.
+    """
+    if isinstance(progress, Terminal | Notebook):
+        with progress.stage(title, expected_s=expected_s):
+            yield
+    else:
+        yield
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `0:12`, `12:05` or `1:02:05`.
+
+    Examples
+    --------
+    >>> duration(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _display(stage: Stage) -> Any:
+    return import_module("IPython.display").display(_html(stage), display_id=True)
+
+
+def _html(stage: Stage | None) -> Any:
+    from html import escape
+
+    # IPython is there only where a notebook runs.
+    markup = import_module("IPython.display").HTML
+    if stage is None:
+        return markup("")
+    share = f'value="{stage.done}" max="{stage.total}"' if stage.total else ""
+    text = escape(printable(stage.describe(time.monotonic()), one_line=True))
+    return markup(f"<div><progress {share}></progress> {text}</div>")

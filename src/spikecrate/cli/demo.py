@@ -1,36 +1,33 @@
 """The demonstration: a toy recording, its sorting, and how well each unit was found."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from spikecrate import api
-from spikecrate.cli.report_jobs import result
+from spikecrate._util.progress import Progress
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.sort import SORTING, runtime_about, show_result
 from spikecrate.cli.text import say, table
-from spikecrate.recordings import open_recording
-from spikecrate.recordings.toy import write_toy
-from spikecrate.studies.quality import truth_of
 
 if TYPE_CHECKING:
-    from spikecrate._util.progress import Progress
     from spikecrate.api import Result
 
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
 
-def run(folder: str, *, runtime: str, progress: Progress) -> None:
-    """Write the toy recording where there is none, sort it with ms4, print the table.
+@command("demo", SORTING, "spikecrate demo --folder demo", with_json=False)
+def demo(
+    folder: Annotated[
+        str, about("where the toy recording and its sorting go", "DIR", example="toy/")
+    ] = "demo",
+    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto",
+    *,
+    progress: Progress,
+) -> None:
+    """Write a toy recording with ground truth, sort it with ms4, show how well each unit was found."""
+    from spikecrate import api
+    from spikecrate.recordings.toy import write_toy
 
-    Parameters
-    ----------
-    folder : str
-        Where the recording and the copy of the result go.
-    runtime : str
-        `auto`, `docker`, `apptainer` or `host`.
-    progress : Progress
-        Told what happens.
-    """
     place = Path(folder).absolute()
     recording = place / "recording"
     if not recording.exists():
@@ -39,12 +36,12 @@ def run(folder: str, *, runtime: str, progress: Progress) -> None:
         write_toy(recording, progress=progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
     table(COLUMNS, rows(recording, done))
-    say("")
-    result(done, to_json=False)
+    say()
+    show_result(done)
 
 
-def rows(recording: Path, done: Result) -> list[tuple[Any, ...]]:
-    """Hold a result to the ground truth beside its recording: a row of `COLUMNS` for every true unit.
+def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
+    """Compare a result with the ground truth beside its recording: a row of `COLUMNS` for every true unit.
 
     Parameters
     ----------
@@ -52,8 +49,14 @@ def rows(recording: Path, done: Result) -> list[tuple[Any, ...]]:
         A MountainSort folder with `firings_true.mda`.
     done : Result
         A sorting of it.
+
+    Returns
+    -------
+    list of tuple
     """
+    from spikecrate.recordings import open_recording
     from spikecrate.sortings import compare, unit_quality
+    from spikecrate.studies.quality import truth_of
     from spikecrate_harness.recording import open_recording as open_traces
 
     opened = open_recording(recording)

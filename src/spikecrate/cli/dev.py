@@ -1,79 +1,122 @@
-"""Tasks on the development container."""
+"""Commands on the development container."""
 
-from __future__ import annotations
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.exceptions import Exit
-from invoke.tasks import task
+from spikecrate._util.progress import Progress
+from spikecrate.cli.command import Shown, command
+from spikecrate.cli.option import about
+from spikecrate.cli.text import say
+from spikecrate.errors import StoppedError
 
-from spikecrate.cli.main import reported
+MACHINE: Final = "this machine"
 
 
-@task(
-    name="open",
-    help={
-        "cmd": "run this instead of opening a shell; its exit code is this task's",
-        "rebuild": "build the image and make the container anew; caches stay",
-        "fresh": "the same, and remove the caches; asks first",
-        "dry-run": "print the commands",
-        "x11": "open windows on this display",
-        "docker": "reach the Docker daemon from inside, which is as much as being root on this machine",
-        "gpu": "auto, on or off",
-        "port": "reach a port of the container on 127.0.0.1; may be given many times",
-        "mount": "a folder of data, DIR or DIR:rw, at the same path; may be given many times",
-    },
-    iterable=["port", "mount"],
-    auto_shortflags=False,
-    default=True,
+def show_lines(lines: list[str]) -> None:
+    """Print command lines, one a line."""
+    for line in lines:
+        say(line)
+
+
+@command(
+    "dev.open",
+    MACHINE,
+    "spikecrate dev",
+    "spikecrate dev --cmd 'make test'",
+    "spikecrate dev --mount /data --port 8888",
+    alias="dev",
+    with_json=False,
 )
-@reported
 def dev_open(
-    context: Context,  # noqa: ARG001
-    cmd: str = "",
-    rebuild: bool = False,
-    fresh: bool = False,
-    dry_run: bool = False,
-    x11: bool = True,
-    docker: bool = True,
-    gpu: str = "auto",
-    port: list[str] | None = None,
-    mount: list[str] | None = None,
-) -> None:
-    """Open a shell in the development container; makes it, starts it or enters it."""
-    from spikecrate.cli import report_dev as report
-    from spikecrate.cli import request_dev as request
+    cmd: Annotated[
+        str,
+        about(
+            "run this command in place of a shell, and end with its exit code",
+            "COMMAND",
+            example="'make test'",
+        ),
+    ] = "",
+    rebuild: Annotated[bool, about("rebuild the image and the container; caches stay")] = False,
+    fresh: Annotated[bool, about("rebuild, and remove the caches; asks first")] = False,
+    dry_run: Annotated[bool, about("print the commands")] = False,
+    x11: Annotated[bool, about("open no windows on this display")] = True,
+    docker: Annotated[
+        bool, about("do not reach the Docker daemon from inside (it gives as much as root on this machine)")
+    ] = True,
+    gpu: Annotated[
+        str, about("whether the container gets a GPU", one_of=("auto", "on", "off"), example="off")
+    ] = "auto",
+    port: Annotated[
+        list[str] | None, about("a port of the container to reach on 127.0.0.1", "PORT", example="8888")
+    ] = None,
+    mount: Annotated[
+        list[str] | None,
+        about("a folder of data at the same path, read-only unless :rw", "DIR[:rw]", example="/data"),
+    ] = None,
+    *,
+    progress: Progress,
+) -> Any:
+    """Open a shell in the development container: make it, start it or enter it."""
+    from spikecrate_dev import session
+    from spikecrate_dev.options import Options, read_gpu, read_mount, read_port
 
-    if request.is_inside():
-        return request.run_here(cmd) if cmd else report.already_inside()
-    asked = request.read(
-        cmd=cmd, rebuild=rebuild or fresh, mount=mount or [], port=port or [], gpu=gpu, x11=x11, docker=docker
+    if session.is_inside(os.environ):
+        if cmd:
+            session.run_here(cmd)
+        return Shown("this is the development container already", say)
+    working = Path.cwd()
+    request = session.Request(
+        project=session.project_of(working),
+        working=working,
+        command=cmd,
+        rebuild=rebuild or fresh,
+        options=Options(
+            mounts=tuple(read_mount(text, working) for text in mount or []),
+            ports=tuple(map(read_port, port or [])),
+            gpu=read_gpu(gpu),
+            x11=x11,
+            docker=docker,
+        ),
     )
     if dry_run:
-        return report.commands(request.forecast(asked))
+        return Shown(session.forecast(request), show_lines)
     if fresh:
-        request.drop_caches()
-    raise Exit(code=request.enter(asked))
+        _drop_caches(progress)
+    raise SystemExit(session.enter(request, progress))
 
 
-@task(name="status", help={"json": "print one JSON object"}, auto_shortflags=False)
-@reported
-def dev_status(context: Context, json: bool = False) -> None:  # noqa: ARG001
+@command("dev.status", MACHINE, "spikecrate dev.status")
+def dev_status() -> dict[str, Any]:
     """Describe the development container: state, image, mounts, ports, stale or not."""
-    from spikecrate.cli import request_dev as request
-    from spikecrate.cli.text import fields
+    from spikecrate_dev import session
 
-    fields(request.status(), to_json=json)
+    return session.status(session.project_of(Path.cwd()))
 
 
-@task(
-    name="stop",
-    help={"remove": "remove it, too; caches stay", "json": "print one JSON object"},
-    auto_shortflags=False,
-)
-@reported
-def dev_stop(context: Context, remove: bool = False, json: bool = False) -> None:  # noqa: ARG001
-    """Stop the development container; the next `invoke dev` starts it again."""
-    from spikecrate.cli import request_dev as request
-    from spikecrate.cli.text import fields
+@command("dev.stop", MACHINE, "spikecrate dev.stop")
+def dev_stop(remove: Annotated[bool, about("remove it, too; caches stay")] = False) -> dict[str, Any]:
+    """Stop the development container; `invoke dev` starts it again."""
+    from spikecrate_dev import session
 
-    fields(request.stop(remove=remove), to_json=json)
+    return session.stop(session.project_of(Path.cwd()), remove=remove)
+
+
+def _drop_caches(progress: Progress) -> None:
+    """Ask whether the caches are to be removed, and remove them.
+
+    Raises
+    ------
+    StoppedError
+        For any answer but yes.
+    """
+    from spikecrate_dev import session
+
+    progress.note(
+        f"--fresh removes all caches in {session.cache_folder()}, of every project; type yes to go on:"
+    )
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        message = "nothing was removed"
+        raise StoppedError(message)
+    session.drop_caches()

@@ -1,26 +1,106 @@
-"""The task that checks this machine."""
+"""The command that shows what this machine has and lacks."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.exceptions import Exit
-from invoke.tasks import task
+from spikecrate.cli.choices import checks
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.text import as_json, say
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from spikecrate.doctor.check import State
+    from spikecrate.doctor.doctor import Line
+
+COLOURS: Final = {"ok": "32", "warn": "33", "fail": "31"}
+WIDTH: Final = 22
+"""Of the names' column."""
 
 
-@task(
-    help={
-        "check": "only this check or group, and what it needs: docker.permission, store",
-        "json": "print one JSON object",
-    },
-    auto_shortflags=False,
-)
-@reported
-def doctor(context: Context, check: str = "", json: bool = False) -> None:  # noqa: ARG001
-    """Check this machine and show the command that fixes each problem; exit code 1 where a check fails."""
-    from spikecrate.cli import report_doctor as report
-    from spikecrate.cli import request_doctor as request
+@command("doctor", "this machine", "spikecrate doctor", "spikecrate doctor --check docker")
+def doctor(
+    check: Annotated[
+        str,
+        about(
+            "only this check or group, and what it needs", "NAME", example="docker.permission", choices=checks
+        ),
+    ] = "",
+    json: bool = False,
+) -> None:
+    """Check this machine and show the command that fixes each problem; exit code 1 if a check fails."""
+    from spikecrate.cli.checks import every_check
+    from spikecrate.doctor.doctor import choose, examine
 
-    if report.lines(request.examine(check), to_json=json) == "fail":
-        raise Exit(code=1)
+    if lines(examine(choose(check, every_check())), to_json=json) == "fail":
+        raise SystemExit(1)
+
+
+def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
+    """Print what was found, group by group, and a summary; return the worst.
+
+    Parameters
+    ----------
+    found : iterable of Line
+        Printed one by one, as they come.
+    to_json : bool
+        Print one object, when all have come.
+
+    Returns
+    -------
+    str
+        `ok`, `warn` or `fail`.
+    """
+    from spikecrate.doctor.doctor import worst
+
+    every: list[Line] = []
+    group = ""
+    for line in found:
+        every.append(line)
+        if to_json or line.verdict is None:
+            continue
+        first = line.name.partition(".")[0]
+        if first != group:
+            say(f"{'' if not group else chr(10)}{first}")
+            group = first
+        state = line.verdict.state
+        say(
+            f"  {state.ljust(4)}  {line.name.ljust(WIDTH)}{line.verdict.message}",
+            colour=(state.ljust(4), COLOURS[state]),
+        )
+        if line.verdict.fix:
+            say(f"        {'fix:'.rjust(WIDTH - 1)} {line.verdict.fix}")
+    result = worst(every)
+    if to_json:
+        as_json(_object(every, result))
+    else:
+        say(_summary(every))
+    return result
+
+
+def _object(every: "list[Line]", result: "State") -> dict[str, Any]:
+    made = [(line.name, line.verdict) for line in every if line.verdict is not None]
+    return {
+        "state": result,
+        **{state: sum(verdict.state == state for _, verdict in made) for state in COLOURS},
+        "checks": [
+            {"name": name, "state": verdict.state, "message": verdict.message, "fix": verdict.fix or None}
+            for name, verdict in made
+        ],
+        "skipped": [{"name": line.name, "needs": line.lacks} for line in every if line.verdict is None],
+    }
+
+
+def _summary(every: "list[Line]") -> str:
+    counts = {state: sum(_state(line) == state for line in every) for state in COLOURS}
+    texts = [f"\n{', '.join(f'{number} {state}' for state, number in counts.items() if number)}"]
+    lacking: dict[str, list[str]] = {}
+    for line in every:
+        if line.verdict is None:
+            lacking.setdefault(line.lacks, []).append(line.name)
+    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in lacking.items()]
+    return "\n".join(texts)
+
+
+def _state(line: "Line") -> "State | None":
+    return None if line.verdict is None else line.verdict.state

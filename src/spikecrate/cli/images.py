@@ -1,194 +1,286 @@
-"""Tasks on sorters' images."""
+"""Commands on images."""
 
-from __future__ import annotations
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.tasks import task
+from spikecrate._util.progress import Progress, Silent
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import sorters
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.text import fields, say, table
+from spikecrate.errors import UsageError
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from spikecrate.images.build import BuildRequest
+
+IMAGES: Final = "images"
+FILES_SHOWN: Final = 40
+SORTER: Final = about("name or alias of a sorter", "NAME", example="kilosort4", choices=sorters)
+GPU: Final = about("the image for a GPU, of a sorter that has two")
+IMAGE: Final = about("reference or digest of an image in Docker, or the path of an image.lock", "IMAGE")
+COMPRESSIONS: Final = ("zstd", "gzip", "lz4", "xz")
 
 
-@task(
-    help={
-        "sorter": "name or alias of a sorter",
-        "gpu": "the image for a GPU, of a sorter that has two",
-        "verify": "build twice from nothing and compare the digests",
-        "no-cache": "build every step again",
-        "wheelhouse": "a folder of wheels, for packages that this site has only on disk",
-        "json": "print one JSON object as the last line",
-    },
-    auto_shortflags=False,
-)
-@reported
+def show_pruned(done: dict[str, Any]) -> None:
+    """Print what was removed, what was kept and why, and the space."""
+    word, words = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
+    for row in done["removed"]:
+        say(f"{word} {row['what']}  {_size(row['size_bytes'])}")
+    for row in done["kept"]:
+        say(f"kept {row['what']}: {row['why']}")
+    say(f"{words} {_size(done['freed_bytes'])}")
+
+
+def show_unbundled(done: Any) -> None:
+    """Print what a bundle brought, and what to do next."""
+    found = done.as_dict()
+    fields({name: value for name, value in found.items() if value is not None})
+    if found["sorters"] is not None:
+        say(
+            f"{found['sorter']} is not in the catalogue; to find it: "
+            f"export SPIKECRATE_SORTERS={shlex.quote(found['sorters'])}"
+        )
+    runtimes = {"apptainer": found["sif"], "host": found["wheels"], "docker": found["docker"]}
+    ready = [name for name, brought in runtimes.items() if brought is not None]
+    if ready:
+        say(f"next: spikecrate sort RECORDING --sorter {found['sorter']} --runtime {' | '.join(ready)}")
+
+
+def show_differences(found: dict[str, Any]) -> None:
+    """Print what differs between two images: packages, settings, and the first files."""
+    for side in ("first", "second"):
+        say(f"{side.ljust(6)}  {found[side]['title']}  {found[side]['digest'] or ''}".rstrip())
+    for kind in ("debian", "python", "settings"):
+        for row in found[kind] or []:
+            say(f"{kind}  {row['name']}: {_version(row['first'])} | {_version(row['second'])}")
+    if found["files"] is None:
+        say("files and settings are not compared: a lock lists packages only")
+    for row in (found["files"] or [])[:FILES_SHOWN]:
+        say(f"file  {row['name']}: {row['difference']}")
+    if len(found["files"] or []) > FILES_SHOWN:
+        say(f"and {len(found['files']) - FILES_SHOWN} more files; --json lists all")
+    if not any(found[kind] for kind in ("debian", "python", "settings", "files")):
+        say("nothing differs")
+
+
+def show_images(rows: list[dict[str, Any]]) -> None:
+    """Print the images and SIFs, and what the images take together: they share layers."""
+    from spikecrate.images.inventory import on_disk
+
+    table(
+        ("image", "recipe", "digest", "size", "SIF", "results", "state"),
+        (
+            (
+                row["name"],
+                row["recipe"][:12],
+                row["digest"].removeprefix("sha256:")[:12],
+                _size(row["size_bytes"]),
+                _size(row["sif_bytes"]),
+                row["results"],
+                row["state"],
+            )
+            for row in rows
+        ),
+    )
+    total = on_disk([row["digest"] for row in rows if row["reference"]], Silent())
+    if total:
+        say(f"all images together: {_size(total)} unpacked; shared layers count once")
+
+
+@command("build", IMAGES, "spikecrate build --sorter ms4", "spikecrate build --sorter ms4 --verify")
 def build(
-    context: Context,  # noqa: ARG001
-    sorter: str = "ms4",
-    gpu: bool = False,
-    verify: bool = False,
-    no_cache: bool = False,
-    wheelhouse: str = "",
-    json: bool = False,
-) -> None:
-    """Build a sorter's image; returns at once where its recipe is unchanged. A prebuilt one is only looked for."""
-    from spikecrate.cli import request_images as request
-    from spikecrate.cli.text import fields
+    sorter: Annotated[str, SORTER] = "ms4",
+    gpu: Annotated[bool, GPU] = False,
+    verify: Annotated[bool, about("build twice from nothing and compare the digests")] = False,
+    no_cache: Annotated[bool, about("build every step again")] = False,
+    wheelhouse: Annotated[
+        str, about("a folder of wheels, for packages that exist only on this disk", "DIR", example="wheels/")
+    ] = "",
+    *,
+    progress: Progress,
+) -> Any:
+    """Build a sorter's image, or find it where its recipe is unchanged; a prebuilt one is only looked up."""
+    from spikecrate.images import build as images
 
-    fields(
-        request.build(sorter, gpu=gpu, verify=verify, no_cache=no_cache, wheelhouse=wheelhouse), to_json=json
+    request = _request(sorter, gpu=gpu)
+    wheels = Path(wheelhouse).absolute() if wheelhouse else None
+    if verify:
+        return images.verify(request, progress, wheelhouse=wheels)
+    return images.build(request, progress, no_cache=no_cache, wheelhouse=wheels)
+
+
+@command(
+    "convert", IMAGES, "spikecrate convert --sorter ms4", "spikecrate convert --sorter ms4 --archive ms4.tar"
+)
+def convert(
+    sorter: Annotated[str, SORTER] = "ms4",
+    gpu: Annotated[bool, GPU] = False,
+    compression: Annotated[str, about("of the file system in the SIF", one_of=COMPRESSIONS)] = "zstd",
+    archive: Annotated[
+        str,
+        about("the image as `docker save` wrote it, for a machine without Docker", "FILE", example="ms4.tar"),
+    ] = "",
+    *,
+    progress: Progress,
+) -> Any:
+    """Convert a sorter's image to one file for Apptainer (a SIF), or find it in the store."""
+    from spikecrate.images import sif
+    from spikecrate.store import open_store
+
+    file = Path(archive).absolute() if archive else None
+    return sif.convert(
+        _request(sorter, gpu=gpu), open_store(), progress, compression=compression, archive=file
     )
 
 
-@task(
-    help={
-        "sorter": "name or alias of a sorter",
-        "gpu": "the image for a GPU, of a sorter that has two",
-        "compression": "zstd, gzip, lz4 or xz",
-        "archive": "the image as `docker save` wrote it, for a machine without Docker",
-        "json": "print one JSON object as the last line",
-    },
-    auto_shortflags=False,
-)
-@reported
-def convert(
-    context: Context,  # noqa: ARG001
-    sorter: str = "ms4",
-    gpu: bool = False,
-    compression: str = "zstd",
-    archive: str = "",
-    json: bool = False,
-) -> None:
-    """Make a sorter's image one file for Apptainer; returns at once where it is there."""
-    from spikecrate.cli import request_images as request
-    from spikecrate.cli.text import fields
-
-    fields(request.convert(sorter, gpu=gpu, compression=compression, archive=archive), to_json=json)
-
-
-@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
-@reported
-def image_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
+@command("image.list", IMAGES, "spikecrate image.list", alias="image", show=show_images)
+def image_list(*, progress: Progress) -> list[dict[str, Any]]:
     """List the images in Docker and the SIFs in the store: size, results made with them, stale or not."""
-    from spikecrate.cli import report_images as report
-    from spikecrate.cli import request_images as request
+    from spikecrate.images.inventory import inventory
+    from spikecrate.store import open_store
 
-    found = request.inventory()
-    report.images(found, None if json else request.on_disk(found), to_json=json)
-
-
-@task(
-    name="pull",
-    help={"sorter": "name or alias of a sorter", "json": "print one JSON object as the last line"},
-    auto_shortflags=False,
-)
-@reported
-def image_pull(context: Context, sorter: str, json: bool = False) -> None:  # noqa: ARG001
-    """Pull a sorter's prebuilt image, by its digest; returns at once where it is here."""
-    from spikecrate.cli import request_images as request
-    from spikecrate.cli.text import fields
-
-    fields(request.pull(sorter), to_json=json)
+    return [row.as_dict() for row in inventory(open_store(), _recipes(), progress)]
 
 
-@task(
-    name="bundle",
-    help={
-        "sorter": "name or alias of a sorter",
-        "output": "the file to write; by default SORTER.crate.tar",
-        "python": "version of Python on the other side, such as 3.12; by default this side's",
-        "parts": "some of sif, docker, host (its wheels); by default sif,host, without Apptainer docker,host",
-        "json": "print one JSON object as the last line",
-    },
-    auto_shortflags=False,
-)
-@reported
+@command("image.pull", IMAGES, "spikecrate image.pull mysorter")
+def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
+    """Pull a sorter's prebuilt image by its digest, unless it is here already."""
+    from spikecrate.images import build as images
+    from spikecrate.images import prebuilt
+
+    request = _request(sorter)
+    prebuilt.pull(request, progress)
+    return images.build(request, progress)
+
+
+@command("image.bundle", IMAGES, "spikecrate image.bundle --sorter ms4 --output ms4.crate.tar")
 def image_bundle(
-    context: Context,  # noqa: ARG001
-    sorter: str = "ms4",
-    output: str = "",
-    parts: str = "",
-    python: str = "",
-    json: bool = False,
-) -> None:
+    sorter: Annotated[str, SORTER] = "ms4",
+    output: Annotated[
+        str, about("the file to write; by default SORTER.crate.tar", "FILE", example="ms4.crate.tar")
+    ] = "",
+    parts: Annotated[
+        str,
+        about(
+            "some of sif, docker, host (its wheels); by default sif,host, without Apptainer docker,host",
+            "PARTS",
+            example="docker,host",
+        ),
+    ] = "",
+    python: Annotated[
+        str, about("version of Python on the other machine; by default this machine's", "X.Y", example="3.12")
+    ] = "",
+    *,
+    progress: Progress,
+) -> Any:
     """Write one file that brings a sorter, its image and spikecrate to a machine without a network."""
-    from spikecrate.cli import request_images as request
-    from spikecrate.cli.text import fields
+    from spikecrate.bundles.bundle import bundle
+    from spikecrate.store import open_store
 
-    fields(request.bundle(sorter, output=output, parts=parts, python=python), to_json=json)
+    request = _request(sorter)
+    target = Path(output or f"{request.name}.crate.tar").absolute()
+    chosen = tuple(part.strip() for part in parts.split(",") if part.strip())
+    return bundle(request, open_store(), progress, target=target, parts=chosen, python=python)
 
 
-@task(
-    name="unbundle",
-    help={
-        "file": "a bundle",
-        "docker": "also load its image into Docker",
-        "json": "print one JSON object as the last line",
-    },
-    auto_shortflags=False,
-)
-@reported
+@command("image.unbundle", IMAGES, "spikecrate image.unbundle ms4.crate.tar", show=show_unbundled)
 def image_unbundle(
-    context: Context,  # noqa: ARG001
-    file: str,
-    docker: bool = False,
-    json: bool = False,
-) -> None:
+    file: Annotated[str, about("a bundle", "FILE", example="ms4.crate.tar")],
+    docker: Annotated[bool, about("also load its image into Docker")] = False,
+    *,
+    progress: Progress,
+) -> Any:
     """Check every file of a bundle, then install what it brings; needs no network."""
-    from spikecrate.cli import report_images as report
-    from spikecrate.cli import request_images as request
+    from spikecrate.bundles.unbundle import unbundle
+    from spikecrate.store import open_store
 
-    report.unbundled(request.unbundle(file, docker=docker), to_json=json)
+    return unbundle(Path(file).absolute(), open_store(), progress, describe=_described, docker=docker)
 
 
-@task(
-    name="prune",
-    help={
-        "sorter": "only the images of this sorter",
-        "dry-run": "only say what would be removed",
-        "json": "print one JSON object",
-    },
-    auto_shortflags=False,
-)
-@reported
+@command("image.prune", IMAGES, "spikecrate image.prune --dry-run", show=show_pruned)
 def image_prune(
-    context: Context,  # noqa: ARG001
-    sorter: str = "",
-    dry_run: bool = False,
-    json: bool = False,
-) -> None:
+    sorter: Annotated[
+        str, about("only the images of this sorter", "NAME", example="ms4", choices=sorters)
+    ] = "",
+    dry_run: Annotated[bool, about("only show what would be removed")] = False,
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
     """Remove the images and SIFs of recipes that no sorter of the catalogue has any more."""
-    from spikecrate.cli import report_images as report
-    from spikecrate.cli import request_images as request
+    from spikecrate.catalogue.tools import find
+    from spikecrate.images.prune import prune
+    from spikecrate.steps.listing import sorters_running
+    from spikecrate.store import open_store
 
-    report.pruned(request.prune(sorter, dry_run=dry_run), to_json=json)
+    store = open_store()
+    only = find(sorter).name if sorter else None
+    busy = sorters_running(store, "apptainer")
+    return prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run).as_dict()
 
 
-@task(
-    name="lock",
-    help={"sorter": "name or alias of a sorter", "json": "print one JSON object"},
-    auto_shortflags=False,
-)
-@reported
-def image_lock(context: Context, sorter: str = "ms4", json: bool = False) -> None:  # noqa: ARG001
+@command("image.lock", IMAGES, "spikecrate image.lock --sorter ms4")
+def image_lock(sorter: Annotated[str, SORTER] = "ms4", *, progress: Progress) -> dict[str, Any]:
     """Write a sorter's image.lock: digest, and every Debian and Python package of its image."""
-    from spikecrate.cli import request_images as request
-    from spikecrate.cli.text import fields
+    from spikecrate.images import lockfile
 
-    fields(request.lock(sorter), to_json=json)
+    path = lockfile.lock(_request(sorter), progress)
+    locked = lockfile.read_lock(path)
+    python = sum(map(len, locked.python.values()))
+    return {"lock": str(path), "digest": locked.digest, "debian": len(locked.debian), "python": python}
 
 
-@task(
-    name="diff",
-    help={
-        "first": "reference or digest of an image in Docker, or the path of an image.lock",
-        "second": "another",
-        "json": "print one JSON object, with all files",
-    },
-    auto_shortflags=False,
+@command(
+    "image.diff",
+    IMAGES,
+    "spikecrate image.diff sorters/ms4/image.lock spikecrate/ms4:0123456789ab",
+    show=show_differences,
 )
-@reported
-def image_diff(context: Context, first: str, second: str, json: bool = False) -> None:  # noqa: ARG001
-    """Name the packages and files that differ between two images."""
-    from spikecrate.cli import report_images as report
-    from spikecrate.cli import request_images as request
+def image_diff(
+    first: Annotated[str, IMAGE],
+    second: Annotated[str, about("another image or lock", "IMAGE")],
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Show the packages and files that differ between two images."""
+    from spikecrate.images import lockfile
 
-    report.differences(request.compare(first, second), to_json=json)
+    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)).as_dict()
+
+
+def _request(sorter: str, *, gpu: bool = False) -> "BuildRequest":
+    from spikecrate.catalogue.tools import find
+
+    request = _described(find(sorter).folder, gpu=gpu)
+    if gpu and not request.gpu:
+        message = f"{request.name} has no separate image for a GPU"
+        raise UsageError(message, next_step="leave --gpu out")
+    return request
+
+
+def _described(folder: Path, *, gpu: bool = False) -> "BuildRequest":
+    from spikecrate.catalogue.tools import check, read
+    from spikecrate.steps.job import build_request, recipe
+
+    found = read(folder)
+    check(folder)
+    return build_request(found, recipe(found), gpu=gpu)
+
+
+def _recipes() -> dict[str, str]:
+    from spikecrate.catalogue.tools import catalogue
+    from spikecrate.steps.job import recipe
+
+    return {name: recipe(sorter) for name, sorter in catalogue().items()}
+
+
+def _size(number: int | None) -> str | None:
+    return None if number is None else format_bytes(number)
+
+
+def _version(value: Any) -> str:
+    """Write a package as one image has it: version and the first digits of the hash of its list of files."""
+    if isinstance(value, dict):
+        return f"{value['version']} ({(value['record'] or 'no list of files')[:15]})"
+    return "–" if value is None else str(value)

@@ -1,250 +1,327 @@
-"""Tasks that sort, and those that look at what was sorted."""
+"""Commands on jobs: finished, failed, running."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.tasks import task
+from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import keys, sorters
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.sort import SORTING, JobOptions, runtime_about
+from spikecrate.cli.text import say, table
+from spikecrate.errors import SpikecrateError, UsageError
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from spikecrate.steps.rerun import RerunOutcome
 
-SORT_HELP = {
-    "recording": "the recording: a folder or file in any format of docs/recordings.md; read in place",
-    "sorter": "name or alias of a sorter in the catalogue (spikecrate sorters)",
-    "param": "a parameter as name=value; may be given many times",
-    "params": "a JSON file with an object of parameters; --param wins over it",
-    "runtime": "auto, docker, apptainer or host",
-    "output": "folder for a copy of the result, - for none; by default sortings/<recording>/<sorter>-<key>",
-    "cores": "processors for the sorter; by default all that this process may use",
-    "gpu": "auto, on or off; auto: where the sorter uses one and the machine has one",
-    "memory": "memory limit: 8G, 512M; by default none",
-    "timeout": "time limit for the sorter: 2h, 90m; by default none",
-    "seed": "handed to the sorter; part of the job key",
-    "force": "run the job although its result is in the store",
-    "repeat": "run it this many times without the store and say how far the results agree",
-    "dry-run": "print what would happen, why, and the exact command line",
-    "json": "print one JSON object as the last line",
-}
+REPRODUCING: Final = "reproduce a result"
+STATUSES: Final = ("completed", "failed", "running")
+SHOWN: Final = 50
+"""How many jobs fit on a screen or two."""
+
+KEY: Final = about("the first digits of a job key", "KEY", example="0b680c52", choices=keys)
+RESULT: Final = about(
+    "the first digits of a job key, or a result folder", "JOB", example="0b680c52", choices=keys
+)
+MOVED: Final = about("where the recording is now; by default where it was", "RECORDING", example="/nas/rec")
+CORES: Final = about("processors for the sorter; by default as many as the job had", example="4")
 
 
-@task(help=SORT_HELP, iterable=["param"], auto_shortflags=False)
-@reported
-def sort(
-    context: Context,  # noqa: ARG001
-    recording: str,
-    sorter: str = "ms4",
-    param: list[str] | None = None,
-    params: str = "",
-    runtime: str = "auto",
-    output: str = "",
-    cores: str = "",
-    gpu: str = "auto",
-    memory: str = "",
-    timeout: str = "",
-    seed: int = 0,
-    force: bool = False,
-    repeat: str = "",
-    dry_run: bool = False,
-    json: bool = False,
-) -> None:
-    """Sort a recording in the sorter's pinned image, or find the result made before."""
-    from spikecrate.cli import report_jobs as report
-    from spikecrate.cli import request_sort as request
+class JobRows(list[dict[str, Any]]):
+    """Rows of `job.list`, and whether there are more."""
 
-    asked = request.read(
-        recording,
-        sorter=sorter,
-        param=param or [],
-        params=params,
-        runtime=runtime,
-        cores=cores,
-        gpu=gpu,
-        memory=memory,
-        timeout=timeout,
-        seed=seed,
-        force=force,
+    def __init__(self, rows: list[dict[str, Any]], *, more: bool) -> None:
+        super().__init__(rows)
+        self.more = more
+
+    def print(self) -> None:
+        """Print them as a table."""
+        columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
+        table(
+            ("key", *columns, "pinned", "recording"),
+            (
+                (
+                    row["key"][:12],
+                    *(row[column] for column in columns),
+                    "yes" if row["pinned"] else "",
+                    " ".join(
+                        part for part in (row["recording"], row["reason"] and f"({row['reason']})") if part
+                    ),
+                )
+                for row in self
+            ),
+        )
+        if self.more:
+            say(
+                f"the {len(self)} most recent; --limit 0 lists all; filter with --sorter, --status, --recording"
+            )
+
+
+def show_again(done: "RerunOutcome") -> None:
+    """Print that a job gave the same bytes again."""
+    now = done.now
+    say(
+        f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
     )
-    if dry_run:
-        report.forecast(request.forecast(asked), to_json=json)
-    elif repeat:
-        report.repeated(request.repeat(asked, repeat), to_json=json)
-    else:
-        report.result(request.sort(asked, output), to_json=json)
+    say(f"before  {done.before['blake3']}  {done.before['runtime']}, {done.before['wall_s']:.1f} s")
+    say(f"now     {now['blake3']}  {now['runtime']}, {now['wall_s']:.1f} s")
+    if done.folder is not None:
+        say(f"result  {done.folder}")
 
 
-@task(
-    help={
-        "folder": "where the toy recording and its sorting go",
-        "runtime": "auto, docker, apptainer or host",
-    },
-    auto_shortflags=False,
-)
-@reported
-def demo(context: Context, folder: str = "demo", runtime: str = "auto") -> None:  # noqa: ARG001
-    """Write a toy recording with ground truth, sort it with ms4, print how well each unit was found."""
-    from spikecrate._util.progress import Terminal
-    from spikecrate.cli.demo import run
-
-    run(folder, runtime=runtime, progress=Terminal())
+def show_difference(found: dict[str, Any]) -> None:
+    """Print what differs between two jobs, a part a paragraph."""
+    say(
+        f"{found['second'][:12]} against {found['first'][:12]}: {'equal' if found['equal'] else 'different'} bytes"
+    )
+    for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
+        for line in found[part]:
+            say(f"  {part.ljust(11)}  {line}")
 
 
-JOB_HELP = {
-    "job": "the first digits of a job key, or a result folder",
-    "runtime": "auto, docker, apptainer or host; by default where the job ran",
-    "recording": "where the recording lies now; by default where it lay",
-    "cores": "processors for the sorter; by default as many as it had",
-    "json": "print one JSON object as the last line",
-}
+def show_explanation(found: dict[str, Any]) -> None:
+    """Print why a run was or would be a cache miss."""
+    words = {
+        "hit": "cache hit",
+        "wait": "another process runs this job",
+        "run": "cache miss; it would run",
+        "ran": "was a cache miss and ran",
+        "runs": "is running",
+        "failed": "ran and failed",
+    }
+    say(f"{found['key']}: {words[found['action']]}")
+    if found["nearest"] is not None:
+        say(f"new against the nearest earlier result, {found['nearest'][:12]}:")
+    for reason in found["reasons"]:
+        say(f"  {reason}")
+    for name in found["recipe"]:
+        say(f"  recipe: {name} differs")
 
 
-@task(
-    name="list",
-    help={
-        "sorter": "only jobs of this sorter",
-        "status": "only completed, failed or running ones",
-        "recording": "only those whose recording's path has this in it",
-        "limit": "the latest so many, 0 for all; by default 50, with --json all",
-        "json": "print one JSON array",
-    },
-    auto_shortflags=False,
-    default=True,
-)
-@reported
-def job_list(
-    context: Context,  # noqa: ARG001
-    sorter: str = "",
-    status: str = "",
-    recording: str = "",
-    limit: str = "",
-    json: bool = False,
-) -> None:
-    """List the jobs that the store knows, the latest first."""
-    from spikecrate.cli import report_store as report
-    from spikecrate.cli import request_store as request
-
-    rows, more = request.jobs(sorter=sorter, status=status, recording=recording, limit=limit, shown=not json)
-    report.jobs(rows, more=more, to_json=json)
-
-
-@task(name="show", help={"key": "the first digits of a job key", "json": "one line"}, auto_shortflags=False)
-@reported
-def job_show(context: Context, key: str, json: bool = False) -> None:  # noqa: ARG001
-    """Show a job's run record, or its failure."""
+def show_record(record: dict[str, Any]) -> None:
+    """Print what matters of a run record or a failure, a field a line."""
     from spikecrate.cli.text import fields
+    from spikecrate.recordings.describe import summarize
+    from spikecrate_harness.layout import Layout
+
+    if "inside" not in record:
+        # A failure or a running job: few fields, all of them short but the key's parts.
+        return fields({name: value for name, value in record.items() if name != "key_parts"})
+    recording, layout = record["recording"], record["recording"]["layout"]
+    image = record["image"] or record["environment"]
+    peak = record["peak_memory_bytes"]
+    return fields(
+        {
+            "key": record["key"],
+            "status": record["status"],
+            "sorter": f"{record['sorter']['name']} {record['sorter']['version']}",
+            "parameters": ", ".join(f"{name}={value}" for name, value in record["parameters"].items()),
+            "seed": record["seed"],
+            "recording": recording["path"],
+            "format": recording["format"],
+            "duration": f"{layout['num_samples'] / layout['sampling_frequency']:.1f} s",
+            **summarize(Layout.from_dict(layout), recording["channel_ids"]).as_text(),
+            "runtime": record["runtime"],
+            "image": f"{image['reference']} {image['digest']}" if record["image"] else image["folder"],
+            "started": record["started"],
+            "took": f"{record['wall_s']:.1f} s" + (f", {format_bytes(peak)} of memory" if peak else ""),
+            "units": record["units"],
+            "events": record["events"],
+            "more": f"spikecrate job.show {record['key'][:12]} --json",
+        }
+    )
+
+
+@command(
+    "job.list", SORTING, "spikecrate job.list --sorter ms4 --status failed", alias="job", show=JobRows.print
+)
+def job_list(
+    sorter: Annotated[str, about("only jobs of this sorter", "NAME", example="ms4", choices=sorters)] = "",
+    status: Annotated[str, about("only jobs in this state", one_of=STATUSES, example="failed")] = "",
+    recording: Annotated[
+        str, about("only jobs whose recording's path contains this", "TEXT", example="day3")
+    ] = "",
+    limit: Annotated[
+        int | None, about("show the N most recent (0 = all); by default 50, with --json all", example="10")
+    ] = None,
+    json: bool = False,
+    *,
+    progress: Progress,
+) -> JobRows:
+    """List the jobs in the store, the latest first."""
+    from spikecrate.steps.listing import list_jobs
+    from spikecrate.store import open_store
+
+    if limit is not None and limit < 0:
+        message = f"--limit {limit} is negative"
+        raise UsageError(message, next_step="--limit 0 lists all")
+    most = (0 if json else SHOWN) if limit is None else limit
+    store = open_store()
+    rows = list_jobs(
+        store,
+        progress,
+        sorters=_names_of(sorter),
+        status=status,
+        recording=recording,
+        limit=most + 1 if most else None,
+    )
+    shown = rows[:most] if most else rows
+    for row in shown:
+        if row["status"] == "failed" and not row["recording"]:
+            row["recording"] = _recording_of_failure(row["key"])
+    return JobRows(shown, more=len(rows) > len(shown))
+
+
+@command(
+    "job.show",
+    SORTING,
+    "spikecrate job.show 0b680c52",
+    "spikecrate job.show 0b680c52 --json",
+    show=show_record,
+)
+def job_show(key: Annotated[str, KEY]) -> dict[str, Any]:
+    """Show what a job ran and gave, or why it failed; --json prints the whole run record."""
     from spikecrate.steps.listing import show_job
     from spikecrate.store import open_store
 
-    fields(show_job(open_store(), key), to_json=json)
+    return show_job(open_store(), key)
 
 
-@task(name="logs", help={"key": "the first digits of a job key"}, auto_shortflags=False)
-@reported
-def job_logs(context: Context, key: str) -> None:  # noqa: ARG001
-    """Print what a job's sorter printed; of a running job, what it printed so far."""
-    from spikecrate.cli.text import say
+@command("job.logs", SORTING, "spikecrate job.logs 0b680c52", with_json=False)
+def job_logs(key: Annotated[str, KEY]) -> None:
+    """Print the log of a job; of a running job, the log so far."""
     from spikecrate.steps.listing import log_of
     from spikecrate.store import open_store
 
-    say(log_of(open_store(), key).read_text(errors="replace", encoding="utf-8").rstrip("\n"))
+    say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
 
-@task(name="verify", help=JOB_HELP, auto_shortflags=False)
-@reported
+@command("job.verify", REPRODUCING, "spikecrate job.verify 0b680c52", show=show_again)
 def job_verify(
-    context: Context,  # noqa: ARG001
-    job: str,
-    runtime: str = "",
-    recording: str = "",
-    cores: str = "",
-    json: bool = False,
-) -> None:
-    """Run a finished job again and compare bytes; the stored result stays as it is."""
-    from spikecrate.cli import report_jobs as report
-    from spikecrate.cli import request_jobs as request
-
-    done = request.rerun(job, runtime=runtime, recording=recording, cores=cores, keep=False)
-    report.again(done, to_json=json)
+    job: Annotated[str, RESULT],
+    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
+    recording: Annotated[str, MOVED] = "",
+    cores: Annotated[int | None, CORES] = None,
+    *,
+    progress: Progress,
+) -> "RerunOutcome":
+    """Run a finished job again and compare bytes; the stored result is not changed."""
+    return _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=False)
 
 
-@task(
-    name="rerun",
-    help={**JOB_HELP, "output": "folder for a copy of the result; by default none"},
-    auto_shortflags=False,
-)
-@reported
+@command("job.rerun", REPRODUCING, "spikecrate job.rerun sortings/rec/ms4-0b680c52", show=show_again)
 def job_rerun(
-    context: Context,  # noqa: ARG001
-    job: str,
-    runtime: str = "",
-    recording: str = "",
-    cores: str = "",
-    output: str = "",
-    json: bool = False,
-) -> None:
-    """Make a result again from its record alone, its image too, and compare bytes."""
-    from spikecrate.cli import report_jobs as report
-    from spikecrate.cli import request_jobs as request
+    job: Annotated[str, RESULT],
+    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
+    recording: Annotated[str, MOVED] = "",
+    cores: Annotated[int | None, CORES] = None,
+    output: Annotated[
+        str, about("folder for a copy of the result; by default none", "DIR", example="again/")
+    ] = "",
+    *,
+    progress: Progress,
+) -> "RerunOutcome":
+    """Rebuild a result from its record alone, its image too, and compare bytes."""
+    from spikecrate.steps.output import put
+    from spikecrate.steps.resolve import find_job
+    from spikecrate.store import open_store
 
-    done = request.rerun(job, runtime=runtime, recording=recording, cores=cores, keep=True, output=output)
-    report.again(done, to_json=json)
+    done = _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=True)
+    if output and done.folder is not None:
+        store = open_store()
+        put(find_job(done.key, store, progress), Path(output), store)
+    return done
 
 
-@task(
-    name="diff",
-    help={
-        "first": "the first digits of a job key, or a result folder",
-        "second": "likewise",
-        "json": "one line",
-    },
-    auto_shortflags=False,
+@command("job.diff", REPRODUCING, "spikecrate job.diff 0b680c52 77ad01f3", show=show_difference)
+def job_diff(
+    first: Annotated[str, RESULT],
+    second: Annotated[str, about("another job", "JOB", choices=keys)],
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Show which part of two jobs differs: key, image, environment, machine or result."""
+    from spikecrate.steps.diff import difference
+    from spikecrate.steps.resolve import find_job
+    from spikecrate.store import open_store
+
+    store = open_store()
+    one, other = (find_job(word, store, progress) for word in (first, second))
+    return difference(one, other, store)
+
+
+@command(
+    "job.explain",
+    REPRODUCING,
+    "spikecrate job.explain rec/ --sorter ms4",
+    "spikecrate job.explain 0b680c52",
+    show=show_explanation,
 )
-@reported
-def job_diff(context: Context, first: str, second: str, json: bool = False) -> None:  # noqa: ARG001
-    """Say which part of two jobs differs: key, image, environment, machine or result."""
-    from spikecrate.cli import report_jobs as report
-    from spikecrate.cli import request_jobs as request
-
-    report.difference(request.difference(first, second), to_json=json)
-
-
-@task(
-    name="explain",
-    help={
-        **{
-            name: SORT_HELP[name]
-            for name in ("sorter", "param", "params", "cores", "gpu", "seed", "force", "json")
-        },
-        "job": "a recording, as for sort; or the first digits of the key of a job that ran",
-    },
-    iterable=["param"],
-    auto_shortflags=False,
-)
-@reported
 def job_explain(
-    context: Context,  # noqa: ARG001
-    job: str,
-    sorter: str = "ms4",
-    param: list[str] | None = None,
-    params: str = "",
-    cores: str = "",
-    gpu: str = "auto",
-    seed: int = 0,
-    force: bool = False,
-    json: bool = False,
-) -> None:
-    """Say why a run would be, or was, no hit: what is new against the nearest earlier result."""
-    from spikecrate.cli import report_jobs as report
-    from spikecrate.cli import request_jobs as request
-
-    report.explanation(
-        request.explain(
-            job,
-            sorter=sorter,
-            param=param or [],
-            params=params,
-            cores=cores,
-            gpu=gpu,
-            seed=seed,
-            force=force,
+    job: Annotated[
+        str,
+        about(
+            "a recording, as for sort; or the first digits of the key of a job that ran", "JOB", choices=keys
         ),
-        to_json=json,
+    ],
+    options: JobOptions,
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result."""
+    from spikecrate.steps.explain import explain, explain_past
+    from spikecrate.steps.resolve import is_key
+    from spikecrate.store import open_store
+
+    store = open_store()
+    if is_key(job):
+        return explain_past(job, store)
+    request = options.request(job)
+    return explain(request.job(store, progress), store, progress, force=request.force)
+
+
+def _rerun(
+    job: str, progress: Progress, *, runtime: str, recording: str, cores: int | None, keep: bool
+) -> "RerunOutcome":
+    from spikecrate.steps.rerun import rerun
+    from spikecrate.steps.resolve import find_job
+    from spikecrate.store import open_store
+
+    store = open_store()
+    return rerun(
+        find_job(job, store, progress),
+        runtime=runtime,
+        recording=recording or None,
+        cores=cores,
+        keep=keep,
+        store=store,
+        progress=progress,
     )
+
+
+def _names_of(word: str) -> set[str]:
+    """Return the names under which a sorter's jobs stand: it may be an alias, or gone from the catalogue."""
+    from spikecrate.catalogue.tools import find
+    from spikecrate.errors import SorterNotFoundError
+
+    if not word:
+        return set()
+    try:
+        return {word, find(word).name}
+    except SorterNotFoundError:
+        return {word}
+
+
+def _recording_of_failure(key: str) -> str | None:
+    from spikecrate.steps.listing import show_job
+    from spikecrate.store import open_store
+
+    try:
+        failure = show_job(open_store(), key)
+    except SpikecrateError:
+        # Removed at this moment.
+        return None
+    recording = failure.get("recording")
+    return recording.get("path") if isinstance(recording, Mapping) else recording

@@ -1,113 +1,256 @@
-"""The console program: the same tasks as `invoke`, from any folder."""
+"""The console program: finds the command, runs it, prints the result or the error."""
 
 from __future__ import annotations
 
-import functools
-import io
+import os
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, ParamSpec
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from invoke.exceptions import Exit
-
+from spikecrate._util.progress import is_closed
+from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
-from spikecrate.errors import SpikecrateError, StoppedError
-from spikecrate.store.place import place_of, system_errors_named
+from spikecrate.errors import SpikecrateError, StoppedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from invoke.program import Program
+    from spikecrate.cli.command import Command
 
-    P = ParamSpec("P")
+HELP = ("--help", "-h")
+DEBUG = ("--debug", "-d")
+STOPS = (signal.SIGTERM, signal.SIGHUP)
+"""What a batch system and a closed terminal send: a job stops as after Ctrl-C."""
 
 
 def main() -> None:
     """Run the console program `spikecrate`."""
-    program().run()
+    sys.exit(run(sys.argv[1:]))
 
 
-def program() -> Program:
-    """Make the console program of the tasks."""
-    from invoke.program import Program
+def run(words: Sequence[str]) -> int:
+    """Run a command line and return its exit code.
 
-    from spikecrate.cli import namespace
+    Parameters
+    ----------
+    words : sequence of str
+        What follows the program's name.
+    """
+    prepare_streams()
+    return guarded(lambda: _dispatch(list(words)), to_json="--json" in words, debug=_is_debug(words))
 
-    return Program(name="spikecrate", binary="spikecrate", namespace=namespace, version=__version__)
 
-
-def reported(body: Callable[P, None]) -> Callable[P, None]:
-    """Turn an error inside a task into its message, its next step and its exit code.
+def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
+    """Run a body; an error becomes its message, its next step and its exit code.
 
     A traceback appears only with `--debug`. With `--json` the error is an object on standard output too.
-    SIGTERM, which a batch system sends before it kills, stops a job as Ctrl-C does.
+
+    Parameters
+    ----------
+    body : callable
+        What is run.
+    to_json : bool
+        Whether an error is printed as JSON.
+    debug : bool
+        Whether an error's traceback is printed.
     """
-
-    @functools.wraps(body)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _stop)
-        _print_any_character()
+    for number in STOPS:
+        # `nohup` ignores SIGHUP, and means it.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+    try:
         try:
-            _help_if_asked(kwargs.values())
-            with system_errors_named(place_of(None)):
-                body(*args, **kwargs)
-        except Exit:
-            raise
+            body()
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         except SpikecrateError as error:
-            raise _exit(error, to_json=bool(kwargs.get("json"))) from None
+            return report(error, to_json=to_json, debug=debug)
         except KeyboardInterrupt:
-            raise _exit(StoppedError(), to_json=bool(kwargs.get("json"))) from None
+            number = signal.SIGPIPE if is_closed() else signal.SIGINT
+            return report(StoppedError(signal=number), to_json=to_json, debug=debug)
         except BrokenPipeError:
-            # Whoever read our output has gone: `spikecrate job.list | head`.
-            sys.stderr.close()
-            raise Exit(code=141) from None
-        except Exception as error:
-            if _debug():
-                raise
-            fault = SpikecrateError(
-                f"a fault in spikecrate: {type(error).__name__}: {error}",
-                next_step="run it again with --debug and report what it prints",
-            )
-            raise _exit(fault, to_json=bool(kwargs.get("json"))) from None
-
-    return wrapper
+            raise
+        except Exception as error:  # noqa: BLE001 (the last stop before the user)
+            return report(_as_ours(error), to_json=to_json, debug=debug)
+        else:
+            return 0
+    except BrokenPipeError:
+        # The reader of our output has gone: `spikecrate job.list | head`.
+        return _closed()
 
 
-def _print_any_character() -> None:
-    """Print what the locale's encoding lacks as an escape, in place of a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
+    """Print an error, the cause last but for the next step, and return its exit code.
 
-
-def _help_if_asked(words: Iterable[object]) -> None:
-    """Print a task's help where invoke took `--help` for its first argument: `spikecrate sort --help`."""
-    if not {"--help", "-h"}.isdisjoint(word for word in words if isinstance(word, str)):
-        at = next(at for at, word in enumerate(sys.argv) if word in ("--help", "-h"))
-        program().run(["spikecrate", "--help", sys.argv[at - 1]])
-        raise Exit(code=0)
-
-
-def _exit(error: SpikecrateError, *, to_json: bool) -> Exit:
-    from spikecrate.cli.text import as_json
-
-    if _debug():
-        traceback.print_exc()
+    Parameters
+    ----------
+    error : SpikecrateError
+        What happened.
+    to_json : bool
+        Print an object on standard output too.
+    debug : bool
+        Print the traceback first.
+    """
     code = error.code if isinstance(error, StoppedError) else error.exit_code
+    if code == 128 + signal.SIGPIPE:
+        return _closed()
+    if debug:
+        _to_stderr(printable("".join(traceback.format_exception(error))))
     if to_json:
-        as_json({**error.as_dict(), "exit_code": code})
-    lines = [f"spikecrate: {error}", *([f"next: {error.next_step}"] if error.next_step else [])]
+        from spikecrate.cli.text import as_json
+
+        with suppress(SpikecrateError):
+            as_json({**error.as_dict(), "exit_code": code})
+    # A message with many lines holds the end of a log: what it is the end of stands below it, where people look.
+    headline, _, excerpt = str(error).partition("\n")
+    lines = excerpt.splitlines()
+    lines.append(
+        f"spikecrate: {headline.removesuffix('; its last lines:').removesuffix('; the last lines:')}"
+    )
+    cause = next((line.strip() for line in reversed(excerpt.splitlines()) if line.strip()), "")
+    if cause:
+        lines.append(f"cause: {cause}")
+    if error.next_step:
+        lines.append(f"next: {error.next_step}")
     if error.doctor:
         lines.append(f"why:  spikecrate doctor --check {error.doctor}")
     if "log" in error.details:
         lines.append(f"log:  {error.details['log']}")
-    return Exit("\n".join(lines), code=code)
+    _to_stderr(printable("\n".join(lines)))
+    return code
 
 
-def _debug() -> bool:
-    return any(word in ("--debug", "-d") for word in sys.argv[1:])
+def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
+    """Run a command with the values of its options, and print what it returns.
+
+    Parameters
+    ----------
+    command : Command
+        What is run.
+    values : dict
+        By option.
+    """
+    from spikecrate.store.place import place_of, system_errors_named
+
+    _require_folder()
+    with system_errors_named(place_of(None)):
+        value = command.call(values)
+        if value is None:
+            return
+        from spikecrate.cli.command import Shown
+        from spikecrate.cli.text import as_json, fields
+
+        show = command.show
+        if isinstance(value, Shown):
+            value, show = value.value, value.show
+        if command.with_json and values.get("json"):
+            as_json(as_data(value))
+        elif show is not None:
+            show(value)
+        else:
+            fields(as_data(value))
+
+
+def as_data(value: Any) -> Any:
+    """Return a value in JSON types: what its `as_dict` gives, or a dataclass's fields."""
+    from dataclasses import asdict, is_dataclass
+
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if isinstance(value, list | tuple):
+        return [as_data(entry) for entry in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _dispatch(words: list[str]) -> None:
+    from spikecrate.cli import load
+    from spikecrate.cli.command import find
+    from spikecrate.cli.help import command_help, first_screen
+    from spikecrate.cli.parse import parse
+
+    load()
+    if words[:1] == ["--complete"]:
+        from spikecrate.cli.complete import complete
+
+        return complete(words[1:])
+    while words and words[0] in (*DEBUG, "--json"):
+        words.pop(0)
+    if not words or words[0].startswith("-"):
+        return _general(words) if words else first_screen()
+    command, rest = find(words[0]), words[1:]
+    own = rest[: rest.index("--")] if "--" in rest else rest
+    if any(word in HELP for word in own):
+        return command_help(command)
+    return execute(command, parse(command, [word for word in rest if word not in DEBUG]))
+
+
+def _general(words: list[str]) -> None:
+    """Obey an option that stands before any command."""
+    from spikecrate.cli.command import find
+    from spikecrate.cli.help import command_help, first_screen, names
+    from spikecrate.cli.option import nearest
+    from spikecrate.cli.text import say
+
+    match words[0]:
+        case "--version" | "-V":
+            say(f"spikecrate {__version__}")
+        case "--list" | "-l":
+            names()
+        case "--help" | "-h" if len(words) > 1:
+            command_help(find(words[1]))
+        case "--help" | "-h":
+            first_screen()
+        case word:
+            message = (
+                f"there is no option {word}{nearest(word, ['--help', '--version', '--debug', '--list'])}"
+            )
+            raise UsageError(message, next_step="write the options of a command after its name")
+
+
+def _require_folder() -> None:
+    """Refuse to start in a folder that was removed: relative paths lead nowhere.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        os.getcwd()  # noqa: PTH109 (the call that fails)
+    except OSError:
+        message = "the current folder no longer exists"
+        raise UsageError(message, next_step="cd to another folder, then run it again") from None
+
+
+def _as_ours(error: Exception) -> SpikecrateError:
+    """Return an error that is not spikecrate's as a fault of spikecrate."""
+    fault = SpikecrateError(
+        f"a fault in spikecrate: {type(error).__name__}: {error}",
+        next_step="run it again with --debug and report what it prints",
+    )
+    fault.__cause__ = error
+    return fault
+
+
+def _is_debug(words: Sequence[str]) -> bool:
+    return any(word in DEBUG for word in words)
+
+
+def _to_stderr(text: str) -> None:
+    # Where standard error is closed or full, the exit code still tells.
+    with suppress(OSError, AttributeError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _closed() -> int:
+    """Return the exit code of a program whose reader has gone; nothing more is written to it."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        os.dup2(devnull, number)
+    return 128 + signal.SIGPIPE
 
 
 def _stop(number: int, _frame: FrameType | None) -> Any:

@@ -1,45 +1,180 @@
-"""The task that says how good each sorter is."""
+"""The command that measures how good each sorter is, and its tables."""
 
-from __future__ import annotations
+import tempfile
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.tasks import task
+from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import sorters
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.sort import runtime_about
+from spikecrate.cli.sorters import SORTERS
+from spikecrate.cli.text import say, table
+from spikecrate.errors import OutputError, UsageError
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from spikecrate.studies.quality import Score
+
+BEGIN: Final = "<!-- quality: begin -->"
+END: Final = "<!-- quality: end -->"
 
 
-@task(
-    name="quality",
-    help={
-        "sorter": "names or aliases, with commas between; by default the whole catalogue",
-        "recording": "a recording with its firings_true.mda; may be given many times; by default three toys",
-        "toys": "the three toys besides the recordings named",
-        "runtime": "auto, docker, apptainer or host",
-        "write": "a page of Markdown that the tables are put into, between its two markers",
-        "measured": "write what the runs took into each sorter's folder, for forecasts",
-        "json": "print one JSON array",
-    },
-    iterable=["recording"],
-    auto_shortflags=False,
-)
-@reported
+def show_quality(scores: "Sequence[Score]") -> None:
+    """Print the scores, a table for each recording."""
+    for title, rows in _tables(scores):
+        say(f"{title}\n")
+        table(_columns(), rows)
+        say()
+
+
+@command("sorters.quality", SORTERS, "spikecrate sorters.quality --sorter ms4,ms5", show=show_quality)
 def sorters_quality(
-    context: Context,  # noqa: ARG001
-    sorter: str = "",
-    recording: list[str] | None = None,
-    toys: bool = False,
-    runtime: str = "auto",
-    write: str = "",
-    measured: bool = False,
-    json: bool = False,
-) -> None:
-    """Sort recordings whose spikes are known with every sorter, and say how many each found."""
-    from spikecrate.cli import report_quality as report
-    from spikecrate.cli import request_quality as request
-
-    scores = request.measure(sorter, recording or [], runtime, toys=toys)
+    sorter: Annotated[
+        str,
+        about(
+            "names or aliases, joined by commas; by default the whole catalogue",
+            "NAMES",
+            example="ms4,ms5",
+            choices=sorters,
+        ),
+    ] = "",
+    recording: Annotated[
+        list[str] | None,
+        about("a recording with its firings_true.mda; by default three toys", "RECORDING", example="rec/"),
+    ] = None,
+    toys: Annotated[bool, about("sort the three toys besides the recordings named")] = False,
+    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto",
+    write: Annotated[
+        str,
+        about(
+            "a Markdown page; the tables replace what is between its two markers",
+            "FILE",
+            example="docs/quality.md",
+        ),
+    ] = "",
+    measured: Annotated[
+        bool, about("write what the runs took into each sorter's folder, for forecasts")
+    ] = False,
+    *,
+    progress: Progress,
+) -> "list[Score]":
+    """Sort recordings whose spikes are known with every sorter, and show how many each found."""
+    scores = measure(sorter, recording or [], runtime, progress, toys=toys)
     if write:
-        report.write(scores, write)
+        write_page(scores, write)
     if measured:
-        request.write_measured(scores)
-    report.quality(scores, to_json=json)
+        _write_measured(scores, progress)
+    return scores
+
+
+def measure(
+    sorter: str, recording: list[str], runtime: str, progress: Progress, *, toys: bool
+) -> "list[Score]":
+    """Sort recordings whose spikes are known: those named, and toy recordings where wanted or none is named.
+
+    Raises
+    ------
+    UsageError
+        For two recordings of one name.
+    """
+    from spikecrate.catalogue.tools import catalogue, find
+    from spikecrate.studies import quality
+
+    names = [name.strip() for name in sorter.split(",") if name.strip()]
+    chosen = [find(name) for name in names] or list(catalogue().values())
+    named = {Path(path).resolve().name: Path(path) for path in recording}
+    if len(named) < len(recording):
+        message = "two of the recordings have the same name"
+        raise UsageError(
+            message, next_step="rename one: the table tells recordings apart by their folders' names"
+        )
+    # The samples name a result, so it does not matter where they were.
+    with tempfile.TemporaryDirectory(prefix="spikecrate-quality-") as folder:
+        made = quality.toys(Path(folder), progress) if toys or not named else {}
+        return list(quality.measure(chosen, made | named, runtime=runtime, progress=progress))
+
+
+def markdown(scores: "Sequence[Score]") -> str:
+    """Write the scores as Markdown, a table for each recording."""
+    lines: list[str] = []
+    for title, rows in _tables(scores):
+        lines += [f"### {title}", "", _row(_columns()), _row(["---", *["--:"] * (len(_columns()) - 1)])]
+        lines += [*map(_row, rows), ""]
+    return "\n".join(lines)
+
+
+def write_page(scores: "Sequence[Score]", page: str) -> None:
+    """Put the tables between the markers of a page.
+
+    Raises
+    ------
+    OutputError
+        Where the page has no markers, or cannot be written.
+    """
+    path = Path(page)
+    try:
+        before, found, rest = path.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
+        _, closed, after = rest.partition(END)
+        if not found or not closed:
+            message = f"{page} has no line {BEGIN} with a line {END} after it"
+            raise OutputError(message, next_step="add both lines where the tables belong")
+        path.write_text(f"{before}{BEGIN}\n\n{markdown(scores)}\n{END}{after}", encoding="utf-8")
+    except OSError as error:
+        message = f"{page}: {error.strerror}"
+        raise OutputError(message, next_step="name a page that can be read and written") from None
+
+
+def _tables(scores: "Sequence[Score]") -> list[tuple[str, list[list[str]]]]:
+    """Return each recording's title and its rows of text, the best sorter first."""
+    return [
+        (_title(rows[0]), [_cells(score) for score in sorted(rows, key=_rank)])
+        for rows in (list(group) for _, group in groupby(scores, key=lambda score: score.recording))
+    ]
+
+
+def _title(score: "Score") -> str:
+    channels = f"{score.channels} channel{'s' if score.channels > 1 else ''}"
+    return f"{score.recording}: {channels}, {score.duration_s:g} s"
+
+
+def _rank(score: "Score") -> tuple[Any, ...]:
+    return score.units_above is None, -(score.units_above or 0), -(score.mean_accuracy or 0), score.sorter
+
+
+def _cells(score: "Score") -> list[str]:
+    name = f"{score.sorter} {score.version}"
+    if score.failure:
+        return [name, str(score.true_units), score.failure, *["–"] * (len(_columns()) - 3)]
+    wall = f"{score.wall_s:.1f} s ({score.runtime}, {score.cores} core{'s' if score.cores != 1 else ''})"
+    memory = "–" if score.peak_memory_bytes is None else format_bytes(score.peak_memory_bytes)
+    return [
+        *(name, str(score.true_units), str(score.found_units)),
+        *(f"{score.mean_accuracy:.2f}", str(score.units_above), wall, memory),
+    ]
+
+
+def _row(cells: Sequence[str]) -> str:
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
+
+
+def _columns() -> tuple[str, ...]:
+    from spikecrate.studies.quality import GOOD
+
+    numbers = ("true units", "found units", "mean accuracy", f"units above {GOOD}")
+    return ("sorter", *numbers, "wall time", "peak memory")
+
+
+def _write_measured(scores: "list[Score]", progress: Progress) -> None:
+    """Write what each sorter's runs took into its folder, for forecasts."""
+    from spikecrate.catalogue.tools import find
+    from spikecrate.steps.estimate import write_measured
+    from spikecrate.store import open_store
+
+    store = open_store()
+    for name in sorted({score.sorter for score in scores if not score.failure}):
+        progress.note(f"{write_measured(find(name), store)} is written")

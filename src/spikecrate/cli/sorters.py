@@ -1,77 +1,158 @@
-"""Tasks on the catalogue."""
+"""Commands on the catalogue."""
 
-from __future__ import annotations
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.tasks import task
+from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import sorters
+from spikecrate.cli.command import Shown, command
+from spikecrate.cli.option import about
+from spikecrate.cli.text import say, table
+from spikecrate.errors import OutputError, UsageError
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from spikecrate.catalogue.tools import Sorter
+
+SORTERS: Final = "sorters"
+SORTER: Final = about("name or alias of a sorter", "SORTER", example="ms4", choices=sorters)
 
 
-@task(name="list", help={"json": "print one JSON array"}, auto_shortflags=False, default=True)
-@reported
-def sorters_list(context: Context, json: bool = False) -> None:  # noqa: ARG001
+def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
+    """Print the catalogue."""
+    table(
+        ("name", "version", "title", "licence", "gpu", "equal bytes", "also known as"),
+        (
+            (
+                *(sorter[name] for name in ("name", "version", "title", "license", "gpu")),
+                "yes" if sorter["deterministic"] else "no",
+                ", ".join(sorter["aliases"]),
+            )
+            for sorter in found
+        ),
+    )
+
+
+def show_sorter(sorter: dict[str, Any]) -> None:
+    """Print one sorter with its parameters."""
+    say(f"{sorter['title']} ({sorter['name']} {sorter['version']}), {sorter['license']}")
+    say(sorter["description"])
+    if sorter["reference"].get("doi"):
+        say(f"doi:{sorter['reference']['doi']}")
+    if sorter["image"]:
+        say(f"prebuilt image: {sorter['image']}")
+    if sorter["requires"]:
+        least = {"channels": "{} channels", "duration_s": "{:g} s"}
+        needs = [least[name].format(value) for name, value in sorter["requires"].items()]
+        say(f"needs at least {' and '.join(needs)}")
+    say()
+    table(
+        ("parameter", "default", "range", "unit", "description"),
+        (
+            (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
+            for name, entry in sorter["parameters"]["properties"].items()
+        ),
+    )
+
+
+def show_locked(changes: list[Any]) -> None:
+    """Print what locking again changed, a package a line."""
+    for change in (change.as_dict() for change in changes):
+        lines = [
+            *(f"  + {name} {version}" for name, version in change["added"].items()),
+            *(f"  - {name} {version}" for name, version in change["removed"].items()),
+            *(f"  {name} {before} -> {after}" for name, (before, after) in change["updated"].items()),
+        ]
+        say(f"{change['lock']}{':' if lines else ': no package changed'}")
+        for line in lines:
+            say(line)
+
+
+@command("sorters.list", SORTERS, "spikecrate sorters", alias="sorters", show=show_catalogue)
+def sorters_list() -> list[dict[str, Any]]:
     """List the catalogue."""
     from spikecrate.catalogue.tools import catalogue
-    from spikecrate.cli import report_sorters as report
 
-    report.sorters(catalogue().values(), to_json=json)
+    return [sorter_as_dict(sorter) for sorter in catalogue().values()]
 
 
-@task(name="show", help={"sorter": "name or alias", "json": "print one JSON object"}, auto_shortflags=False)
-@reported
-def sorters_show(context: Context, sorter: str, json: bool = False) -> None:  # noqa: ARG001
+@command("sorters.show", SORTERS, "spikecrate sorters.show ms4", show=show_sorter)
+def sorters_show(sorter: Annotated[str, SORTER]) -> dict[str, Any]:
     """Show a sorter and its parameters: default, range, unit, meaning."""
     from spikecrate.catalogue.tools import find
-    from spikecrate.cli import report_sorters as report
 
-    report.sorter(find(sorter), to_json=json)
-
-
-@task(
-    name="new",
-    help={
-        "name": "of the sorter and its folder",
-        "into": "folder of sorters (default: your own, else this clone's)",
-    },
-    auto_shortflags=False,
-)
-@reported
-def sorters_new(context: Context, name: str, into: str = "") -> None:  # noqa: ARG001
-    """Write a new sorter's folder; it lacks the body of sort() and the lock."""
-    from spikecrate.cli import report_sorters as report
-    from spikecrate.cli import request_sorters as request
-
-    report.made(request.make(name, into))
+    return sorter_as_dict(find(sorter))
 
 
-@task(
-    name="lock",
-    help={
-        "sorter": "name or alias",
-        "upgrade": "take the newest versions that are allowed",
-        "json": "print one JSON array",
-    },
-    auto_shortflags=False,
-)
-@reported
-def sorters_lock(context: Context, sorter: str, upgrade: bool = False, json: bool = False) -> None:  # noqa: ARG001
-    """Lock a sorter's packages, each with its hashes, and say what changed."""
-    from spikecrate.cli import report_sorters as report
-    from spikecrate.cli import request_sorters as request
+@command("sorters.new", SORTERS, "spikecrate sorters.new mine --into sorters/", with_json=False)
+def sorters_new(
+    name: Annotated[str, about("name of the sorter and of its folder", "NAME", example="mine")],
+    into: Annotated[
+        str, about("folder of sorters; by default the first of SPIKECRATE_SORTERS", "DIR", example="sorters/")
+    ] = "",
+) -> None:
+    """Write the folder of a new sorter; it lacks the body of sort() and the lock."""
+    from spikecrate.catalogue.scaffold import make
 
-    report.locked(request.relock(sorter, upgrade=upgrade), to_json=json)
+    own = [part for part in os.environ.get("SPIKECRATE_SORTERS", "").split(os.pathsep) if part]
+    if not into and not own:
+        message = "sorters.new does not know where to write: neither --into nor SPIKECRATE_SORTERS is given"
+        raise UsageError(message, next_step=f"spikecrate sorters.new {name} --into DIR")
+    folder = make(name, Path(into or own[0]).absolute())
+    say(f"{folder} is made; it lacks:")
+    say("  sorter.json       the parameters, and what the sorter is")
+    say("  run.py            the body of sort()")
+    say(f"  requirements.in   the packages that run.py imports; then: spikecrate sorters.lock {name}")
+    if str(folder.parent) not in {str(Path(part).absolute()) for part in own}:
+        say(f"to find it: export SPIKECRATE_SORTERS={folder.parent}")
 
 
-@task(
-    name="export",
-    help={"sorter": "name or alias", "output": "file for it; by default it is printed"},
-    auto_shortflags=False,
-)
-@reported
-def sorters_export(context: Context, sorter: str, output: str = "") -> None:  # noqa: ARG001
+@command("sorters.lock", SORTERS, "spikecrate sorters.lock mine --upgrade", show=show_locked)
+def sorters_lock(
+    sorter: Annotated[str, SORTER],
+    upgrade: Annotated[bool, about("take the newest versions that are allowed")] = False,
+    *,
+    progress: Progress,
+) -> list[Any]:
+    """Lock a sorter's packages, each with its hashes, and show what changed."""
+    from spikecrate.catalogue.lock import relock
+    from spikecrate.catalogue.tools import find
+
+    return list(relock(find(sorter), progress, upgrade=upgrade))
+
+
+@command("sorters.export", SORTERS, "spikecrate sorters.export ms4 --output ms4.json", with_json=False)
+def sorters_export(
+    sorter: Annotated[str, SORTER],
+    output: Annotated[str, about("file for it; by default it is printed", "FILE", example="ms4.json")] = "",
+) -> Any:
     """Describe a sorter as a Boutiques descriptor, for other tools."""
-    from spikecrate.cli import report_sorters as report
-    from spikecrate.cli import request_sorters as request
+    from spikecrate.catalogue.boutiques import descriptor
+    from spikecrate.catalogue.tools import find
 
-    report.exported(request.export(sorter, output), output)
+    text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
+    if not output:
+        return Shown(text, say)
+    try:
+        Path(output).write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        message = f"{output}: {error.strerror}"
+        raise OutputError(message, next_step="name a file that can be written") from None
+    return Shown(f"{output} is written", say)
+
+
+def sorter_as_dict(sorter: "Sorter") -> dict[str, Any]:
+    """Return a sorter as the catalogue's JSON has it."""
+    return {**asdict(sorter), "folder": str(sorter.folder)}
+
+
+def value_range(entry: dict[str, Any]) -> str | None:
+    """Return the range of a parameter: its choices, or its bounds."""
+    if "enum" in entry:
+        return ", ".join(json.dumps(value) for value in entry["enum"])
+    bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    parts = [f"{sign} {entry[name]}" for name, sign in bounds.items() if entry.get(name) is not None]
+    return " and ".join(parts) or None

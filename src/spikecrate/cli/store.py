@@ -1,88 +1,164 @@
-"""Tasks on the store."""
+"""Commands on the store."""
 
-from __future__ import annotations
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from invoke.context import Context  # noqa: TC002
-from invoke.tasks import task
+from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import format_bytes, parse_bytes, parse_seconds
+from spikecrate.cli.choices import keys
+from spikecrate.cli.command import command
+from spikecrate.cli.option import about
+from spikecrate.cli.text import say, table
+from spikecrate.errors import JobNotFoundError, StoreCorruptError
 
-from spikecrate.cli.main import reported
+if TYPE_CHECKING:
+    from spikecrate.store import Store
+
+STORE: Final = "store"
+SHOWN: Final = 20
+NAMED: Final = 5
+"""How many corrupt things a message names."""
+KEY: Final = about("the first digits of a job key", "JOB", example="0b680c52", choices=keys)
+DRY_RUN: Final = about("only show what would be removed")
 
 
-@task(name="du", help={"json": "print one JSON object"}, auto_shortflags=False)
-@reported
-def store_du(context: Context, json: bool = False) -> None:  # noqa: ARG001
-    """Say how big the store is, by kind of thing and by sorter."""
-    from spikecrate.cli import report_store as report
-    from spikecrate.cli import request_store as request
+def show_usage(found: dict[str, Any]) -> None:
+    """Print how big the store is."""
+    table(
+        ("kind", "number", "size"),
+        (
+            *((row["kind"], row["count"], format_bytes(row["bytes"])) for row in found["kinds"]),
+            *(
+                (f"results of {row['sorter']}", row["results"], format_bytes(row["bytes"]))
+                for row in found["sorters"]
+            ),
+        ),
+    )
+    say(f"{format_bytes(found['bytes'])} in {found['store']}; {found['pinned']} results are pinned")
 
-    report.usage(request.usage(), to_json=json)
+
+def show_collected(done: dict[str, Any]) -> None:
+    """Print what was removed, or would be."""
+    word, freed = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
+    for name in done["removed"]:
+        say(f"{word} {name}")
+    for row in done["collected"][:SHOWN]:
+        size = format_bytes(row["size_bytes"])
+        say(f"{word} {row['kind']} {row['what']}  {size}, last used {row['used'][:10]}")
+    if len(done["collected"]) > SHOWN:
+        kinds = Counter(row["kind"] for row in done["collected"][SHOWN:])
+        say(f"and {', '.join(f'{number} more of {kind}' for kind, number in kinds.items())}")
+    for name in ("locks", "memos", "rests"):
+        if done[name]:
+            say(f"{word} {done[name]} {name} that nothing needs")
+    if done["busy"]:
+        say(f"kept {done['busy']} that were in use")
+    left = "" if done["left_bytes"] is None else f"; {format_bytes(done['left_bytes'])} stay"
+    say(f"{freed} {format_bytes(done['freed_bytes'])}{left}")
 
 
-@task(
-    name="gc",
-    help={
-        "keep": "remove what was not used for so long: 30d, 12h",
-        "max": "remove the longest unused until the store has no more than this: 200G",
-        "dry-run": "only say what would be removed",
-        "json": "print one JSON object",
-    },
-    auto_shortflags=False,
-)
-@reported
-def store_gc(
-    context: Context,  # noqa: ARG001
-    keep: str = "",
-    max: str = "",
-    dry_run: bool = False,
-    json: bool = False,
-) -> None:
+def show_verified(done: dict[str, Any]) -> None:
+    """Print that the store is sound."""
+    say(f"{done['checked']} results, memos, indexes, locks and SIFs are as they were written")
+
+
+@command("store.du", STORE, "spikecrate store.du", show=show_usage)
+def usage(*, progress: Progress) -> dict[str, Any]:
+    """Show how big the store is, by kind of content and by sorter."""
+    from spikecrate.store import open_store
+    from spikecrate.store.usage import usage as measure
+
+    return measure(open_store(), progress)
+
+
+@command("store.gc", STORE, "spikecrate store.gc --keep 30d --max 200G --dry-run", show=show_collected)
+def collect_garbage(
+    keep: Annotated[
+        float | None,
+        about("also remove what was not used for this long", "TIME", example="30d", read=parse_seconds),
+    ] = None,
+    max: Annotated[
+        int | None,
+        about(
+            "also remove the longest unused until the store fits", "SIZE", example="200G", read=parse_bytes
+        ),
+    ] = None,
+    dry_run: Annotated[bool, DRY_RUN] = False,
+    *,
+    progress: Progress,
+) -> dict[str, Any]:
     """Remove what stopped runs left; with --keep or --max also old results, failures, logs and quarantine."""
-    from spikecrate.cli import report_store as report
-    from spikecrate.cli import request_store as request
+    from spikecrate.runtimes.choice import usable
+    from spikecrate.steps.sweep import left_over, sweep
+    from spikecrate.store import gc, open_store
 
-    report.collected(request.collect_garbage(keep=keep, most=max, dry_run=dry_run), to_json=json)
-
-
-@task(
-    name="pin",
-    help={"job": "the first digits of a job key", "json": "print one JSON object"},
-    auto_shortflags=False,
-)
-@reported
-def store_pin(context: Context, job: str, json: bool = False) -> None:  # noqa: ARG001
-    """Keep a result whatever store.gc is asked."""
-    from spikecrate.cli import request_store as request
-    from spikecrate.cli.text import fields
-
-    fields(request.pin(job), to_json=json)
+    store = open_store()
+    if dry_run:
+        removed = left_over(store)
+    else:
+        removed = [name for runtime in usable(store) for name in sweep(store, runtime)]
+    done = gc.collect(store, progress, keep_s=keep, max_bytes=max, dry_run=dry_run)
+    return {"removed": removed, **done}
 
 
-@task(
-    name="unpin",
-    help={"job": "the first digits of a job key", "json": "print one JSON object"},
-    auto_shortflags=False,
-)
-@reported
-def store_unpin(context: Context, job: str, json: bool = False) -> None:  # noqa: ARG001
+@command("store.pin", STORE, "spikecrate store.pin 0b680c52")
+def pin(job: Annotated[str, KEY]) -> dict[str, Any]:
+    """Keep a result whatever store.gc is asked to remove."""
+    from spikecrate.steps.listing import find_key
+    from spikecrate.store import open_store, pins
+
+    store = open_store()
+    key = find_key(store, job)
+    if not store.result(key).is_dir():
+        message = f"job {key[:12]} has no result in the store, so there is nothing to pin"
+        raise JobNotFoundError(message, next_step=f"spikecrate job.show {key[:12]} shows its state")
+    changed = pins.pin(store, key, f"pinned {datetime.now(UTC).isoformat(timespec='seconds')}")
+    return {"key": key, "pinned": True, "changed": changed}
+
+
+@command("store.unpin", STORE, "spikecrate store.unpin 0b680c52")
+def unpin(job: Annotated[str, KEY]) -> dict[str, Any]:
     """Let store.gc remove a result again."""
-    from spikecrate.cli import request_store as request
-    from spikecrate.cli.text import fields
+    from spikecrate.store import open_store, pins
 
-    fields(request.unpin(job), to_json=json)
+    store = open_store()
+    key = _pinned_key(store, job)
+    return {"key": key, "pinned": False, "changed": pins.unpin(store, key)}
 
 
-@task(
-    name="verify",
-    help={
-        "dry-run": "only name what is corrupt",
-        "json": "print one JSON object as the last line",
-    },
-    auto_shortflags=False,
-)
-@reported
-def store_verify(context: Context, dry_run: bool = False, json: bool = False) -> None:  # noqa: ARG001
+@command("store.verify", STORE, "spikecrate store.verify", show=show_verified)
+def verify(
+    dry_run: Annotated[bool, about("only name what is corrupt")] = False, *, progress: Progress
+) -> dict[str, Any]:
     """Read the whole store, name what is not as it was written, and set it aside."""
-    from spikecrate.cli import report_store as report
-    from spikecrate.cli import request_store as request
+    from spikecrate.images import provenance
+    from spikecrate.store import open_store
+    from spikecrate.store import verify as checking
 
-    report.verified(request.verify(dry_run=dry_run), to_json=json)
+    store = open_store()
+    every = chain(checking.checks(store), provenance.checks(store))
+    count, found = checking.verify(every, progress, dry_run=dry_run)
+    if found:
+        first = "; ".join(f"{finding.kind} {finding.what}: {finding.problem}" for finding in found[:NAMED])
+        also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        done = "left where it was" if dry_run else "set aside"
+        message = f"{len(found)} of {count} things in the store are corrupt, {done}: {first}{also}"
+        raise StoreCorruptError(
+            message,
+            next_step="spikecrate store.verify sets them aside"
+            if dry_run
+            else "sort again what is needed, and check the disk",
+            details=checking.as_dict(count, found),
+        )
+    return checking.as_dict(count, found)
+
+
+def _pinned_key(store: "Store", job: str) -> str:
+    """Complete a key among the pins, whose result may be gone, else among the jobs."""
+    from spikecrate.steps.listing import find_key
+    from spikecrate.store import pins
+
+    among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
+    return among[0] if len(among) == 1 else find_key(store, job)

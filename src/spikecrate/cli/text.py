@@ -1,56 +1,124 @@
-"""Text and tables for people, one line of JSON for programs."""
+"""Text and tables for people, one line of JSON for programs: the one way to standard output.
+
+Names, logs and messages come from files that may be hostile: control characters are printed as escapes.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate._util.terminal import colours, columns, printable, shorten
+from spikecrate.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+GAP: Final = 2
+"""Spaces between columns."""
+LEAST_CELL: Final = 8
+"""A column is cut no further than this."""
 
-def say(text: str) -> None:
-    """Print to standard output."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+_NOT_IN_JSON: Final = re.compile(
+    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
+    """Print to standard output, control characters as escapes.
+
+    Parameters
+    ----------
+    text : str
+        One or more lines.
+    colour : tuple of str, optional
+        A word of the text and the terminal's code for its colour.
+
+    Raises
+    ------
+    OutputError
+        Where standard output is closed or full.
+    BrokenPipeError
+        Where its reader has gone.
+    """
+    shown = printable(text)
+    if colour is not None and colours(sys.stdout):
+        word, code = colour
+        shown = shown.replace(word, f"\x1b[{code}m{word}\x1b[0m", 1)
+    try:
+        if sys.stdout is None:
+            raise OSError(9, "it is closed")  # noqa: TRY301 (one place for both)
+        sys.stdout.write(f"{shown}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"standard output cannot be written: {error.strerror}"
+        raise OutputError(message, next_step="send the output elsewhere: spikecrate … > FILE") from None
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON value on one line."""
+    """Print one JSON value on one line; what no terminal should get raw is escaped."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     # Looking for cycles, which none of our values has, takes a quarter of the time.
-    is_utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    say(json.dumps(value, ensure_ascii=not is_utf8, check_circular=False))
+    text = json.dumps(value, ensure_ascii=not unicode, check_circular=False)
+    say(_NOT_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; numbers to the right, what is missing as a dash."""
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table that fits the terminal: numbers to the right, what is missing as a dash.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Heads of the columns.
+    rows : iterable of sequence
+        The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
+    """
     texts = [[_cell(value) for value in row] for row in rows]
     right = [
-        bool(texts) and all(row[at] == "–" or row[at][:1].isdigit() for row in texts)
-        for at in range(len(columns))
+        bool(texts) and all(row[at] == _dash() or row[at][:1].isdigit() for row in texts)
+        for at in range(len(names))
     ]
-    widths = [max([len(column), *(len(row[at]) for row in texts)]) for at, column in enumerate(columns)]
-    for row in [list(columns), *texts]:
+    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(names)]
+    _narrow(widths, columns(sys.stdout) - GAP * (len(widths) - 1))
+    for row in [list(names), *texts]:
         cells = [
-            cell.rjust(width) if to_right else cell.ljust(width)
+            shorten(cell, width).rjust(width) if to_right else shorten(cell, width).ljust(width)
             for cell, width, to_right in zip(row, widths, right, strict=True)
         ]
-        say("  ".join(cells).rstrip())
+        say((" " * GAP).join(cells).rstrip())
 
 
-def fields(values: dict[str, Any], *, to_json: bool) -> None:
-    """Print a JSON object: as it is, or a field a line."""
-    if to_json:
-        as_json(values)
-        return
+def _narrow(widths: list[int], most: int) -> None:
+    """Cut the widest columns but the first until all fit, or all are as narrow as a column may be."""
+    while sum(widths) > most and max(widths[1:], default=0) > LEAST_CELL:
+        at = widths.index(max(widths[1:]), 1)
+        rest = sorted(widths[1:])
+        second = rest[-2] if len(rest) > 1 else 0
+        widths[at] -= max(1, min(sum(widths) - most, widths[at] - max(second, LEAST_CELL)))
+
+
+def fields(values: dict[str, Any]) -> None:
+    """Print an object, a field a line."""
     width = max(map(len, values), default=0)
     for name, value in values.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        say(f"{name.ljust(width)}  {shown}")
+        say(f"{name.ljust(width)}  {printable(shown, one_line=True)}")
 
 
 def _cell(value: Any) -> str:
     if value is None or value == "":
-        return "–"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+        return _dash()
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value), one_line=True)
+
+
+def _dash() -> str:
+    """Return the sign for what is missing, in any locale."""
+    try:
+        "–".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return "-"
+    return "–"

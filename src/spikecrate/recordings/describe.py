@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spikecrate.recordings.model import Recording
+    from spikecrate_harness.layout import Layout
 
 GROUP_UM: Final = 100.0
 """Channels that are further apart than this are on different shanks, tetrodes or wires."""
@@ -69,23 +70,24 @@ class RecordingSummary:
         }
 
 
-def summarize(recording: Recording) -> RecordingSummary:
+def summarize(layout: Layout, channel_ids: Sequence[str]) -> RecordingSummary:
     """Return the channels of a recording in a few numbers.
 
     Parameters
     ----------
-    recording : Recording
-        The recording.
+    layout : Layout
+        Layout of the recording.
+    channel_ids : sequence of str
+        Names of its channels.
 
     Returns
     -------
     RecordingSummary
     """
-    layout = recording.layout
     axes = list(zip(*layout.locations, strict=True))
     return RecordingSummary(
         num_channels=layout.num_channels,
-        ids=(recording.channel_ids[0], recording.channel_ids[-1]),
+        ids=(channel_ids[0], channel_ids[-1]),
         pitch_um=smallest_distance(layout.locations),
         span_um=tuple(max(axis) - min(axis) for axis in axes),
         group_sizes=_group_sizes(layout.locations),
@@ -147,7 +149,7 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     """
     facts = _facts(recording, samples_hash)
     notes = facts.pop("notes")
-    return {**facts, **summarize(recording).as_text(), "notes": notes}
+    return {**facts, **summarize(recording.layout, recording.channel_ids).as_text(), "notes": notes}
 
 
 def _facts(recording: Recording, samples_hash: str | None) -> dict[str, Any]:

@@ -32,6 +32,30 @@ def is_inside(output: Path, recording: Recording) -> bool:
     return Path(output).absolute().resolve().is_relative_to(folder)
 
 
+def require_usable(output: Path) -> None:
+    """Refuse, before a job runs, a folder that its result could not be copied to.
+
+    Parameters
+    ----------
+    output : Path
+        Absolute path of the copy.
+
+    Raises
+    ------
+    OutputError
+        If something else is in it, or it cannot be made or written.
+    """
+    existing = next(parent for parent in output.parents if parent.exists())
+    try:
+        _require_writable(existing)
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
+        _require_replaceable(output)
+    except OSError as error:
+        message = f"{output} cannot be written: {error.strerror}; nothing was run"
+        raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
+
+
 def put(stored: Stored, output: Path, store: Store) -> None:
     """Copy a result to a folder, complete or not at all; leave an identical copy alone.
 

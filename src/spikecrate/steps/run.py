@@ -19,6 +19,7 @@ from spikecrate.errors import (
     JobTimeoutError,
     ResultInvalidError,
     SpikecrateError,
+    StoppedError,
 )
 from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, RECORDING, SCRATCH, Mount, Task
 from spikecrate.steps.crate import ro_crate
@@ -236,6 +237,9 @@ def _attempt(
             ended = now()
             _obey(ended_as, log.tail, task, job)
             report, facts = _collect(paths, job, SORTER)
+        except StoppedError:
+            # The user, a batch system or a closed terminal stopped the job: it did not fail.
+            raise
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
@@ -359,7 +363,13 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         make_folder(folder)
         if paths.log.exists():
             shutil.copyfile(paths.log, folder / LOG)
-        what = {**error.as_dict(), "key": job.key, "key_parts": job.parts.as_dict(), "at": now().isoformat()}
+        what = {
+            **error.as_dict(),
+            "key": job.key,
+            "key_parts": job.parts.as_dict(),
+            "recording": str(job.recording.path),
+            "at": now().isoformat(),
+        }
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError:
         # A full disk causes both the failure and this error; the user still sees the first one.

@@ -1,0 +1,93 @@
+"""Text on a terminal: what may be printed, how wide it may be, and whether colours are wanted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEAST_COLUMNS: Final = 20
+WIDE_COLUMNS: Final = 10_000
+"""A pipe or a file has no width: nothing is cut."""
+
+# C0 and C1 controls, zero-width and bidirectional signs, halves of characters: all that can move the cursor, set the
+# title, or show a name as another. Newline and tab stay.
+_CONTROL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str, *, one_line: bool = False) -> str:
+    r"""Return a text whose control characters are written as escapes.
+
+    Parameters
+    ----------
+    text : str
+        Any text: a file's name, a line of a log, a message.
+    one_line : bool
+        Whether newlines and tabs are escaped too, as in a table's cell.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> printable("rec\x1b]0;title\x07")
+    'rec\\x1b]0;title\\x07'
+    """
+    escaped = _CONTROL.sub(_escape, text)
+    return escaped.replace("\n", r"\n").replace("\t", r"\t") if one_line else escaped
+
+
+def columns(stream: TextIO | None) -> int:
+    """Return how many characters a line may have; a pipe's lines are never cut."""
+    if not is_terminal(stream):
+        return WIDE_COLUMNS
+    return max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal whose cursor can be moved (`TERM=dumb` cannot)."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def colours(stream: TextIO | None) -> bool:
+    """Whether colours are wanted: on a terminal, unless `NO_COLOR` is set (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR")
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a text that fits into a width; its middle is left out where it is too long."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 0)
+    head = kept // 2
+    return f"{text[:head]}…{text[len(text) - (kept - head) :]}"
+
+
+def prepare_streams() -> None:
+    """Make standard streams safe to print to, in any locale and where one is closed.
+
+    A closed descriptor is opened on a file that cannot be written, so that no file that is opened later takes its
+    number; a character that the locale lacks is written as an escape.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"

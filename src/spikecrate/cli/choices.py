@@ -1,0 +1,27 @@
+"""Values that an option may have, for completion: read when the user presses Tab."""
+
+from __future__ import annotations
+
+
+def sorters() -> list[str]:
+    """Return the names and aliases of the catalogue."""
+    from spikecrate.catalogue.tools import catalogue
+
+    found = catalogue().values()
+    return [*(sorter.name for sorter in found), *(alias for sorter in found for alias in sorter.aliases)]
+
+
+def keys() -> list[str]:
+    """Return the first digits of the keys in the store."""
+    from spikecrate.steps.listing import list_jobs
+    from spikecrate.store import open_store
+
+    return [row["key"][:12] for row in list_jobs(open_store())]
+
+
+def checks() -> list[str]:
+    """Return the doctor's checks and groups."""
+    from spikecrate.cli.checks import every_check
+
+    names = [check.name for check in every_check()]
+    return [*names, *{name.partition(".")[0] for name in names}]

@@ -1,0 +1,102 @@
+"""From the words of a command line to the values of a command's options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from spikecrate.cli.option import SHORT, nearest
+from spikecrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spikecrate.cli.command import Command
+    from spikecrate.cli.option import Option
+
+
+def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Read the words that follow a command's name.
+
+    Parameters
+    ----------
+    command : Command
+        What they are for.
+    words : sequence of str
+        `--name value`, `--name=value`, positionals; after `--` positionals alone.
+
+    Returns
+    -------
+    dict
+        A value for each option that was given.
+
+    Raises
+    ------
+    UsageError
+        For an option that does not exist (with the nearest), a value that is missing or cannot be read, and too few
+        or too many positionals.
+    """
+    # `image.pull --sorter NAME` is `image.pull NAME`.
+    flags = {option.flag: option for option in command.options}
+    values: dict[str, Any] = {}
+    loose: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            loose += rest
+            break
+        if not word.startswith("-") or word == "-":
+            loose.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        flag = SHORT.get(flag, flag).replace("_", "-")
+        option = flags.get(flag)
+        if option is None:
+            _set_off(command, flags, flag, values)
+        elif option.kind is bool:
+            if equals:
+                message = f"{flag} takes no value"
+                raise UsageError(message, next_step=f"write {flag} alone")
+            values[option.name] = True
+        else:
+            if not equals and not rest:
+                message = f"{flag} needs a value"
+                raise UsageError(message, next_step=f"write it as {flag} {option.metavar}")
+            _store(values, option, value if equals else rest.pop(0))
+    _place(command, loose, values)
+    return values
+
+
+def _set_off(command: Command[Any, Any], flags: dict[str, Option], flag: str, values: dict[str, Any]) -> None:
+    """Read `--no-NAME`, of an option that is on by default; anything else is unknown."""
+    off = flags.get(f"--{flag.removeprefix('--no-')}")
+    if flag.startswith("--no-") and off is not None and off.default is True:
+        values[off.name] = False
+        return
+    known = [*flags, *(f"--no-{name[2:]}" for name, option in flags.items() if option.default is True)]
+    message = f"{command.name} has no option {flag}{nearest(flag, known)}"
+    raise UsageError(message, next_step=f"spikecrate {command.name} --help lists its options")
+
+
+def _place(command: Command[Any, Any], loose: list[str], values: dict[str, Any]) -> None:
+    """Give the words without a name to the positionals; the last may take several."""
+    for option in command.options:
+        if not option.is_positional or option.name in values:
+            continue
+        if not loose:
+            message = f"{command.name} needs {option.metavar}: {option.about.text}"
+            raise UsageError(message, next_step=f"spikecrate {command.name} --help")
+        taken = loose if option.is_list else loose[:1]
+        loose = loose[len(taken) :]
+        for word in taken:
+            _store(values, option, word)
+    if loose:
+        message = f"{command.name} takes no further argument: {loose[0]!r}"
+        raise UsageError(message, next_step=f"spikecrate {command.name} --help")
+
+
+def _store(values: dict[str, Any], option: Option, word: str) -> None:
+    if option.is_list:
+        values.setdefault(option.name, []).append(option.convert(word))
+    else:
+        values[option.name] = option.convert(word)
