@@ -42,7 +42,7 @@ def baseline_compiler(compiler: str, store: Store) -> dict[str, str]:
     folder = store.environments / "compiler"
     folder.mkdir(exist_ok=True)
     staging = folder / f".{WRAPPER}-{secrets.token_hex(4)}"
-    staging.write_text(WRAPPED)
+    staging.write_text(WRAPPED, encoding="utf-8")
     staging.chmod(0o755)
     staging.rename(folder / WRAPPER)
     path = os.pathsep.join([str(folder), os.environ.get("PATH", os.defpath)])

@@ -179,7 +179,7 @@ def _require_no_debian(request: BuildRequest) -> None:
     lock = request.folder / DEBIAN_LOCK
     if request.gpu or not lock.exists():
         return
-    names = " and ".join(line.partition("=")[0] for line in lock.read_text().split())
+    names = " and ".join(line.partition("=")[0] for line in lock.read_text(encoding="utf-8").split())
     message = f"{request.name} takes {names} from Debian, which only its image has"
     on_gpu = ", or --gpu on" if (request.folder / GPU_LOCK).exists() else ""
     raise EnvironmentBuildError(message, next_step=f"use --runtime docker or --runtime apptainer{on_gpu}")
@@ -187,7 +187,7 @@ def _require_no_debian(request: BuildRequest) -> None:
 
 def _locks(request: BuildRequest) -> dict[str, str]:
     paths = {LOCK: request.lock, BUILD_LOCK: request.folder / BUILD_LOCK}
-    return {name: path.read_text() for name, path in paths.items() if path.exists()}
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.exists()}
 
 
 def _make_whole(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -312,7 +312,7 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
         raise EnvironmentBuildError(message, next_step="sudo apt-get install g++")
     why = "the wheels must run on other machines" if portable else "this machine has no C++ compiler"
     progress.note(f"{why}: installing the compiler of the sorter's compiler.lock")
-    folder = store.environments / f"compiler-{digest(lock.read_text())[:16]}"
+    folder = store.environments / f"compiler-{digest(lock.read_text(encoding='utf-8'))[:16]}"
     if not folder.exists():
         _make_whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
     if any(sign.isspace() for sign in str(folder)):
