@@ -245,10 +245,10 @@ def test_an_output_inside_the_recording_is_refused_before_anything_runs(recordin
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"cores": 0}, ("0 cores",)),
-        ({"cores": 10_000}, ("10000 cores", "may use")),
+        ({"cores": 0}, ("--cores 0",)),
+        ({"cores": 10_000}, ("--cores 10000", "may use")),
         ({"memory_bytes": 1}, ("memory", "1 bytes")),
-        ({"timeout_s": 0}, ("time limit", "0 s")),
+        ({"timeout_s": 0}, ("--timeout", "0 s")),
         ({"seed": -1}, ("seed", "-1", "4294967295")),
     ],
 )

@@ -27,9 +27,10 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from lab import Here
 from spikecrate.runtimes import choice
-from spikecrate.cli.main import program
+from spikecrate.cli.main import main
 choice._makers = lambda store, _needed=None: {"host": lambda: Here(store)}
-program().run(["spikecrate", *sys.argv[2:]])
+sys.argv[1:] = sys.argv[2:]
+main()
 """
 
 

@@ -50,11 +50,11 @@ def test_384_channels_are_summarized_in_a_few_numbers(tmp_path):
     assert (summary.gain_uv, summary.offset_uv) == ((2.34375, 2.34375), (0, 0))
     assert summary.as_text() == {
         "channels": "384 (1 to 384)",
-        "pitch": "15 um",
-        "span": "782 x 705 um",
+        "pitch": "15 µm",
+        "span": "782 × 705 µm",
         "groups": "4 of 96 channels",
-        "gain": "2.34375 uV per count",
-        "count_0": "0 uV",
+        "gain": "2.34375 µV per count",
+        "count_0": "0 µV",
     }
 
 
@@ -64,10 +64,10 @@ def test_a_summary_has_the_ranges_of_what_differs(tmp_path):
     recording = open_recording(tmp_path)
     text = summarize(recording.layout, recording.channel_ids).as_text()
     assert (text["gain"], text["count_0"], text["groups"], text["pitch"]) == (
-        "0.5 to 3 uV per count",
-        "-5 to 0 uV",
+        "0.5 to 3 µV per count",
+        "-5 to 0 µV",
         "2 of 2 channels",
-        "60 um",
+        "60 µm",
     )
 
 

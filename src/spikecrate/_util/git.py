@@ -58,6 +58,15 @@ def is_edited(folder: Path) -> bool:
     Files that git ignores do not count. Filters and end-of-line conversion are not applied: a file that only a filter
     would turn into the committed one counts as edited.
 
+    Parameters
+    ----------
+    folder : Path
+        A folder in a repository.
+
+    Returns
+    -------
+    bool
+
     Raises
     ------
     CommandError
@@ -98,7 +107,17 @@ def _differs(path: Path, mode: str, identity: str) -> bool:
 
 
 def commit_of(folder: Path) -> str | None:
-    """Return the commit that a folder's repository is at; None outside a repository."""
+    """Return the commit that a folder's repository is at; None outside a repository.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder in a repository.
+
+    Returns
+    -------
+    str or None
+    """
     try:
         return read_git(folder, "rev-parse", "HEAD")
     except CommandError:

@@ -50,6 +50,16 @@ def baseline_compiler(compiler: str, store: Store) -> dict[str, str]:
 
 
 def compiler_words(compiler: str) -> dict[str, str]:
-    """Return the variables that make setuptools use a C++ compiler, for C too, without Python's own linker options."""
+    """Return the variables that make setuptools use a C++ compiler, for C too, without Python's own linker options.
+
+    Parameters
+    ----------
+    compiler : str
+        Path or name of the compiler.
+
+    Returns
+    -------
+    dict
+    """
     shared = f"{compiler} -shared"
     return {"CC": compiler, "CXX": compiler, "LDSHARED": shared, "LDCXXSHARED": shared}

@@ -107,6 +107,17 @@ def _ensure(name: str, target: str, folder: Path, recipe: str, progress: Progres
 def ensure_debian(client: DockerClient, progress: Progress) -> Image:
     """Find Debian's image, from which all others start, or pull it.
 
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    progress : Progress
+        Shows the work and gets its log.
+
+    Returns
+    -------
+    Image
+
     Raises
     ------
     BaseImageMissingError

@@ -145,7 +145,19 @@ def build(
 
 
 def find(client: DockerClient, request: BuildRequest) -> Image | None:
-    """Return a sorter's image, by its recipe or its digest; None where the engine does not have it."""
+    """Return a sorter's image, by its recipe or its digest; None where the engine does not have it.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    Image or None
+    """
     if request.image:
         return prebuilt.find(client, request)
     image = find_image(client, request.reference)
@@ -224,7 +236,25 @@ def sorter_argv(
     no_cache: bool = False,
     wheelhouse: Path | None = None,
 ) -> list[str]:
-    """Return the command line that builds a sorter's image."""
+    """Return the command line that builds a sorter's image.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    bases : Bases
+        The base images.
+    output : str
+        For `--output` of buildx.
+    no_cache : bool
+        Run every step again.
+    wheelhouse : Path or None
+        Folder of wheels.
+
+    Returns
+    -------
+    list of str
+    """
     return build_argv(
         request.folder,
         output=output,
@@ -243,7 +273,19 @@ def sorter_argv(
 
 
 def labels(request: BuildRequest, bases: Bases) -> dict[str, str]:
-    """Return an image's labels, without the catalogue's git revision, which changes with every commit."""
+    """Return an image's labels, without the catalogue's git revision, which changes with every commit.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    bases : Bases
+        The base images.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "org.opencontainers.image.title": request.title,
         "org.opencontainers.image.description": request.description,
@@ -273,13 +315,34 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
 
 
 def unpacked_size(image: Image) -> int:
-    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store."""
+    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store.
+
+    Parameters
+    ----------
+    image : Image
+        An image of the engine.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     with docker_errors():
         return sum(int(layer["Size"]) for layer in image.history())
 
 
 def has_containerd_store(client: DockerClient) -> bool:
-    """Whether the engine's digests are those of manifests, which are the same on every machine."""
+    """Whether the engine's digests are those of manifests, which are the same on every machine.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+
+    Returns
+    -------
+    bool
+    """
     with docker_errors():
         status = client.info().get("DriverStatus") or []
     return any("containerd.snapshotter" in str(value) for row in status for value in row)

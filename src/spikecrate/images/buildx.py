@@ -96,7 +96,17 @@ def build_argv(
 
 
 def builder(environ: Mapping[str, str]) -> str:
-    """Return the builder of the engine that docker-py uses: it has the name of the engine's context."""
+    """Return the builder of the engine that docker-py uses: it has the name of the engine's context.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables.
+
+    Returns
+    -------
+    str
+    """
     if environ.get("DOCKER_HOST"):
         return "default"
     from docker.context.config import get_current_context_name
@@ -105,12 +115,32 @@ def builder(environ: Mapping[str, str]) -> str:
 
 
 def engine_output(reference: str) -> str:
-    """Return the `--output` that loads an image into the engine, with the digest that its OCI archive has."""
+    """Return the `--output` that loads an image into the engine, with the digest that its OCI archive has.
+
+    Parameters
+    ----------
+    reference : str
+        Name of the image.
+
+    Returns
+    -------
+    str
+    """
     return f"type=image,name={reference},oci-mediatypes=true"
 
 
 def ca_bundle(environ: Mapping[str, str]) -> Path | None:
-    """Return the certificates that this machine trusts, for builds behind an inspecting proxy."""
+    """Return the certificates that this machine trusts, for builds behind an inspecting proxy.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables.
+
+    Returns
+    -------
+    Path or None
+    """
     named = [Path(environ[name]) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
     return next((path for path in [*named, CA_BUNDLE] if path.is_file()), None)
 

@@ -134,7 +134,21 @@ def on_disk(digests: Iterable[str], progress: Progress) -> int | None:
 
 
 def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, int]) -> list[Entry]:
-    """Join each SIF with the image that it was made from, and add the number of results."""
+    """Join each SIF with the image that it was made from, and add the number of results.
+
+    Parameters
+    ----------
+    images : iterable of Entry
+        Entries of images.
+    sifs : iterable of Entry
+        Entries of SIFs.
+    used : mapping
+        Number of results for each recipe.
+
+    Returns
+    -------
+    list of Entry
+    """
     rows = list(images)
     for sif in sifs:
         at = next(
@@ -157,6 +171,17 @@ def in_store(store: Store, recipes: Mapping[str, str]) -> list[Entry]:
     """List the SIFs of a store without reading their bytes.
 
     A SIF without its provenance file is stale: no job uses it.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+    recipes : mapping
+        Current recipe of each sorter of the catalogue.
+
+    Returns
+    -------
+    list of Entry
     """
     found = []
     for path in sorted(store.sifs.glob("*.sif")):
@@ -175,14 +200,38 @@ def in_store(store: Store, recipes: Mapping[str, str]) -> list[Entry]:
 
 
 def state_of(name: str, recipe: str, recipes: Mapping[str, str]) -> State:
-    """Compare an image's recipe with that of its sorter's folder."""
+    """Compare an image's recipe with that of its sorter's folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sorter.
+    recipe : str
+        The image's recipe.
+    recipes : mapping
+        Current recipe of each sorter of the catalogue.
+
+    Returns
+    -------
+    State
+    """
     if name not in recipes:
         return "unknown"
     return "current" if recipe in (recipes[name], gpu_recipe(recipes[name])) else "stale"
 
 
 def engine_client(progress: Progress) -> DockerClient | None:
-    """Connect to Docker; where that fails, note why and return None."""
+    """Connect to Docker; where that fails, note why and return None.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets a note where Docker cannot be used.
+
+    Returns
+    -------
+    DockerClient or None
+    """
     try:
         return docker_client()
     except (EngineMissingError, EngineDownError, EnginePermissionError) as error:
@@ -191,7 +240,19 @@ def engine_client(progress: Progress) -> DockerClient | None:
 
 
 def in_engine(client: DockerClient, recipes: Mapping[str, str]) -> list[Entry]:
-    """List the images of sorters and the base images in the engine, one entry for each name."""
+    """List the images of sorters and the base images in the engine, one entry for each name.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    recipes : mapping
+        Current recipe of each sorter of the catalogue.
+
+    Returns
+    -------
+    list of Entry
+    """
     bases = dict.fromkeys(BASES, base_hash(data_path("docker") / "base"))
     found = []
     for image in list_images(client, f"{PREFIX}*"):

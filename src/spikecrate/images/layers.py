@@ -39,7 +39,20 @@ def read_layer(
     keep: Callable[[str], bool] = lambda _path: False,
     texts: dict[str, bytes] | None = None,
 ) -> dict[str, File]:
-    """Read the files of one layer, compressed or not; parameters as `read_members`."""
+    """Read the files of one layer.
+
+    Parameters
+    ----------
+    packed : binary file
+        The layer, compressed or not.
+    keep, texts
+        As in `read_members`.
+
+    Returns
+    -------
+    dict
+        Files by path, without the first slash; whiteouts included.
+    """
     with tarfile.open(fileobj=packed, mode="r|*") as layer:
         return read_members(layer, keep, {} if texts is None else texts)
 
@@ -152,6 +165,20 @@ def _parents(path: str) -> Iterable[str]:
 def changed_files(first: Mapping[str, File], second: Mapping[str, File]) -> dict[str, str]:
     """Describe the files that differ, by path, in order.
 
+    Parameters
+    ----------
+    first : mapping
+        Files by path.
+    second : mapping
+        Files by path.
+
+    Returns
+    -------
+    dict
+        What differs, by path.
+
+    Examples
+    --------
     >>> changed_files({"run": File("file", 0o644, "0:0", 1.0, "aa")}, {"run": File("file", 0o755, "0:0", 1.0, "bb")})
     {'/run': 'mode 644 and 755, content'}
     """
@@ -176,5 +203,17 @@ def _describe(first: File | None, second: File | None) -> str:
 
 
 def first_change(first: Mapping[str, File], second: Mapping[str, File]) -> str:
-    """Return the first of `changed_files` as text; empty where nothing differs."""
+    """Return the first of `changed_files` as text; empty where nothing differs.
+
+    Parameters
+    ----------
+    first : mapping
+        Files by path.
+    second : mapping
+        Files by path.
+
+    Returns
+    -------
+    str
+    """
     return next((f"{path}: {change}" for path, change in changed_files(first, second).items()), "")

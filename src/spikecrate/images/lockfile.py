@@ -291,6 +291,10 @@ def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: st
     title, digest
         As in `Contents`: an archive alone does not tell which id the engine gives to the image.
 
+    Returns
+    -------
+    Contents
+
     Raises
     ------
     ImageInvalidError

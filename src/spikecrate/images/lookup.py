@@ -25,6 +25,17 @@ T = TypeVar("T")
 def find_image(client: DockerClient, reference: str) -> Image | None:
     """Return the image of a name or digest, or None.
 
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    reference : str
+        Name or digest of the image.
+
+    Returns
+    -------
+    Image or None
+
     Raises
     ------
     EngineError
@@ -42,6 +53,17 @@ def find_image(client: DockerClient, reference: str) -> Image | None:
 def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
     """Return all images, or those of a name, without those that are removed in the meantime.
 
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    name : str or None
+        Name or pattern; by default all images.
+
+    Returns
+    -------
+    list of Image
+
     Raises
     ------
     EngineError
@@ -53,6 +75,19 @@ def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
 
 def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]) -> T | None:
     """Query an image; return None where it was removed in the meantime, by another prune or by hand.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    image : Image
+        An image of the engine.
+    ask : callable
+        The query; it may raise EngineError.
+
+    Returns
+    -------
+    T or None
 
     Raises
     ------
@@ -69,6 +104,15 @@ def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]
 
 def layers_of(image: Image) -> list[tuple[str, int]]:
     """Return an image's layers from the lowest: id, and size in bytes unpacked.
+
+    Parameters
+    ----------
+    image : Image
+        An image of the engine.
+
+    Returns
+    -------
+    list of tuple
 
     Raises
     ------
@@ -91,6 +135,11 @@ def own_layers(
     removed, remaining : iterables
         Images, each as its layers from the lowest: (id, size in bytes). Layers are the same only on the same layers
         below.
+
+    Returns
+    -------
+    int
+        Bytes.
     """
 
     def chains(images: Iterable[Iterable[tuple[str, int]]]) -> dict[tuple[str, ...], int]:

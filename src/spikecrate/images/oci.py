@@ -179,6 +179,15 @@ def archive_digest(path: Path) -> str:
     """Return the digest of an image's manifest, or of the file where it is a root file system.
 
     The engine uses the manifest's digest as the id of the image.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    str
     """
     with tarfile.open(path) as opened:
         if _is_image(opened):

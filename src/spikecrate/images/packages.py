@@ -24,12 +24,34 @@ Package = dict[str, str | None]
 
 
 def names_packages(path: str) -> bool:
-    """Whether a file of an image has to be read to know its packages."""
+    """Whether a file of an image has to be read to know its packages.
+
+    Parameters
+    ----------
+    path : str
+        Path in the image.
+
+    Returns
+    -------
+    bool
+    """
     return path == DPKG_STATUS or path.startswith(DPKG_PARTS) or path.endswith(METADATA)
 
 
 def debian_status(files: Mapping[str, File], texts: Mapping[str, bytes]) -> str:
-    """Return dpkg's status file, with the packages that only have some files in the image."""
+    """Return dpkg's status file, with the packages that only have some files in the image.
+
+    Parameters
+    ----------
+    files : mapping
+        All files of the image.
+    texts : mapping
+        Bytes of the files that name packages, by their SHA-256.
+
+    Returns
+    -------
+    str
+    """
     paths = [path for path in files if path == DPKG_STATUS or path.startswith(DPKG_PARTS)]
     return "\n\n".join(texts[files[path].content].decode() for path in paths if files[path].kind == "file")
 

@@ -27,6 +27,17 @@ LAST_LINES: Final = 5
 def digest_of(reference: str) -> str:
     """Return the digest in a reference.
 
+    Parameters
+    ----------
+    reference : str
+        A reference with a digest.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
     >>> digest_of("registry.example.org/lab/sorter@sha256:0123")
     'sha256:0123'
     """
@@ -34,7 +45,19 @@ def digest_of(reference: str) -> str:
 
 
 def find(client: DockerClient, request: BuildRequest) -> Image | None:
-    """Return the image of a sorter's digest, under any of its names; None where the engine does not have it."""
+    """Return the image of a sorter's digest, under any of its names; None where the engine does not have it.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    Image or None
+    """
     digest = digest_of(request.image)
     for name in (request.reference, request.image, digest):
         image = find_image(client, name)
@@ -45,6 +68,17 @@ def find(client: DockerClient, request: BuildRequest) -> Image | None:
 
 def require(client: DockerClient, request: BuildRequest) -> Image:
     """Return the image of a sorter's digest, and tag it with our name.
+
+    Parameters
+    ----------
+    client : DockerClient
+        The engine.
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    Image
 
     Raises
     ------
@@ -63,6 +97,17 @@ def require(client: DockerClient, request: BuildRequest) -> Image:
 
 def pull(request: BuildRequest, progress: Progress) -> Image:
     """Pull a sorter's image from its registry, unless Docker has it.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    progress : Progress
+        Shows the work and gets its log.
+
+    Returns
+    -------
+    Image
 
     Raises
     ------
@@ -99,7 +144,17 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
 
 
 def refuse_build(request: BuildRequest) -> UsageError:
-    """Return the error for building or verifying a prebuilt image, or giving it wheels."""
+    """Return the error for building or verifying a prebuilt image, or giving it wheels.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    UsageError
+    """
     message = f"the image of {request.name} is prebuilt ({request.image}): there is nothing to build"
     return UsageError(
         message, next_step=f"check that Docker has it: spikecrate build --sorter {request.name}"

@@ -34,6 +34,10 @@ def sealed(sif: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
         As `Sif.as_dict`.
     labels : dict
         Labels of the image in it.
+
+    Returns
+    -------
+    dict
     """
     entry: dict[str, Any] = {"schema": SCHEMA, "sif": sif, "labels": labels}
     return {**entry, "seal": _seal(entry)}
@@ -71,7 +75,17 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def problem_of(path: Path) -> str | None:
-    """Return what is wrong with a SIF or its provenance; None where every byte is as written."""
+    """Return what is wrong with a SIF or its provenance; None where every byte is as written.
+
+    Parameters
+    ----------
+    path : Path
+        The SIF.
+
+    Returns
+    -------
+    str or None
+    """
     try:
         record = read(path)["sif"]
         if path.is_symlink() or not path.is_file():
@@ -87,24 +101,64 @@ def problem_of(path: Path) -> str | None:
 
 
 def lock_of(store: Store, recipe: str) -> Lock:
-    """Return the lock for making, checking and removing the SIFs of a recipe."""
+    """Return the lock for making, checking and removing the SIFs of a recipe.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+    recipe : str
+        Hash of what the image is made from.
+
+    Returns
+    -------
+    Lock
+    """
     return Lock(store.lock(f"sif-{recipe[:16]}"))
 
 
 def recipe_of(path: Path) -> str:
-    """Return a recipe's first digits from the name of a SIF, or of the folder in which one is made."""
+    """Return a recipe's first digits from the name of a SIF, or of the folder in which one is made.
+
+    Parameters
+    ----------
+    path : Path
+        The SIF.
+
+    Returns
+    -------
+    str
+    """
     return path.stem.rpartition("-")[0].rpartition("-")[2]
 
 
 def set_aside(store: Store, path: Path) -> Path | None:
-    """Move a SIF and its provenance to the quarantine; return the new path of the SIF, or of what there was."""
+    """Move a SIF and its provenance to the quarantine; return the new path of the SIF, or of what there was.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+    path : Path
+        The SIF.
+
+    Returns
+    -------
+    Path or None
+    """
     # The provenance goes first: without it no job uses the SIF.
     moved = [quarantine.set_aside(store, file) for file in (path.with_suffix(".json"), path)]
     return moved[1] or moved[0]
 
 
 def checks(store: Store) -> Iterator[Check]:
-    """Yield a check for each SIF, for `spikecrate.store.verify`; unfinished SIFs are skipped."""
+    """Yield a check for each SIF, for `spikecrate.store.verify`; unfinished SIFs are skipped.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+    """
     for path in sorted({file.with_suffix(".sif") for file in store.sifs.glob("[!.]*.*")}):
         try:
             size = path.stat().st_size

@@ -119,6 +119,15 @@ def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[En
 def base_hash(base: Path) -> str:
     """Return the hash of everything that the base images are made from.
 
+    Parameters
+    ----------
+    base : Path
+        The folder of the base images.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     SorterInvalidError
@@ -129,6 +138,15 @@ def base_hash(base: Path) -> str:
 
 def file_names(folder: Path) -> list[str]:
     """Return the paths of the files below a folder that a recipe can hash: not hidden, no source of a lock.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
@@ -141,6 +159,17 @@ def file_names(folder: Path) -> list[str]:
 def same_files(first: Path, second: Path) -> bool:
     """Whether two folders hold the same files; hidden files and sources of locks are ignored.
 
+    Parameters
+    ----------
+    first : Path
+        A folder.
+    second : Path
+        A folder.
+
+    Returns
+    -------
+    bool
+
     Raises
     ------
     SorterInvalidError
@@ -150,13 +179,38 @@ def same_files(first: Path, second: Path) -> bool:
 
 
 def gpu_recipe(recipe: str) -> str:
-    """Return the recipe of the GPU image, for a sorter that has two images."""
+    """Return the recipe of the GPU image, for a sorter that has two images.
+
+    Parameters
+    ----------
+    recipe : str
+        Recipe of the other image.
+
+    Returns
+    -------
+    str
+    """
     return digest(["recipe", SCHEMA, "gpu", recipe])
 
 
 def image_reference(name: str, version: str, recipe: str) -> str:
     """Return the name of an image: sorter, version and recipe.
 
+    Parameters
+    ----------
+    name : str
+        Name of the sorter.
+    version : str
+        Version of the sorter.
+    recipe : str
+        Recipe of the other image.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
     >>> image_reference("ms4", "1.0.7", "0123456789abcdef")
     'spikecrate/ms4:1.0.7-0123456789ab'
     """

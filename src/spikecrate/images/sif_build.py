@@ -43,6 +43,19 @@ def build_argv(program: Program, transport: str, compression: str | None) -> lis
     """Return the command line of a conversion, to be run in the folder that holds the archive.
 
     It has no folders: Apptainer takes a colon in a path for the end of the path.
+
+    Parameters
+    ----------
+    program : Program
+        Apptainer or Singularity.
+    transport : str
+        `docker-archive` or `oci-archive`.
+    compression : str or None
+        One of `COMPRESSIONS`; None for the default.
+
+    Returns
+    -------
+    list of str
     """
     packing = ["--mksquashfs-args", COMPRESSIONS[compression]] if compression is not None else []
     # The cache would keep a second copy of every layer.
@@ -117,7 +130,17 @@ def write_image(
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Return the program's environment: none of the user's settings for it, all its files in one folder."""
+    """Return the program's environment: none of the user's settings for it, all its files in one folder.
+
+    Parameters
+    ----------
+    scratch : Path
+        Folder for temporary files.
+
+    Returns
+    -------
+    dict
+    """
     folders = {
         f"{prefix}_{name}": str(scratch)
         for prefix in ("APPTAINER", "SINGULARITY")
@@ -130,6 +153,15 @@ def scratch_place(sifs: Path) -> Path:
     """Return the folder in which the image is unpacked: beside the SIF, unless Apptainer would misread the path.
 
     Apptainer takes a colon in the path of its temporary folder for the end of the path, and interprets quotes.
+
+    Parameters
+    ----------
+    sifs : Path
+        Folder of the SIFs.
+
+    Returns
+    -------
+    Path
     """
     places = [sifs, Path(tempfile.gettempdir()), Path("/var/tmp")]
     return next((place for place in places if PLAIN.fullmatch(str(place.resolve()))), places[-1])
@@ -137,6 +169,15 @@ def scratch_place(sifs: Path) -> Path:
 
 def require_space(name: str, source: Source, sifs: Path) -> None:
     """Check that the disk has room for the archive, the unpacked image and the SIF.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sorter, for messages.
+    source : Source
+        The image.
+    sifs : Path
+        Folder of the SIFs.
 
     Raises
     ------
@@ -162,7 +203,15 @@ def require_space(name: str, source: Source, sifs: Path) -> None:
 
 
 def make_folders(sifs: Path, work: Path) -> None:
-    """Create the folder of a conversion, and in it the scratch folder or a link to it."""
+    """Create the folder of a conversion, and in it the scratch folder or a link to it.
+
+    Parameters
+    ----------
+    sifs : Path
+        Folder of the SIFs.
+    work : Path
+        Folder of the conversion.
+    """
     work.mkdir()
     place = scratch_place(sifs)
     if place == sifs:
@@ -172,7 +221,13 @@ def make_folders(sifs: Path, work: Path) -> None:
 
 
 def remove(work: Path) -> None:
-    """Remove the folder of a conversion with its scratch folder, and kill the processes that still work in it."""
+    """Remove the folder of a conversion with its scratch folder, and kill the processes that still work in it.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the conversion.
+    """
     for entry in Path("/proc").glob("[0-9]*"):
         # A conversion outlives a killed owner.
         with suppress(OSError):

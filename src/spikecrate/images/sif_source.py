@@ -44,6 +44,17 @@ class Source:
 def from_docker(request: BuildRequest, progress: Progress) -> Source:
     """Return a sorter's image in Docker, built where Docker does not have it.
 
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    progress : Progress
+        Shows the work and gets its log.
+
+    Returns
+    -------
+    Source
+
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
@@ -68,6 +79,17 @@ def from_docker(request: BuildRequest, progress: Progress) -> Source:
 
 def from_archive(request: BuildRequest, path: Path) -> Source:
     """Return the image in an archive.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    Source
 
     Raises
     ------

@@ -72,6 +72,11 @@ def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[Bu
 def staged_folder(folder: Path) -> Iterator[Path]:
     """Copy the files of a folder that a recipe hashes; the caller hashes the copy.
 
+    Parameters
+    ----------
+    folder : Path
+        A folder.
+
     Raises
     ------
     SorterInvalidError

@@ -62,11 +62,11 @@ class RecordingSummary:
         each = " to ".join(str(size) for size in dict.fromkeys((sizes[0], sizes[-1])))
         return {
             "channels": f"{count} ({first} to {last})" if count > 1 else f"1 ({first})",
-            "pitch": "none" if self.pitch_um is None else f"{self.pitch_um:.4g} um",
-            "span": " x ".join(f"{extent:.6g}" for extent in self.span_um) + " um",
+            "pitch": "none" if self.pitch_um is None else f"{self.pitch_um:.4g} µm",
+            "span": " × ".join(f"{extent:.6g}" for extent in self.span_um) + " µm",
             "groups": "1" if groups == 1 else f"{groups} of {each} channels",
-            "gain": f"{_range(self.gain_uv)} uV per count",
-            "count_0": f"{_range(self.offset_uv)} uV",
+            "gain": f"{_range(self.gain_uv)} µV per count",
+            "count_0": f"{_range(self.offset_uv)} µV",
         }
 
 
