@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 
@@ -34,6 +35,22 @@ def no_network(monkeypatch):
         raise AssertionError(message)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_flush(request, monkeypatch):
+    """Skip the wait for the disk, which is most of the time of thousands of small results.
+
+    A flush matters when a machine dies, which no fast test tries; the slow tests, which kill and fill real disks, keep
+    it. The descriptor is still used, so that flushing a closed file fails. A test that needs the flush uses `flushed`.
+    """
+    if "flushed" not in request.fixturenames:
+        monkeypatch.setattr(os, "fsync", os.fstat)
+
+
+@pytest.fixture
+def flushed():
+    """Keep the real fsync: the test depends on when the system writes pages and times."""
 
 
 @pytest.fixture

@@ -225,6 +225,7 @@ def test_an_edit_in_place_of_a_settled_file_is_noticed(store, tmp_path, monkeypa
         assert answers.get(FileState.of(path), "bytes") is None
 
 
+@pytest.mark.usefixtures("flushed")
 def test_a_program_that_keeps_a_recording_mapped_cannot_change_it_unseen(recording, store, monkeypatch):
     """A page that is dirty already is written without a word to the file's times, until it is flushed."""
     monkeypatch.setattr(memo, "SETTLED_S", 0.05)
