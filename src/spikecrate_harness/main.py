@@ -121,10 +121,7 @@ def _run(options: argparse.Namespace) -> int:
         "peak_memory_counted_by": counted_by,
         "oom_kills": usage.oom_kills(group),
     }
-    _write(
-        options.out / "run.json",
-        lambda path: path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8"),
-    )
+    _write(options.out / "run.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
     print(f"{report['units']} units, {report['events']} events, {report['wall_s']:.1f} s")
     return 0
 

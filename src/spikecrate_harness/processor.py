@@ -117,7 +117,7 @@ def around() -> dict[str, Any]:
 def _cpuinfo(*names: str) -> str:
     """Give the first value that /proc/cpuinfo has under one of the names; nothing where it has none."""
     try:
-        lines = CPUINFO.read_text(errors="replace", encoding="utf-8").splitlines()
+        lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
         return ""
     for line in lines:
@@ -129,9 +129,7 @@ def _cpuinfo(*names: str) -> str:
 
 def _blas_kernels() -> Iterator[tuple[str, str]]:
     """Ask every OpenBLAS that this process has loaded."""
-    words = (
-        line.split(maxsplit=5) for line in MAPS.read_text(errors="replace", encoding="utf-8").splitlines()
-    )
+    words = (line.split(maxsplit=5) for line in MAPS.read_text(errors="replace").splitlines())
     paths = {row[5] for row in words if len(row) == 6}
     for path in sorted(path for path in paths if "openblas" in Path(path).name):
         try:

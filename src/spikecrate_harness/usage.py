@@ -42,7 +42,7 @@ def own_group() -> Group | None:
     """Find the control group that holds this process, its ancestors and descendants, and nothing else."""
     for group in (V2, V1):
         try:
-            members = {int(word) for word in group.members.read_text(encoding="utf-8").split()}
+            members = {int(word) for word in group.members.read_text().split()}
         except (OSError, ValueError):
             continue
         if os.getpid() in members and all(_is_kin(pid) for pid in members):
@@ -54,7 +54,7 @@ def peak_memory(group: Group | None) -> tuple[int, str]:
     """Give the peak of memory in bytes, and who counted it: "cgroup" (page cache included) or "process"."""
     if group is not None:
         try:
-            return int(group.peak.read_text(encoding="utf-8")), "cgroup"
+            return int(group.peak.read_text()), "cgroup"
         except (OSError, ValueError):
             pass
     users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -66,7 +66,7 @@ def oom_kills(group: Group | None) -> int | None:
     if group is None:
         return None
     try:
-        pairs = (line.split() for line in group.events.read_text(encoding="utf-8").splitlines())
+        pairs = (line.split() for line in group.events.read_text().splitlines())
         return next((int(words[1]) for words in pairs if words[0] == "oom_kill"), None)
     except (OSError, ValueError, IndexError):
         return None
@@ -89,7 +89,7 @@ def _line(pid: int) -> list[int]:
     while pid > 0:
         line.append(pid)
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+            stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
             break
         pid = int(stat.rpartition(")")[2].split()[1])
