@@ -147,24 +147,27 @@ def test_tables_and_json_are_printed_in_any_locale(encoding, recording, tmp_path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_program_with_its_code_and_blames_nobody(number, tmp_path):
+    # Whoever starts the tests may ignore these signals, as nohup does; a child inherits that, and the program keeps it.
     script = (
-        "import os, sys, time\n"
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "from spikecrate.cli.main import guarded\n"
         "def body():\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(60)\n"
         "sys.exit(guarded(body, to_json=False, debug=False))\n"
     )
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-    )
-    child.stdout.readline()
-    child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    ) as child:
+        child.stdout.readline()
+        child.send_signal(number)
+        _, said = child.communicate(timeout=30)
     assert (child.returncode, said) == (128 + number, "spikecrate: stopped\n")
 
 
