@@ -144,12 +144,16 @@ def started(recording, *words):
         child.stderr.close()
 
 
+# A name of this process: the tests of another one remove their images by name.
+LAB = f"lab{os.getpid()}"
+
+
 @pytest.fixture
 def lab_sorter(tmp_path, monkeypatch):
     """Make a sorter of ms4's environment with a run.py of the test's own; it builds in seconds."""
     root = tmp_path / "sorters"
 
-    def make(body, name="lab"):
+    def make(body, name=LAB):
         folder = root / name
         folder.mkdir(parents=True)
         ms4 = find("ms4").folder

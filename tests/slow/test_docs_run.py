@@ -37,8 +37,11 @@ ELSEWHERE = {
     "spikecrate image.pull": "test_prebuilt.py",
     "spikecrate sort rec/ --sorter labsorter": "test_prebuilt.py",
     "pip install": "needs the package index",
-    "spikecrate recording.import session.rhd": "needs the extra `import` and a recording of that format",
+    "spikecrate recording.import session": "needs the extra `import` and a recording of that format",
     "export": "sets a variable of the shell",
+    "chgrp": "needs a group of the lab: test_store_place.py shares a store",
+    "chmod": "as chgrp",
+    "find": "as chgrp",
 }
 
 
@@ -50,8 +53,9 @@ def commands(page):
 
 
 def place(tmp_path, toy):
-    """Lay out what the pages speak of: a recording, a file of parameters, a folder of wheels, an image."""
-    shutil.copytree(toy, tmp_path / "rec")
+    """Lay out what the pages speak of: recordings, a file of parameters, a folder of wheels, an image."""
+    for name in ("rec", "day1", "day2", "more/mouse7/rec"):
+        shutil.copytree(toy, tmp_path / name)
     (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
     (tmp_path / "wheels").mkdir()
     reference = json.loads(run("spikecrate build --json", "").splitlines()[-1])["reference"]

@@ -218,9 +218,10 @@ def test_a_sample_file_that_links_out_is_read_and_its_neighbours_are_not_seen(to
         "    print('sees', sorted(path.name for path in Path('/recording').iterdir()))\n"
         "    assert recording.traces(0, 10).shape == (10, 4)\n"
     )
-    result = spikecrate.sort(folder, sorter=lab_sorter(body + NOTHING), runtime="docker")
+    name = lab_sorter(body + NOTHING)
+    result = spikecrate.sort(folder, sorter=name, runtime="docker")
     assert "sees ['raw.mda']" in (result.folder / "log.txt").read_text()
-    assert result.key == spikecrate.sort(archive, sorter="lab", runtime="docker").key
+    assert result.key == spikecrate.sort(archive, sorter=name, runtime="docker").key
 
 
 def test_another_user_sorts_and_owns_what_comes_out(toy, other_user):

@@ -290,6 +290,10 @@ def remove_tree(folder: Path) -> None:
         return
     try:
         _empty(root)
+    except OSError as error:
+        # Inside, paths are relative to open folders; the caller knows this one.
+        error.filename = str(folder)
+        raise
     finally:
         os.close(root)
     folder.rmdir()
@@ -298,7 +302,7 @@ def remove_tree(folder: Path) -> None:
 def _empty(root: int) -> None:
     """Remove everything in an open folder."""
     token, number = secrets.token_hex(4), 0
-    while names := os.listdir(root):
+    while names := _names(root):
         for name in names:
             if not _is_folder(name, root):
                 os.unlink(name, dir_fd=root)
@@ -314,6 +318,19 @@ def _empty(root: int) -> None:
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=root)
+
+
+def _names(folder: int) -> list[str]:
+    """List an open folder through a new handle.
+
+    btrfs lists through one handle only what was there when the handle was opened, since Linux 6.5 (the commit "btrfs:
+    fix infinite directory reads").
+    """
+    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.listdir(handle)  # noqa: PTH208
+    finally:
+        os.close(handle)
 
 
 def _move_up(name: str, folder: int, new_name: str, root: int) -> None:

@@ -132,12 +132,13 @@ def bundle(
     if not target.parent.is_dir() or target.is_dir():
         message = f"--output {target} is a folder, or its folder does not exist"
         raise UsageError(message, next_step="name a file in a folder that exists")
+    host = request
     if python:
         if PYTHON.fullmatch(python) is None:
             message = f"--python {python!r} is not a version of Python that spikecrate runs in"
             raise UsageError(message, next_step="--python 3.12")
         # `find_interpreter` then finds that version, or raises.
-        request = replace(request, python=f"{request.python},=={python}.*")
+        host = replace(request, python=f"{request.python},=={python}.*")
     work = target.parent / f".{target.name}.new-{secrets.token_hex(4)}"
     try:
         work.mkdir(mode=0o700)
@@ -145,12 +146,12 @@ def bundle(
         message = f"--output {target}: {error.strerror}"
         raise UsageError(message, next_step="name a file in a folder that you can write to") from None
     try:
-        python = python or _python(request, chosen)
+        python = python or _python(host, chosen)
         files = {**_sorter(request.folder), "install.py": INSTALLER}
         files |= _library(python, store, work, progress)
         if "host" in chosen:
-            environment.require_harness(request)
-            files |= _host(request, python, store, work, progress)
+            environment.require_harness(host)
+            files |= _host(host, python, store, work, progress)
         digests = []
         for part, collect in (("sif", _sif), ("docker", _docker)):
             if part in chosen:

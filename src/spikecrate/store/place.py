@@ -192,7 +192,7 @@ def open_store(root: Path | str | None = None) -> Store:
         with disk_full_named(place):
             for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
                 make_folder(folder)
-                _require_trusted(folder, folder.stat())
+                _require_trusted(folder, folder.stat(), fix=_next_step(place, errno.EPERM))
             if observed.st_mode & stat.S_IWGRP:
                 # Elsewhere these are made by whoever needs one first, with the rights of that user's umask.
                 for folder in (store.index, store.pins, store.environments, store.sifs, store.wheels):
@@ -306,10 +306,12 @@ def _default() -> Path:
     return (Path(cache) if cache.startswith("/") else Path("~/.cache")) / "spikecrate"
 
 
-def _require_trusted(path: Path, observed: os.stat_result) -> None:
+def _require_trusted(path: Path, observed: os.stat_result, *, fix: str = "") -> None:
     refused = refusal(path, observed)
     if refused is not None:
-        raise StoreError(refused[0], next_step=refused[1])
+        reason, next_step = refused
+        # A part of one's own store that another user owns can be taken back.
+        raise StoreError(reason, next_step=fix if fix and next_step == OWN_FOLDER else next_step)
 
 
 def _share_root(place: Path, observed: os.stat_result) -> None:
