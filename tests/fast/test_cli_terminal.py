@@ -481,6 +481,16 @@ def test_a_forecast_says_hit_or_miss_why_and_shows_the_command_line_on_request(c
     assert shown.endswith("python run.py\n")
 
 
+def test_two_recordings_of_one_name_do_not_share_a_copy(cli, recording, sorter, tmp_path):
+    for day in ("day1", "day2"):
+        shutil.copytree(recording, tmp_path / day / "rec")
+    days = (tmp_path / "day1" / "rec", tmp_path / "day2" / "rec")
+    done = cli("sort", *days, "--sorter", sorter(TRUE), "--output", tmp_path / "sorted")
+    assert done.code == 2
+    assert "two of the recordings are named rec" in done.err
+    assert not (tmp_path / "sorted").exists()
+
+
 @pytest.mark.usefixtures("here")
 def test_job_show_sums_a_record_up(cli, recording, sorter):
     assert cli("sort", recording, "--sorter", sorter(TRUE), "--output", "-").code == 0

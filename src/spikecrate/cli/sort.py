@@ -260,6 +260,13 @@ def _sort_all(
     """Sort recordings in order, print a summary, and end with the exit code of the first failure."""
     from spikecrate.cli.main import report
 
+    names = [Path(recording).resolve().name for recording in recordings]
+    if output not in ("", "-") and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        message = (
+            f"--output {output}: two of the recordings are named {twice}, so their copies would be one folder"
+        )
+        raise UsageError(message, next_step="sort them one by one, or leave --output out")
     ended: list[Ended] = []
     for number, recording in enumerate(recordings, start=1):
         progress.note(f"recording {number} of {len(recordings)}: {recording}")
