@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikecrate._util.progress import default_progress, stage
+from spikecrate._util.progress import default_progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
 from spikecrate.recordings import sort_warnings
@@ -351,11 +351,8 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
     _note_memory(job, asked, expected, progress)
     request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
-    with stage(
-        progress,
-        f"{job.sorter.name} ({engine.name})",
-        expected_s=None if expected is None else expected.wall_s,
-    ):
+    title = f"{job.sorter.name} ({engine.name})"
+    with progress.bar(title, 0, expected_s=None if expected is None else expected.wall_s):
         outcome = run(
             job,
             runtime=engine,

@@ -44,8 +44,20 @@ class Progress(Protocol):
     def line(self, text: str) -> None:
         """Pass on one line of a tool's or a build's log."""
 
-    def bar(self, title: str, total: float) -> AbstractContextManager[Advance]:
-        """Open a bar of `total` units; the callable it gives advances it by a number of units."""
+    def bar(
+        self, title: str, total: float, *, expected_s: float | None = None
+    ) -> AbstractContextManager[Advance]:
+        """Open a bar; the callable that it yields advances it by a number of units.
+
+        Parameters
+        ----------
+        title : str
+            What goes on.
+        total : float
+            Units of work; 0 where it is unknown.
+        expected_s : float, optional
+            How long it took in earlier runs.
+        """
 
 
 class Silent:
@@ -58,8 +70,8 @@ class Silent:
         """Drop the line."""
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:  # noqa: ARG002
-        """Give a callable that does nothing."""
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:  # noqa: ARG002
+        """Yield a callable that does nothing."""
         yield lambda _units: None
 
 
@@ -150,31 +162,21 @@ class Terminal:
             self._print(printable(text))
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:
         """Show a bar once the work has lasted a second."""
-        with self._shown(Stage(printable(title, one_line=True), total)) as stage:
+        stage = Stage(printable(title, one_line=True), total, expected_s)
 
-            def advance(units: float) -> None:
-                stage.done += units
-                self._raise_if_closed()
+        def advance(units: float) -> None:
+            stage.done += units
+            self._raise_if_closed()
 
-            yield advance
-
-    @contextmanager
-    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-        """Show a stage of unknown length, and how long it took in earlier runs."""
-        with self._shown(Stage(printable(title, one_line=True), expected_s=expected_s)):
-            yield
-
-    @contextmanager
-    def _shown(self, stage: Stage) -> Iterator[Stage]:
         with self._lock:
             self._stages.append(stage)
             if self._ticker is None and not self.quiet and sys.stderr is not None:
                 self._ticker = threading.Thread(target=self._tick, daemon=True)
                 self._ticker.start()
         try:
-            yield stage
+            yield advance
         finally:
             with self._lock:
                 self._stages.remove(stage)
@@ -256,11 +258,12 @@ class Notebook(Silent):
         sys.stderr.write(f"{printable(text)}\n")
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:
-        """Show a bar, redrawn a few times a second, and remove it at the end."""
-        stage = Stage(title, total)
-        handle = _display(stage)
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:
+        """Show a bar that ticks every second, and remove it at the end."""
+        stage = Stage(title, total, expected_s)
+        handle = import_module("IPython.display").display(_html(stage), display_id=True)
         drawn = stage.started
+        ended = threading.Event()
 
         def advance(units: float) -> None:
             nonlocal drawn
@@ -269,18 +272,6 @@ class Notebook(Silent):
                 drawn = time.monotonic()
                 handle.update(_html(stage))
 
-        try:
-            yield advance
-        finally:
-            handle.update(_html(None))
-
-    @contextmanager
-    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-        """Show a stage of unknown length, and tick."""
-        stage = Stage(title, expected_s=expected_s)
-        handle = _display(stage)
-        ended = threading.Event()
-
         def tick() -> None:
             while not ended.wait(QUIET_S):
                 handle.update(_html(stage))
@@ -288,7 +279,7 @@ class Notebook(Silent):
         ticker = threading.Thread(target=tick, daemon=True)
         ticker.start()
         try:
-            yield
+            yield advance
         finally:
             ended.set()
             ticker.join()
@@ -299,26 +290,6 @@ def default_progress() -> Progress:
     """Return the progress of a call that names none: a bar in a notebook, else nothing."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return Notebook() if type(shell).__name__ == "ZMQInteractiveShell" else Silent()
-
-
-@contextmanager
-def stage(progress: Progress, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-    """Show a stage of unknown length, on a progress that can.
-
-    Parameters
-    ----------
-    progress : Progress
-        Where it is shown.
-    title : str
-        What goes on.
-    expected_s : float, optional
-        How long it took in earlier runs.
-    """
-    if isinstance(progress, Terminal | Notebook):
-        with progress.stage(title, expected_s=expected_s):
-            yield
-    else:
-        yield
 
 
 def duration(seconds: float) -> str:
@@ -332,10 +303,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _display(stage: Stage) -> Any:
-    return import_module("IPython.display").display(_html(stage), display_id=True)
 
 
 def _html(stage: Stage | None) -> Any:

@@ -70,6 +70,8 @@ class Command(Generic[P, R]):
         Prints the value for people.
     examples : tuple of str
         Command lines for the help.
+    doing : str
+        What the line of progress says while it works; `{NAME}` becomes the value of an option.
     with_json : bool
         Whether `--json` prints the value as JSON.
     """
@@ -82,6 +84,7 @@ class Command(Generic[P, R]):
         group: str,
         show: Callable[[R], None] | None,
         examples: tuple[str, ...],
+        doing: str,
         with_json: bool,
     ) -> None:
         self.function = function
@@ -89,6 +92,7 @@ class Command(Generic[P, R]):
         self.group = group
         self.show = show
         self.examples = examples
+        self.doing = doing
         self.with_json = with_json
         self.__doc__ = function.__doc__
 
@@ -116,7 +120,7 @@ class Command(Generic[P, R]):
             if parameter.annotation is Progress:
                 takes_progress = True
             elif is_dataclass(kind):
-                found += fields_of(parameter.name, kind)
+                found += fields_of(kind)
             elif parameter.name != "json":
                 found.append(option_of(parameter.name, parameter.annotation, parameter.default))
         if self.with_json:
@@ -134,23 +138,29 @@ class Command(Generic[P, R]):
             By option; what is missing has its default.
         """
         arguments: dict[str, Any] = {}
+        progress = progress_of(values)
         for parameter in inspect.signature(self.function).parameters.values():
             kind, *_ = get_args(parameter.annotation) or (parameter.annotation,)
             if parameter.annotation is Progress:
-                arguments[parameter.name] = progress_of(values)
+                arguments[parameter.name] = progress
             elif is_dataclass(kind):
                 assert isinstance(kind, type)
                 names = {field.name for field in fields(kind)}
                 arguments[parameter.name] = kind(**{name: values[name] for name in names if name in values})
             elif parameter.name in values:
                 arguments[parameter.name] = values[parameter.name]
-        return self.function(**arguments)  # type: ignore[call-arg]
+        if not self.doing:
+            return self.function(**arguments)  # type: ignore[call-arg]
+        given = {option.name: values.get(option.name, option.default) for option in self.options}
+        with progress.bar(self.doing.format(**given), 0):
+            return self.function(**arguments)  # type: ignore[call-arg]
 
 
 def command(
     name: str,
     group: str,
     *examples: str,
+    doing: str = "",
     show: Callable[[Any], None] | None = None,
     alias: str = "",
     with_json: bool = True,
@@ -165,6 +175,8 @@ def command(
         Where the first screen lists it.
     *examples : str
         Command lines for its help.
+    doing : str
+        What the line of progress says while it works, as `building {sorter}`; empty for what takes no time.
     show : callable, optional
         Prints the returned value for people; by default a field a line.
     alias : str
@@ -174,7 +186,15 @@ def command(
     """
 
     def decorate(function: Callable[P, R]) -> Command[P, R]:
-        made = Command(function, name=name, group=group, show=show, examples=examples, with_json=with_json)
+        made = Command(
+            function,
+            name=name,
+            group=group,
+            show=show,
+            examples=examples,
+            doing=doing,
+            with_json=with_json,
+        )
         COMMANDS[name] = made
         if alias:
             ALIASES[alias] = name

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
 
-@command("demo", SORTING, "spikecrate demo --folder demo", with_json=False)
+@command("demo", SORTING, "spikecrate demo --folder demo", with_json=False, doing="the demonstration")
 def demo(
     folder: Annotated[
         str, about("where the toy recording and its sorting go", "DIR", example="toy/")

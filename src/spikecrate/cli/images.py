@@ -89,7 +89,13 @@ def show_images(rows: list[dict[str, Any]]) -> None:
         say(f"all images together: {_size(total)} unpacked; shared layers count once")
 
 
-@command("build", IMAGES, "spikecrate build --sorter ms4", "spikecrate build --sorter ms4 --verify")
+@command(
+    "build",
+    IMAGES,
+    "spikecrate build --sorter ms4",
+    "spikecrate build --sorter ms4 --verify",
+    doing="building {sorter}",
+)
 def build(
     sorter: Annotated[str, SORTER] = "ms4",
     gpu: Annotated[bool, GPU] = False,
@@ -112,7 +118,11 @@ def build(
 
 
 @command(
-    "convert", IMAGES, "spikecrate convert --sorter ms4", "spikecrate convert --sorter ms4 --archive ms4.tar"
+    "convert",
+    IMAGES,
+    "spikecrate convert --sorter ms4",
+    "spikecrate convert --sorter ms4 --archive ms4.tar",
+    doing="converting {sorter}",
 )
 def convert(
     sorter: Annotated[str, SORTER] = "ms4",
@@ -135,7 +145,9 @@ def convert(
     )
 
 
-@command("image.list", IMAGES, "spikecrate image.list", alias="image", show=show_images)
+@command(
+    "image.list", IMAGES, "spikecrate image.list", alias="image", show=show_images, doing="listing the images"
+)
 def image_list(*, progress: Progress) -> list[dict[str, Any]]:
     """List the images in Docker and the SIFs in the store: size, results made with them, stale or not."""
     from spikecrate.images.inventory import inventory
@@ -144,7 +156,7 @@ def image_list(*, progress: Progress) -> list[dict[str, Any]]:
     return [row.as_dict() for row in inventory(open_store(), _recipes(), progress)]
 
 
-@command("image.pull", IMAGES, "spikecrate image.pull mysorter")
+@command("image.pull", IMAGES, "spikecrate image.pull mysorter", doing="pulling {sorter}")
 def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
     """Pull a sorter's prebuilt image by its digest, unless it is here already."""
     from spikecrate.images import build as images
@@ -155,7 +167,12 @@ def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
     return images.build(request, progress)
 
 
-@command("image.bundle", IMAGES, "spikecrate image.bundle --sorter ms4 --output ms4.crate.tar")
+@command(
+    "image.bundle",
+    IMAGES,
+    "spikecrate image.bundle --sorter ms4 --output ms4.crate.tar",
+    doing="bundling {sorter}",
+)
 def image_bundle(
     sorter: Annotated[str, SORTER] = "ms4",
     output: Annotated[
@@ -185,7 +202,13 @@ def image_bundle(
     return bundle(request, open_store(), progress, target=target, parts=chosen, python=python)
 
 
-@command("image.unbundle", IMAGES, "spikecrate image.unbundle ms4.crate.tar", show=show_unbundled)
+@command(
+    "image.unbundle",
+    IMAGES,
+    "spikecrate image.unbundle ms4.crate.tar",
+    show=show_unbundled,
+    doing="unbundling {file}",
+)
 def image_unbundle(
     file: Annotated[str, about("a bundle", "FILE", example="ms4.crate.tar")],
     docker: Annotated[bool, about("also load its image into Docker")] = False,
@@ -199,7 +222,9 @@ def image_unbundle(
     return unbundle(Path(file).absolute(), open_store(), progress, describe=_described, docker=docker)
 
 
-@command("image.prune", IMAGES, "spikecrate image.prune --dry-run", show=show_pruned)
+@command(
+    "image.prune", IMAGES, "spikecrate image.prune --dry-run", show=show_pruned, doing="removing stale images"
+)
 def image_prune(
     sorter: Annotated[
         str, about("only the images of this sorter", "NAME", example="ms4", choices=sorters)
@@ -220,7 +245,7 @@ def image_prune(
     return prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run).as_dict()
 
 
-@command("image.lock", IMAGES, "spikecrate image.lock --sorter ms4")
+@command("image.lock", IMAGES, "spikecrate image.lock --sorter ms4", doing="reading the image of {sorter}")
 def image_lock(sorter: Annotated[str, SORTER] = "ms4", *, progress: Progress) -> dict[str, Any]:
     """Write a sorter's image.lock: digest, and every Debian and Python package of its image."""
     from spikecrate.images import lockfile
@@ -236,6 +261,7 @@ def image_lock(sorter: Annotated[str, SORTER] = "ms4", *, progress: Progress) ->
     IMAGES,
     "spikecrate image.diff sorters/ms4/image.lock spikecrate/ms4:0123456789ab",
     show=show_differences,
+    doing="comparing {first} and {second}",
 )
 def image_diff(
     first: Annotated[str, IMAGE],

@@ -135,7 +135,12 @@ def show_record(record: dict[str, Any]) -> None:
 
 
 @command(
-    "job.list", SORTING, "spikecrate job.list --sorter ms4 --status failed", alias="job", show=JobRows.print
+    "job.list",
+    SORTING,
+    "spikecrate job.list --sorter ms4 --status failed",
+    alias="job",
+    show=JobRows.print,
+    doing="reading the jobs",
 )
 def job_list(
     sorter: Annotated[str, about("only jobs of this sorter", "NAME", example="ms4", choices=sorters)] = "",
@@ -198,7 +203,9 @@ def job_logs(key: Annotated[str, KEY]) -> None:
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
 
-@command("job.verify", REPRODUCING, "spikecrate job.verify 0b680c52", show=show_again)
+@command(
+    "job.verify", REPRODUCING, "spikecrate job.verify 0b680c52", show=show_again, doing="running {job} again"
+)
 def job_verify(
     job: Annotated[str, RESULT],
     runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
@@ -211,7 +218,13 @@ def job_verify(
     return _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=False)
 
 
-@command("job.rerun", REPRODUCING, "spikecrate job.rerun sortings/rec/ms4-0b680c52", show=show_again)
+@command(
+    "job.rerun",
+    REPRODUCING,
+    "spikecrate job.rerun sortings/rec/ms4-0b680c52",
+    show=show_again,
+    doing="making {job} again",
+)
 def job_rerun(
     job: Annotated[str, RESULT],
     runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
@@ -235,7 +248,13 @@ def job_rerun(
     return done
 
 
-@command("job.diff", REPRODUCING, "spikecrate job.diff 0b680c52 77ad01f3", show=show_difference)
+@command(
+    "job.diff",
+    REPRODUCING,
+    "spikecrate job.diff 0b680c52 77ad01f3",
+    show=show_difference,
+    doing="comparing {first} and {second}",
+)
 def job_diff(
     first: Annotated[str, RESULT],
     second: Annotated[str, about("another job", "JOB", choices=keys)],
@@ -258,6 +277,7 @@ def job_diff(
     "spikecrate job.explain rec/ --sorter ms4",
     "spikecrate job.explain 0b680c52",
     show=show_explanation,
+    doing="explaining {job}",
 )
 def job_explain(
     job: Annotated[

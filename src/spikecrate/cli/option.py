@@ -77,8 +77,6 @@ class Option:
         Its meaning.
     is_positional, is_list : bool
         Whether it stands without a name, and whether it may be repeated.
-    within : str
-        The parameter whose dataclass it is a field of; empty for a parameter of its own.
     """
 
     name: str
@@ -87,7 +85,6 @@ class Option:
     about: About
     is_positional: bool = False
     is_list: bool = False
-    within: str = ""
 
     @property
     def flag(self) -> str:
@@ -130,7 +127,7 @@ class Option:
         return self.metavar if self.is_positional else self.flag
 
 
-def option_of(name: str, annotation: Any, default: Any, within: str = "") -> Option:
+def option_of(name: str, annotation: Any, default: Any) -> Option:
     """Make an option of a parameter: `Annotated[type, about(…)]`, and its default."""
     kind, text = get_args(annotation)
     if get_origin(kind) is not list:
@@ -147,17 +144,16 @@ def option_of(name: str, annotation: Any, default: Any, within: str = "") -> Opt
         about=text,
         is_positional=is_positional,
         is_list=is_list,
-        within=within,
     )
 
 
-def fields_of(name: str, kind: Any) -> list[Option]:
-    """Make an option of each field of a dataclass that is the type of the parameter `name`."""
+def fields_of(kind: Any) -> list[Option]:
+    """Make an option of each field of a dataclass that is a parameter's type."""
     annotations = inspect.get_annotations(kind, eval_str=True)
     found: list[Option] = []
     for field in fields(kind):
         default = field.default if field.default_factory is MISSING else field.default_factory()
-        found.append(option_of(field.name, annotations[field.name], default, name))
+        found.append(option_of(field.name, annotations[field.name], default))
     return found
 
 

@@ -31,7 +31,13 @@ def show_quality(scores: "Sequence[Score]") -> None:
         say()
 
 
-@command("sorters.quality", SORTERS, "spikecrate sorters.quality --sorter ms4,ms5", show=show_quality)
+@command(
+    "sorters.quality",
+    SORTERS,
+    "spikecrate sorters.quality --sorter ms4,ms5",
+    show=show_quality,
+    doing="measuring the sorters",
+)
 def sorters_quality(
     sorter: Annotated[
         str,

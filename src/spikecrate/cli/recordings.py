@@ -46,6 +46,7 @@ def show_info(found: Described) -> None:
     "spikecrate recording.info rec/",
     "spikecrate recording.info rec/ --json",
     show=show_info,
+    doing="describing {recording}",
 )
 def recording_info(
     recording: Annotated[
@@ -61,7 +62,13 @@ def recording_info(
     return info(recording, progress, with_hash=not no_hash)
 
 
-@command("recording.import", RECORDINGS, "spikecrate recording.import day3.nwb day3/", show=show_info)
+@command(
+    "recording.import",
+    RECORDINGS,
+    "spikecrate recording.import day3.nwb day3/",
+    show=show_info,
+    doing="importing {source}",
+)
 def recording_import(
     source: Annotated[
         str, about("file or folder in any format that SpikeInterface reads", "SOURCE", example="day3.nwb")
@@ -87,7 +94,13 @@ def recording_import(
     return info(destination, progress, with_hash=True)
 
 
-@command("recording.toy", RECORDINGS, "spikecrate recording.toy toy/ --channels 32", with_json=False)
+@command(
+    "recording.toy",
+    RECORDINGS,
+    "spikecrate recording.toy toy/ --channels 32",
+    with_json=False,
+    doing="writing {destination}",
+)
 def recording_toy(
     destination: Annotated[str, NEW],
     seed: Annotated[int, about("equal seeds give equal bytes", example="1")] = 0,

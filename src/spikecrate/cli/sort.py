@@ -125,6 +125,7 @@ class Ended:
     "spikecrate sort rec/ --sorter ms4 --param detect_threshold=4",
     "spikecrate sort rec/ --dry-run",
     "spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/",
+    doing="sorting",
 )
 def sort(
     recording: Annotated[
@@ -251,7 +252,8 @@ def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "
     if times < 2:
         message = f"--repeat {times}: a comparison needs at least two runs"
         raise UsageError(message, next_step="--repeat 5")
-    return repeat(request, times, open_store(), progress)
+    with progress.bar(f"running {request.sorter} {times} times", 0):
+        return repeat(request, times, open_store(), progress)
 
 
 def _sort_all(

@@ -110,7 +110,13 @@ def sorters_new(
         say(f"to find it: export SPIKECRATE_SORTERS={folder.parent}")
 
 
-@command("sorters.lock", SORTERS, "spikecrate sorters.lock mine --upgrade", show=show_locked)
+@command(
+    "sorters.lock",
+    SORTERS,
+    "spikecrate sorters.lock mine --upgrade",
+    show=show_locked,
+    doing="locking {sorter}",
+)
 def sorters_lock(
     sorter: Annotated[str, SORTER],
     upgrade: Annotated[bool, about("take the newest versions that are allowed")] = False,

@@ -64,7 +64,7 @@ def show_verified(done: dict[str, Any]) -> None:
     say(f"{done['checked']} results, memos, indexes, locks and SIFs are as they were written")
 
 
-@command("store.du", STORE, "spikecrate store.du", show=show_usage)
+@command("store.du", STORE, "spikecrate store.du", show=show_usage, doing="measuring the store")
 def usage(*, progress: Progress) -> dict[str, Any]:
     """Show how big the store is, by kind of content and by sorter."""
     from spikecrate.store import open_store
@@ -73,7 +73,13 @@ def usage(*, progress: Progress) -> dict[str, Any]:
     return measure(open_store(), progress)
 
 
-@command("store.gc", STORE, "spikecrate store.gc --keep 30d --max 200G --dry-run", show=show_collected)
+@command(
+    "store.gc",
+    STORE,
+    "spikecrate store.gc --keep 30d --max 200G --dry-run",
+    show=show_collected,
+    doing="collecting garbage",
+)
 def collect_garbage(
     keep: Annotated[
         float | None,
@@ -128,7 +134,7 @@ def unpin(job: Annotated[str, KEY]) -> dict[str, Any]:
     return {"key": key, "pinned": False, "changed": pins.unpin(store, key)}
 
 
-@command("store.verify", STORE, "spikecrate store.verify", show=show_verified)
+@command("store.verify", STORE, "spikecrate store.verify", show=show_verified, doing="verifying the store")
 def verify(
     dry_run: Annotated[bool, about("only name what is corrupt")] = False, *, progress: Progress
 ) -> dict[str, Any]:
