@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import os
 import pty
@@ -329,9 +330,11 @@ def test_every_command_has_usage_description_meanings_and_an_example():
     for command in COMMANDS.values():
         assert command.summary
         assert command.examples
-        assert all(option.about.text for option in command.options)
+        assert all(option.text for option in command.options)
+        parameters = set(inspect.signature(command.function).parameters) - {"options", "progress", "json"}
+        assert parameters <= {option.name for option in command.options}, command.name
         assert all(
-            option.about.example or option.about.strict or option.kind is bool or option.is_positional
+            option.example or option.words.one_of or option.kind is bool or option.is_positional
             for option in command.options
         ), command.name
 

@@ -1,10 +1,9 @@
 """The command that shows what this machine has and lacks."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.cli.choices import checks
+from spikecrate.cli.choices import CheckName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
 from spikecrate.cli.text import as_json, say
 
 if TYPE_CHECKING:
@@ -18,17 +17,20 @@ WIDTH: Final = 22
 """Of the names' column."""
 
 
-@command("doctor", "this machine", "spikecrate doctor", "spikecrate doctor --check docker")
-def doctor(
-    check: Annotated[
-        str,
-        about(
-            "only this check or group, and what it needs", "NAME", example="docker.permission", choices=checks
-        ),
-    ] = "",
-    json: bool = False,
-) -> None:
-    """Check this machine and show the command that fixes each problem; exit code 1 if a check fails."""
+@command("doctor", "this machine")
+def doctor(check: CheckName = "", json: bool = False) -> None:
+    """Check this machine and show the command that fixes each problem; exit code 1 if a check fails.
+
+    Parameters
+    ----------
+    check : NAME
+        only this check or group, and what it needs; example: docker.permission
+
+    Examples
+    --------
+    spikecrate doctor
+    spikecrate doctor --check docker
+    """
     from spikecrate.cli.checks import every_check
     from spikecrate.doctor.doctor import choose, examine
 

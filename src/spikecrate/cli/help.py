@@ -61,7 +61,7 @@ def command_help(command: Command[Any, Any]) -> None:
     usage = [f"usage: spikecrate {command.name}", *(["[OPTIONS]"] if options else [])]
     usage += [f"{option.metavar}{' ...' if option.is_list else ''}" for option in positionals]
     _paragraph(" ".join(usage))
-    for paragraph in command.description.split("\n\n"):
+    for paragraph in command.help[""].split("\n\n"):
         say()
         _paragraph(paragraph)
     if positionals:
@@ -69,7 +69,7 @@ def command_help(command: Command[Any, Any]) -> None:
         _columns([(option.metavar, _meaning(option)) for option in positionals])
     if options:
         say("\noptions")
-        _columns([(_name(option), _meaning(option)) for option in options])
+        _columns([(f"{option.flag} {option.metavar}".rstrip(), _meaning(option)) for option in options])
     if command.examples:
         say("\nexamples")
         for example in command.examples:
@@ -80,24 +80,18 @@ def _paragraph(text: str, indent: str = "") -> None:
     say(textwrap.fill(text, _width(), initial_indent=indent, subsequent_indent=indent * 2))
 
 
-def _name(option: Option) -> str:
-    if option.kind is bool:
-        return f"--no-{option.flag[2:]}" if option.default is True else option.flag
-    return f"{option.flag} {option.metavar}"
-
-
 def _meaning(option: Option) -> str:
-    about = option.about
-    parts = [about.text]
-    if about.strict and about.choices is not None:
-        parts.append(f"one of {', '.join(about.choices())}")
+    parts = [option.text]
+    if option.words.one_of:
+        parts.append(f"one of {', '.join(option.words.one_of)}")
     if option.is_list and not option.is_positional:
         parts.append("may be repeated")
-    if option.shown_default:
-        parts.append(f"default: {option.shown_default}")
-    if about.example:
-        value = about.example if option.is_positional else f"{option.flag} {about.example}"
-        parts.append(f"example: {value}")
+    if option.default not in (None, "") and option.kind is not bool:
+        parts.append(f"default: {option.default}")
+    if option.example:
+        parts.append(
+            f"example: {option.example if option.is_positional else f'{option.flag} {option.example}'}"
+        )
     return "; ".join(parts)
 
 

@@ -1,15 +1,16 @@
 """Commands on jobs: finished, failed, running."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
-from spikecrate.cli.choices import keys, sorters
+from spikecrate.cli.choices import JobKey, Runtime, SorterName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
-from spikecrate.cli.sort import SORTING, JobOptions, runtime_about
+from spikecrate.cli.option import Words
+from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import say, table
 from spikecrate.errors import SpikecrateError, UsageError
 
@@ -17,16 +18,55 @@ if TYPE_CHECKING:
     from spikecrate.steps.rerun import RerunOutcome
 
 REPRODUCING: Final = "reproduce a result"
-STATUSES: Final = ("completed", "failed", "running")
+Status = Annotated[str, Words(one_of=("completed", "failed", "running"))]
 SHOWN: Final = 50
 """How many jobs fit on a screen or two."""
 
-KEY: Final = about("the first digits of a job key", "KEY", example="0b680c52", choices=keys)
-RESULT: Final = about(
-    "the first digits of a job key, or a result folder", "JOB", example="0b680c52", choices=keys
-)
-MOVED: Final = about("where the recording is now; by default where it was", "RECORDING", example="/nas/rec")
-CORES: Final = about("processors for the sorter; by default as many as the job had", example="4")
+
+@dataclass(frozen=True, kw_only=True)
+class RerunOptions:
+    """Where a job runs again: the options of `job.verify` and `job.rerun`.
+
+    Attributes
+    ----------
+    runtime : RUNTIME
+        where to run; by default where the job ran; example: docker
+    recording : RECORDING
+        where the recording is now; by default where it was; example: /nas/rec
+    cores : N
+        processors for the sorter; by default as many as the job had; example: 4
+    """
+
+    runtime: Runtime = ""
+    recording: str = ""
+    cores: int | None = None
+
+    def run(self, job: str, progress: Progress, *, keep: bool) -> "RerunOutcome":
+        """Run a job again.
+
+        Parameters
+        ----------
+        job : str
+            The first digits of its key, or a result folder.
+        progress : Progress
+            Shows how far it is.
+        keep : bool
+            Whether the result enters the store.
+        """
+        from spikecrate.steps.rerun import rerun
+        from spikecrate.steps.resolve import find_job
+        from spikecrate.store import open_store
+
+        store = open_store()
+        return rerun(
+            find_job(job, store, progress),
+            runtime=self.runtime,
+            recording=self.recording or None,
+            cores=self.cores,
+            keep=keep,
+            store=store,
+            progress=progress,
+        )
 
 
 class JobRows(list[dict[str, Any]]):
@@ -134,28 +174,33 @@ def show_record(record: dict[str, Any]) -> None:
     )
 
 
-@command(
-    "job.list",
-    SORTING,
-    "spikecrate job.list --sorter ms4 --status failed",
-    alias="job",
-    show=JobRows.print,
-    doing="reading the jobs",
-)
+@command("job.list", SORTING, "reading the jobs", alias="job", show=JobRows.print)
 def job_list(
-    sorter: Annotated[str, about("only jobs of this sorter", "NAME", example="ms4", choices=sorters)] = "",
-    status: Annotated[str, about("only jobs in this state", one_of=STATUSES, example="failed")] = "",
-    recording: Annotated[
-        str, about("only jobs whose recording's path contains this", "TEXT", example="day3")
-    ] = "",
-    limit: Annotated[
-        int | None, about("show the N most recent (0 = all); by default 50, with --json all", example="10")
-    ] = None,
+    sorter: SorterName = "",
+    status: Status = "",
+    recording: str = "",
+    limit: int | None = None,
     json: bool = False,
     *,
     progress: Progress,
 ) -> JobRows:
-    """List the jobs in the store, the latest first."""
+    """List the jobs in the store, the latest first.
+
+    Parameters
+    ----------
+    sorter : NAME
+        only jobs of this sorter; example: ms4
+    status : STATUS
+        only jobs in this state; example: failed
+    recording : TEXT
+        only jobs whose recording's path contains this; example: day3
+    limit : N
+        show the N most recent (0 = all); by default 50, with --json all; example: 10
+
+    Examples
+    --------
+    spikecrate job.list --sorter ms4 --status failed
+    """
     from spikecrate.steps.listing import list_jobs
     from spikecrate.store import open_store
 
@@ -179,89 +224,102 @@ def job_list(
     return JobRows(shown, more=len(rows) > len(shown))
 
 
-@command(
-    "job.show",
-    SORTING,
-    "spikecrate job.show 0b680c52",
-    "spikecrate job.show 0b680c52 --json",
-    show=show_record,
-)
-def job_show(key: Annotated[str, KEY]) -> dict[str, Any]:
-    """Show what a job ran and gave, or why it failed; --json prints the whole run record."""
+@command("job.show", SORTING, show=show_record)
+def job_show(key: JobKey) -> dict[str, Any]:
+    """Show what a job ran and gave, or why it failed; --json prints the whole run record.
+
+    Parameters
+    ----------
+    key : KEY
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.show 0b680c52
+    spikecrate job.show 0b680c52 --json
+    """
     from spikecrate.steps.listing import show_job
     from spikecrate.store import open_store
 
     return show_job(open_store(), key)
 
 
-@command("job.logs", SORTING, "spikecrate job.logs 0b680c52", with_json=False)
-def job_logs(key: Annotated[str, KEY]) -> None:
-    """Print the log of a job; of a running job, the log so far."""
+@command("job.logs", SORTING)
+def job_logs(key: JobKey) -> None:
+    """Print the log of a job; of a running job, the log so far.
+
+    Parameters
+    ----------
+    key : KEY
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.logs 0b680c52
+    """
     from spikecrate.steps.listing import log_of
     from spikecrate.store import open_store
 
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
 
-@command(
-    "job.verify", REPRODUCING, "spikecrate job.verify 0b680c52", show=show_again, doing="running {job} again"
-)
-def job_verify(
-    job: Annotated[str, RESULT],
-    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
-    recording: Annotated[str, MOVED] = "",
-    cores: Annotated[int | None, CORES] = None,
-    *,
-    progress: Progress,
-) -> "RerunOutcome":
-    """Run a finished job again and compare bytes; the stored result is not changed."""
-    return _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=False)
+@command("job.verify", REPRODUCING, "running {job} again", show=show_again)
+def job_verify(job: JobKey, options: RerunOptions, *, progress: Progress) -> "RerunOutcome":
+    """Run a finished job again and compare bytes; the stored result is not changed.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.verify 0b680c52
+    """
+    return options.run(job, progress, keep=False)
 
 
-@command(
-    "job.rerun",
-    REPRODUCING,
-    "spikecrate job.rerun sortings/rec/ms4-0b680c52",
-    show=show_again,
-    doing="making {job} again",
-)
-def job_rerun(
-    job: Annotated[str, RESULT],
-    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
-    recording: Annotated[str, MOVED] = "",
-    cores: Annotated[int | None, CORES] = None,
-    output: Annotated[
-        str, about("folder for a copy of the result; by default none", "DIR", example="again/")
-    ] = "",
-    *,
-    progress: Progress,
-) -> "RerunOutcome":
-    """Rebuild a result from its record alone, its image too, and compare bytes."""
+@command("job.rerun", REPRODUCING, "making {job} again", show=show_again)
+def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress: Progress) -> "RerunOutcome":
+    """Rebuild a result from its record alone, its image too, and compare bytes.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+    output : DIR
+        folder for a copy of the result; by default none; example: again/
+
+    Examples
+    --------
+    spikecrate job.rerun sortings/rec/ms4-0b680c52
+    """
     from spikecrate.steps.output import put
     from spikecrate.steps.resolve import find_job
     from spikecrate.store import open_store
 
-    done = _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=True)
+    done = options.run(job, progress, keep=True)
     if output and done.folder is not None:
         store = open_store()
         put(find_job(done.key, store, progress), Path(output), store)
     return done
 
 
-@command(
-    "job.diff",
-    REPRODUCING,
-    "spikecrate job.diff 0b680c52 77ad01f3",
-    show=show_difference,
-    doing="comparing {first} and {second}",
-)
-def job_diff(
-    first: Annotated[str, RESULT],
-    second: Annotated[str, about("another job", "JOB", choices=keys)],
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Show which part of two jobs differs: key, image, environment, machine or result."""
+@command("job.diff", REPRODUCING, "comparing {first} and {second}", show=show_difference)
+def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, Any]:
+    """Show which part of two jobs differs: key, image, environment, machine or result.
+
+    Parameters
+    ----------
+    first : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+    second : JOB
+        another job
+
+    Examples
+    --------
+    spikecrate job.diff 0b680c52 77ad01f3
+    """
     from spikecrate.steps.diff import difference
     from spikecrate.steps.resolve import find_job
     from spikecrate.store import open_store
@@ -271,26 +329,20 @@ def job_diff(
     return difference(one, other, store)
 
 
-@command(
-    "job.explain",
-    REPRODUCING,
-    "spikecrate job.explain rec/ --sorter ms4",
-    "spikecrate job.explain 0b680c52",
-    show=show_explanation,
-    doing="explaining {job}",
-)
-def job_explain(
-    job: Annotated[
-        str,
-        about(
-            "a recording, as for sort; or the first digits of the key of a job that ran", "JOB", choices=keys
-        ),
-    ],
-    options: JobOptions,
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result."""
+@command("job.explain", REPRODUCING, "explaining {job}", show=show_explanation)
+def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict[str, Any]:
+    """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result.
+
+    Parameters
+    ----------
+    job : JOB
+        a recording, as for sort; or the first digits of the key of a job that ran
+
+    Examples
+    --------
+    spikecrate job.explain rec/ --sorter ms4
+    spikecrate job.explain 0b680c52
+    """
     from spikecrate.steps.explain import explain, explain_past
     from spikecrate.steps.resolve import is_key
     from spikecrate.store import open_store
@@ -300,25 +352,6 @@ def job_explain(
         return explain_past(job, store)
     request = options.request(job)
     return explain(request.job(store, progress), store, progress, force=request.force)
-
-
-def _rerun(
-    job: str, progress: Progress, *, runtime: str, recording: str, cores: int | None, keep: bool
-) -> "RerunOutcome":
-    from spikecrate.steps.rerun import rerun
-    from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
-
-    store = open_store()
-    return rerun(
-        find_job(job, store, progress),
-        runtime=runtime,
-        recording=recording or None,
-        cores=cores,
-        keep=keep,
-        store=store,
-        progress=progress,
-    )
 
 
 def _names_of(word: str) -> set[str]:

@@ -4,14 +4,12 @@ import tempfile
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
-from spikecrate.cli.choices import sorters
+from spikecrate.cli.choices import Runtime, SorterName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
-from spikecrate.cli.sort import runtime_about
 from spikecrate.cli.sorters import SORTERS
 from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
@@ -31,44 +29,38 @@ def show_quality(scores: "Sequence[Score]") -> None:
         say()
 
 
-@command(
-    "sorters.quality",
-    SORTERS,
-    "spikecrate sorters.quality --sorter ms4,ms5",
-    show=show_quality,
-    doing="measuring the sorters",
-)
+@command("sorters.quality", SORTERS, "measuring the sorters", show=show_quality)
 def sorters_quality(
-    sorter: Annotated[
-        str,
-        about(
-            "names or aliases, joined by commas; by default the whole catalogue",
-            "NAMES",
-            example="ms4,ms5",
-            choices=sorters,
-        ),
-    ] = "",
-    recording: Annotated[
-        list[str] | None,
-        about("a recording with its firings_true.mda; by default three toys", "RECORDING", example="rec/"),
-    ] = None,
-    toys: Annotated[bool, about("sort the three toys besides the recordings named")] = False,
-    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto",
-    write: Annotated[
-        str,
-        about(
-            "a Markdown page; the tables replace what is between its two markers",
-            "FILE",
-            example="docs/quality.md",
-        ),
-    ] = "",
-    measured: Annotated[
-        bool, about("write what the runs took into each sorter's folder, for forecasts")
-    ] = False,
+    sorter: SorterName = "",
+    recording: list[str] | None = None,
+    toys: bool = False,
+    runtime: Runtime = "auto",
+    write: str = "",
+    measured: bool = False,
     *,
     progress: Progress,
 ) -> "list[Score]":
-    """Sort recordings whose spikes are known with every sorter, and show how many each found."""
+    """Sort recordings whose spikes are known with every sorter, and show how many each found.
+
+    Parameters
+    ----------
+    sorter : NAMES
+        names or aliases, joined by commas; by default the whole catalogue; example: ms4,ms5
+    recording : RECORDING
+        a recording with its firings_true.mda; by default three toys; example: rec/
+    toys : flag
+        sort the three toys besides the recordings named
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
+    write : FILE
+        a Markdown page; the tables replace what is between its two markers; example: docs/quality.md
+    measured : flag
+        write what the runs took into each sorter's folder, for forecasts
+
+    Examples
+    --------
+    spikecrate sorters.quality --sorter ms4,ms5
+    """
     scores = measure(sorter, recording or [], runtime, progress, toys=toys)
     if write:
         write_page(scores, write)

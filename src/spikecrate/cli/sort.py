@@ -3,17 +3,16 @@
 import json as json_module
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate._util.quantities import format_bytes, parse_bytes, parse_seconds
-from spikecrate.cli.choices import sorters
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
-from spikecrate.cli.option import About, about
 from spikecrate.cli.text import as_json, say, table
 from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError, UsageError
 
@@ -24,50 +23,48 @@ if TYPE_CHECKING:
     from spikecrate.steps.request import SortRequest
 
 SORTING: Final = "sort and look at results"
-RUNTIMES: Final = ("auto", "docker", "apptainer", "host")
 REASONS: Final = 3
 """How many reasons a forecast gives; --verbose gives all."""
 
 
-def runtime_about(default: str) -> About:
-    """Describe an option that names a runtime."""
-    return about(f"where to run; {default}", one_of=RUNTIMES, example="docker")
-
-
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What names a job beside its recording, and what it may use: the options of `sort` and `job.explain`."""
+    """What names a job beside its recording, and what it may use: the options of `sort` and `job.explain`.
 
-    sorter: Annotated[
-        str, about("name or alias of a sorter", "NAME", example="kilosort4", choices=sorters)
-    ] = "ms4"
-    param: Annotated[
-        list[str], about("one parameter of the sorter", "NAME=VALUE", example="detect_threshold=4")
-    ] = field(default_factory=list)
-    params: Annotated[
-        str, about("a JSON file of parameters; --param wins over it", "FILE", example="mine.json")
-    ] = ""
-    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto"
-    cores: Annotated[
-        int | None, about("processors for the sorter; by default all that this process may use", example="4")
-    ] = None
-    gpu: Annotated[
-        str,
-        about(
-            "whether the sorter gets a GPU; auto: if it uses one and the machine has one",
-            one_of=("auto", "on", "off"),
-            example="off",
-        ),
-    ] = "auto"
-    memory: Annotated[
-        int | None, about("memory limit; by default none", "SIZE", example="8G", read=parse_bytes)
-    ] = None
-    timeout: Annotated[
-        float | None,
-        about("time limit of the sorter; by default none", "TIME", example="2h", read=parse_seconds),
-    ] = None
-    seed: Annotated[int, about("seed for the sorter; part of the job key", example="1")] = 0
-    force: Annotated[bool, about("run the job despite a cache hit, and replace the result")] = False
+    Attributes
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+    param : NAME=VALUE
+        one parameter of the sorter; example: detect_threshold=4
+    params : FILE
+        a JSON file of parameters; --param wins over it; example: mine.json
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
+    cores : N
+        processors for the sorter; by default all that this process may use; example: 4
+    gpu : GPU
+        whether the sorter gets a GPU; auto: if it uses one and the machine has one; example: off
+    memory : SIZE
+        memory limit; by default none; example: 8G
+    timeout : TIME
+        time limit of the sorter; by default none; example: 2h
+    seed : N
+        seed for the sorter; part of the job key; example: 1
+    force : flag
+        run the job despite a cache hit, and replace the result
+    """
+
+    sorter: SorterName = "ms4"
+    param: list[str] | None = None
+    params: str = ""
+    runtime: Runtime = "auto"
+    cores: int | None = None
+    gpu: Switch = "auto"
+    memory: Memory | None = None
+    timeout: Time | None = None
+    seed: int = 0
+    force: bool = False
 
     def request(self, recording: str) -> "SortRequest":
         """Return what is asked of one recording.
@@ -83,7 +80,7 @@ class JobOptions:
         return SortRequest(
             recording=recording,
             sorter=self.sorter,
-            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param)},
+            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])},
             runtime=self.runtime,
             cores=self.cores,
             gpu=self.gpu,
@@ -118,33 +115,13 @@ class Ended:
         return {"recording": self.recording, **(outcome.as_dict() if outcome is not None else {})}
 
 
-@command(
-    "sort",
-    SORTING,
-    "spikecrate sort rec/",
-    "spikecrate sort rec/ --sorter ms4 --param detect_threshold=4",
-    "spikecrate sort rec/ --dry-run",
-    "spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/",
-    doing="sorting",
-)
+@command("sort", SORTING, "sorting")
 def sort(
-    recording: Annotated[
-        list[str],
-        about("folder or file in any format of docs/recordings.md, or a glob; read in place", "RECORDING"),
-    ],
+    recording: list[str],
     options: JobOptions,
-    output: Annotated[
-        str,
-        about(
-            "folder for a copy of the result, - for none; by default sortings/RECORDING/SORTER-KEY",
-            "DIR",
-            example="sorted/",
-        ),
-    ] = "",
-    repeat: Annotated[
-        int | None, about("run N times without the store, and compare the results", example="5")
-    ] = None,
-    dry_run: Annotated[bool, about("show cache hit or miss, why, memory and time; run nothing")] = False,
+    output: str = "",
+    repeat: int | None = None,
+    dry_run: bool = False,
     json: bool = False,
     *,
     progress: Progress,
@@ -153,6 +130,24 @@ def sort(
 
     The same command again is a cache hit and takes milliseconds. Several recordings are sorted in order; the exit code
     is that of the first failure.
+
+    Parameters
+    ----------
+    recording : RECORDING
+        folder or file in any format of docs/recordings.md, or a glob; read in place
+    output : DIR
+        folder for a copy of the result, - for none; by default sortings/RECORDING/SORTER-KEY; example: sorted/
+    repeat : N
+        run N times without the store, and compare the results; example: 5
+    dry_run : flag
+        show cache hit or miss, why, memory and time; run nothing
+
+    Examples
+    --------
+    spikecrate sort rec/
+    spikecrate sort rec/ --sorter ms4 --param detect_threshold=4
+    spikecrate sort rec/ --dry-run
+    spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/
     """
     recordings = expanded(recording)
     if len(recordings) > 1:

@@ -5,12 +5,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.cli.choices import sorters
-from spikecrate.cli.command import Shown, command
-from spikecrate.cli.option import about
+from spikecrate.cli.choices import SorterName
+from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from spikecrate.catalogue.tools import Sorter
 
 SORTERS: Final = "sorters"
-SORTER: Final = about("name or alias of a sorter", "SORTER", example="ms4", choices=sorters)
 
 
 def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
@@ -71,30 +69,52 @@ def show_locked(changes: list[Any]) -> None:
             say(line)
 
 
-@command("sorters.list", SORTERS, "spikecrate sorters", alias="sorters", show=show_catalogue)
+@command("sorters.list", SORTERS, alias="sorters", show=show_catalogue)
 def sorters_list() -> list[dict[str, Any]]:
-    """List the catalogue."""
+    """List the catalogue.
+
+    Examples
+    --------
+    spikecrate sorters
+    """
     from spikecrate.catalogue.tools import catalogue
 
     return [sorter_as_dict(sorter) for sorter in catalogue().values()]
 
 
-@command("sorters.show", SORTERS, "spikecrate sorters.show ms4", show=show_sorter)
-def sorters_show(sorter: Annotated[str, SORTER]) -> dict[str, Any]:
-    """Show a sorter and its parameters: default, range, unit, meaning."""
+@command("sorters.show", SORTERS, show=show_sorter)
+def sorters_show(sorter: SorterName) -> dict[str, Any]:
+    """Show a sorter and its parameters: default, range, unit, meaning.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+
+    Examples
+    --------
+    spikecrate sorters.show ms4
+    """
     from spikecrate.catalogue.tools import find
 
     return sorter_as_dict(find(sorter))
 
 
-@command("sorters.new", SORTERS, "spikecrate sorters.new mine --into sorters/", with_json=False)
-def sorters_new(
-    name: Annotated[str, about("name of the sorter and of its folder", "NAME", example="mine")],
-    into: Annotated[
-        str, about("folder of sorters; by default the first of SPIKECRATE_SORTERS", "DIR", example="sorters/")
-    ] = "",
-) -> None:
-    """Write the folder of a new sorter; it lacks the body of sort() and the lock."""
+@command("sorters.new", SORTERS)
+def sorters_new(name: str, into: str = "") -> None:
+    """Write the folder of a new sorter; it lacks the body of sort() and the lock.
+
+    Parameters
+    ----------
+    name : NAME
+        name of the sorter and of its folder; example: mine
+    into : DIR
+        folder of sorters; by default the first of SPIKECRATE_SORTERS; example: sorters/
+
+    Examples
+    --------
+    spikecrate sorters.new mine --into sorters/
+    """
     from spikecrate.catalogue.scaffold import make
 
     own = [part for part in os.environ.get("SPIKECRATE_SORTERS", "").split(os.pathsep) if part]
@@ -110,44 +130,55 @@ def sorters_new(
         say(f"to find it: export SPIKECRATE_SORTERS={folder.parent}")
 
 
-@command(
-    "sorters.lock",
-    SORTERS,
-    "spikecrate sorters.lock mine --upgrade",
-    show=show_locked,
-    doing="locking {sorter}",
-)
-def sorters_lock(
-    sorter: Annotated[str, SORTER],
-    upgrade: Annotated[bool, about("take the newest versions that are allowed")] = False,
-    *,
-    progress: Progress,
-) -> list[Any]:
-    """Lock a sorter's packages, each with its hashes, and show what changed."""
+@command("sorters.lock", SORTERS, "locking {sorter}", show=show_locked)
+def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progress) -> list[Any]:
+    """Lock a sorter's packages, each with its hashes, and show what changed.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+    upgrade : flag
+        take the newest versions that are allowed
+
+    Examples
+    --------
+    spikecrate sorters.lock mine --upgrade
+    """
     from spikecrate.catalogue.lock import relock
     from spikecrate.catalogue.tools import find
 
     return list(relock(find(sorter), progress, upgrade=upgrade))
 
 
-@command("sorters.export", SORTERS, "spikecrate sorters.export ms4 --output ms4.json", with_json=False)
-def sorters_export(
-    sorter: Annotated[str, SORTER],
-    output: Annotated[str, about("file for it; by default it is printed", "FILE", example="ms4.json")] = "",
-) -> Any:
-    """Describe a sorter as a Boutiques descriptor, for other tools."""
+@command("sorters.export", SORTERS)
+def sorters_export(sorter: SorterName, output: str = "") -> None:
+    """Describe a sorter as a Boutiques descriptor, for other tools.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+    output : FILE
+        file for it; by default it is printed; example: ms4.json
+
+    Examples
+    --------
+    spikecrate sorters.export ms4 --output ms4.json
+    """
     from spikecrate.catalogue.boutiques import descriptor
     from spikecrate.catalogue.tools import find
 
     text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
     if not output:
-        return Shown(text, say)
+        say(text)
+        return
     try:
         Path(output).write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         message = f"{output}: {error.strerror}"
         raise OutputError(message, next_step="name a file that can be written") from None
-    return Shown(f"{output} is written", say)
+    say(f"{output} is written")
 
 
 def sorter_as_dict(sorter: "Sorter") -> dict[str, Any]:
