@@ -17,7 +17,7 @@ WIDE_COLUMNS: Final = 10_000
 
 # C0 and C1 controls, zero-width and bidirectional signs, halves of characters: all that can move the cursor, set the
 # title, or show a name as another. Newline and tab stay.
-_CONTROL: Final = re.compile(
+CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
@@ -41,7 +41,7 @@ def printable(text: str, *, one_line: bool = False) -> str:
     >>> printable("rec\x1b]0;title\x07")
     'rec\\x1b]0;title\\x07'
     """
-    escaped = _CONTROL.sub(_escape, text)
+    escaped = CONTROL.sub(_escape, text)
     return escaped.replace("\n", r"\n").replace("\t", r"\t") if one_line else escaped
 
 

@@ -35,10 +35,8 @@ def show_unbundled(done: Any) -> None:
     found = done.as_dict()
     fields({name: value for name, value in found.items() if value is not None})
     if found["sorters"] is not None:
-        say(
-            f"{found['sorter']} is not in the catalogue; to find it: "
-            f"export SPIKECRATE_SORTERS={shlex.quote(found['sorters'])}"
-        )
+        export = f"export SPIKECRATE_SORTERS={shlex.quote(found['sorters'])}"
+        say(f"{found['sorter']} is not in the catalogue; to find it: {export}")
     runtimes = {"apptainer": found["sif"], "host": found["wheels"], "docker": found["docker"]}
     ready = [name for name, brought in runtimes.items() if brought is not None]
     if ready:
@@ -52,12 +50,13 @@ def show_differences(found: dict[str, Any]) -> None:
     for kind in ("debian", "python", "settings"):
         for row in found[kind] or []:
             say(f"{kind}  {row['name']}: {_version(row['first'])} | {_version(row['second'])}")
+    files = found["files"] or []
+    for row in files[:FILES_SHOWN]:
+        say(f"file  {row['name']}: {row['difference']}")
+    if len(files) > FILES_SHOWN:
+        say(f"and {len(files) - FILES_SHOWN} more files; --json lists all")
     if found["files"] is None:
         say("files and settings are not compared: a lock lists packages only")
-    for row in (found["files"] or [])[:FILES_SHOWN]:
-        say(f"file  {row['name']}: {row['difference']}")
-    if len(found["files"] or []) > FILES_SHOWN:
-        say(f"and {len(found['files']) - FILES_SHOWN} more files; --json lists all")
     if not any(found[kind] for kind in ("debian", "python", "settings", "files")):
         say("nothing differs")
 
@@ -66,21 +65,12 @@ def show_images(rows: list[dict[str, Any]]) -> None:
     """Print the images and SIFs, and what the images take together: they share layers."""
     from spikecrate.images.inventory import on_disk
 
-    table(
-        ("image", "recipe", "digest", "size", "SIF", "results", "state"),
-        (
-            (
-                row["name"],
-                row["recipe"][:12],
-                row["digest"].removeprefix("sha256:")[:12],
-                _size(row["size_bytes"]),
-                _size(row["sif_bytes"]),
-                row["results"],
-                row["state"],
-            )
-            for row in rows
-        ),
-    )
+    def cells(row: dict[str, Any]) -> tuple[Any, ...]:
+        sizes = _size(row["size_bytes"]), _size(row["sif_bytes"])
+        digest = row["digest"].removeprefix("sha256:")
+        return (row["name"], row["recipe"][:12], digest[:12], *sizes, row["results"], row["state"])
+
+    table(("image", "recipe", "digest", "size", "SIF", "results", "state"), map(cells, rows))
     total = on_disk([row["digest"] for row in rows if row["reference"]], Silent())
     if total:
         say(f"all images together: {_size(total)} unpacked; shared layers count once")

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.cli.choices import JobKey, Runtime, SorterName
-from spikecrate.cli.command import command
+from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import say, table
@@ -69,34 +70,17 @@ class RerunOptions:
         )
 
 
-class JobRows(list[dict[str, Any]]):
-    """Rows of `job.list`, and whether there are more."""
-
-    def __init__(self, rows: list[dict[str, Any]], *, more: bool) -> None:
-        super().__init__(rows)
-        self.more = more
-
-    def print(self) -> None:
-        """Print them as a table."""
-        columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
-        table(
-            ("key", *columns, "pinned", "recording"),
-            (
-                (
-                    row["key"][:12],
-                    *(row[column] for column in columns),
-                    "yes" if row["pinned"] else "",
-                    " ".join(
-                        part for part in (row["recording"], row["reason"] and f"({row['reason']})") if part
-                    ),
-                )
-                for row in self
-            ),
-        )
-        if self.more:
-            say(
-                f"the {len(self)} most recent; --limit 0 lists all; filter with --sorter, --status, --recording"
-            )
+def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
+    """Print jobs as a table, and whether there are more."""
+    columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
+    cells = []
+    for row in rows:
+        where = f"{row['recording'] or ''} ({row['reason']})" if row["reason"] else row["recording"]
+        pinned = "yes" if row["pinned"] else ""
+        cells.append((row["key"][:12], *(row[column] for column in columns), pinned, where))
+    table(("key", *columns, "pinned", "recording"), cells)
+    if more:
+        say(f"the {len(rows)} most recent; --limit 0 lists all; filter with --sorter, --status, --recording")
 
 
 def show_again(done: "RerunOutcome") -> None:
@@ -105,17 +89,16 @@ def show_again(done: "RerunOutcome") -> None:
     say(
         f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
     )
-    say(f"before  {done.before['blake3']}  {done.before['runtime']}, {done.before['wall_s']:.1f} s")
-    say(f"now     {now['blake3']}  {now['runtime']}, {now['wall_s']:.1f} s")
+    for name, run in (("before", done.before), ("now   ", now)):
+        say(f"{name}  {run['blake3']}  {run['runtime']}, {run['wall_s']:.1f} s")
     if done.folder is not None:
         say(f"result  {done.folder}")
 
 
 def show_difference(found: dict[str, Any]) -> None:
     """Print what differs between two jobs, a part a paragraph."""
-    say(
-        f"{found['second'][:12]} against {found['first'][:12]}: {'equal' if found['equal'] else 'different'} bytes"
-    )
+    outcome = "equal" if found["equal"] else "different"
+    say(f"{found['second'][:12]} against {found['first'][:12]}: {outcome} bytes")
     for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
         for line in found[part]:
             say(f"  {part.ljust(11)}  {line}")
@@ -174,7 +157,7 @@ def show_record(record: dict[str, Any]) -> None:
     )
 
 
-@command("job.list", SORTING, "reading the jobs", alias="job", show=JobRows.print)
+@command("job.list", SORTING, "reading the jobs", alias="job")
 def job_list(
     sorter: SorterName = "",
     status: Status = "",
@@ -183,7 +166,7 @@ def job_list(
     json: bool = False,
     *,
     progress: Progress,
-) -> JobRows:
+) -> Shown:
     """List the jobs in the store, the latest first.
 
     Parameters
@@ -221,7 +204,7 @@ def job_list(
     for row in shown:
         if row["status"] == "failed" and not row["recording"]:
             row["recording"] = _recording_of_failure(row["key"])
-    return JobRows(shown, more=len(rows) > len(shown))
+    return Shown(shown, partial(show_jobs, more=len(rows) > len(shown)))
 
 
 @command("job.show", SORTING, show=show_record)

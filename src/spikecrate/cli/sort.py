@@ -9,7 +9,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.progress import Progress
+from spikecrate._util.progress import Progress, Terminal
 from spikecrate._util.quantities import format_bytes
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
@@ -91,30 +91,6 @@ class JobOptions:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How the sort of one of several recordings ended.
-
-    Attributes
-    ----------
-    recording : str
-        Its path.
-    result : Result or None
-        What came of it.
-    error : SpikecrateError or None
-        Why nothing did.
-    """
-
-    recording: str
-    result: "Result | None" = None
-    error: SpikecrateError | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as `--json` prints it."""
-        outcome = self.result or self.error
-        return {"recording": self.recording, **(outcome.as_dict() if outcome is not None else {})}
-
-
 @command("sort", SORTING, "sorting")
 def sort(
     recording: list[str],
@@ -149,7 +125,7 @@ def sort(
     spikecrate sort rec/ --dry-run
     spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/
     """
-    recordings = expanded(recording)
+    recordings = [path for word in recording for path in expanded(word)]
     if len(recordings) > 1:
         if dry_run or repeat is not None:
             message = f"--dry-run and --repeat take one recording, here are {len(recordings)}"
@@ -157,20 +133,21 @@ def sort(
         return _sort_all(recordings, options, output, progress, json=json)
     request = options.request(recordings[0])
     if dry_run:
-        return Shown(forecast(request, progress), partial(show_forecast, verbose=_is_verbose(progress)))
+        from spikecrate.api import forecast
+        from spikecrate.store import open_store
+
+        verbose = isinstance(progress, Terminal) and progress.verbose
+        return Shown(forecast(request, open_store(), progress), partial(show_forecast, verbose=verbose))
     if repeat is not None:
         return Shown(measure_repeats(request, repeat, progress), show_repeats)
     return Shown(sort_one(request, output, progress), show_result)
 
 
-def expanded(words: list[str]) -> list[str]:
-    """Return the recordings that words name; a glob names those that match it, in alphabetical order."""
-    found: list[str] = []
-    for word in words:
-        # Not Path.glob, which takes no absolute pattern.
-        matches = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else []  # noqa: PTH207
-        found += matches or [word]
-    return found
+def expanded(word: str) -> list[str]:
+    """Return the recordings that a word names; a glob names its matches, in alphabetical order."""
+    # Not Path.glob, which takes no absolute pattern.
+    matches = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else []  # noqa: PTH207
+    return matches or [word]
 
 
 def read_parameters(path: str) -> dict[str, Any]:
@@ -212,25 +189,17 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
 
     def default(job: "Job") -> Path | None:
         place = default_output(job.recording, job.sorter.name, job.key)
+        existing = next(parent for parent in place.parents if parent.exists())
         if is_inside(place, job.recording):
-            progress.note("the current folder is inside the recording; the result stays in the store only")
-            return None
-        if not _can_write(place):
-            progress.note(
-                f"the current folder {Path.cwd()} cannot be written; the result stays in the store only"
-            )
-            return None
-        return place
+            reason = "is inside the recording"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            reason = "cannot be written"
+        else:
+            return place
+        progress.note(f"the current folder {Path.cwd()} {reason}; the result stays in the store only")
+        return None
 
     return api.find_or_run(request, open_store(), progress, output=folder or default)
-
-
-def forecast(request: "SortRequest", progress: Progress) -> "Forecast":
-    """Return what `sort` would do."""
-    from spikecrate import api
-    from spikecrate.store import open_store
-
-    return api.forecast(request, open_store(), progress)
 
 
 def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "Repeated":
@@ -264,36 +233,24 @@ def _sort_all(
             f"--output {output}: two of the recordings are named {twice}, so their copies would be one folder"
         )
         raise UsageError(message, next_step="sort them one by one, or leave --output out")
-    ended: list[Ended] = []
+    ended: list[tuple[str, Result | SpikecrateError]] = []
     for number, recording in enumerate(recordings, start=1):
         progress.note(f"recording {number} of {len(recordings)}: {recording}")
-        folder = str(Path(output) / Path(recording).resolve().name) if output not in ("", "-") else output
+        folder = output if output in ("", "-") else str(Path(output) / names[number - 1])
         try:
-            ended.append(
-                Ended(recording=recording, result=sort_one(options.request(recording), folder, progress))
-            )
+            ended.append((recording, sort_one(options.request(recording), folder, progress)))
         except StoppedError:
             raise
         except SpikecrateError as error:
             report(error, to_json=False, debug=False)
-            ended.append(Ended(recording=recording, error=error))
+            ended.append((recording, error))
     if json:
-        as_json([one.as_dict() for one in ended])
+        as_json([{"recording": recording, **outcome.as_dict()} for recording, outcome in ended])
     else:
         show_all(ended)
-    failed = [one.error for one in ended if one.error is not None]
-    if failed:
-        raise SystemExit(failed[0].exit_code)
-
-
-def _can_write(place: Path) -> bool:
-    """Whether a folder can be made there: the nearest that exists above it is writable."""
-    there = next(parent for parent in place.parents if parent.exists())
-    return os.access(there, os.W_OK | os.X_OK)
-
-
-def _is_verbose(progress: Progress) -> bool:
-    return bool(getattr(progress, "verbose", False))
+    for _, outcome in ended:
+        if isinstance(outcome, SpikecrateError):
+            raise SystemExit(outcome.exit_code)
 
 
 def show_result(done: "Result") -> None:
@@ -310,21 +267,19 @@ def show_result(done: "Result") -> None:
     say(f"result  {done.output or done.folder}")
 
 
-def show_all(ended: list[Ended]) -> None:
-    """Print a row for each of several recordings."""
+def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
+    """Print a row for each of several recordings, and how many were sorted."""
     rows: list[tuple[Any, ...]] = []
-    for one in ended:
-        if one.result is None:
-            error = one.error
-            rows.append((one.recording, "failed", None, None, None, str(error).partition("\n")[0]))
+    failed = 0
+    for recording, outcome in ended:
+        if isinstance(outcome, SpikecrateError):
+            failed += 1
+            rows.append((recording, "failed", None, None, None, str(outcome).partition("\n")[0]))
         else:
-            record, place = one.result.record, one.result.output or one.result.folder
-            status = "cache hit" if one.result.status == "cached" else one.result.status
-            rows.append(
-                (one.recording, status, record["units"], record["events"], one.result.key[:12], str(place))
-            )
+            status = "cache hit" if outcome.status == "cached" else outcome.status
+            counts = outcome.record["units"], outcome.record["events"]
+            rows.append((recording, status, *counts, outcome.key[:12], outcome.output or outcome.folder))
     table(("recording", "status", "units", "events", "key", "result"), rows)
-    failed = sum(one.error is not None for one in ended)
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
 
 
@@ -335,24 +290,23 @@ def show_forecast(found: "Forecast", *, verbose: bool) -> None:
         "wait": "another process runs this job; sort would wait for its result",
         "run": f"cache miss: sort would run it with {found.runtime}",
     }
-    say(f"{words[found.plan.action]}")
+    plan, estimate = found.plan, found.estimate
+    say(words[plan.action])
     say(f"key     {found.job.key}")
-    if found.plan.action == "run":
-        if found.plan.nearest is not None:
-            say(f"new against the nearest earlier result, {found.plan.nearest[:12]}:")
-        shown = found.plan.reasons if verbose else found.plan.reasons[:REASONS]
+    if plan.action == "run":
+        if plan.nearest is not None:
+            say(f"new against the nearest earlier result, {plan.nearest[:12]}:")
+        shown = plan.reasons if verbose else plan.reasons[:REASONS]
         for reason in shown:
             say(f"  {reason}")
-        if len(shown) < len(found.plan.reasons):
-            say(f"  and {len(found.plan.reasons) - len(shown)} more; --verbose shows all")
-        if found.estimate is None:
+        if len(shown) < len(plan.reasons):
+            say(f"  and {len(plan.reasons) - len(shown)} more; --verbose shows all")
+        if estimate is None:
             say("memory and time are not known: this sorter has not been measured")
         else:
-            memory, runs = format_bytes(found.estimate.memory_bytes), found.estimate.runs
-            say(
-                f"takes about {memory} of memory and {found.estimate.wall_s:.0f} s, "
-                f"estimated from {runs} run{'s' if runs > 1 else ''}"
-            )
+            needs = f"{format_bytes(estimate.memory_bytes)} of memory and {estimate.wall_s:.0f} s"
+            runs = f"{estimate.runs} run{'s' if estimate.runs > 1 else ''}"
+            say(f"takes about {needs}, estimated from {runs}")
     if verbose:
         say(shlex.join(found.argv))
 
@@ -360,24 +314,12 @@ def show_forecast(found: "Forecast", *, verbose: bool) -> None:
 def show_repeats(done: "Repeated") -> None:
     """Print every run of a job, and how far each agrees with each."""
     numbers = [str(number) for number in range(1, len(done.runs) + 1)]
-    table(
-        ("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)),
-        (
-            (
-                number,
-                run["blake3"][:12],
-                run["units"],
-                run["events"],
-                run["wall_s"],
-                *map("{:.4f}".format, row),
-            )
-            for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
-        ),
-    )
+    rows = [
+        (number, run["blake3"][:12], run["units"], run["events"], run["wall_s"], *map("{:.4f}".format, row))
+        for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
+    ]
+    table(("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)), rows)
     distinct = len({run["blake3"] for run in done.runs})
     outcome = "the same bytes every time" if done.equal else f"{distinct} different results"
-    taken = done.wall_s
-    least = min(map(min, done.agreement))
-    say(
-        f"{outcome}; agreement at least {least:.4f}; {taken['least']:.1f} to {taken['most']:.1f} s ({done.runtime})"
-    )
+    wall = f"{done.wall_s['least']:.1f} to {done.wall_s['most']:.1f} s ({done.runtime})"
+    say(f"{outcome}; agreement at least {min(map(min, done.agreement)):.4f}; {wall}")

@@ -23,16 +23,9 @@ NAMED: Final = 5
 
 def show_usage(found: dict[str, Any]) -> None:
     """Print how big the store is."""
-    table(
-        ("kind", "number", "size"),
-        (
-            *((row["kind"], row["count"], format_bytes(row["bytes"])) for row in found["kinds"]),
-            *(
-                (f"results of {row['sorter']}", row["results"], format_bytes(row["bytes"]))
-                for row in found["sorters"]
-            ),
-        ),
-    )
+    rows = [(row["kind"], row["count"], row["bytes"]) for row in found["kinds"]]
+    rows += [(f"results of {row['sorter']}", row["results"], row["bytes"]) for row in found["sorters"]]
+    table(("kind", "number", "size"), [(kind, count, format_bytes(size)) for kind, count, size in rows])
     say(f"{format_bytes(found['bytes'])} in {found['store']}; {found['pinned']} results are pinned")
 
 
@@ -177,11 +170,10 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         done = "left where it was" if dry_run else "set aside"
         message = f"{len(found)} of {count} things in the store are corrupt, {done}: {first}{also}"
+        advice = "sort again what is needed, and check the disk"
         raise StoreCorruptError(
             message,
-            next_step="spikecrate store.verify sets them aside"
-            if dry_run
-            else "sort again what is needed, and check the disk",
+            next_step="spikecrate store.verify sets them aside" if dry_run else advice,
             details=checking.as_dict(count, found),
         )
     return checking.as_dict(count, found)

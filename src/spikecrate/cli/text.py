@@ -6,11 +6,10 @@ Names, logs and messages come from files that may be hostile: control characters
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.terminal import colours, columns, printable, shorten
+from spikecrate._util.terminal import CONTROL, colours, columns, printable, shorten
 from spikecrate.errors import OutputError
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ GAP: Final = 2
 """Spaces between columns."""
 LEAST_CELL: Final = 8
 """A column is cut no further than this."""
-
-_NOT_IN_JSON: Final = re.compile(
-    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
 
 
 def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
@@ -64,7 +59,7 @@ def as_json(value: Any) -> None:
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
     # Looking for cycles, which none of our values has, takes a quarter of the time.
     text = json.dumps(value, ensure_ascii=not unicode, check_circular=False)
-    say(_NOT_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    say(CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
