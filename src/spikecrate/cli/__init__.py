@@ -8,17 +8,8 @@ from typing import Final
 from spikecrate.cli.checks import has_dev
 
 NOUNS: Final = (
-    "sort",
-    "demo",
-    "jobs",
-    "recordings",
-    "sorters",
-    "quality",
-    "images",
-    "store",
-    "doctor",
-    "dev",
-    "complete",
+    *("sort", "demo", "jobs", "recordings", "sorters", "quality"),
+    *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""
 
@@ -27,6 +18,5 @@ def load() -> None:
     """Import every command; none of them imports anything heavy before it runs."""
     for noun in NOUNS:
         # The wheel leaves the development container out.
-        if noun == "dev" and not has_dev():
-            continue
-        import_module(f"spikecrate.cli.{noun}")
+        if noun != "dev" or has_dev():
+            import_module(f"spikecrate.cli.{noun}")

@@ -27,16 +27,6 @@ COMMANDS: Final[dict[str, Command[Any, Any]]] = {}
 """Every command by its full name, in the order in which the first screen shows them."""
 ALIASES: Final[dict[str, str]] = {}
 """A noun alone is its list: `job` is `job.list`."""
-GROUPS: Final = (
-    "sort and look at results",
-    "reproduce a result",
-    "recordings",
-    "sorters",
-    "images",
-    "store",
-    "this machine",
-)
-"""What a user does, in the order of the first screen."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class Command(Generic[P, R]):
     name : str
         Full name: `sort`, `job.list`.
     group : str
-        One of `GROUPS`.
+        What a user does with it: a heading of the first screen.
     doing : str
         What the line of progress says while it works; `{NAME}` becomes the value of an option.
     show : callable or None

@@ -94,15 +94,11 @@ def _object(every: "list[Line]", result: "State") -> dict[str, Any]:
 
 
 def _summary(every: "list[Line]") -> str:
-    counts = {state: sum(_state(line) == state for line in every) for state in COLOURS}
-    texts = [f"\n{', '.join(f'{number} {state}' for state, number in counts.items() if number)}"]
-    lacking: dict[str, list[str]] = {}
+    states = [line.verdict.state for line in every if line.verdict is not None]
+    texts = [f"\n{', '.join(f'{states.count(state)} {state}' for state in COLOURS if state in states)}"]
+    skipped: dict[str, list[str]] = {}
     for line in every:
         if line.verdict is None:
-            lacking.setdefault(line.lacks, []).append(line.name)
-    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in lacking.items()]
+            skipped.setdefault(line.lacks, []).append(line.name)
+    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in skipped.items()]
     return "\n".join(texts)
-
-
-def _state(line: "Line") -> "State | None":
-    return None if line.verdict is None else line.verdict.state

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.terminal import LEAST_COLUMNS, columns
-from spikecrate.cli.command import COMMANDS, GROUPS
+from spikecrate.cli.command import COMMANDS
 from spikecrate.cli.text import say
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ def first_screen() -> None:
     _paragraph("spikecrate runs spike sorters in pinned containers: the same input gives the same bytes")
     say()
     _paragraph("usage: spikecrate COMMAND [OPTIONS]")
-    for group in GROUPS:
-        members = [command for command in COMMANDS.values() if command.group == group]
-        if members:
-            say(f"\n{group}")
-            _columns([(command.name, command.summary) for command in members])
+    for group, members in groupby(COMMANDS.values(), key=lambda command: command.group):
+        say(f"\n{group}")
+        _columns([(command.name, command.summary) for command in members])
     say("\noptions")
     _columns(list(GENERAL))
     say()

@@ -40,7 +40,9 @@ def run(words: Sequence[str]) -> int:
         What follows the program's name.
     """
     prepare_streams()
-    return guarded(lambda: _dispatch(list(words)), to_json="--json" in words, debug=_is_debug(words))
+    return guarded(
+        lambda: _dispatch(list(words)), to_json="--json" in words, debug=any(word in DEBUG for word in words)
+    )
 
 
 def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
@@ -104,15 +106,13 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
 
         with suppress(SpikecrateError):
             as_json({**error.as_dict(), "exit_code": code})
-    # A message with many lines holds the end of a log: what it is the end of stands below it, where people look.
+    # The end of a log, which some messages carry, stands above the message, and its last line is repeated as the cause.
     headline, _, excerpt = str(error).partition("\n")
-    lines = excerpt.splitlines()
-    lines.append(
-        f"spikecrate: {headline.removesuffix('; its last lines:').removesuffix('; the last lines:')}"
-    )
-    cause = next((line.strip() for line in reversed(excerpt.splitlines()) if line.strip()), "")
-    if cause:
-        lines.append(f"cause: {cause}")
+    shown = [line for line in excerpt.splitlines() if line.strip()]
+    headline = headline.removesuffix("; its last lines:").removesuffix("; the last lines:")
+    lines = [*excerpt.splitlines(), f"spikecrate: {headline}"]
+    if shown:
+        lines.append(f"cause: {shown[-1].strip()}")
     if error.next_step:
         lines.append(f"next: {error.next_step}")
     if error.doctor:
@@ -133,19 +133,17 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
     values : dict
         By option.
     """
+    from spikecrate.cli.command import Shown
+    from spikecrate.cli.text import as_json, fields
     from spikecrate.store.place import place_of, system_errors_named
 
     _require_folder()
     with system_errors_named(place_of(None)):
-        value = command.call(values)
-        if value is None:
-            return
-        from spikecrate.cli.command import Shown
-        from spikecrate.cli.text import as_json, fields
-
-        show = command.show
+        value, show = command.call(values), command.show
         if isinstance(value, Shown):
             value, show = value.value, value.show
+        if value is None:
+            return
         if command.with_json and values.get("json"):
             as_json(as_data(value))
         elif show is not None:
@@ -232,10 +230,6 @@ def _as_ours(error: Exception) -> SpikecrateError:
     )
     fault.__cause__ = error
     return fault
-
-
-def _is_debug(words: Sequence[str]) -> bool:
-    return any(word in DEBUG for word in words)
 
 
 def _to_stderr(text: str) -> None:

@@ -15,6 +15,8 @@ from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spikecrate.studies.quality import Score
 
 BEGIN: Final = "<!-- quality: begin -->"
@@ -23,9 +25,9 @@ END: Final = "<!-- quality: end -->"
 
 def show_quality(scores: "Sequence[Score]") -> None:
     """Print the scores, a table for each recording."""
-    for title, rows in _tables(scores):
+    for title, head, rows in _tables(scores):
         say(f"{title}\n")
-        table(_columns(), rows)
+        table(head, rows)
         say()
 
 
@@ -87,9 +89,8 @@ def measure(
     named = {Path(path).resolve().name: Path(path) for path in recording}
     if len(named) < len(recording):
         message = "two of the recordings have the same name"
-        raise UsageError(
-            message, next_step="rename one: the table tells recordings apart by their folders' names"
-        )
+        advice = "rename one: the table tells recordings apart by their folders' names"
+        raise UsageError(message, next_step=advice)
     # The samples name a result, so it does not matter where they were.
     with tempfile.TemporaryDirectory(prefix="spikecrate-quality-") as folder:
         made = quality.toys(Path(folder), progress) if toys or not named else {}
@@ -99,9 +100,15 @@ def measure(
 def markdown(scores: "Sequence[Score]") -> str:
     """Write the scores as Markdown, a table for each recording."""
     lines: list[str] = []
-    for title, rows in _tables(scores):
-        lines += [f"### {title}", "", _row(_columns()), _row(["---", *["--:"] * (len(_columns()) - 1)])]
-        lines += [*map(_row, rows), ""]
+    for title, head, rows in _tables(scores):
+        lines += [
+            f"### {title}",
+            "",
+            _row(head),
+            _row(["---", *["--:"] * (len(head) - 1)]),
+            *map(_row, rows),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -126,17 +133,16 @@ def write_page(scores: "Sequence[Score]", page: str) -> None:
         raise OutputError(message, next_step="name a page that can be read and written") from None
 
 
-def _tables(scores: "Sequence[Score]") -> list[tuple[str, list[list[str]]]]:
-    """Return each recording's title and its rows of text, the best sorter first."""
-    return [
-        (_title(rows[0]), [_cells(score) for score in sorted(rows, key=_rank)])
-        for rows in (list(group) for _, group in groupby(scores, key=lambda score: score.recording))
-    ]
+def _tables(scores: "Sequence[Score]") -> "Iterator[tuple[str, list[str], list[list[str]]]]":
+    """Yield each recording's title, the heads of the columns, and a row a sorter, the best first."""
+    from spikecrate.studies.quality import GOOD
 
-
-def _title(score: "Score") -> str:
-    channels = f"{score.channels} channel{'s' if score.channels > 1 else ''}"
-    return f"{score.recording}: {channels}, {score.duration_s:g} s"
+    head = ["sorter", "true units", "found units", "mean accuracy", f"units above {GOOD}"]
+    head += ["wall time", "peak memory"]
+    for recording, group in groupby(scores, key=lambda score: score.recording):
+        rows = sorted(group, key=_rank)
+        channels = f"{rows[0].channels} channel{'s' if rows[0].channels > 1 else ''}"
+        yield f"{recording}: {channels}, {rows[0].duration_s:g} s", head, [_cells(score) for score in rows]
 
 
 def _rank(score: "Score") -> tuple[Any, ...]:
@@ -144,27 +150,24 @@ def _rank(score: "Score") -> tuple[Any, ...]:
 
 
 def _cells(score: "Score") -> list[str]:
-    name = f"{score.sorter} {score.version}"
+    cells = [f"{score.sorter} {score.version}", str(score.true_units)]
     if score.failure:
-        return [name, str(score.true_units), score.failure, *["–"] * (len(_columns()) - 3)]
+        return [*cells, score.failure, *["–"] * 4]
     wall = f"{score.wall_s:.1f} s ({score.runtime}, {score.cores} core{'s' if score.cores != 1 else ''})"
     memory = "–" if score.peak_memory_bytes is None else format_bytes(score.peak_memory_bytes)
     return [
-        *(name, str(score.true_units), str(score.found_units)),
-        *(f"{score.mean_accuracy:.2f}", str(score.units_above), wall, memory),
+        *cells,
+        str(score.found_units),
+        f"{score.mean_accuracy:.2f}",
+        str(score.units_above),
+        wall,
+        memory,
     ]
 
 
 def _row(cells: Sequence[str]) -> str:
     escaped = [cell.replace("|", r"\|") for cell in cells]
     return f"| {' | '.join(escaped)} |"
-
-
-def _columns() -> tuple[str, ...]:
-    from spikecrate.studies.quality import GOOD
-
-    numbers = ("true units", "found units", "mean accuracy", f"units above {GOOD}")
-    return ("sorter", *numbers, "wall time", "peak memory")
 
 
 def _write_measured(scores: "list[Score]", progress: Progress) -> None:

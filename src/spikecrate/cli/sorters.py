@@ -14,6 +14,7 @@ from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from spikecrate.catalogue.lock import Change
     from spikecrate.catalogue.tools import Sorter
 
 SORTERS: Final = "sorters"
@@ -21,17 +22,12 @@ SORTERS: Final = "sorters"
 
 def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
     """Print the catalogue."""
-    table(
-        ("name", "version", "title", "licence", "gpu", "equal bytes", "also known as"),
-        (
-            (
-                *(sorter[name] for name in ("name", "version", "title", "license", "gpu")),
-                "yes" if sorter["deterministic"] else "no",
-                ", ".join(sorter["aliases"]),
-            )
-            for sorter in found
-        ),
-    )
+    shown = ("name", "version", "title", "license", "gpu")
+    rows = [
+        (*map(sorter.get, shown), "yes" if sorter["deterministic"] else "no", ", ".join(sorter["aliases"]))
+        for sorter in found
+    ]
+    table(("name", "version", "title", "licence", "gpu", "equal bytes", "also known as"), rows)
 
 
 def show_sorter(sorter: dict[str, Any]) -> None:
@@ -47,26 +43,22 @@ def show_sorter(sorter: dict[str, Any]) -> None:
         needs = [least[name].format(value) for name, value in sorter["requires"].items()]
         say(f"needs at least {' and '.join(needs)}")
     say()
-    table(
-        ("parameter", "default", "range", "unit", "description"),
-        (
-            (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
-            for name, entry in sorter["parameters"]["properties"].items()
-        ),
-    )
+    rows = [
+        (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
+        for name, entry in sorter["parameters"]["properties"].items()
+    ]
+    table(("parameter", "default", "range", "unit", "description"), rows)
 
 
-def show_locked(changes: list[Any]) -> None:
+def show_locked(changes: "list[Change]") -> None:
     """Print what locking again changed, a package a line."""
-    for change in (change.as_dict() for change in changes):
+    for change in changes:
         lines = [
-            *(f"  + {name} {version}" for name, version in change["added"].items()),
-            *(f"  - {name} {version}" for name, version in change["removed"].items()),
-            *(f"  {name} {before} -> {after}" for name, (before, after) in change["updated"].items()),
+            *(f"  + {name} {version}" for name, version in change.added.items()),
+            *(f"  - {name} {version}" for name, version in change.removed.items()),
+            *(f"  {name} {before} -> {after}" for name, (before, after) in change.updated.items()),
         ]
-        say(f"{change['lock']}{':' if lines else ': no package changed'}")
-        for line in lines:
-            say(line)
+        say("\n".join([f"{change.lock}{':' if lines else ': no package changed'}", *lines]))
 
 
 @command("sorters.list", SORTERS, alias="sorters", show=show_catalogue)
@@ -131,7 +123,7 @@ def sorters_new(name: str, into: str = "") -> None:
 
 
 @command("sorters.lock", SORTERS, "locking {sorter}", show=show_locked)
-def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progress) -> list[Any]:
+def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progress) -> "list[Change]":
     """Lock a sorter's packages, each with its hashes, and show what changed.
 
     Parameters
@@ -148,7 +140,7 @@ def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progres
     from spikecrate.catalogue.lock import relock
     from spikecrate.catalogue.tools import find
 
-    return list(relock(find(sorter), progress, upgrade=upgrade))
+    return relock(find(sorter), progress, upgrade=upgrade)
 
 
 @command("sorters.export", SORTERS)

@@ -72,28 +72,22 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     rows : iterable of sequence
         The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
     """
-    texts = [[_cell(value) for value in row] for row in rows]
-    right = [
-        bool(texts) and all(row[at] == _dash() or row[at][:1].isdigit() for row in texts)
-        for at in range(len(names))
-    ]
-    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(names)]
-    _narrow(widths, columns(sys.stdout) - GAP * (len(widths) - 1))
-    for row in [list(names), *texts]:
-        cells = [
-            shorten(cell, width).rjust(width) if to_right else shorten(cell, width).ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        ]
-        say((" " * GAP).join(cells).rstrip())
-
-
-def _narrow(widths: list[int], most: int) -> None:
-    """Cut the widest columns but the first until all fit, or all are as narrow as a column may be."""
+    dash = _dash()
+    lines = [list(names), *([_cell(value, dash) for value in row] for row in rows)]
+    cells_of = list(zip(*lines, strict=True))
+    widths = [max(map(len, cells)) for cells in cells_of]
+    most = columns(sys.stdout) - GAP * (len(widths) - 1)
     while sum(widths) > most and max(widths[1:], default=0) > LEAST_CELL:
-        at = widths.index(max(widths[1:]), 1)
-        rest = sorted(widths[1:])
-        second = rest[-2] if len(rest) > 1 else 0
-        widths[at] -= max(1, min(sum(widths) - most, widths[at] - max(second, LEAST_CELL)))
+        widths[widths.index(max(widths[1:]), 1)] -= 1
+    numbers = [
+        len(lines) > 1 and all(cell == dash or cell[0].isdigit() for cell in cells[1:]) for cells in cells_of
+    ]
+    for line in lines:
+        shown = [
+            f"{shorten(cell, width):{'>' if number else '<'}{width}}"
+            for cell, width, number in zip(line, widths, numbers, strict=True)
+        ]
+        say((" " * GAP).join(shown).rstrip())
 
 
 def fields(values: dict[str, Any]) -> None:
@@ -104,9 +98,9 @@ def fields(values: dict[str, Any]) -> None:
         say(f"{name.ljust(width)}  {printable(shown, one_line=True)}")
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, dash: str) -> str:
     if value is None or value == "":
-        return _dash()
+        return dash
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value), one_line=True)
 
 
