@@ -1,9 +1,9 @@
-"""Types of options: what their words mean, and the values that the shell completes when the user presses Tab."""
+"""Types of options: their values, which the shell completes when the user presses Tab; and options of all commands."""
 
-from __future__ import annotations
-
+from pathlib import Path
 from typing import Annotated
 
+from spikecrate._util.progress import Terminal
 from spikecrate._util.quantities import parse_bytes, parse_seconds
 from spikecrate.cli.option import Words
 
@@ -39,3 +39,18 @@ Runtime = Annotated[str, Words(one_of=("auto", "docker", "apptainer", "host"))]
 Switch = Annotated[str, Words(one_of=("auto", "on", "off"))]
 Memory = Annotated[int, Words(read=parse_bytes)]
 Time = Annotated[float, Words(read=parse_seconds)]
+
+
+def progress_of(quiet: bool = False, verbose: bool = False, log: str = "") -> Terminal:
+    """Return what shows the progress of a command.
+
+    Parameters
+    ----------
+    quiet : flag
+        show no notes and no progress; also -q
+    verbose : flag
+        show the log of tools and builds; also -v
+    log : FILE
+        a file that notes and logs are appended to; example: run.log
+    """
+    return Terminal(quiet=quiet, verbose=verbose, log=Path(log) if log else None)

@@ -10,15 +10,15 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
-from spikecrate._util.progress import Progress, Terminal
-from spikecrate.cli.option import COMMON, JSON, Option, nearest, options_of, sections_of
+from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import progress_of
+from spikecrate.cli.option import JSON, Option, nearest, options_of, sections_of
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,7 +100,7 @@ class Command(Generic[P, R]):
         found = options_of(self.function)
         found += [JSON] if self.with_json else []
         if "progress" in inspect.signature(self.function).parameters:
-            found += COMMON
+            found += options_of(progress_of)
         return tuple(sorted(found, key=lambda option: not option.is_positional))
 
     def call(self, values: Mapping[str, Any]) -> R:
@@ -111,25 +111,24 @@ class Command(Generic[P, R]):
         values : mapping
             By option; what is missing has its default.
         """
-        log = values.get("log")
-        progress = Terminal(
-            quiet=bool(values.get("quiet")),
-            verbose=bool(values.get("verbose")),
-            log=Path(log) if log else None,
-        )
+
+        def given(names: Iterable[str]) -> dict[str, Any]:
+            return {name: values[name] for name in names if name in values}
+
+        progress = progress_of(**given(("quiet", "verbose", "log")))
         arguments: dict[str, Any] = {}
         for name, parameter in inspect.signature(self.function).parameters.items():
-            if parameter.annotation is Progress:
+            kind = parameter.annotation
+            if kind is Progress:
                 arguments[name] = progress
-            elif isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation):
-                own = {field.name for field in fields(parameter.annotation)} & values.keys()
-                arguments[name] = parameter.annotation(**{field: values[field] for field in own})
-            elif name in values:
-                arguments[name] = values[name]
+            elif isinstance(kind, type) and is_dataclass(kind):
+                arguments[name] = kind(**given(field.name for field in fields(kind)))
+            else:
+                arguments |= given([name])
         if not self.doing:
             return self.function(**arguments)  # type: ignore[call-arg]
-        given = {option.name: values.get(option.name, option.default) for option in self.options}
-        with progress.bar(self.doing.format_map(given), 0):
+        shown = {option.name: option.default for option in self.options} | {**values}
+        with progress.bar(self.doing.format_map(shown), 0):
             return self.function(**arguments)  # type: ignore[call-arg]
 
 

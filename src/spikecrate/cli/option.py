@@ -176,16 +176,5 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-JSON: Final = Option(name="json", kind=bool, text="print one line of JSON, errors too")
-COMMON: Final = (
-    Option(name="quiet", kind=bool, text="show no notes and no progress; also -q"),
-    Option(name="verbose", kind=bool, text="show the log of tools and builds; also -v"),
-    Option(
-        name="log",
-        kind=str,
-        metavar="FILE",
-        text="a file that notes and logs are appended to",
-        example="run.log",
-    ),
-)
+JSON: Final = Option(name="json", kind=bool, default=False, text="print one line of JSON, errors too")
 SHORT: Final = {"-q": "--quiet", "-v": "--verbose"}

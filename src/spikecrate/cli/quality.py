@@ -11,7 +11,7 @@ from spikecrate._util.quantities import format_bytes
 from spikecrate.cli.choices import Runtime, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.sorters import SORTERS
-from spikecrate.cli.text import say, table
+from spikecrate.cli.text import cell, say, table
 from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -101,14 +101,8 @@ def markdown(scores: "Sequence[Score]") -> str:
     """Write the scores as Markdown, a table for each recording."""
     lines: list[str] = []
     for title, head, rows in _tables(scores):
-        lines += [
-            f"### {title}",
-            "",
-            _row(head),
-            _row(["---", *["--:"] * (len(head) - 1)]),
-            *map(_row, rows),
-            "",
-        ]
+        rule = ["---", *["--:"] * (len(head) - 1)]
+        lines += [f"### {title}", "", *map(_row, (head, rule, *rows)), ""]
     return "\n".join(lines)
 
 
@@ -133,7 +127,7 @@ def write_page(scores: "Sequence[Score]", page: str) -> None:
         raise OutputError(message, next_step="name a page that can be read and written") from None
 
 
-def _tables(scores: "Sequence[Score]") -> "Iterator[tuple[str, list[str], list[list[str]]]]":
+def _tables(scores: "Sequence[Score]") -> "Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]":
     """Yield each recording's title, the heads of the columns, and a row a sorter, the best first."""
     from spikecrate.studies.quality import GOOD
 
@@ -149,24 +143,17 @@ def _rank(score: "Score") -> tuple[Any, ...]:
     return score.units_above is None, -(score.units_above or 0), -(score.mean_accuracy or 0), score.sorter
 
 
-def _cells(score: "Score") -> list[str]:
-    cells = [f"{score.sorter} {score.version}", str(score.true_units)]
+def _cells(score: "Score") -> tuple[Any, ...]:
+    name, memory = f"{score.sorter} {score.version}", score.peak_memory_bytes
     if score.failure:
-        return [*cells, score.failure, *["–"] * 4]
+        return (name, score.true_units, score.failure, *[None] * 4)
     wall = f"{score.wall_s:.1f} s ({score.runtime}, {score.cores} core{'s' if score.cores != 1 else ''})"
-    memory = "–" if score.peak_memory_bytes is None else format_bytes(score.peak_memory_bytes)
-    return [
-        *cells,
-        str(score.found_units),
-        f"{score.mean_accuracy:.2f}",
-        str(score.units_above),
-        wall,
-        memory,
-    ]
+    counts = score.true_units, score.found_units, score.mean_accuracy, score.units_above
+    return (name, *counts, wall, None if memory is None else format_bytes(memory))
 
 
-def _row(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
+def _row(cells: Sequence[Any]) -> str:
+    escaped = [cell(value, "–").replace("|", r"\|") for value in cells]
     return f"| {' | '.join(escaped)} |"
 
 

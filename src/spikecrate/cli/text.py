@@ -73,7 +73,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
     """
     dash = _dash()
-    lines = [list(names), *([_cell(value, dash) for value in row] for row in rows)]
+    lines = [list(names), *([cell(value, dash) for value in row] for row in rows)]
     cells_of = list(zip(*lines, strict=True))
     widths = [max(map(len, cells)) for cells in cells_of]
     most = columns(sys.stdout) - GAP * (len(widths) - 1)
@@ -98,7 +98,8 @@ def fields(values: dict[str, Any]) -> None:
         say(f"{name.ljust(width)}  {printable(shown, one_line=True)}")
 
 
-def _cell(value: Any, dash: str) -> str:
+def cell(value: Any, dash: str) -> str:
+    """Return a table's cell as one line of text; what is missing is a dash."""
     if value is None or value == "":
         return dash
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value), one_line=True)
