@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A sorting, and the record of what made it.
+    """A sorting, and its run record.
 
     Attributes
     ----------
@@ -46,9 +46,9 @@ class Result:
     output : Path or None
         The user's copy.
     record : dict
-        The run record: what went in, what ran, what came out.
+        The run record: inputs, run and outputs.
     elapsed_s : float
-        How long this call took; `record["wall_s"]` is how long the sorter took when it ran.
+        Duration of this call; `record["wall_s"]` is that of the sorter's run.
     """
 
     key: str

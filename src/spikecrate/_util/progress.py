@@ -1,7 +1,7 @@
-"""How work that takes a while reports itself.
+"""Progress of work that takes a while.
 
-The library calls a `Progress`; the command line passes one that draws, a notebook gets a bar, a script gets the silent
-one. Everything goes to standard error: standard output belongs to results.
+The library calls a `Progress`: the command line passes a `Terminal`, a notebook gets a bar, and a script gets `Silent`.
+Everything goes to standard error; standard output belongs to results.
 """
 
 from __future__ import annotations
@@ -25,24 +25,36 @@ if TYPE_CHECKING:
     Advance = Callable[[float], None]
 
 QUIET_S: Final = 1.0
-"""Work shorter than this is not shown."""
+"""Seconds before work is shown."""
 REDRAW_S: Final = 0.2
-"""Seconds between two drawings of the line on a terminal."""
+"""Seconds between two updates of the line on a terminal."""
 REPORT_S: Final = 10.0
 """Seconds between two lines in a pipe or a file."""
 
 _gone: Final = threading.Event()
-"""Set once the reader of standard error has gone: one stream, whoever writes to it."""
+"""Set once the reader has closed standard error, which all `Terminal`s share."""
 
 
 class Progress(Protocol):
-    """What the library calls while it works."""
+    """The interface that the library calls while it works."""
 
     def note(self, text: str) -> None:
-        """Show one thing that the user should know (a choice made, a fallback taken)."""
+        """Show the user a choice that was made or a fallback that was taken.
+
+        Parameters
+        ----------
+        text : str
+            The note.
+        """
 
     def line(self, text: str) -> None:
-        """Pass on one line of a tool's or a build's log."""
+        """Pass on one line of a tool's or a build's log.
+
+        Parameters
+        ----------
+        text : str
+            The line.
+        """
 
     def bar(
         self, title: str, total: float, *, expected_s: float | None = None
@@ -52,11 +64,11 @@ class Progress(Protocol):
         Parameters
         ----------
         title : str
-            What goes on.
+            Name of the work.
         total : float
             Units of work; 0 where it is unknown.
         expected_s : float, optional
-            How long it took in earlier runs.
+            Duration of earlier runs, in seconds.
         """
 
 
@@ -77,20 +89,20 @@ class Silent:
 
 @dataclass
 class Stage:
-    """Work that goes on at this moment.
+    """Work in progress.
 
     Attributes
     ----------
     title : str
         Its name.
     total : float
-        Units of work; 0 where nobody knows.
+        Units of work; 0 where it is unknown.
     expected_s : float or None
-        How long it takes by earlier runs, where there is no number of units.
+        Duration of earlier runs, where the number of units is unknown.
     done : float
         Units that are done.
     started : float
-        By the monotonic clock.
+        Start on the monotonic clock.
     """
 
     title: str
@@ -100,7 +112,13 @@ class Stage:
     started: float = field(default_factory=time.monotonic)
 
     def describe(self, now: float) -> str:
-        """Return title, share, elapsed and remaining time, as one line."""
+        """Return title, share, elapsed and remaining time, as one line.
+
+        Parameters
+        ----------
+        now : float
+            The time on the monotonic clock.
+        """
         elapsed = now - self.started
         share = min(self.done / self.total, 1.0) if self.total else None
         left = None
@@ -125,12 +143,12 @@ class Terminal:
     verbose : bool
         Show every line of a tool's or a build's log.
     log : Path, optional
-        A file that gets notes and log lines, whatever is shown.
+        A file for notes and log lines, shown or not.
 
     Raises
     ------
     OutputError
-        Where the log cannot be written.
+        The log cannot be written.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
@@ -156,7 +174,7 @@ class Terminal:
             self._print(f"\x1b[2m{shown}\x1b[0m" if colours(sys.stderr) else shown)
 
     def line(self, text: str) -> None:
-        """Keep the line in the log; print it if asked to."""
+        """Write the line to the log; print it if verbose."""
         self._keep(text)
         if self.verbose:
             self._print(printable(text))
@@ -184,7 +202,7 @@ class Terminal:
                     self._erase()
 
     def _tick(self) -> None:
-        """Redraw the innermost stage until none is left; the main thread may be waiting for a container."""
+        """Redraw the innermost stage until none is left, while the main thread waits for the work."""
         while True:
             time.sleep(REDRAW_S)
             with self._lock:
@@ -195,7 +213,7 @@ class Terminal:
                     self._draw(self._stages[-1])
                 except (OSError, ValueError):
                     _gone.set()
-                    # As Ctrl-C: the main thread may sit in a system call, which a signal to the thread interrupts.
+                    # A signal interrupts the system call in which the main thread may wait.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
 
@@ -232,7 +250,7 @@ class Terminal:
                 _gone.set()
                 self._raise_if_closed()
             except OSError:
-                # A full disk or a terminal that is gone: the job goes on, nobody reads its notes.
+                # The disk is full or the terminal is gone: the job goes on without notes.
                 self.quiet, self.verbose = True, False
 
     def _raise_if_closed(self) -> None:
@@ -246,7 +264,7 @@ class Terminal:
 
 
 def is_closed() -> bool:
-    """Whether the reader of standard error has gone."""
+    """Whether the reader has closed standard error."""
     return _gone.is_set()
 
 
@@ -287,13 +305,18 @@ class Notebook(Silent):
 
 
 def default_progress() -> Progress:
-    """Return the progress of a call that names none: a bar in a notebook, else nothing."""
+    """Return the default progress: a bar in a notebook, else silence."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return Notebook() if type(shell).__name__ == "ZMQInteractiveShell" else Silent()
 
 
 def duration(seconds: float) -> str:
     """Return a time as `0:12`, `12:05` or `1:02:05`.
+
+    Parameters
+    ----------
+    seconds : float
+        The time; a negative one counts as 0.
 
     Examples
     --------
@@ -308,7 +331,7 @@ def duration(seconds: float) -> str:
 def _html(stage: Stage | None) -> Any:
     from html import escape
 
-    # IPython is there only where a notebook runs.
+    # IPython is not a dependency: a notebook brings it.
     markup = import_module("IPython.display").HTML
     if stage is None:
         return markup("")

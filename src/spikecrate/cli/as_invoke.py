@@ -45,9 +45,9 @@ def task(command: Command[Any, Any], name: str) -> Task[Any]:
     Parameters
     ----------
     command : Command
-        What is run.
+        The command.
     name : str
-        Of the task within its collection.
+        Name of the task within its collection.
     """
 
     def body(_context: Context, **given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Types of options: their values, which the shell completes when the user presses Tab; and options of all commands."""
+"""Types of options, with the values that the shell completes, and the options of every command."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +42,7 @@ Time = Annotated[float, Words(read=parse_seconds)]
 
 
 def progress_of(quiet: bool = False, verbose: bool = False, log: str = "") -> Terminal:
-    """Return what shows the progress of a command.
+    """Return the progress of a command.
 
     Parameters
     ----------

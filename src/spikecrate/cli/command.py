@@ -26,17 +26,17 @@ R = TypeVar("R")
 COMMANDS: Final[dict[str, Command[Any, Any]]] = {}
 """Every command by its full name, in the order in which the first screen shows them."""
 ALIASES: Final[dict[str, str]] = {}
-"""A noun alone is its list: `job` is `job.list`."""
+"""A noun alone lists: `job` is `job.list`."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A value, and what prints it where that depends on the options.
+    """A value with the function that prints it, where that depends on the options.
 
     Attributes
     ----------
     value : object
-        What `--json` prints.
+        The value that `--json` prints.
     show : callable
         Prints it for people.
     """
@@ -56,9 +56,9 @@ class Command(Generic[P, R]):
     name : str
         Full name: `sort`, `job.list`.
     group : str
-        What a user does with it: a heading of the first screen.
+        Heading on the first screen.
     doing : str
-        What the line of progress says while it works; `{NAME}` becomes the value of an option.
+        Title of the progress line; `{NAME}` becomes the value of an option.
     show : callable or None
         Prints the value for people.
     """
@@ -75,28 +75,28 @@ class Command(Generic[P, R]):
 
     @cached_property
     def help(self) -> dict[str, str]:
-        """The sections of the docstring; the description has no name."""
+        """The sections of the docstring; the description has an empty name."""
         return sections_of(self.function)
 
     @property
     def summary(self) -> str:
-        """What it does, in a few words."""
+        """The description's first clause."""
         return self.help[""].partition("\n")[0].partition(";")[0].removesuffix(".")
 
     @property
     def examples(self) -> list[str]:
-        """Command lines."""
+        """The example command lines."""
         return self.help.get("Examples", "").splitlines()
 
     @property
     def with_json(self) -> bool:
-        """Whether `--json` prints the value as JSON: a command that returns none has printed for people."""
+        """Whether the command has `--json`; one that returns None has not."""
         signature = inspect.signature(self.function)
         return signature.return_annotation is not None or "json" in signature.parameters
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        """Positionals first, then options in the order of the signature, then those that all commands have."""
+        """Positionals, then options in the order of the signature, then those of every command."""
         found = options_of(self.function)
         found += [JSON] if self.with_json else []
         if "progress" in inspect.signature(self.function).parameters:
@@ -109,7 +109,7 @@ class Command(Generic[P, R]):
         Parameters
         ----------
         values : mapping
-            By option; what is missing has its default.
+            Value by option; a missing one has its default.
         """
 
         def given(names: Iterable[str]) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def command(
     name : str
         Full name: `sort`, `job.list`.
     group : str
-        Where the first screen lists it.
+        Heading on the first screen.
     doing : str
-        What the line of progress says while it works, as `building {sorter}`; empty for what takes no time.
+        Title of the progress line, as `building {sorter}`; empty for a command that takes no time.
     show : callable, optional
         Prints the returned value for people; by default a field a line.
     alias : str
@@ -164,10 +164,19 @@ def command(
 def find(name: str) -> Command[Any, Any]:
     """Find a command by its name or alias.
 
+    Parameters
+    ----------
+    name : str
+        `job.list`, or `job`.
+
+    Returns
+    -------
+    Command
+
     Raises
     ------
     UsageError
-        With the nearest name.
+        The command does not exist; the message names the nearest.
     """
     full = ALIASES.get(name, name)
     if full not in COMMANDS:

@@ -80,18 +80,28 @@ def completion(
 
 
 def complete(words: "Sequence[str]") -> None:
-    """Print what the last word may become, one a line; nothing where the shell should complete files."""
+    """Print the candidates for the last word, one a line; print nothing where the shell completes files.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words after `spikecrate`; the last is incomplete and may be empty.
+    """
     for candidate in sorted(set(candidates(words))):
         say(candidate)
 
 
 def candidates(words: "Sequence[str]") -> list[str]:
-    """Return what the last of the words that follow `spikecrate` may become.
+    """Return the candidates for the last word.
 
     Parameters
     ----------
     words : sequence of str
-        The last is incomplete and may be empty.
+        The words after `spikecrate`; the last is incomplete and may be empty.
+
+    Returns
+    -------
+    list of str
     """
     *before, word = words or [""]
     named = next((at for at, given in enumerate(before) if not given.startswith("-")), None)

@@ -1,4 +1,4 @@
-"""The demonstration: a toy recording, its sorting, and how well each unit was found."""
+"""The demonstration: sort a toy recording and compare it with its ground truth."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +46,7 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
 
 
 def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
-    """Compare a result with the ground truth beside its recording: a row of `COLUMNS` for every true unit.
+    """Compare a result with the ground truth of its recording.
 
     Parameters
     ----------
@@ -58,6 +58,7 @@ def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
     Returns
     -------
     list of tuple
+        A row of `COLUMNS` for every true unit.
     """
     from spikecrate.recordings import open_recording
     from spikecrate.sortings import compare, unit_quality

@@ -117,12 +117,12 @@ def dev_stop(remove: bool = False) -> dict[str, Any]:
 
 
 def _drop_caches(progress: Progress) -> None:
-    """Ask whether the caches are to be removed, and remove them.
+    """Remove the caches, once the user confirms.
 
     Raises
     ------
     StoppedError
-        For any answer but yes.
+        The answer is not yes.
     """
     from spikecrate_dev import session
 

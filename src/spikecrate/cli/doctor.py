@@ -1,4 +1,4 @@
-"""The command that shows what this machine has and lacks."""
+"""The command that checks this machine."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COLOURS: Final = {"ok": "32", "warn": "33", "fail": "31"}
 WIDTH: Final = 22
-"""Of the names' column."""
+"""Width of the column of names."""
 
 
 @command("doctor", "this machine")
@@ -39,19 +39,19 @@ def doctor(check: CheckName = "", json: bool = False) -> None:
 
 
 def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
-    """Print what was found, group by group, and a summary; return the worst.
+    """Print the report, group by group, and a summary.
 
     Parameters
     ----------
     found : iterable of Line
-        Printed one by one, as they come.
+        The checks, printed one by one as they end.
     to_json : bool
-        Print one object, when all have come.
+        Whether to print one object once all have ended.
 
     Returns
     -------
     str
-        `ok`, `warn` or `fail`.
+        The worst state: `ok`, `warn` or `fail`.
     """
     from spikecrate.doctor.doctor import worst
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from spikecrate.cli.option import Option
 
 WIDEST: Final = 100
-"""Longer lines are hard to read."""
+"""Widest line, in characters; longer lines are hard to read."""
 INDENT: Final = 2
 NARROW: Final = 60
-"""Below this, meanings stand under the names in place of beside them."""
+"""Below this width, meanings stand under the names."""
 GENERAL: Final = (
     ("--help, -h", "this screen; after a command, its help"),
     ("--version", "the version"),
@@ -53,7 +53,7 @@ def command_help(command: Command[Any, Any]) -> None:
     Parameters
     ----------
     command : Command
-        What is described.
+        The command.
     """
     positionals = [option for option in command.options if option.is_positional]
     options = [option for option in command.options if not option.is_positional]

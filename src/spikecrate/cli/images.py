@@ -21,7 +21,13 @@ Compression = Annotated[str, Words(one_of=("zstd", "gzip", "lz4", "xz"))]
 
 
 def show_pruned(done: dict[str, Any]) -> None:
-    """Print what was removed, what was kept and why, and the space."""
+    """Print the removed images, the kept ones with the reason, and the freed space.
+
+    Parameters
+    ----------
+    done : dict
+        A `Pruned` in JSON types.
+    """
     word, words = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
     for row in done["removed"]:
         say(f"{word} {row['what']}  {_size(row['size_bytes'])}")
@@ -31,7 +37,13 @@ def show_pruned(done: dict[str, Any]) -> None:
 
 
 def show_unbundled(done: Any) -> None:
-    """Print what a bundle brought, and what to do next."""
+    """Print the contents of an installed bundle, and the next command.
+
+    Parameters
+    ----------
+    done : Unbundled
+        The installed bundle.
+    """
     found = done.as_dict()
     fields({name: value for name, value in found.items() if value is not None})
     if found["sorters"] is not None:
@@ -44,7 +56,13 @@ def show_unbundled(done: Any) -> None:
 
 
 def show_differences(found: dict[str, Any]) -> None:
-    """Print what differs between two images: packages, settings, and the first files."""
+    """Print the differences between two images: packages, settings, and the first files.
+
+    Parameters
+    ----------
+    found : dict
+        A `Comparison` in JSON types.
+    """
     for side in ("first", "second"):
         say(f"{side.ljust(6)}  {found[side]['title']}  {found[side]['digest'] or ''}".rstrip())
     for kind in ("debian", "python", "settings"):
@@ -62,7 +80,13 @@ def show_differences(found: dict[str, Any]) -> None:
 
 
 def show_images(rows: list[dict[str, Any]]) -> None:
-    """Print the images and SIFs, and what the images take together: they share layers."""
+    """Print the images and SIFs, and the space of all images, which share layers.
+
+    Parameters
+    ----------
+    rows : list of dict
+        An `Entry` in JSON types each.
+    """
     from spikecrate.images.inventory import on_disk
 
     def cells(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -335,7 +359,7 @@ def _size(number: int | None) -> str | None:
 
 
 def _version(value: Any) -> str:
-    """Write a package as one image has it: version and the first digits of the hash of its list of files."""
+    """Return a package's version, with the first digits of the hash of its list of files."""
     if isinstance(value, dict):
         return f"{value['version']} ({(value['record'] or 'no list of files')[:15]})"
     return "–" if value is None else str(value)

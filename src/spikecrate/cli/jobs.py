@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 REPRODUCING: Final = "reproduce a result"
 Status = Annotated[str, Words(one_of=("completed", "failed", "running"))]
 SHOWN: Final = 50
-"""How many jobs fit on a screen or two."""
+"""Default of `--limit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RerunOptions:
-    """Where a job runs again: the options of `job.verify` and `job.rerun`.
+    """Options of `job.verify` and `job.rerun`.
 
     Attributes
     ----------
@@ -71,7 +71,15 @@ class RerunOptions:
 
 
 def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
-    """Print jobs as a table, and whether there are more."""
+    """Print jobs as a table.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of `list_jobs`.
+    more : bool
+        Whether the store has more of them.
+    """
     columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
     cells = []
     for row in rows:
@@ -84,7 +92,13 @@ def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
 
 
 def show_again(done: "RerunOutcome") -> None:
-    """Print that a job gave the same bytes again."""
+    """Print both runs of a job that gave the same bytes twice.
+
+    Parameters
+    ----------
+    done : RerunOutcome
+        The two runs.
+    """
     now = done.now
     say(
         f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
@@ -96,7 +110,13 @@ def show_again(done: "RerunOutcome") -> None:
 
 
 def show_difference(found: dict[str, Any]) -> None:
-    """Print what differs between two jobs, a part a paragraph."""
+    """Print the differences between two jobs, a part a paragraph.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `difference`.
+    """
     outcome = "equal" if found["equal"] else "different"
     say(f"{found['second'][:12]} against {found['first'][:12]}: {outcome} bytes")
     for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
@@ -105,7 +125,13 @@ def show_difference(found: dict[str, Any]) -> None:
 
 
 def show_explanation(found: dict[str, Any]) -> None:
-    """Print why a run was or would be a cache miss."""
+    """Print why a run is or was a cache miss.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `explain` or `explain_past`.
+    """
     words = {
         "hit": "cache hit",
         "wait": "another process runs this job",
@@ -124,7 +150,13 @@ def show_explanation(found: dict[str, Any]) -> None:
 
 
 def show_record(record: dict[str, Any]) -> None:
-    """Print what matters of a run record or a failure, a field a line."""
+    """Print the main fields of a run record or a failure, a field a line.
+
+    Parameters
+    ----------
+    record : dict
+        The run record; of a failure or a running job, what the store has.
+    """
     from spikecrate.cli.text import fields
     from spikecrate.recordings.describe import summarize
     from spikecrate_harness.layout import Layout
@@ -338,7 +370,7 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict
 
 
 def _names_of(word: str) -> set[str]:
-    """Return the names under which a sorter's jobs stand: it may be an alias, or gone from the catalogue."""
+    """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
     from spikecrate.catalogue.tools import find
     from spikecrate.errors import SorterNotFoundError
 

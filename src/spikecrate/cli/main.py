@@ -1,4 +1,4 @@
-"""The console program: finds the command, runs it, prints the result or the error."""
+"""The console program: find the command, run it, print the result or the error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HELP = ("--help", "-h")
 DEBUG = ("--debug", "-d")
 STOPS = (signal.SIGTERM, signal.SIGHUP)
-"""What a batch system and a closed terminal send: a job stops as after Ctrl-C."""
+"""Signals of a batch system and of a closed terminal; they stop a job as Ctrl-C does."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def run(words: Sequence[str]) -> int:
     Parameters
     ----------
     words : sequence of str
-        What follows the program's name.
+        The words after the program's name.
     """
     prepare_streams()
     return guarded(
@@ -53,14 +53,14 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
     Parameters
     ----------
     body : callable
-        What is run.
+        The work.
     to_json : bool
         Whether an error is printed as JSON.
     debug : bool
         Whether an error's traceback is printed.
     """
     for number in STOPS:
-        # `nohup` ignores SIGHUP, and means it.
+        # `nohup` ignores SIGHUP so that the job outlives the terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     try:
@@ -75,12 +75,12 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
             return report(StoppedError(signal=number), to_json=to_json, debug=debug)
         except BrokenPipeError:
             raise
-        except Exception as error:  # noqa: BLE001 (the last stop before the user)
+        except Exception as error:  # noqa: BLE001 (the last handler before the user)
             return report(_as_ours(error), to_json=to_json, debug=debug)
         else:
             return 0
     except BrokenPipeError:
-        # The reader of our output has gone: `spikecrate job.list | head`.
+        # The reader has closed the pipe, as in `spikecrate job.list | head`.
         return _closed()
 
 
@@ -90,7 +90,7 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     Parameters
     ----------
     error : SpikecrateError
-        What happened.
+        The error.
     to_json : bool
         Print an object on standard output too.
     debug : bool
@@ -129,9 +129,9 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
     Parameters
     ----------
     command : Command
-        What is run.
+        The command.
     values : dict
-        By option.
+        Value by option.
     """
     from spikecrate.cli.command import Shown
     from spikecrate.cli.text import as_json, fields
@@ -153,7 +153,13 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
 
 
 def as_data(value: Any) -> Any:
-    """Return a value in JSON types: what its `as_dict` gives, or a dataclass's fields."""
+    """Return a value in JSON types: its `as_dict`, or a dataclass's fields.
+
+    Parameters
+    ----------
+    value : object
+        The value that a command returned.
+    """
     from dataclasses import asdict, is_dataclass
 
     if hasattr(value, "as_dict"):
@@ -186,7 +192,7 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _general(words: list[str]) -> None:
-    """Obey an option that stands before any command."""
+    """Handle an option that stands before any command."""
     from spikecrate.cli.command import find
     from spikecrate.cli.help import command_help, first_screen, names
     from spikecrate.cli.option import nearest
@@ -209,11 +215,12 @@ def _general(words: list[str]) -> None:
 
 
 def _require_folder() -> None:
-    """Refuse to start in a folder that was removed: relative paths lead nowhere.
+    """Refuse to start in a removed folder, where no relative path resolves.
 
     Raises
     ------
     UsageError
+        The current folder no longer exists.
     """
     try:
         os.getcwd()  # noqa: PTH109 (the call that fails)
@@ -223,7 +230,7 @@ def _require_folder() -> None:
 
 
 def _as_ours(error: Exception) -> SpikecrateError:
-    """Return an error that is not spikecrate's as a fault of spikecrate."""
+    """Return an unexpected error as a fault of spikecrate."""
     fault = SpikecrateError(
         f"a fault in spikecrate: {type(error).__name__}: {error}",
         next_step="run it again with --debug and report what it prints",
@@ -233,14 +240,14 @@ def _as_ours(error: Exception) -> SpikecrateError:
 
 
 def _to_stderr(text: str) -> None:
-    # Where standard error is closed or full, the exit code still tells.
+    # Where standard error is closed or full, only the exit code reports the error.
     with suppress(OSError, AttributeError, ValueError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def _closed() -> int:
-    """Return the exit code of a program whose reader has gone; nothing more is written to it."""
+    """Discard all further output, and return the exit code for a closed pipe."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(devnull, number)

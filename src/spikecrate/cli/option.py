@@ -18,12 +18,12 @@ _ENTRY: Final = re.compile(r"^(\w+) : (.+)\n((?:    .+\n?)+)", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """The words that an option takes, where its type alone does not decide: `Annotated[int, Words(…)]`.
+    """The valid words of an option, where its type does not define them: `Annotated[int, Words(…)]`.
 
     Attributes
     ----------
     read : callable or None
-        Makes a value of a word; by default the type does.
+        Returns the value of a word; by default the type does.
     choices : callable or None
         Returns known values, for completion.
     one_of : tuple of str
@@ -35,7 +35,7 @@ class Words:
     one_of: tuple[str, ...] = ()
 
     def known(self) -> list[str]:
-        """Return the values to complete."""
+        """Return the values for completion."""
         return list(self.one_of or (self.choices() if self.choices else ()))
 
 
@@ -50,11 +50,11 @@ class Option:
     kind : type
         `bool`, `int`, `float` or `str`.
     default : object
-        What the function gets where the option is not given.
+        The value where the option is missing.
     metavar, text, example : str
-        What stands for the value in a usage line, the meaning, and one value.
+        Name of the value in a usage line, the meaning, and one value.
     words : Words
-        What it takes.
+        The valid words.
     is_positional, is_list : bool
         Whether it stands without a name, and whether it may be repeated.
     """
@@ -71,21 +71,26 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The name on the command line; of a switch that is on by default, the one that turns it off."""
+        """The name on the command line; a switch that is on by default has the name that turns it off."""
         return f"--{'no-' if self.default is True else ''}{self.name.replace('_', '-')}"
 
     @property
     def title(self) -> str:
-        """How messages name it."""
+        """The name in messages."""
         return self.metavar if self.is_positional else self.flag
 
     def convert(self, word: str) -> Any:
-        """Make a value of a word.
+        """Return the value of a word.
+
+        Parameters
+        ----------
+        word : str
+            The word on the command line.
 
         Raises
         ------
         UsageError
-            Naming the option, the word and the form expected.
+            The word is not valid; the message names the option and the expected form.
         """
         known = self.words.one_of
         if known and word not in known:
@@ -128,7 +133,23 @@ def options_of(function: Any) -> list[Option]:
 
 
 def option_of(name: str, annotation: Any, default: Any, metavar: str, meaning: str) -> Option:
-    """Return an option of a parameter's annotation, default and description."""
+    """Return the option of a parameter.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    annotation : type
+        Its type, which may be optional, a list or `Annotated` with `Words`.
+    default : object
+        Its default; `inspect.Parameter.empty` makes a positional.
+    metavar, meaning : str
+        Its entry in the docstring.
+
+    Returns
+    -------
+    Option
+    """
     kind, words = annotation, Words()
     if type(None) in get_args(kind):
         # `int | None`: an int that may be missing.
@@ -152,7 +173,7 @@ def option_of(name: str, annotation: Any, default: Any, metavar: str, meaning: s
 
 
 def sections_of(documented: Any) -> dict[str, str]:
-    """Return the sections of a numpydoc docstring; what stands above them has no name.
+    """Return the sections of a numpydoc docstring; the description has an empty name.
 
     Parameters
     ----------
@@ -164,12 +185,31 @@ def sections_of(documented: Any) -> dict[str, str]:
 
 
 def entries_of(section: str) -> dict[str, tuple[str, str]]:
-    """Return the type and the meaning of each `NAME : TYPE` of a section."""
+    """Return the type and the meaning of each `NAME : TYPE` of a section.
+
+    Parameters
+    ----------
+    section : str
+        The body of a numpydoc section.
+
+    Returns
+    -------
+    dict
+        Name to type and meaning.
+    """
     return {name: (kind, " ".join(text.split())) for name, kind, text in _ENTRY.findall(section)}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the nearest of the known names, or nothing."""
+    """Return `; did you mean …?` with the nearest of the known names, or an empty text.
+
+    Parameters
+    ----------
+    word : str
+        The misspelled word.
+    known : iterable of str
+        The known names.
+    """
     from difflib import get_close_matches
 
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)

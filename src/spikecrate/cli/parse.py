@@ -1,4 +1,4 @@
-"""From the words of a command line to the values of a command's options."""
+"""Parse command-line options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Read the words that follow a command's name.
+    """Parse the words after a command's name.
 
     Parameters
     ----------
     command : Command
-        What they are for.
+        The command.
     words : sequence of str
         `--name value`, `--name=value`, positionals; after `--` positionals alone.
 
@@ -69,7 +69,7 @@ def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
 
 
 def _place(command: Command[Any, Any], loose: list[str], values: dict[str, Any]) -> None:
-    """Give the words without a name to the positionals; the last may take several."""
+    """Assign the words without a name to the positionals; the last may take several."""
     for option in command.options:
         if not option.is_positional or option.name in values:
             continue

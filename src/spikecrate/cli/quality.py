@@ -1,4 +1,4 @@
-"""The command that measures how good each sorter is, and its tables."""
+"""The command that measures the quality of sorters, and its tables."""
 
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +24,13 @@ END: Final = "<!-- quality: end -->"
 
 
 def show_quality(scores: "Sequence[Score]") -> None:
-    """Print the scores, a table for each recording."""
+    """Print the scores, a table for each recording.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    """
     for title, head, rows in _tables(scores):
         say(f"{title}\n")
         table(head, rows)
@@ -74,12 +80,29 @@ def sorters_quality(
 def measure(
     sorter: str, recording: list[str], runtime: str, progress: Progress, *, toys: bool
 ) -> "list[Score]":
-    """Sort recordings whose spikes are known: those named, and toy recordings where wanted or none is named.
+    """Sort recordings with ground truth with every sorter.
+
+    Parameters
+    ----------
+    sorter : str
+        Names or aliases, joined by commas; empty for the whole catalogue.
+    recording : list of str
+        Paths of recordings.
+    runtime : str
+        The runtime of every run.
+    progress : Progress
+        Shows how far the runs are.
+    toys : bool
+        Whether to add the three toy recordings; without recordings they are always sorted.
+
+    Returns
+    -------
+    list of Score
 
     Raises
     ------
     UsageError
-        For two recordings of one name.
+        Two recordings have the same name.
     """
     from spikecrate.catalogue.tools import catalogue, find
     from spikecrate.studies import quality
@@ -91,14 +114,20 @@ def measure(
         message = "two of the recordings have the same name"
         advice = "rename one: the table tells recordings apart by their folders' names"
         raise UsageError(message, next_step=advice)
-    # The samples name a result, so it does not matter where they were.
+    # A temporary folder will do: the key depends on the samples, not on their path.
     with tempfile.TemporaryDirectory(prefix="spikecrate-quality-") as folder:
         made = quality.toys(Path(folder), progress) if toys or not named else {}
         return list(quality.measure(chosen, made | named, runtime=runtime, progress=progress))
 
 
 def markdown(scores: "Sequence[Score]") -> str:
-    """Write the scores as Markdown, a table for each recording."""
+    """Return the scores as Markdown, a table for each recording.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    """
     lines: list[str] = []
     for title, head, rows in _tables(scores):
         rule = ["---", *["--:"] * (len(head) - 1)]
@@ -107,12 +136,19 @@ def markdown(scores: "Sequence[Score]") -> str:
 
 
 def write_page(scores: "Sequence[Score]", page: str) -> None:
-    """Put the tables between the markers of a page.
+    """Write the tables between the markers of a page.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    page : str
+        Path of a Markdown page.
 
     Raises
     ------
     OutputError
-        Where the page has no markers, or cannot be written.
+        The page has no markers, or cannot be written.
     """
     path = Path(page)
     try:
@@ -158,7 +194,7 @@ def _row(cells: Sequence[Any]) -> str:
 
 
 def _write_measured(scores: "list[Score]", progress: Progress) -> None:
-    """Write what each sorter's runs took into its folder, for forecasts."""
+    """Write time and memory of the runs into the sorters' folders, for forecasts."""
     from spikecrate.catalogue.tools import find
     from spikecrate.steps.estimate import write_measured
     from spikecrate.store import open_store

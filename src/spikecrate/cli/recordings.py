@@ -17,20 +17,26 @@ Difficulty = Annotated[str, Words(one_of=("easy", "medium", "hard"))]
 
 @dataclass(frozen=True)
 class Described:
-    """A recording and the hash of its samples, if that was computed."""
+    """A recording, and the hash of its samples where it was computed."""
 
     recording: "Recording"
     samples_hash: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints: every channel."""
+        """Return the recording as `--json` prints it, with every channel."""
         from spikecrate.recordings.describe import describe
 
         return describe(self.recording, self.samples_hash)
 
 
 def show_info(found: Described) -> None:
-    """Print a recording with its channels summarized, and what was assumed of it."""
+    """Print a recording with its channels summarized, and the assumptions about it.
+
+    Parameters
+    ----------
+    found : Described
+        The recording.
+    """
     from spikecrate.recordings.describe import overview
 
     facts = overview(found.recording, found.samples_hash)
@@ -143,16 +149,16 @@ def recording_toy(
 
 
 def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
-    """Open a recording, and hash its samples if asked to.
+    """Open a recording, and hash its samples where wanted.
 
     Parameters
     ----------
     path : str
-        Path of the recording.
+        The recording.
     progress : Progress
-        Shows the progress of hashing.
+        Shows how far the hash is.
     with_hash : bool
-        Whether to read and hash its samples.
+        Whether to read and hash the samples.
 
     Returns
     -------

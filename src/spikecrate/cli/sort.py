@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 SORTING: Final = "sort and look at results"
 REASONS: Final = 3
-"""How many reasons a forecast gives; --verbose gives all."""
+"""Number of reasons in a forecast; --verbose shows all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What names a job beside its recording, and what it may use: the options of `sort` and `job.explain`.
+    """Options of `sort` and `job.explain`: the sorter, its parameters and its limits.
 
     Attributes
     ----------
@@ -67,12 +67,21 @@ class JobOptions:
     force: bool = False
 
     def request(self, recording: str) -> "SortRequest":
-        """Return what is asked of one recording.
+        """Return the request to sort one recording.
+
+        Parameters
+        ----------
+        recording : str
+            Its path.
+
+        Returns
+        -------
+        SortRequest
 
         Raises
         ------
         ParameterValueError, SorterNotFoundError
-            Naming the word that cannot be read.
+            An option is not valid; the message names it.
         """
         from spikecrate.catalogue.tools import find, parse_assignments
         from spikecrate.steps.request import SortRequest
@@ -144,19 +153,38 @@ def sort(
 
 
 def expanded(word: str) -> list[str]:
-    """Return the recordings that a word names; a glob names its matches, in alphabetical order."""
+    """Return the recordings that a word names; a glob names its matches, in alphabetical order.
+
+    Parameters
+    ----------
+    word : str
+        A path or a glob.
+
+    Returns
+    -------
+    list of str
+    """
     # Not Path.glob, which takes no absolute pattern.
     matches = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else []  # noqa: PTH207
     return matches or [word]
 
 
 def read_parameters(path: str) -> dict[str, Any]:
-    """Read a file of parameters, a JSON object; none for no path.
+    """Read a file of parameters, a JSON object.
+
+    Parameters
+    ----------
+    path : str
+        The file; empty for no parameters.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     ParameterValueError
-        Naming the file, and where in it.
+        The file cannot be read; the message names it.
     """
     if not path:
         return {}
@@ -172,16 +200,20 @@ def read_parameters(path: str) -> dict[str, Any]:
 
 
 def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result":
-    """Sort a recording, and copy the result to where the user keeps results.
+    """Sort a recording, and copy the result to the folder where the user keeps results.
 
     Parameters
     ----------
     request : SortRequest
-        What is asked.
+        The recording, the sorter and its parameters.
     folder : str
-        The word of `--output`; empty for the default place, `-` for no copy.
+        The value of `--output`: empty for the default folder, `-` for no copy.
     progress : Progress
-        Shows how far it is.
+        Shows how far the job is.
+
+    Returns
+    -------
+    Result
     """
     from spikecrate import api
     from spikecrate.steps.output import default_output, is_inside
@@ -205,10 +237,23 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
 def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "Repeated":
     """Run a job several times and compare the results.
 
+    Parameters
+    ----------
+    request : SortRequest
+        The job.
+    times : int
+        The number of runs.
+    progress : Progress
+        Shows how far the runs are.
+
+    Returns
+    -------
+    Repeated
+
     Raises
     ------
     UsageError
-        For a number below 2.
+        The number is below 2.
     """
     from spikecrate.steps.repeat import repeat
     from spikecrate.store import open_store
@@ -254,7 +299,13 @@ def _sort_all(
 
 
 def show_result(done: "Result") -> None:
-    """Print units, events, time, key and folder of a result."""
+    """Print units, events, time, key and folder of a result.
+
+    Parameters
+    ----------
+    done : Result
+        The result.
+    """
     record = done.record
     how = (
         f"sorted in {record['wall_s']:.1f} s ({record['runtime']})"
@@ -268,7 +319,13 @@ def show_result(done: "Result") -> None:
 
 
 def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
-    """Print a row for each of several recordings, and how many were sorted."""
+    """Print a row for each of several recordings, and how many were sorted.
+
+    Parameters
+    ----------
+    ended : list of (str, Result or SpikecrateError)
+        Path and outcome of each.
+    """
     rows: list[tuple[Any, ...]] = []
     failed = 0
     for recording, outcome in ended:
@@ -284,7 +341,15 @@ def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
 
 
 def show_forecast(found: "Forecast", *, verbose: bool) -> None:
-    """Print cache hit or miss, why in three lines, memory and time; the command line with --verbose."""
+    """Print cache hit or miss, the reasons, memory and time.
+
+    Parameters
+    ----------
+    found : Forecast
+        The forecast.
+    verbose : bool
+        Whether to print all reasons and the command line.
+    """
     words = {
         "hit": "cache hit: the result is in the store",
         "wait": "another process runs this job; sort would wait for its result",
@@ -312,7 +377,13 @@ def show_forecast(found: "Forecast", *, verbose: bool) -> None:
 
 
 def show_repeats(done: "Repeated") -> None:
-    """Print every run of a job, and how far each agrees with each."""
+    """Print every run of a job, and its agreement with every other.
+
+    Parameters
+    ----------
+    done : Repeated
+        The runs.
+    """
     numbers = [str(number) for number in range(1, len(done.runs) + 1)]
     rows = [
         (number, run["blake3"][:12], run["units"], run["events"], run["wall_s"], *map("{:.4f}".format, row))

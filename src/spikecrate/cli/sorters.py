@@ -21,7 +21,13 @@ SORTERS: Final = "sorters"
 
 
 def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
-    """Print the catalogue."""
+    """Print the catalogue.
+
+    Parameters
+    ----------
+    found : iterable of dict
+        The sorters, as the JSON has them.
+    """
     shown = ("name", "version", "title", "license", "gpu")
     rows = [
         (*map(sorter.get, shown), "yes" if sorter["deterministic"] else "no", ", ".join(sorter["aliases"]))
@@ -31,7 +37,13 @@ def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
 
 
 def show_sorter(sorter: dict[str, Any]) -> None:
-    """Print one sorter with its parameters."""
+    """Print one sorter with its parameters.
+
+    Parameters
+    ----------
+    sorter : dict
+        The sorter, as the JSON has it.
+    """
     say(f"{sorter['title']} ({sorter['name']} {sorter['version']}), {sorter['license']}")
     say(sorter["description"])
     if sorter["reference"].get("doi"):
@@ -51,7 +63,13 @@ def show_sorter(sorter: dict[str, Any]) -> None:
 
 
 def show_locked(changes: "list[Change]") -> None:
-    """Print what locking again changed, a package a line."""
+    """Print the changes in a sorter's locks, a package a line.
+
+    Parameters
+    ----------
+    changes : list of Change
+        The changes in each lock.
+    """
     for change in changes:
         lines = [
             *(f"  + {name} {version}" for name, version in change.added.items()),
@@ -174,12 +192,28 @@ def sorters_export(sorter: SorterName, output: str = "") -> None:
 
 
 def sorter_as_dict(sorter: "Sorter") -> dict[str, Any]:
-    """Return a sorter as the catalogue's JSON has it."""
+    """Return a sorter as the catalogue's JSON has it.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        A sorter of the catalogue.
+    """
     return {**asdict(sorter), "folder": str(sorter.folder)}
 
 
 def value_range(entry: dict[str, Any]) -> str | None:
-    """Return the range of a parameter: its choices, or its bounds."""
+    """Return the range of a parameter: its choices, or its bounds.
+
+    Parameters
+    ----------
+    entry : dict
+        The parameter in `sorter.json`.
+
+    Returns
+    -------
+    str or None
+    """
     if "enum" in entry:
         return ", ".join(json.dumps(value) for value in entry["enum"])
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 STORE: Final = "store"
 SHOWN: Final = 20
 NAMED: Final = 5
-"""How many corrupt things a message names."""
+"""Number of corrupt files that a message names."""
 
 
 def show_usage(found: dict[str, Any]) -> None:
-    """Print how big the store is."""
+    """Print the size of the store.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `spikecrate.store.usage.usage`.
+    """
     rows = [(row["kind"], row["count"], row["bytes"]) for row in found["kinds"]]
     rows += [(f"results of {row['sorter']}", row["results"], row["bytes"]) for row in found["sorters"]]
     table(("kind", "number", "size"), [(kind, count, format_bytes(size)) for kind, count, size in rows])
@@ -30,7 +36,13 @@ def show_usage(found: dict[str, Any]) -> None:
 
 
 def show_collected(done: dict[str, Any]) -> None:
-    """Print what was removed, or would be."""
+    """Print the removed content, or with --dry-run the content to remove.
+
+    Parameters
+    ----------
+    done : dict
+        The result of `collect_garbage`.
+    """
     word, freed = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
     for name in done["removed"]:
         say(f"{word} {name}")
@@ -50,7 +62,13 @@ def show_collected(done: dict[str, Any]) -> None:
 
 
 def show_verified(done: dict[str, Any]) -> None:
-    """Print that the store is sound."""
+    """Print that the store is intact.
+
+    Parameters
+    ----------
+    done : dict
+        The result of `verify`.
+    """
     say(f"{done['checked']} results, memos, indexes, locks and SIFs are as they were written")
 
 
@@ -147,7 +165,7 @@ def unpin(job: JobKey) -> dict[str, Any]:
 
 @command("store.verify", STORE, "verifying the store", show=show_verified)
 def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
-    """Read the whole store, name what is not as it was written, and set it aside.
+    """Read the whole store, name what is corrupt, and set it aside.
 
     Parameters
     ----------
@@ -180,7 +198,7 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
 
 
 def _pinned_key(store: "Store", job: str) -> str:
-    """Complete a key among the pins, whose result may be gone, else among the jobs."""
+    """Return the full key of a pin, whose result may be gone, else of a job."""
     from spikecrate.steps.listing import find_key
     from spikecrate.store import pins
 

@@ -1,6 +1,6 @@
-"""Text and tables for people, one line of JSON for programs: the one way to standard output.
+"""Standard output: text and tables for people, one line of JSON for programs.
 
-Names, logs and messages come from files that may be hostile: control characters are printed as escapes.
+Names, logs and messages come from files that may be hostile, so control characters are printed as escapes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GAP: Final = 2
 """Spaces between columns."""
 LEAST_CELL: Final = 8
-"""A column is cut no further than this."""
+"""Least width of a column that is cut."""
 
 
 def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
@@ -34,9 +34,9 @@ def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
     Raises
     ------
     OutputError
-        Where standard output is closed or full.
+        Standard output is closed or full.
     BrokenPipeError
-        Where its reader has gone.
+        The reader has closed the pipe.
     """
     shown = printable(text)
     if colour is not None and colours(sys.stdout):
@@ -55,22 +55,28 @@ def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON value on one line; what no terminal should get raw is escaped."""
+    """Print one JSON value on one line; control characters are escaped.
+
+    Parameters
+    ----------
+    value : object
+        A value in JSON types.
+    """
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    # Looking for cycles, which none of our values has, takes a quarter of the time.
+    # The values have no cycles, and the search for them takes a quarter of the time.
     text = json.dumps(value, ensure_ascii=not unicode, check_circular=False)
     say(CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table that fits the terminal: numbers to the right, what is missing as a dash.
+    """Print a table that fits the terminal, with numbers to the right and a dash for a missing value.
 
     Parameters
     ----------
     names : sequence of str
         Heads of the columns.
     rows : iterable of sequence
-        The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
+        The cells. In a narrow terminal the widest are cut in the middle, but never those of the first column.
     """
     dash = _dash()
     lines = [list(names), *([cell(value, dash) for value in row] for row in rows)]
@@ -91,7 +97,13 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def fields(values: dict[str, Any]) -> None:
-    """Print an object, a field a line."""
+    """Print an object, a field a line.
+
+    Parameters
+    ----------
+    values : dict
+        The fields, in JSON types.
+    """
     width = max(map(len, values), default=0)
     for name, value in values.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -99,14 +111,22 @@ def fields(values: dict[str, Any]) -> None:
 
 
 def cell(value: Any, dash: str) -> str:
-    """Return a table's cell as one line of text; what is missing is a dash."""
+    """Return the text of a table's cell, on one line.
+
+    Parameters
+    ----------
+    value : object
+        The value; None and an empty text are missing.
+    dash : str
+        The sign of a missing value.
+    """
     if value is None or value == "":
         return dash
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value), one_line=True)
 
 
 def _dash() -> str:
-    """Return the sign for what is missing, in any locale."""
+    """Return the sign of a missing value, in any locale."""
     try:
         "–".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
