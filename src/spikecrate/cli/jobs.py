@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import say, table
 from spikecrate.errors import SpikecrateError, UsageError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.steps.rerun import RerunOutcome
@@ -56,7 +58,6 @@ class RerunOptions:
         """
         from spikecrate.steps.rerun import rerun
         from spikecrate.steps.resolve import find_job
-        from spikecrate.store import open_store
 
         store = open_store()
         return rerun(
@@ -217,7 +218,6 @@ def job_list(
     spikecrate job.list --sorter ms4 --status failed
     """
     from spikecrate.steps.listing import list_jobs
-    from spikecrate.store import open_store
 
     if limit is not None and limit < 0:
         message = f"--limit {limit} is negative"
@@ -254,7 +254,6 @@ def job_show(key: JobKey) -> dict[str, Any]:
     spikecrate job.show 0b680c52 --json
     """
     from spikecrate.steps.listing import show_job
-    from spikecrate.store import open_store
 
     return show_job(open_store(), key)
 
@@ -273,7 +272,6 @@ def job_logs(key: JobKey) -> None:
     spikecrate job.logs 0b680c52
     """
     from spikecrate.steps.listing import log_of
-    from spikecrate.store import open_store
 
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
@@ -311,7 +309,6 @@ def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress:
     """
     from spikecrate.steps.output import put
     from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
 
     done = options.run(job, progress, keep=True)
     if output and done.folder is not None:
@@ -337,7 +334,6 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, 
     """
     from spikecrate.steps.diff import difference
     from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
 
     store = open_store()
     one, other = (find_job(word, store, progress) for word in (first, second))
@@ -360,7 +356,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict
     """
     from spikecrate.steps.explain import explain, explain_past
     from spikecrate.steps.resolve import is_key
-    from spikecrate.store import open_store
 
     store = open_store()
     if is_key(job):
@@ -371,7 +366,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict
 
 def _names_of(word: str) -> set[str]:
     """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
-    from spikecrate.catalogue.tools import find
     from spikecrate.errors import SorterNotFoundError
 
     if not word:
@@ -384,7 +378,6 @@ def _names_of(word: str) -> set[str]:
 
 def _recording_of_failure(key: str) -> str | None:
     from spikecrate.steps.listing import show_job
-    from spikecrate.store import open_store
 
     try:
         failure = show_job(open_store(), key)

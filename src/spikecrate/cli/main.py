@@ -7,12 +7,19 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.progress import is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
+from spikecrate.cli import load
+from spikecrate.cli.command import Shown, find
+from spikecrate.cli.option import nearest
+from spikecrate.cli.parse import parse
+from spikecrate.cli.text import as_json, fields, say
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError
+from spikecrate.store.place import place_of, system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,8 +109,6 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     if debug:
         _to_stderr(printable("".join(traceback.format_exception(error))))
     if to_json:
-        from spikecrate.cli.text import as_json
-
         with suppress(SpikecrateError):
             as_json({**error.as_dict(), "exit_code": code})
     # The end of a log, which some messages carry, stands above the message, and its last line is repeated as the cause.
@@ -133,10 +138,6 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
     values : dict
         Value by option.
     """
-    from spikecrate.cli.command import Shown
-    from spikecrate.cli.text import as_json, fields
-    from spikecrate.store.place import place_of, system_errors_named
-
     _require_folder()
     with system_errors_named(place_of(None)):
         value, show = command.call(values), command.show
@@ -160,8 +161,6 @@ def as_data(value: Any) -> Any:
     value : object
         The value that a command returned.
     """
-    from dataclasses import asdict, is_dataclass
-
     if hasattr(value, "as_dict"):
         return value.as_dict()
     if isinstance(value, list | tuple):
@@ -170,11 +169,6 @@ def as_data(value: Any) -> Any:
 
 
 def _dispatch(words: list[str]) -> None:
-    from spikecrate.cli import load
-    from spikecrate.cli.command import find
-    from spikecrate.cli.help import command_help, first_screen
-    from spikecrate.cli.parse import parse
-
     load()
     if words[:1] == ["--complete"]:
         from spikecrate.cli.complete import complete
@@ -183,20 +177,17 @@ def _dispatch(words: list[str]) -> None:
     while words and words[0] in (*DEBUG, "--json"):
         words.pop(0)
     if not words or words[0].startswith("-"):
-        return _general(words) if words else first_screen()
+        return _general(words or ["--help"])
     command, rest = find(words[0]), words[1:]
     own = rest[: rest.index("--")] if "--" in rest else rest
     if any(word in HELP for word in own):
-        return command_help(command)
+        return _general(["--help", command.name])
     return execute(command, parse(command, [word for word in rest if word not in DEBUG]))
 
 
 def _general(words: list[str]) -> None:
     """Handle an option that stands before any command."""
-    from spikecrate.cli.command import find
     from spikecrate.cli.help import command_help, first_screen, names
-    from spikecrate.cli.option import nearest
-    from spikecrate.cli.text import say
 
     match words[0]:
         case "--version" | "-V":
