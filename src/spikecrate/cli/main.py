@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from spikecrate._util.progress import is_closed
+from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
 from spikecrate.cli import load
@@ -233,6 +233,7 @@ def _as_ours(error: Exception) -> SpikecrateError:
 def _to_stderr(text: str) -> None:
     # Where standard error is closed or full, only the exit code reports the error.
     with suppress(OSError, AttributeError, ValueError):
+        erase()
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
