@@ -400,6 +400,11 @@ def test_values_are_completed(words, expected):
     assert set(candidates(words)) >= expected
 
 
+def test_the_shell_gets_a_candidate_a_line_and_nothing_where_it_completes_files():
+    assert run("--complete", "sort", "--runt").stdout == "--runtime\n"
+    assert run("--complete", "sort", "").stdout == ""
+
+
 def test_completion_is_installed_where_the_shell_looks(tmp_path):
     environ = {"HOME": str(tmp_path)}
     assert run("completion", "install", "--shell", "bash", environ=environ).returncode == 0

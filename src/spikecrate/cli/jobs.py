@@ -13,7 +13,7 @@ from spikecrate.cli.choices import JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
-from spikecrate.cli.text import say, table
+from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import SpikecrateError, UsageError
 from spikecrate.store import open_store
 
@@ -41,7 +41,7 @@ class RerunOptions:
     """
 
     runtime: Runtime = ""
-    recording: str = ""
+    recording: str | None = None
     cores: int | None = None
 
     def run(self, job: str, progress: Progress, *, keep: bool) -> "RerunOutcome":
@@ -60,15 +60,8 @@ class RerunOptions:
         from spikecrate.steps.resolve import find_job
 
         store = open_store()
-        return rerun(
-            find_job(job, store, progress),
-            runtime=self.runtime,
-            recording=self.recording or None,
-            cores=self.cores,
-            keep=keep,
-            store=store,
-            progress=progress,
-        )
+        record = find_job(job, store, progress)
+        return rerun(record, **vars(self), keep=keep, store=store, progress=progress)
 
 
 def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
@@ -84,7 +77,7 @@ def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
     columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
     cells = []
     for row in rows:
-        where = f"{row['recording'] or ''} ({row['reason']})" if row["reason"] else row["recording"]
+        where = " ".join(filter(None, (row["recording"], row["reason"] and f"({row['reason']})")))
         pinned = "yes" if row["pinned"] else ""
         cells.append((row["key"][:12], *(row[column] for column in columns), pinned, where))
     table(("key", *columns, "pinned", "recording"), cells)
@@ -158,7 +151,6 @@ def show_record(record: dict[str, Any]) -> None:
     record : dict
         The run record; of a failure or a running job, what the store has.
     """
-    from spikecrate.cli.text import fields
     from spikecrate.recordings.describe import summarize
     from spikecrate_harness.layout import Layout
 

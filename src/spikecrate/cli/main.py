@@ -14,7 +14,7 @@ from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
 from spikecrate.cli import load
-from spikecrate.cli.command import Shown, find
+from spikecrate.cli.command import COMMANDS, Shown, find
 from spikecrate.cli.option import nearest
 from spikecrate.cli.parse import parse
 from spikecrate.cli.text import as_json, fields, say
@@ -83,7 +83,12 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001 (the last handler before the user)
-            return report(_as_ours(error), to_json=to_json, debug=debug)
+            advice = "run it again with --debug and report what it prints"
+            fault = SpikecrateError(
+                f"a fault in spikecrate: {type(error).__name__}: {error}", next_step=advice
+            )
+            fault.__cause__ = error
+            return report(fault, to_json=to_json, debug=debug)
         else:
             return 0
     except BrokenPipeError:
@@ -128,7 +133,7 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     return code
 
 
-def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
+def execute(command: Command, values: dict[str, Any]) -> None:
     """Run a command with the values of its options, and print what it returns.
 
     Parameters
@@ -171,9 +176,12 @@ def as_data(value: Any) -> Any:
 def _dispatch(words: list[str]) -> None:
     load()
     if words[:1] == ["--complete"]:
-        from spikecrate.cli.complete import complete
+        from spikecrate.cli.complete import candidates
 
-        return complete(words[1:])
+        # No line at all where the shell is to complete files.
+        for candidate in sorted(set(candidates(words[1:]))):
+            say(candidate)
+        return None
     while words and words[0] in (*DEBUG, "--json"):
         words.pop(0)
     if not words or words[0].startswith("-"):
@@ -187,13 +195,13 @@ def _dispatch(words: list[str]) -> None:
 
 def _general(words: list[str]) -> None:
     """Handle an option that stands before any command."""
-    from spikecrate.cli.help import command_help, first_screen, names
+    from spikecrate.cli.help import command_help, first_screen
 
     match words[0]:
         case "--version" | "-V":
             say(f"spikecrate {__version__}")
         case "--list" | "-l":
-            names()
+            say("\n".join(COMMANDS))
         case "--help" | "-h" if len(words) > 1:
             command_help(find(words[1]))
         case "--help" | "-h":
@@ -218,16 +226,6 @@ def _require_folder() -> None:
     except OSError:
         message = "the current folder no longer exists"
         raise UsageError(message, next_step="cd to another folder, then run it again") from None
-
-
-def _as_ours(error: Exception) -> SpikecrateError:
-    """Return an unexpected error as a fault of spikecrate."""
-    fault = SpikecrateError(
-        f"a fault in spikecrate: {type(error).__name__}: {error}",
-        next_step="run it again with --debug and report what it prints",
-    )
-    fault.__cause__ = error
-    return fault
 
 
 def _to_stderr(text: str) -> None:
