@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from spikecrate._util.progress import Progress, Silent
 from spikecrate._util.quantities import format_bytes
 from spikecrate.catalogue.tools import catalogue, check, find, read
-from spikecrate.cli.choices import SorterName
+from spikecrate.cli.choices import FilePath, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say, table
@@ -108,7 +108,7 @@ def build(
     gpu: bool = False,
     verify: bool = False,
     no_cache: bool = False,
-    wheelhouse: str = "",
+    wheelhouse: FilePath | None = None,
     *,
     progress: Progress,
 ) -> Any:
@@ -135,10 +135,9 @@ def build(
     from spikecrate.images import build as images
 
     request = _request(sorter, gpu=gpu)
-    wheels = Path(wheelhouse).absolute() if wheelhouse else None
     if verify:
-        return images.verify(request, progress, wheelhouse=wheels)
-    return images.build(request, progress, no_cache=no_cache, wheelhouse=wheels)
+        return images.verify(request, progress, wheelhouse=wheelhouse)
+    return images.build(request, progress, no_cache=no_cache, wheelhouse=wheelhouse)
 
 
 @command("convert", IMAGES, "converting {sorter}")
@@ -146,7 +145,7 @@ def convert(
     sorter: SorterName = "ms4",
     gpu: bool = False,
     compression: Compression = "zstd",
-    archive: str = "",
+    archive: FilePath | None = None,
     *,
     progress: Progress,
 ) -> Any:
@@ -170,10 +169,8 @@ def convert(
     """
     from spikecrate.images import sif
 
-    file = Path(archive).absolute() if archive else None
-    return sif.convert(
-        _request(sorter, gpu=gpu), open_store(), progress, compression=compression, archive=file
-    )
+    request = _request(sorter, gpu=gpu)
+    return sif.convert(request, open_store(), progress, compression=compression, archive=archive)
 
 
 @command("image.list", IMAGES, "listing the images", alias="image", show=show_images)
@@ -240,7 +237,7 @@ def image_bundle(
 
 
 @command("image.unbundle", IMAGES, "installing {file}", show=show_unbundled)
-def image_unbundle(file: str, docker: bool = False, *, progress: Progress) -> Any:
+def image_unbundle(file: FilePath, docker: bool = False, *, progress: Progress) -> Any:
     """Check every file of a bundle, then install what it brings; needs no network.
 
     Parameters
@@ -256,7 +253,7 @@ def image_unbundle(file: str, docker: bool = False, *, progress: Progress) -> An
     """
     from spikecrate.bundles.unbundle import unbundle
 
-    return unbundle(Path(file).absolute(), open_store(), progress, describe=_described, docker=docker)
+    return unbundle(file, open_store(), progress, describe=_described, docker=docker)
 
 
 @command("image.prune", IMAGES, "removing stale images", show=show_pruned)

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.catalogue.tools import find
-from spikecrate.cli.choices import JobKey, Runtime, SorterName
+from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
@@ -285,7 +284,9 @@ def job_verify(job: JobKey, options: RerunOptions, *, progress: Progress) -> "Re
 
 
 @command("job.rerun", REPRODUCING, "making {job} again", show=show_again)
-def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress: Progress) -> "RerunOutcome":
+def job_rerun(
+    job: JobKey, options: RerunOptions, output: FilePath | None = None, *, progress: Progress
+) -> "RerunOutcome":
     """Rebuild a result from its record alone, its image too, and compare bytes.
 
     Parameters
@@ -303,9 +304,9 @@ def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress:
     from spikecrate.steps.resolve import find_job
 
     done = options.run(job, progress, keep=True)
-    if output and done.folder is not None:
+    if output is not None and done.folder is not None:
         store = open_store()
-        put(find_job(done.key, store, progress), Path(output), store)
+        put(find_job(done.key, store, progress), output, store)
     return done
 
 

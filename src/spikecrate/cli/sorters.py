@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate.catalogue.tools import Sorter, catalogue, find
-from spikecrate.cli.choices import SorterName
+from spikecrate.cli.choices import FilePath, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
@@ -157,7 +157,7 @@ def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progres
 
 
 @command("sorters.export", SORTERS)
-def sorters_export(sorter: SorterName, output: str = "") -> None:
+def sorters_export(sorter: SorterName, output: FilePath | None = None) -> None:
     """Describe a sorter as a Boutiques descriptor, for other tools.
 
     Parameters
@@ -174,11 +174,11 @@ def sorters_export(sorter: SorterName, output: str = "") -> None:
     from spikecrate.catalogue.boutiques import descriptor
 
     text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
-    if not output:
+    if output is None:
         say(text)
         return
     try:
-        Path(output).write_text(f"{text}\n", encoding="utf-8")
+        output.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         message = f"{output}: {error.strerror}"
         raise OutputError(message, next_step="name a file that can be written") from None
