@@ -369,6 +369,12 @@ def test_every_command_has_usage_description_meanings_and_an_example():
         ), command.name
 
 
+def test_an_interpreter_without_docstrings_is_refused_by_name():
+    for words in (["--help"], ["sort", "rec"]):
+        done = run(*words, environ={"PYTHONOPTIMIZE": "2"})
+        assert (done.returncode, "unset PYTHONOPTIMIZE" in done.stderr) == (2, True)
+
+
 def test_the_first_screen_groups_commands_by_what_a_user_does():
     shown = run().stdout
     assert shown == run("--help").stdout

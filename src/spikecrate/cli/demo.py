@@ -68,15 +68,8 @@ def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
     opened = open_recording(recording)
     truth = truth_of(opened)
     snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.folder), truth)}
+    pairs = compare(truth, done.sorting).assigned
     return [
-        (
-            match.unit,
-            snr[match.unit],
-            match.events,
-            match.found,
-            match.accuracy,
-            match.precision,
-            match.recall,
-        )
-        for match in compare(truth, done.sorting).assigned
+        (unit.unit, snr[unit.unit], unit.events, unit.found, unit.accuracy, unit.precision, unit.recall)
+        for unit in pairs
     ]

@@ -179,8 +179,16 @@ def sections_of(documented: Any) -> dict[str, str]:
     ----------
     documented : object
         A function or class.
+
+    Raises
+    ------
+    UsageError
+        The interpreter has removed the docstrings.
     """
-    description, *rest = _SECTION.split(inspect.cleandoc(documented.__doc__ or ""))
+    if documented.__doc__ is None:
+        message = "python -OO removes docstrings, which hold the options and the help of every command"
+        raise UsageError(message, next_step="unset PYTHONOPTIMIZE, or set it to 1")
+    description, *rest = _SECTION.split(inspect.cleandoc(documented.__doc__))
     return {"": description, **dict(zip(rest[::2], rest[1::2], strict=True))}
 
 
