@@ -16,7 +16,7 @@ from spikecrate.engines.apptainer import find_program, lacks_capabilities
 from spikecrate.images import sif
 from spikecrate.images.build import build
 from spikecrate.runtimes.apptainer import Apptainer
-from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Limits, Mount, Task
+from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, Limits, Mount, Task
 from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import Store, open_store
 
@@ -91,7 +91,7 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
     """Give a timed start of `true` in place of the sorter, with all that a job's container has."""
     targets = {
         JOB: attempt / "job",
-        RECORDING: attempt / "rec",
+        INPUTS / "recording": attempt / "rec",
         OUT: attempt / "out",
         SCRATCH: attempt / "tmp",
     }
@@ -107,7 +107,7 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
                 labels={},
                 image=replace(image, entrypoint=(DOES_NOTHING,)),
                 mounts=tuple(
-                    Mount(source=source, target=target, read_only=target in (JOB, RECORDING))
+                    Mount(source=source, target=target, read_only=target not in (OUT, SCRATCH))
                     for target, source in targets.items()
                 ),
                 limits=Limits(cores=1),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 ORDER: Final = 5
 """Of the Butterworth band-pass, once forwards and once backwards: zero phase, -6 dB at the edges."""
@@ -43,13 +43,13 @@ REFERENCE_CHANNELS: Final = 20
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -88,7 +88,7 @@ def sort(
 
 
 def settings(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any] | int]:
     """Give what the filter and HerdingSpikes are told, by their own names.
 
@@ -171,7 +171,7 @@ def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any
     return {"apply": True, "freq_min": low, "freq_max": high if high < nyquist else None}
 
 
-def prepare(recording: Recording, told: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(recording: TraceReader, told: Mapping[str, Any], scratch: Path) -> Prepared:
     """Filter a recording into a scratch file.
 
     Raises
@@ -198,7 +198,7 @@ class Blocks:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     told : mapping
         Whether to filter, and the edges in Hz; an upper one of None for a high-pass.
@@ -209,7 +209,7 @@ class Blocks:
         Where the filter rings for longer than a block can be.
     """
 
-    def __init__(self, recording: Recording, told: Mapping[str, Any]) -> None:
+    def __init__(self, recording: TraceReader, told: Mapping[str, Any]) -> None:
         self.recording = recording
         self.apply = told["apply"]
         self.margin = 0
@@ -266,7 +266,7 @@ class Prepared:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         What they are of.
     path : Path
         File of float32, samples x channels.
@@ -274,7 +274,7 @@ class Prepared:
         Those that are shown; by default all.
     """
 
-    def __init__(self, recording: Recording, path: Path, channels: np.ndarray | None = None) -> None:
+    def __init__(self, recording: TraceReader, path: Path, channels: np.ndarray | None = None) -> None:
         self.recording = recording
         self.path = path
         self.channels = np.arange(recording.num_channels) if channels is None else channels

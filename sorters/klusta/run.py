@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 DETECTION: Final = (
     *("filter_low", "filter_high_factor", "filter_butter_order", "n_excerpts", "excerpt_size_seconds"),
@@ -39,14 +39,14 @@ class Traces:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: TraceReader) -> None:
         self.recording = recording
         self.shape = (recording.num_samples, recording.num_channels)
 
@@ -64,7 +64,7 @@ class Traces:
         )
 
 
-def settings(recording: Recording, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:  # noqa: ARG001
+def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:  # noqa: ARG001
     """Give what SpikeDetekt and KlustaKwik 2 are told, by their own names."""
     clustering = {
         name: value for name, value in parameters.items() if name not in (*DETECTION, "adjacency_radius")
@@ -81,13 +81,13 @@ def settings(recording: Recording, parameters: Mapping[str, Any], resources: Res
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.

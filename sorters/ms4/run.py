@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
+from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 ORDER: Final = 5
 """Of the Butterworth band-pass, once forwards and once backwards: zero phase, -6 dB at the edges."""
@@ -49,13 +49,13 @@ FLOOR: Final = 1e-3
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -121,7 +121,7 @@ class Prepared:
         return traces
 
 
-def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(recording: TraceReader, parameters: Mapping[str, Any], scratch: Path) -> Prepared:
     """Filter and whiten a recording into a scratch file.
 
     Raises
@@ -138,7 +138,7 @@ def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) 
     with prepared.path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
         mean, whitener = _whitening(blocks, whiten=parameters["whiten"])
-        tell = Percent(desc="preparing", total=len(blocks.starts))
+        tell = StageProgress(desc="preparing", total=len(blocks.starts))
         for start in blocks.starts:
             block = (whitener @ (blocks.read(start) - mean)).astype(np.float32)
             for channel, row in enumerate(block):
@@ -153,7 +153,7 @@ class Blocks:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     band : tuple of float, optional
         Lower and upper edge in Hz; the upper may be infinite. Without it the traces are as recorded.
@@ -164,7 +164,7 @@ class Blocks:
         Where the filter rings for longer than a block can be.
     """
 
-    def __init__(self, recording: Recording, band: tuple[float, float] | None) -> None:
+    def __init__(self, recording: TraceReader, band: tuple[float, float] | None) -> None:
         self.recording = recording
         self.band = band
         self.margin = 0
@@ -248,7 +248,7 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
     chosen = range(count)
     if count > COVARIANCE_BLOCKS:
         chosen = [index * (count - 1) // (COVARIANCE_BLOCKS - 1) for index in range(COVARIANCE_BLOCKS)]
-    tell = Percent(desc="measuring covariance", total=len(chosen))
+    tell = StageProgress(desc="measuring covariance", total=len(chosen))
     total, products, samples = np.zeros((channels, 1)), np.zeros((channels, channels)), 0
     for index in chosen:
         block = blocks.read(blocks.starts[index])
@@ -269,7 +269,7 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
 
 
 def _mountainsort(
-    prepared: Prepared, recording: Recording, told: Mapping[str, Any], resources: Resources
+    prepared: Prepared, recording: TraceReader, told: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run mountainsort4 on prepared traces."""
     import dask
@@ -326,5 +326,5 @@ def _progress(tasks: int) -> Any:
     """Give a dask callback that counts finished tasks."""
     from dask.callbacks import Callback
 
-    tell = Percent(desc="sorting", total=tasks)
+    tell = StageProgress(desc="sorting", total=tasks)
     return Callback(posttask=lambda *_: tell.update())

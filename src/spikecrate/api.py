@@ -60,7 +60,7 @@ class Result:
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
-        record, sorter = self.record, self.record["sorter"]
+        record, sorter = self.record, self.record["tool"]
         counts = f"{record['units']} units, {record['events']} events"
         return f"Result({sorter['name']} {sorter['version']}: {counts}; {self.status}; {str(self.output or self.folder)!r})"
 
@@ -76,7 +76,7 @@ class Result:
         from spikecrate.sortings import read_firings
         from spikecrate.steps.paths import FIRINGS
 
-        layout = self.record["recording"]["layout"]
+        layout = self.record["inputs"]["recording"]["layout"]
         return read_firings(
             self.folder / FIRINGS, layout["sampling_frequency"], num_samples=layout["num_samples"]
         )
@@ -89,8 +89,8 @@ class Result:
             "status": self.status,
             "folder": str(self.folder),
             "output": None if self.output is None else str(self.output),
-            "sorter": record["sorter"]["name"],
-            "version": record["sorter"]["version"],
+            "sorter": record["tool"]["name"],
+            "version": record["tool"]["version"],
             "recipe": record["recipe"],
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
@@ -292,7 +292,7 @@ def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
     job = asked.job(store, progress)
     job.check()
     _note_assumptions(job, progress)
-    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+    request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     image = engine.preview(request)
     task = make_task(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
@@ -349,11 +349,11 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
     job.check()
     expected = estimate(job, store)
     _note_memory(job, asked, expected, progress)
-    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+    request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     with stage(
         progress,
-        f"{job.sorter.name} ({engine.name})",
+        f"{job.tool.name} ({engine.name})",
         expected_s=None if expected is None else expected.wall_s,
     ):
         outcome = run(
@@ -370,7 +370,7 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
 
 def _note_assumptions(job: Job, progress: Progress) -> None:
     """Note what is assumed of the recording, and the parameters that do not fit it."""
-    for warning in sort_warnings(job.recording, job.parts.parameters, tool=job.sorter.name):
+    for warning in sort_warnings(job.recording, job.parts.parameters, tool=job.tool.name):
         progress.note(str(warning))
 
 
@@ -382,7 +382,7 @@ def _note_memory(job: Job, asked: SortRequest, expected: Estimate | None, progre
     if expected is not None and free is not None and expected.memory_bytes > free:
         whose = "the limit is" if asked.memory_bytes else "this machine has free"
         needed = format_bytes(expected.memory_bytes)
-        progress.note(f"{job.sorter.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
+        progress.note(f"{job.tool.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
 
 
 def _target(job: Job, output: Output) -> Path | None:

@@ -30,7 +30,7 @@ def as_firings(answer: Any, num_samples: int, num_channels: int) -> np.ndarray:
     Raises
     ------
     SortingError
-        Saying which value of which row is wrong.
+        The answer is no sorting; the message names the value and the row.
     """
     import numpy as np
 

@@ -86,7 +86,7 @@ class ProcessorError(RuntimeError):
 
 
 def environment(outside: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Give the environment in which a sorter runs.
+    """Return the environment in which a sorter runs.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def environment(outside: Mapping[str, str], scratch: Path) -> dict[str, str]:
 
 
 def pinned(scratch: Path) -> dict[str, str]:
-    """Give the variables that are pinned, with their values on this machine."""
+    """Return the variables that are pinned, with their values on this machine."""
     values = dict(PINNED)
     machine = platform.machine()
     if machine in BLAS_KERNEL:

@@ -102,7 +102,7 @@ def around() -> dict[str, Any]:
     -------
     dict
         `processor` (model), `processors` (that may be used), `instructions`, `libc`, `kernel`, `page_bytes`; None
-        where it cannot be told.
+        where it is unknown.
     """
     return {
         "processor": _cpuinfo("model name") or None,
@@ -115,7 +115,7 @@ def around() -> dict[str, Any]:
 
 
 def _cpuinfo(*names: str) -> str:
-    """Give the first value that /proc/cpuinfo has under one of the names; nothing where it has none."""
+    """Return the first value that /proc/cpuinfo has under one of the names; nothing where it has none."""
     try:
         lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:

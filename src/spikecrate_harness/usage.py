@@ -51,7 +51,7 @@ def own_group() -> Group | None:
 
 
 def peak_memory(group: Group | None) -> tuple[int, str]:
-    """Give the peak of memory in bytes, and who counted it: "cgroup" (page cache included) or "process"."""
+    """Return the peak of memory in bytes, and who counted it: "cgroup" (page cache included) or "process"."""
     if group is not None:
         try:
             return int(group.peak.read_text()), "cgroup"
@@ -73,18 +73,18 @@ def oom_kills(group: Group | None) -> int | None:
 
 
 def cpu_seconds() -> float:
-    """Give the processor time of this process and of its children that have ended."""
+    """Return the processor time of this process and of its children that have ended."""
     users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, users))
 
 
 def _is_kin(pid: int) -> bool:
-    """Tell whether a process is this one, an ancestor or a descendant of it. One outside our view is not."""
+    """Return whether a process is this one, an ancestor or a descendant of it. One outside our view is not."""
     return os.getpid() in _line(pid) or pid in _line(os.getpid())
 
 
 def _line(pid: int) -> list[int]:
-    """Give a process and its ancestors."""
+    """Return a process and its ancestors."""
     line = []
     while pid > 0:
         line.append(pid)

@@ -36,7 +36,7 @@ def task(**changes):
             entrypoint=("/opt/sorter/bin/python", "-I", "/opt/spikecrate"),
         ),
         "mounts": (
-            Mount(source=Path("/data/my rec"), target=PurePosixPath("/recording")),
+            Mount(source=Path("/data/my rec"), target=PurePosixPath("/inputs/recording")),
             Mount(source=Path("/store/out"), target=PurePosixPath("/out"), read_only=False),
         ),
         "limits": Limits(cores=2, memory_bytes=2**30, timeout_s=60),
@@ -62,7 +62,7 @@ def test_the_command_line_of_a_task_is_this():
         "HOME=/tmp",
         *NO_PROXIES,
         "--mount",
-        "type=bind,source=/data/my rec,target=/recording,readonly",
+        "type=bind,source=/data/my rec,target=/inputs/recording,readonly",
         "--mount",
         "type=bind,source=/store/out,target=/out",
         "--read-only",
@@ -90,7 +90,7 @@ def test_the_image_runs_by_digest_not_by_tag():
 
 def test_the_recording_is_mounted_read_only_and_nothing_but_out_is_writable():
     mounts = {mount["Target"]: mount["ReadOnly"] for mount in create_arguments(task())["mounts"]}
-    assert mounts == {"/recording": True, "/out": False}
+    assert mounts == {"/inputs/recording": True, "/out": False}
     assert create_arguments(task())["read_only"] is True
 
 
@@ -187,6 +187,6 @@ def test_memory_is_limited_only_when_asked_for_and_swap_does_not_widen_it(memory
 def test_any_path_survives_the_mount_option(name):
     """Commas, quotes, colons and line breaks are data: the option is one line of CSV."""
     source = Path("/data") / name.replace("/", "_")
-    option = mount_option(Mount(source=source, target=PurePosixPath("/recording")))
+    option = mount_option(Mount(source=source, target=PurePosixPath("/inputs/recording")))
     (fields,) = csv.reader(io.StringIO(option, newline=""))
-    assert fields == ["type=bind", f"source={source}", "target=/recording", "readonly"]
+    assert fields == ["type=bind", f"source={source}", "target=/inputs/recording", "readonly"]

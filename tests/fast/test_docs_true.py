@@ -23,9 +23,11 @@ from spikecrate.cli.parse import parse
 from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
+from spikecrate.steps.inputs import RecordingInput
+from spikecrate.store.file_hashes import FileState
 from spikecrate_harness.answer import as_firings
 from spikecrate_harness.layout import Layout
-from spikecrate_harness.recording import open_recording as open_traces
+from spikecrate_harness.traces import open_traces
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -182,17 +184,20 @@ def test_the_harness_s_exit_codes_are_those_of_the_contract():
 def test_the_contract_names_every_field_of_job_json(tmp_path):
     run = importlib.import_module("spikecrate.steps.run")
     recording = open_recording(write_toy(tmp_path / "toy", duration_s=1, num_channels=1, num_units=1))
+    found = RecordingInput(
+        name="recording", recording=recording, state=FileState.of(recording.sample_file), identity={}
+    )
     job = SimpleNamespace(
         key="ab" * 32,
-        sorter=SimpleNamespace(name="ms4"),
+        tool=SimpleNamespace(name="ms4", kind="sorter"),
         parts=SimpleNamespace(parameters={}, seed=0),
-        recording=recording,
+        inputs={"recording": found},
         gpu=False,
     )
     document = run.job_document(job, SimpleNamespace(cores=1, memory_bytes=None))
     assert [row[0] for row in table(DOCS / "contract.md", "## `job.json`")] == list(document)
-    fields = [row[0] for row in table(DOCS / "contract.md", "Fields of `recording`:")]
-    assert sorted(fields) == sorted(document["recording"])
+    fields = [row[0] for row in table(DOCS / "contract.md", "Fields of `layout`:")]
+    assert sorted(fields) == sorted(document["inputs"]["recording"]["layout"])
     assert sorted(fields) == sorted(field.name for field in dataclasses.fields(Layout))
 
 
@@ -271,13 +276,13 @@ def test_the_attributes_that_the_pages_use_are_there():
 
 
 def test_the_record_s_fields_are_those_of_the_page():
-    from spikecrate.steps.kinds import SORTER
+    from spikecrate.steps.kinds import KINDS
 
     tree = ast.parse((ROOT / "src/spikecrate/steps/record.py").read_text())
     (function,) = [node for node in tree.body if getattr(node, "name", "") == "run_record"]
     returned = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     # `**facts` of the tool's kind has no key of its own.
-    fields = {key.value for key in returned.keys if key is not None} | {*SORTER.facts}
+    fields = {key.value for key in returned.keys if key is not None} | {*KINDS["sorter"].facts}
     said = {name for row in table(DOCS / "results.md", "## The run record") for name in row[0].split(", ")}
     assert said == fields
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikecrate.engines import host_paths as hostpaths
 from spikecrate.engines.host_paths import host_path, own_id, read_mounts, read_variable, translate
 from spikecrate.errors import EngineError, HostPathError
-from spikecrate.runtimes.contract import RECORDING, Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import INPUTS, Image, Limits, Mount, Task
 from spikecrate.runtimes.docker import Docker, create_arguments, run_argv
 from spikecrate.steps.record import _mount
 
@@ -142,7 +142,7 @@ def task(source):
         name="name",
         labels={},
         image=Image(reference="image", digest="", entrypoint=("run",)),
-        mounts=(Mount(source=source, target=RECORDING),),
+        mounts=(Mount(source=source, target=INPUTS / "recording"),),
         limits=Limits(cores=1),
         user=(1, 1),
     )
@@ -152,7 +152,7 @@ def test_the_daemon_is_told_the_host_s_path_and_the_record_tells_both(monkeypatc
     inside(monkeypatch, {"/data": "/nas"})
     asked = task(Path("/data/rec"))
     assert create_arguments(asked)["mounts"][0]["Source"] == "/nas/rec"
-    assert "type=bind,source=/nas/rec,target=/recording,readonly" in run_argv(asked)
+    assert "type=bind,source=/nas/rec,target=/inputs/recording,readonly" in run_argv(asked)
     described = _mount(asked.mounts[0], by_daemon=True)
     assert (described["source"], described["host"]) == ("/data/rec", "/nas/rec")
     # A runtime of this very machine, inside, uses the path as it is.

@@ -1,6 +1,5 @@
 """Commands on jobs: finished, failed, running."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -103,32 +102,26 @@ def show_explanation(found: dict[str, Any]) -> None:
 def show_record(record: dict[str, Any]) -> None:
     """Print what matters of a run record or a failure, a field a line."""
     from spikecrate.cli.text import fields
-    from spikecrate.recordings.describe import summarize
-    from spikecrate_harness.layout import Layout
 
     if "inside" not in record:
         # A failure or a running job: few fields, all of them short but the key's parts.
         return fields({name: value for name, value in record.items() if name != "key_parts"})
-    recording, layout = record["recording"], record["recording"]["layout"]
-    image = record["image"] or record["environment"]
+    tool, image = record["tool"], record["image"] or record["environment"]
     peak = record["peak_memory_bytes"]
     return fields(
         {
             "key": record["key"],
             "status": record["status"],
-            "sorter": f"{record['sorter']['name']} {record['sorter']['version']}",
+            tool["kind"]: f"{tool['name']} {tool['version']}",
             "parameters": ", ".join(f"{name}={value}" for name, value in record["parameters"].items()),
             "seed": record["seed"],
-            "recording": recording["path"],
-            "format": recording["format"],
-            "duration": f"{layout['num_samples'] / layout['sampling_frequency']:.1f} s",
-            **summarize(Layout.from_dict(layout), recording["channel_ids"]).as_text(),
+            **{name: found["path"] for name, found in record["inputs"].items()},
+            **_recording_fields(record["inputs"].get("recording")),
             "runtime": record["runtime"],
             "image": f"{image['reference']} {image['digest']}" if record["image"] else image["folder"],
             "started": record["started"],
             "took": f"{record['wall_s']:.1f} s" + (f", {format_bytes(peak)} of memory" if peak else ""),
-            "units": record["units"],
-            "events": record["events"],
+            **{name: record[name] for name in ("units", "events") if name in record},
             "more": f"spikecrate job.show {record['key'][:12]} --json",
         }
     )
@@ -314,6 +307,20 @@ def _names_of(word: str) -> set[str]:
         return {word}
 
 
+def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
+    from spikecrate.recordings.describe import summarize
+    from spikecrate_harness.layout import Layout
+
+    if recording is None or recording["kind"] != "recording":
+        return {}
+    layout = Layout.from_dict(recording["layout"])
+    return {
+        "format": recording["format"],
+        "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
+        **summarize(layout, recording["channel_ids"]).as_text(),
+    }
+
+
 def _recording_of_failure(key: str) -> str | None:
     from spikecrate.steps.listing import show_job
     from spikecrate.store import open_store
@@ -323,5 +330,4 @@ def _recording_of_failure(key: str) -> str | None:
     except SpikecrateError:
         # Removed at this moment.
         return None
-    recording = failure.get("recording")
-    return recording.get("path") if isinstance(recording, Mapping) else recording
+    return ", ".join(str(found["path"]) for found in failure.get("inputs", {}).values()) or None

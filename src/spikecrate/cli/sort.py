@@ -215,7 +215,7 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     from spikecrate.store import open_store
 
     def default(job: "Job") -> Path | None:
-        place = default_output(job.recording, job.sorter.name, job.key)
+        place = default_output(job.recording, job.tool.name, job.key)
         if is_inside(place, job.recording):
             progress.note("the current folder is inside the recording; the result stays in the store only")
             return None
@@ -307,7 +307,7 @@ def show_result(done: "Result") -> None:
         if done.status == "ran"
         else f"cache hit in {done.elapsed_s * 1000:.0f} ms (sorted in {record['wall_s']:.1f} s)"
     )
-    sorter = record["sorter"]
+    sorter = record["tool"]
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")

@@ -116,14 +116,14 @@ class Recording:
         ValueError
             If the range reaches outside the recording.
         """
-        from spikecrate_harness.recording import open_recording
+        from spikecrate_harness.traces import open_traces
 
         found = regular_file(self.sample_file).st_size
         needed = self.layout.offset + self.layout.num_bytes
         if found < needed:
             raise truncated(self.sample_file, needed, found)
         with reading(self.sample_file):
-            return open_recording(self.layout, self.folder).traces(start, stop)
+            return open_traces(self.layout, self.folder).traces(start, stop)
 
 
 def flat_recording(

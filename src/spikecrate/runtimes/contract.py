@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
 
 JOB: Final = PurePosixPath("/job")
-RECORDING: Final = PurePosixPath("/recording")
+INPUTS: Final = PurePosixPath("/inputs")
+"""Every input is mounted below, at its name."""
 OUT: Final = PurePosixPath("/out")
 SCRATCH: Final = PurePosixPath("/tmp")
 

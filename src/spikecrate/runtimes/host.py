@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
 from spikecrate.runtimes import gpu, process_tree
-from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
+from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, Image, Task
 from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
@@ -61,12 +61,16 @@ class Host:
 
     def command(self, task: Task) -> list[str]:
         """Return the harness's command line with the host's own paths."""
+        names = dict.fromkeys(
+            mount.target.relative_to(INPUTS).parts[0]
+            for mount in task.mounts
+            if mount.target.is_relative_to(INPUTS)
+        )
         return [
             *task.image.entrypoint,
             "--job",
             str(task.source(JOB) / "job.json"),
-            "--recording",
-            str(task.source(RECORDING)),
+            *(word for name in names for word in ("--input", f"{name}={task.source(INPUTS / name)}")),
             "--out",
             str(task.source(OUT)),
             "--scratch",

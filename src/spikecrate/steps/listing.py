@@ -152,7 +152,7 @@ def sorters_running(store: Store, runtime: str) -> set[str]:
     for paths in attempts(store.work):
         try:
             owner = json.loads(paths.owner.read_bytes())
-            sorter = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            sorter = str(json.loads(paths.job_json.read_bytes())["tool"])
         except (OSError, ValueError, KeyError, TypeError):
             # The attempt has just ended.
             continue
@@ -192,7 +192,7 @@ def _running_row(store: Store, key: str) -> dict[str, Any]:
     row = _empty_row(key, "running")
     for paths in attempts(store.work, key):
         try:
-            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["tool"])
             row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
         except (OSError, ValueError, KeyError, TypeError):
             # The attempt is just starting or ending.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.canonical import digest
 from spikecrate._util.git import commit_of, is_edited
 from spikecrate._version import __version__
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import CommandError
 from spikecrate.runtimes import gpu
-from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.paths import LOG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from spikecrate.runtimes.contract import Exit, Mount, Task
     from spikecrate.steps.job import Job
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 def run_record(
@@ -65,36 +66,29 @@ def run_record(
     dict
         JSON types only; written as run.json.
     """
-    sorter, recording = job.sorter, job.recording
+    tool = job.tool
     # Prefer the runtime's figure: the harness's may include cached pages of the recording.
     watched, reported = ended_as.peak_memory_bytes, report.get("peak_memory_bytes")
     return {
         "schema": SCHEMA,
         "key": job.key,
         "status": "completed",
-        "sorter": {
-            "name": sorter.name,
-            "version": sorter.version,
-            "title": sorter.title,
-            "license": sorter.license,
-            "reference": sorter.reference,
-            "url": sorter.url,
-            "deterministic": sorter.deterministic,
-            "catalogue": catalogue_state(sorter.folder),
+        "tool": {
+            "name": tool.name,
+            "kind": tool.kind,
+            "version": tool.version,
+            "title": tool.title,
+            "license": tool.license,
+            "reference": tool.reference,
+            "url": tool.url,
+            "deterministic": tool.deterministic,
+            "catalogue": catalogue_state(tool.folder),
         },
         "recipe": job.parts.recipe,
         "parameters": job.parts.parameters,
         "seed": seed,
         "key_parts": job.parts.as_dict(),
-        "recording": {
-            "path": str(recording.path),
-            "format": recording.format,
-            "sample_file": str(recording.sample_file),
-            "layout": recording.layout.as_dict(),
-            "channel_ids": list(recording.channel_ids),
-            "notes": list(recording.notes),
-            "identity": job.parts.inputs[RECORDING],
-        },
+        "inputs": {name: found.facts for name, found in job.inputs.items()},
         "runtime": runtime,
         "image": (
             None if runtime == "host" else {"reference": task.image.reference, "digest": task.image.digest}
@@ -134,6 +128,12 @@ def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
         "read_only": mount.read_only,
         **({"host": str(host)} if host != mount.source else {}),
     }
+
+
+def outputs_hash(record: dict[str, Any]) -> str:
+    """Return one hash of all output files of a run: that of the file where there is one, as of a sorting."""
+    hashes = {name: str(facts.get("blake3")) for name, facts in record["files"].items() if name != LOG}
+    return next(iter(hashes.values())) if len(hashes) == 1 else digest(["spikecrate outputs", hashes])
 
 
 def catalogue_state(folder: Path) -> dict[str, Any]:

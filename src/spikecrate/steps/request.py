@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Limits
 from spikecrate.steps.job import describe
+from spikecrate.steps.kinds import RECORDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +56,8 @@ class SortRequest:
             Any error of `spikecrate.steps.job.describe`.
         """
         return describe(
-            self.recording,
-            sorter=self.sorter,
+            {RECORDING: self.recording},
+            tool=find(self.sorter, kind=SORTER).name,
             parameters=self.params,
             seed=self.seed,
             cores=self.limits.cores,

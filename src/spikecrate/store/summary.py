@@ -24,9 +24,9 @@ class Summary(NamedTuple):
     Attributes
     ----------
     key, sorter, recording, runtime, started, recipe : str
-        Of its run record; `recording` is its path.
-    units, events : int
-        What was found.
+        From its run record; `sorter` is the tool, `recording` the paths of its inputs.
+    units, events : int or None
+        Counts of a sorting.
     wall_s : float
         How long it took.
     size_bytes : int
@@ -37,8 +37,8 @@ class Summary(NamedTuple):
     sorter: str
     recording: str
     runtime: str
-    units: int
-    events: int
+    units: int | None
+    events: int | None
     wall_s: float
     started: str
     recipe: str
@@ -102,14 +102,17 @@ def _read_result(folder: Path) -> tuple[Summary, dict[str, Any]]:
     if not all(isinstance(parts.get(name, {}), dict) for name in ("parameters", "inputs")):
         message = f"{folder}: key_parts"
         raise TypeError(message)
+    # Until schema 2 of the run record, every tool was a sorter and every input a recording.
+    tool = record.get("tool") or record["sorter"]
+    inputs = record.get("inputs") or {"recording": record["recording"]}
     sizes = [int(facts["size"]) for facts in json.loads(manifest)["files"].values()]
     summary = Summary(
         key=folder.name,
-        sorter=str(record["sorter"]["name"]),
-        recording=str(record["recording"]["path"]),
+        sorter=str(tool["name"]),
+        recording=", ".join(str(facts["path"]) for facts in inputs.values()),
         runtime=str(record["runtime"]),
-        units=int(record["units"]),
-        events=int(record["events"]),
+        units=record.get("units"),
+        events=record.get("events"),
         wall_s=float(record["wall_s"]),
         started=str(record["started"]),
         recipe=str(record["recipe"]),
