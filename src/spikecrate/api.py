@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.sortings import Sorting
     from spikecrate.steps.estimate import Estimate
+    from spikecrate.steps.request import Request
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
@@ -61,8 +62,8 @@ class Result:
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
         record, sorter = self.record, self.record["tool"]
-        counts = f"{record['units']} units, {record['events']} events"
-        return f"Result({sorter['name']} {sorter['version']}: {counts}; {self.status}; {str(self.output or self.folder)!r})"
+        counts = f": {record['units']} units, {record['events']} events" if "units" in record else ""
+        return f"Result({sorter['name']} {sorter['version']}{counts}; {self.status}; {str(self.output or self.folder)!r})"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -94,8 +95,7 @@ class Result:
             "recipe": record["recipe"],
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
-            "units": record["units"],
-            "events": record["events"],
+            **{name: record[name] for name in ("units", "events") if name in record},
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
         }
@@ -215,12 +215,12 @@ def sort(
     return find_or_run(asked, open_store(store), progress or default_progress(), output=output)
 
 
-def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output: Output = None) -> Result:
+def find_or_run(asked: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
     """Sort what one request describes.
 
     Parameters
     ----------
-    asked : SortRequest
+    asked : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -263,12 +263,12 @@ def find_or_run(asked: SortRequest, store: Store, progress: Progress, *, output:
     )
 
 
-def forecast(asked: SortRequest, store: Store, progress: Progress) -> Forecast:
+def forecast(asked: Request, store: Store, progress: Progress) -> Forecast:
     """Return what `sort` would do, and why; nothing runs.
 
     Parameters
     ----------
-    asked : SortRequest
+    asked : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -340,7 +340,7 @@ def load(folder: Path | str) -> Result:
     )
 
 
-def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
+def _run(asked: Request, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
     # Imported and checked only on a cache miss: the job of a cache hit was checked before it ran.
     from spikecrate.runtimes import choose
     from spikecrate.steps.estimate import estimate
@@ -370,11 +370,12 @@ def _run(asked: SortRequest, job: Job, store: Store, progress: Progress) -> tupl
 
 def _note_assumptions(job: Job, progress: Progress) -> None:
     """Note what is assumed of the recording, and the parameters that do not fit it."""
-    for warning in sort_warnings(job.recording, job.parts.parameters, tool=job.tool.name):
-        progress.note(str(warning))
+    for recording in job.recordings:
+        for warning in sort_warnings(recording, job.parts.parameters, tool=job.tool.name):
+            progress.note(str(warning))
 
 
-def _note_memory(job: Job, asked: SortRequest, expected: Estimate | None, progress: Progress) -> None:
+def _note_memory(job: Job, asked: Request, expected: Estimate | None, progress: Progress) -> None:
     """Warn if the job will need more memory than it can have."""
     from spikecrate.steps.estimate import available_memory
 
@@ -389,7 +390,8 @@ def _target(job: Job, output: Output) -> Path | None:
     named = output(job) if callable(output) else output
     if named is None or str(named) == STORE_ONLY:
         return None
-    if is_inside(Path(named), job.recording):
-        message = f"{named} is inside the recording {job.recording.folder}, where nothing is written"
-        raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
+    for recording in job.recordings:
+        if is_inside(Path(named), recording):
+            message = f"{named} is inside the recording {recording.folder}, where nothing is written"
+            raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
     return Path(named).absolute()
