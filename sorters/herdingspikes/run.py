@@ -90,7 +90,7 @@ def sort(
 def settings(
     recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any] | int]:
-    """Give what the filter and HerdingSpikes are told, by their own names.
+    """Return what the filter and HerdingSpikes are told, by their own names.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def settings(
 
 
 def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the pass band that the recording can have; without an upper edge it is a high-pass."""
+    """Return the pass band that the recording can have; without an upper edge it is a high-pass."""
     low, high, nyquist = chosen["freq_min"], chosen["freq_max"], sampling_frequency / 2
     if not chosen["filter"]:
         return {"apply": False, "freq_min": low, "freq_max": high}
@@ -237,7 +237,7 @@ class Blocks:
         self.first = recording.traces(0, 1).T.astype(np.float64)
 
     def read(self, start: int) -> np.ndarray:
-        """Give the block that starts at a sample, channels x samples, float64."""
+        """Return the block that starts at a sample, channels x samples, float64."""
         recording, margin = self.recording, self.margin
         stop = min(start + self.size, recording.num_samples)
         first, last = max(0, start - margin), min(stop + margin, recording.num_samples)
@@ -280,7 +280,7 @@ class Prepared:
         self.channels = np.arange(recording.num_channels) if channels is None else channels
 
     def heard(self) -> np.ndarray:
-        """Give the channels that HerdingSpikes can scale: it divides by the spread of their values.
+        """Return the channels that HerdingSpikes can scale: it divides by the spread of their values.
 
         Where it measures it they must not have one value 95% of the time.
         """
@@ -295,27 +295,27 @@ class Prepared:
         return np.flatnonzero(high > low)
 
     def get_num_segments(self) -> int:
-        """Give the number of segments."""
+        """Return the number of segments."""
         return 1
 
     def get_num_samples(self, _segment: int | None = None) -> int:
-        """Give the samples per channel."""
+        """Return the samples per channel."""
         return self.recording.num_samples
 
     def get_sampling_frequency(self) -> float:
-        """Give the sampling frequency, Hz."""
+        """Return the sampling frequency, Hz."""
         return self.recording.sampling_frequency
 
     def get_num_channels(self) -> int:
-        """Give the number of channels."""
+        """Return the number of channels."""
         return len(self.channels)
 
     def get_channel_ids(self) -> list[int]:
-        """Give the channels' numbers."""
+        """Return the channels' numbers."""
         return [int(channel) for channel in self.channels]
 
     def get_channel_property(self, channel: int, _key: str) -> np.ndarray:
-        """Give a channel's location, the one property that is asked for."""
+        """Return a channel's location, the one property that is asked for."""
         return self.recording.locations[channel]
 
     def get_traces(self, segment_index: int = 0, start_frame: int = 0, end_frame: int = 0) -> np.ndarray:
@@ -359,7 +359,7 @@ def _zero_what_is_allocated() -> None:
 
 
 def _cluster(spikes: Any, told: Mapping[str, Any], resources: Resources) -> np.ndarray:
-    """Give the unit of each event, from 1; 0 where there are too few events for any unit."""
+    """Return the unit of each event, from 1; 0 where there are too few events for any unit."""
     from herdingspikes import HSClustering
     from joblib import parallel_config
 

@@ -109,7 +109,7 @@ def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: R
 
 
 def spacing(recording: TraceReader) -> float:
-    """Give the median distance of a contact from its nearest neighbour, in um; infinite for a single one."""
+    """Return the median distance of a contact from its nearest neighbour, in um; infinite for a single one."""
     places = recording.locations
     nearest = [
         np.delete(np.linalg.norm(places - place, axis=1), index).min(initial=np.inf)

@@ -79,7 +79,7 @@ def sort(
 
 
 def settings(parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what the preparation and MountainSort 4 are told, by their own names."""
+    """Return what the preparation and MountainSort 4 are told, by their own names."""
     return {
         "preparation": {name: parameters[name] for name in PREPARATION},
         "setSortingOpts": {name: parameters[name] for name in SORTING},
@@ -103,11 +103,11 @@ class Prepared:
         self.shape = (num_channels, num_samples)
 
     def get_channel_ids(self) -> list[int]:
-        """Give the channels' numbers."""
+        """Return the channels' numbers."""
         return list(range(self.shape[0]))
 
     def get_num_frames(self) -> int:
-        """Give the samples per channel."""
+        """Return the samples per channel."""
         return self.shape[1]
 
     def get_traces(self, channel_ids: np.ndarray, start_frame: int, end_frame: int) -> np.ndarray:
@@ -192,7 +192,7 @@ class Blocks:
         self.offset = self._microvolts(0, 1)
 
     def read(self, start: int) -> np.ndarray:
-        """Give the block that starts at a sample, channels x samples, float64."""
+        """Return the block that starts at a sample, channels x samples, float64."""
         recording, margin = self.recording, self.margin
         stop = min(start + self.size, recording.num_samples)
         first, last = max(0, start - margin), min(stop + margin, recording.num_samples)
@@ -222,7 +222,7 @@ class Blocks:
 
 
 def _band(sampling_frequency: float, parameters: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Give the pass band that the recording can have; None where no filter is asked for."""
+    """Return the pass band that the recording can have; None where no filter is asked for."""
     low, high, nyquist = parameters["freq_min"], parameters["freq_max"], sampling_frequency / 2
     if not parameters["filter"]:
         return None
@@ -241,7 +241,7 @@ def _band(sampling_frequency: float, parameters: Mapping[str, Any]) -> tuple[flo
 
 
 def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Give the channels' mean and the matrix that makes them uncorrelated, each of variance 1 (ZCA)."""
+    """Return the channels' mean and the matrix that makes them uncorrelated, each of variance 1 (ZCA)."""
     channels, count = blocks.recording.num_channels, len(blocks.starts)
     if not whiten:
         return np.zeros((channels, 1)), np.eye(channels)
@@ -313,7 +313,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _principal_components(clips: np.ndarray, count: int) -> np.ndarray:
-    """Give the first principal components, as ms4alg's own; those that do not exist are zero.
+    """Return the first principal components, as ms4alg's own; those that do not exist are zero.
 
     There are no more of them than a clip has values (channels x clip_size), and mountainsort4 asks for four times
     `num_features`: without this it fails with 40 features on one channel and a clip_size below 40.
@@ -323,7 +323,7 @@ def _principal_components(clips: np.ndarray, count: int) -> np.ndarray:
 
 
 def _progress(tasks: int) -> Any:
-    """Give a dask callback that counts finished tasks."""
+    """Return a dask callback that counts finished tasks."""
     from dask.callbacks import Callback
 
     tell = StageProgress(desc="sorting", total=tasks)

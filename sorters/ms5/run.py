@@ -71,7 +71,7 @@ def sort(
 def settings(
     recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any]]:
-    """Give what the preparation and MountainSort 5 are told, by their own names.
+    """Return what the preparation and MountainSort 5 are told, by their own names.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def settings(
 
 
 def _filter(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the filter that the recording can have: above half the sampling frequency there is nothing to cut."""
+    """Return the filter that the recording can have: above half the sampling frequency there is nothing to cut."""
     low, high, nyquist = chosen["freq_min"], chosen["freq_max"], sampling_frequency / 2
     if not chosen["filter"]:
         return {"apply": False, "freq_min": low, "freq_max": high}

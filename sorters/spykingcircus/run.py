@@ -154,7 +154,7 @@ def sort(
 def settings(
     recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any]]:
-    """Give what SpyKING CIRCUS is told, by the sections and names of its own parameter file.
+    """Return what SpyKING CIRCUS is told, by the sections and names of its own parameter file.
 
     Beside them are the probe, the steps that are run, and the processes that run them.
 
@@ -239,7 +239,7 @@ def _hold(recording: TraceReader, parameters: Mapping[str, Any]) -> None:
 
 
 def _cut_off(sampling_frequency: float, parameters: Mapping[str, Any]) -> str:
-    """Give the pass band in the tool's words."""
+    """Return the pass band in the tool's words."""
     low, high, nyquist = parameters["freq_min"], parameters["freq_max"], sampling_frequency / 2
     if high is not None and low >= high:
         message = f"freq_min ({low:g} Hz) must be below freq_max ({high:g} Hz)"
@@ -252,7 +252,7 @@ def _cut_off(sampling_frequency: float, parameters: Mapping[str, Any]) -> str:
 
 
 def _scale(recording: TraceReader) -> tuple[float | None, int]:
-    """Give the gain in uV and the count of 0 uV that all channels share; a gain of None where they share none."""
+    """Return the gain in uV and the count of 0 uV that all channels share; a gain of None where they share none."""
     gains, offsets = recording.gains, recording.offsets
     if gains[0] == 0 or (gains != gains[0]).any() or (offsets != offsets[0]).any():
         return None, 0
@@ -263,7 +263,7 @@ def _scale(recording: TraceReader) -> tuple[float | None, int]:
 
 
 def _in_place(recording: TraceReader, told: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Tell whether SpyKING CIRCUS can read the user's own file: it does not write to it then."""
+    """Return whether SpyKING CIRCUS can read the user's own file: it does not write to it then."""
     layout = recording.layout
     return (
         not told["run"]["microvolts"]
@@ -361,7 +361,7 @@ def _run_step(step: str, data: Path, run: Mapping[str, Any]) -> None:
 
 
 def _has_result(step: str, found: Path) -> bool:
-    """Tell whether a step found anything to go on with: the tool ends with code 0 where it did not, too.
+    """Return whether a step found anything to go on with: the tool ends with code 0 where it did not, too.
 
     Raises
     ------

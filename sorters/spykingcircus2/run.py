@@ -75,7 +75,7 @@ def sort(
 
 
 def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what SpyKING CIRCUS 2 is told, by its own names.
+    """Return what SpyKING CIRCUS 2 is told, by its own names.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: R
 
 
 def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, float]:
-    """Give the pass band that the recording can have."""
+    """Return the pass band that the recording can have."""
     low, high, limit = chosen["freq_min"], chosen["freq_max"], HIGHEST * sampling_frequency
     if chosen["apply_preprocessing"] and low >= min(high, limit):
         message = f"freq_min ({low:g} Hz) must be below freq_max ({high:g} Hz) and below {limit:g} Hz"
@@ -218,7 +218,7 @@ def _spykingcircus2(recording: TraceReader, told: Mapping[str, Any], resources: 
 
 
 def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings as Python has them: no upper limit of the amplitudes is infinity, which JSON lacks."""
+    """Return the settings as Python has them: no upper limit of the amplitudes is infinity, which JSON lacks."""
     asked = copy.deepcopy(dict(told))
     amplitudes = asked["matching"]["matching_kwargs"]["amplitudes"]
     amplitudes[1] = math.inf if amplitudes[1] is None else amplitudes[1]

@@ -75,7 +75,7 @@ def sort(
 
 
 def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what tridesclous is told, by its own names: what it would choose by itself, and what the user changes.
+    """Return what tridesclous is told, by its own names: what it would choose by itself, and what the user changes.
 
     Raises
     ------
@@ -173,12 +173,12 @@ def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: R
 
 
 def _chosen(value: Any, otherwise: Any) -> Any:
-    """Give what the user chose; where that is nothing, what tridesclous would."""
+    """Return what the user chose; where that is nothing, what tridesclous would."""
     return otherwise if value is None else value
 
 
 def _padding(sampling_frequency: float, chosen: Mapping[str, Any]) -> int:
-    """Give the samples that the filter runs on beyond each piece, as tridesclous does by itself."""
+    """Return the samples that the filter runs on beyond each piece, as tridesclous does by itself."""
     low, high, nyquist = chosen["highpass_freq"], chosen["lowpass_freq"], sampling_frequency / 2
     if low is not None and low >= nyquist:
         message = f"highpass_freq ({low:g} Hz) must be below half the sampling frequency ({nyquist:g} Hz)"
@@ -191,7 +191,7 @@ def _padding(sampling_frequency: float, chosen: Mapping[str, Any]) -> int:
 
 
 def _chunk(recording: TraceReader, waveforms: Mapping[str, float], padding: int, shift: int) -> int:
-    """Give the samples of a piece: about one second, and such that (nearly) none are left over.
+    """Return the samples of a piece: about one second, and such that (nearly) none are left over.
 
     The peeler leaves out what is left over. A piece must be longer than the filter's padding and than a waveform.
     """
@@ -218,7 +218,7 @@ def _chunk(recording: TraceReader, waveforms: Mapping[str, float], padding: int,
 
 
 def _heard(recording: TraceReader) -> np.ndarray:
-    """Give the channels that are not constant where the noise is estimated: by zero noise they would be divided."""
+    """Return the channels that are not constant where the noise is estimated: by zero noise they would be divided."""
     stop = min(recording.num_samples, int(NOISE_S * recording.sampling_frequency))
     step = max(1, 2**22 // recording.num_channels)
     varies = np.zeros(recording.num_channels, dtype=bool)
@@ -282,7 +282,7 @@ def _tridesclous(
 
 
 def _source(recording: TraceReader) -> type:
-    """Give a class of tridesclous' data sources that reads a recording.
+    """Return a class of tridesclous' data sources that reads a recording.
 
     It is made anew by name wherever tridesclous opens its folder again, hence without arguments of its own.
     """
@@ -303,7 +303,7 @@ def _source(recording: TraceReader) -> type:
             self.dtype = np.dtype(np.float32)
 
         def get_segment_shape(self, _segment: int) -> tuple[int, int]:
-            """Give samples and channels."""
+            """Return samples and channels."""
             return recording.num_samples, recording.num_channels
 
         def get_signals_chunk(
@@ -322,7 +322,7 @@ def _source(recording: TraceReader) -> type:
 
 
 def _constructor(least: int) -> type:
-    """Give tridesclous' catalogue constructor, which ends where it would fail for want of events or units.
+    """Return tridesclous' catalogue constructor, which ends where it would fail for want of events or units.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ def sort(
 
 
 def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what Tridesclous 2 is told, by its own names.
+    """Return what Tridesclous 2 is told, by its own names.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def _checked(preprocessing: str | None) -> str | None:
 
 
 def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, float]:
-    """Give the pass band that the recording can have."""
+    """Return the pass band that the recording can have."""
     low, high, limit = chosen["freq_min"], chosen["freq_max"], HIGHEST * sampling_frequency
     if chosen["apply_preprocessing"] and low >= min(high, limit):
         message = f"freq_min ({low:g} Hz) must be below freq_max ({high:g} Hz) and below {limit:g} Hz"

@@ -17,7 +17,7 @@ DTYPE: Final = re.compile(r"\|[iu]1|[<>][iu][248]|[<>]f[248]")
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One flat file of samples, and what they mean.
+    """One flat file of samples and their meaning.
 
     Attributes
     ----------
@@ -141,7 +141,7 @@ class Layout:
 
     @classmethod
     def from_dict(cls, data: Any) -> Layout:
-        """Read what `as_dict` gave.
+        """Return the layout of a dict from `as_dict`.
 
         Raises
         ------

@@ -94,7 +94,7 @@ class Runs:
         asked, store = self.asked(case, **options), open_store()
         job = asked.job(store, Silent())
         if case not in self.images:
-            request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+            request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
             engine = choose(case.runtime, store, Silent())
             self.images[case] = engine, engine.prepare(request, Silent())
         engine, image = self.images[case]

@@ -97,6 +97,11 @@ def test_it_sorts_samples_of_the_other_byte_order_to_the_same(runs, case):
     assert_same(case, runs.of(case, "big-endian"), runs.of(case))
 
 
+@pytest.mark.main
+def test_it_sorts_a_file_of_one_channel_after_the_other_to_the_same(runs, case):
+    assert_same(case, runs.of(case, "channel after channel"), runs.of(case))
+
+
 def test_it_sorts_microvolts_in_float32_to_the_same_units(runs, case):
     """A sorter that takes counts for µV finds others."""
     assert agree(runs.of(case).sorting, runs.of(case, "float32").sorting).overall > SAME_UNITS
