@@ -16,7 +16,7 @@ from spikecrate.engines.apptainer import find_program, lacks_capabilities
 from spikecrate.images import sif
 from spikecrate.images.build import build
 from spikecrate.runtimes.apptainer import Apptainer
-from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, Limits, Mount, Task
+from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, ContainerSpec, Limits, Mount
 from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import Store, open_store
 
@@ -102,7 +102,7 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
         runtime = Apptainer(store)
         image = runtime.prepare(request, Silent())
         ended = runtime.run(
-            Task(
+            ContainerSpec(
                 name="start",
                 labels={},
                 image=replace(image, entrypoint=(DOES_NOTHING,)),

@@ -287,7 +287,7 @@ def forecast(asked: Request, store: Store, progress: Progress) -> Forecast:
     from spikecrate.runtimes import choose
     from spikecrate.steps.estimate import estimate
     from spikecrate.steps.paths import WorkPaths
-    from spikecrate.steps.run import make_task
+    from spikecrate.steps.run import make_spec
 
     job = asked.job(store, progress)
     job.check()
@@ -295,13 +295,13 @@ def forecast(asked: Request, store: Store, progress: Progress) -> Forecast:
     request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
     engine = choose(asked.runtime, store, progress, request=request)
     image = engine.preview(request)
-    task = make_task(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
+    spec = make_spec(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
     return Forecast(
         job=job,
         plan=plan(job, store, progress, force=asked.force),
         runtime=engine.name,
         image=image.reference,
-        argv=engine.command(task),
+        argv=engine.command(spec),
         estimate=estimate(job, store),
     )
 

@@ -130,33 +130,33 @@ def assert_same(case, one, other):
 
 def test_it_has_no_network_and_needs_none(runs, case):
     """In a container there is no interface but the one to itself; on the host it is run where there is none."""
-    with runs.attempt(case) as (engine, task, paths):
+    with runs.attempt(case) as (engine, spec, paths):
         if case.runtime == "host":
-            image = replace(task.image, entrypoint=("unshare", "--net", *task.image.entrypoint))
-            ended, text = finished(engine, replace(task, image=image))
+            image = replace(spec.image, entrypoint=("unshare", "--net", *spec.image.entrypoint))
+            ended, text = finished(engine, replace(spec, image=image))
             assert ended.code == 0, text
             assert (paths.out / "firings.mda").exists()
             return
-        image = replace(task.image, entrypoint=("/bin/ls", "/sys/class/net"))
+        image = replace(spec.image, entrypoint=("/bin/ls", "/sys/class/net"))
         if case.runtime == "docker":
-            assert create_arguments(task)["network_mode"] == "none"
-            ended, text = finished(engine, replace(task, image=image))
+            assert create_arguments(spec)["network_mode"] == "none"
+            ended, text = finished(engine, replace(spec, image=image))
             assert (ended.code, text.split()) == (0, NO_INTERFACE_BUT)
         else:
             # Apptainer shows the machine's /sys; what the process itself has stands in /proc.
-            image = replace(task.image, entrypoint=("/bin/cat", "/proc/net/dev"))
-            ended, text = finished(engine, replace(task, image=image))
+            image = replace(spec.image, entrypoint=("/bin/cat", "/proc/net/dev"))
+            ended, text = finished(engine, replace(spec, image=image))
             names = [line.split(":")[0].strip() for line in text.splitlines() if ":" in line]
             assert (ended.code, names) == (0, NO_INTERFACE_BUT)
 
 
 @pytest.mark.main
 def test_it_runs_as_a_user_that_its_image_does_not_know(runs, sorter):
-    with runs.attempt(Case(sorter, "docker")) as (engine, task, paths):
+    with runs.attempt(Case(sorter, "docker")) as (engine, spec, paths):
         for folder in (paths.out, paths.scratch):
             os.chown(folder, OTHER_UID, OTHER_UID)
         paths.root.chmod(0o755)
-        ended, text = finished(engine, replace(task, user=(OTHER_UID, OTHER_UID)))
+        ended, text = finished(engine, replace(spec, user=(OTHER_UID, OTHER_UID)))
         assert ended.code == 0, text
         assert (paths.out / "firings.mda").stat().st_uid == OTHER_UID
         if SORTERS[sorter].deterministic:
@@ -212,10 +212,10 @@ def words(runs, case, kind):
     return ("sort", recording, "--sorter", case.sorter, "--runtime", case.runtime, "--output", "-", "--force")
 
 
-def finished(engine, task):
-    """Run a task to its end; give how it ended, and what it printed."""
+def finished(engine, spec):
+    """Run a step to its end; give how it ended, and what it printed."""
     chunks = []
-    ended = engine.run(task, chunks.append)
+    ended = engine.run(spec, chunks.append)
     return ended, b"".join(chunks).decode(errors="replace")
 
 

@@ -23,10 +23,10 @@ from spikecrate.engines.apptainer import (
 from spikecrate.errors import EngineError, EngineMissingError, EnginePermissionError, ImageInvalidError
 from spikecrate.runtimes import apptainer as runtime
 from spikecrate.runtimes.apptainer import environment, exec_argv, probe_argv
-from spikecrate.runtimes.contract import Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import ContainerSpec, Image, Limits, Mount
 from spikecrate.store.file_hashes import FileHashCache
 
-TASK = Task(
+TASK = ContainerSpec(
     name="spikecrate-abc",
     labels={"spikecrate.key": "abc"},
     image=Image(

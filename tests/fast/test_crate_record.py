@@ -13,7 +13,7 @@ from spikecrate.catalogue.tools import Sorter
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
-from spikecrate.runtimes.contract import JOB, Exit, Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import JOB, ContainerSpec, ExitStatus, Image, Limits, Mount
 from spikecrate.steps.crate import CONTEXT, ro_crate
 from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.key import KeyParts
@@ -105,7 +105,7 @@ def record_of(recording, tmp_path):
             SimpleNamespace(
                 key=parts.key, tool=Sorter(**described), inputs={"recording": found}, parts=parts
             ),
-            task=Task(
+            spec=ContainerSpec(
                 name="spikecrate-1",
                 labels={},
                 image=image,
@@ -118,7 +118,7 @@ def record_of(recording, tmp_path):
             seed=7,
             started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
             ended=datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC),
-            ended_as=Exit(code=0),
+            ended_as=ExitStatus(code=0),
             report=report,
             facts={"units": 2, "events": 31},
             files={

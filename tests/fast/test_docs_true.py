@@ -72,13 +72,13 @@ def parse_command(_program, words):
 
 
 def parse_task(program, words):
-    """Parse as invoke would; an unknown task or flag, or a missing argument, raises."""
+    """Parse as invoke would; an unknown step or flag, or a missing argument, raises."""
     bundled = Program(name=program)
     options, *contexts = Parser(contexts=NAMESPACE.to_contexts(), initial=bundled.initial_context).parse_argv(
         words
     )
     wanted = options.args["help"].value
-    assert contexts or wanted or options.args["version"].value or words == ["--list"], "names no task"
+    assert contexts or wanted or options.args["version"].value or words == ["--list"], "names no step"
     if isinstance(wanted, str):
         assert wanted in NAMESPACE.task_names, f"--help {wanted}"
 
@@ -136,7 +136,7 @@ WRONG = [["sort"], ["sort", "rec", "--nope"], ["nope"], ["job.show", "a", "b"], 
 def test_a_command_that_does_not_exist_is_noticed(words):
     with pytest.raises((UsageError, AssertionError), match=r"no command|no option|needs|no further|names no"):
         parse_command("spikecrate", words)
-    with pytest.raises(Exception, match=r"No idea|required|names no task"):
+    with pytest.raises(Exception, match=r"No idea|required|names no step"):
         parse_task("invoke", words)
 
 

@@ -16,7 +16,7 @@ from spikecrate.steps.paths import LOG
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spikecrate.runtimes.contract import Exit, Mount, Task
+    from spikecrate.runtimes.contract import ContainerSpec, ExitStatus, Mount
     from spikecrate.steps.job import Job
 
 SCHEMA: Final = 2
@@ -25,13 +25,13 @@ SCHEMA: Final = 2
 def run_record(
     job: Job,
     *,
-    task: Task,
+    spec: ContainerSpec,
     runtime: str,
     argv: list[str],
     seed: int,
     started: datetime,
     ended: datetime,
-    ended_as: Exit,
+    ended_as: ExitStatus,
     report: dict[str, Any],
     facts: dict[str, Any],
     files: dict[str, dict[str, Any]],
@@ -42,7 +42,7 @@ def run_record(
     ----------
     job : Job
         The job.
-    task : Task
+    spec : ContainerSpec
         The container that ran.
     runtime : str
         Name of the runtime.
@@ -52,7 +52,7 @@ def run_record(
         Seed of the sorter.
     started, ended : datetime
         Start and end in UTC.
-    ended_as : Exit
+    ended_as : ExitStatus
         Exit status from the runtime.
     report : dict
         The harness's report.
@@ -91,21 +91,21 @@ def run_record(
         "inputs": {name: found.facts for name, found in job.inputs.items()},
         "runtime": runtime,
         "image": (
-            None if runtime == "host" else {"reference": task.image.reference, "digest": task.image.digest}
+            None if runtime == "host" else {"reference": spec.image.reference, "digest": spec.image.digest}
         ),
         "environment": (
-            {"folder": task.image.reference, "lock": task.image.digest} if runtime == "host" else None
+            {"folder": spec.image.reference, "lock": spec.image.digest} if runtime == "host" else None
         ),
-        "engine": task.image.facts,
+        "engine": spec.image.facts,
         "argv": argv,
-        "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in task.mounts],
-        "user": {"uid": task.user[0], "gid": task.user[1]},
+        "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in spec.mounts],
+        "user": {"uid": spec.user[0], "gid": spec.user[1]},
         "limits": {
-            "cores": task.limits.cores,
-            "memory_bytes": task.limits.memory_bytes,
-            "timeout_s": task.limits.timeout_s,
+            "cores": spec.limits.cores,
+            "memory_bytes": spec.limits.memory_bytes,
+            "timeout_s": spec.limits.timeout_s,
         },
-        "gpu": gpu.devices() if task.gpu else None,
+        "gpu": gpu.devices() if spec.gpu else None,
         "started": started.isoformat(timespec="milliseconds"),
         "ended": ended.isoformat(timespec="milliseconds"),
         "wall_s": round((ended - started).total_seconds(), 3),

@@ -21,7 +21,7 @@ from spikecrate.errors import (
     SpikecrateError,
     StoppedError,
 )
-from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, SCRATCH, Mount, Task
+from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Mount
 from spikecrate.steps.crate import ro_crate
 from spikecrate.steps.kinds import require_file
 from spikecrate.steps.log import Log
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import Exit, Image, Limits, Runtime
+    from spikecrate.runtimes.contract import ExitStatus, Image, Limits, Runtime
     from spikecrate.steps.job import Job
     from spikecrate.steps.kinds import Kind
     from spikecrate.store import Store
@@ -173,9 +173,9 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
     }
 
 
-def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> Task:
+def make_spec(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> ContainerSpec:
     """Return the container to run: its mounts, user and limits."""
-    return Task(
+    return ContainerSpec(
         name=paths.name,
         labels={"spikecrate.store": str(store.root), "spikecrate.key": job.key},
         image=image,
@@ -210,13 +210,13 @@ def _attempt(
             paths.owner.write_text(
                 json.dumps({"runtime": runtime.name, "pid": os.getpid()}), encoding="utf-8"
             )
-        task = make_task(job, image, limits, paths, store)
+        spec = make_spec(job, image, limits, paths, store)
         started = now()
         try:
             with disk_full_named(store.root), Log(paths.log, progress.line) as log:
-                ended_as = runtime.run(task, log.write)
+                ended_as = runtime.run(spec, log.write)
             ended = now()
-            _obey(ended_as, log.tail, task, job)
+            _obey(ended_as, log.tail, spec, job)
             report, facts = _collect(paths, job)
         except StoppedError:
             # The user, a batch system or a closed terminal stopped the job: it did not fail.
@@ -234,9 +234,9 @@ def _attempt(
         }
         record = run_record(
             job,
-            task=task,
+            spec=spec,
             runtime=runtime.name,
-            argv=runtime.command(task),
+            argv=runtime.command(spec),
             seed=job.parts.seed,
             started=started,
             ended=ended,
@@ -257,7 +257,7 @@ def _attempt(
         remove_tree(paths.root)
 
 
-def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
+def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> None:
     """Raise the error that an exit status stands for; the harness's exit codes count only where the harness ran."""
     keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
     last = f"; its last lines:\n{tail}" if tail else ""
@@ -265,17 +265,17 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
         message = f"the {kind} started more than {PIDS_LIMIT} processes at once and was stopped{last}"
         raise JobFailedError(message, next_step="read its log: spikecrate job.logs")
     if ended_as.timed_out:
-        message = f"the {kind} exceeded its time limit of {task.limits.timeout_s:g} s{last}"
+        message = f"the {kind} exceeded its time limit of {spec.limits.timeout_s:g} s{last}"
         raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
     if ended_as.code == 0:
         return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
-        raise _memory_error(kind, ended_as, task, last)
+        raise _memory_error(kind, ended_as, spec, last)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
         message = f"the {kind} returned no valid sorting{last}"
         raise ResultInvalidError(message, next_step="see docs/contract.md for the valid forms of a sorting")
     if keeps_codes and ended_as.code == harness.DISK_FULL:
-        place = task.source(OUT).parent.parent
+        place = spec.source(OUT).parent.parent
         message = f"no space is left in the {kind}'s scratch or output folder, in {place}{last}"
         raise DiskFullError(
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
@@ -289,8 +289,8 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
     )
 
 
-def _memory_error(kind: str, ended_as: Exit, task: Task, last: str) -> JobMemoryError:
-    had = task.limits.memory_bytes
+def _memory_error(kind: str, ended_as: ExitStatus, spec: ContainerSpec, last: str) -> JobMemoryError:
+    had = spec.limits.memory_bytes
     if had is None:
         message = f"the {kind} ran out of this machine's memory{last}"
         return JobMemoryError(
