@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import working_for
 from inputs import DENSE, SHORT_S
-from matrix import OTHER_UID, SORTERS, SPIKECRATE, Case, runtimes
+from matrix import OTHER_UID, SORTERS, SPIKECRATE, THREADS, Case, runtimes
 from runs import SETTINGS
 
 from spikecrate._util.progress import Silent
@@ -235,6 +235,12 @@ def test_it_is_as_repeatable_as_it_says(runs, sorter, agreements):
 
 
 @pytest.mark.main
+def test_its_tool_uses_the_cores_that_it_is_given(runs, threaded):
+    """On a processor: a GPU leaves the other cores idle."""
+    cores = len(os.sched_getaffinity(0))
+    assert runs.told(Case(threaded, "docker"))[THREADS[threaded]] == cores
+
+
 def test_the_number_of_cores_changes_the_result_only_where_it_says_so(runs, sorter):
     """Against a run with all processors, which must be two at least."""
     case = Case(sorter, "docker")
