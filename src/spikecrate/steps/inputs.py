@@ -208,7 +208,7 @@ def open_inputs(
         An input is missing or unknown, or a folder has links or special files.
     JobNotFoundError, ResultCorruptError
         The other step has no result.
-    RecordingNotFoundError and its kin
+    RecordingError
         The recording cannot be read.
     """
     if kinds.keys() != words.keys():

@@ -165,7 +165,7 @@ def describe(
         The catalogue has no such tool or parameter, an option is out of range, or an input is missing.
     GpuMissingError
         The tool needs a GPU and the machine has none.
-    RecordingNotFoundError and its kin
+    RecordingError
         An input cannot be read.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:

@@ -156,7 +156,7 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     ------
     RecordingChangedError, RecipeGoneError
         See `rerun`.
-    RecordingNotFoundError and its kin
+    RecordingError
         The recording cannot be read.
     """
     parts = KeyParts(**record["key_parts"])
