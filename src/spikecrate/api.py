@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikecrate._util.progress import default_progress, stage
+from spikecrate._util.progress import default_progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
 from spikecrate.recordings import sort_warnings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A sorting, and the record of what made it.
+    """A sorting, and its run record.
 
     Attributes
     ----------
@@ -47,9 +47,9 @@ class Result:
     output : Path or None
         The user's copy.
     record : dict
-        The run record: what went in, what ran, what came out.
+        The run record: inputs, run and outputs.
     elapsed_s : float
-        How long this call took; `record["wall_s"]` is how long the sorter took when it ran.
+        Duration of this call; `record["wall_s"]` is that of the sorter's run.
     """
 
     key: str
@@ -200,7 +200,7 @@ def sort(
     spikecrate.errors.SpikecrateError
         Each case has a class and an exit code of its own; docs/troubleshoot.md lists them.
     """
-    asked = SortRequest(
+    request = SortRequest(
         recording=recording,
         sorter=sorter,
         params=params or {},
@@ -212,15 +212,15 @@ def sort(
         seed=seed,
         force=force,
     )
-    return find_or_run(asked, open_store(store), progress or default_progress(), output=output)
+    return find_or_run(request, open_store(store), progress or default_progress(), output=output)
 
 
-def find_or_run(asked: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
-    """Sort what one request describes.
+def find_or_run(request: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
+    """Sort as `sort` does, with its arguments as one value.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -242,15 +242,15 @@ def find_or_run(asked: Request, store: Store, progress: Progress, *, output: Out
 
     started = time.monotonic()
     with system_errors_named(store.root):
-        job = asked.job(store, progress)
+        job = request.job(store, progress)
         _note_assumptions(job, progress)
         target = _target(job, output)
-        stored = None if asked.force else results.find(store, job.key, progress.note)
+        stored = None if request.force else results.find(store, job.key, progress.note)
         ran = False
         if stored is None:
             if target is not None:
                 require_usable(target)
-            stored, ran = _run(asked, job, store, progress)
+            stored, ran = _run(request, job, store, progress)
         if target is not None:
             put(stored, target, store)
     return Result(
@@ -263,12 +263,12 @@ def find_or_run(asked: Request, store: Store, progress: Progress, *, output: Out
     )
 
 
-def forecast(asked: Request, store: Store, progress: Progress) -> Forecast:
+def forecast(request: Request, store: Store, progress: Progress) -> Forecast:
     """Return what `sort` would do, and why; nothing runs.
 
     Parameters
     ----------
-    asked : Request
+    request : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -289,16 +289,16 @@ def forecast(asked: Request, store: Store, progress: Progress) -> Forecast:
     from spikecrate.steps.paths import WorkPaths
     from spikecrate.steps.run import make_spec
 
-    job = asked.job(store, progress)
+    job = request.job(store, progress)
     job.check()
     _note_assumptions(job, progress)
-    request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(asked.runtime, store, progress, request=request)
-    image = engine.preview(request)
-    spec = make_spec(job, image, asked.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
+    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
+    engine = choose(request.runtime, store, progress, request=build)
+    image = engine.preview(build)
+    spec = make_spec(job, image, request.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
     return Forecast(
         job=job,
-        plan=plan(job, store, progress, force=asked.force),
+        plan=plan(job, store, progress, force=request.force),
         runtime=engine.name,
         image=image.reference,
         argv=engine.command(spec),
@@ -340,30 +340,32 @@ def load(folder: Path | str) -> Result:
     )
 
 
-def _run(asked: Request, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
+def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
+    """Run a job that the store has no result of; return the result, and whether this process ran it."""
     # Imported and checked only on a cache miss: the job of a cache hit was checked before it ran.
     from spikecrate.runtimes import choose
-    from spikecrate.steps.estimate import estimate
+    from spikecrate.steps.estimate import available_memory, estimate
     from spikecrate.steps.run import run
 
     job.check()
     expected = estimate(job, store)
-    _note_memory(job, asked, expected, progress)
-    request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(asked.runtime, store, progress, request=request)
-    with stage(
-        progress,
-        f"{job.tool.name} ({engine.name})",
-        expected_s=None if expected is None else expected.wall_s,
-    ):
+    free = request.memory_bytes or available_memory()
+    if expected is not None and free is not None and expected.memory_bytes > free:
+        whose = "the limit is" if request.memory_bytes else "this machine has free"
+        needed = format_bytes(expected.memory_bytes)
+        progress.note(f"{job.tool.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
+    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
+    engine = choose(request.runtime, store, progress, request=build)
+    title = f"{job.tool.name} ({engine.name})"
+    with progress.bar(title, 0, expected_s=None if expected is None else expected.wall_s):
         outcome = run(
             job,
             runtime=engine,
-            request=request,
-            limits=asked.limits,
+            request=build,
+            limits=request.limits,
             store=store,
             progress=progress,
-            force=asked.force,
+            force=request.force,
         )
     return outcome.stored, outcome.ran
 
@@ -373,17 +375,6 @@ def _note_assumptions(job: Job, progress: Progress) -> None:
     for recording in job.recordings:
         for warning in sort_warnings(recording, job.parts.parameters, tool=job.tool.name):
             progress.note(str(warning))
-
-
-def _note_memory(job: Job, asked: Request, expected: Estimate | None, progress: Progress) -> None:
-    """Warn if the job will need more memory than it can have."""
-    from spikecrate.steps.estimate import available_memory
-
-    free = asked.memory_bytes or available_memory()
-    if expected is not None and free is not None and expected.memory_bytes > free:
-        whose = "the limit is" if asked.memory_bytes else "this machine has free"
-        needed = format_bytes(expected.memory_bytes)
-        progress.note(f"{job.tool.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
 
 
 def _target(job: Job, output: Output) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
 import pty
@@ -16,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 from lab import ANSWER, TWO_EVENTS
 
+from spikecrate._util import progress as progress_module
 from spikecrate._util.progress import Silent, Stage, Terminal, default_progress
 from spikecrate._util.terminal import printable, shorten
 from spikecrate.cli import load
@@ -206,7 +209,7 @@ from spikecrate._util.progress import Terminal
 from spikecrate.cli.main import guarded
 def body():
     terminal = Terminal(verbose={verbose})
-    with terminal.stage("sorting"):
+    with terminal.bar("sorting", 0):
         for number in range(600):
             terminal.line("line")
             time.sleep(0.1)
@@ -256,6 +259,33 @@ def test_progress_says_stage_share_elapsed_and_remaining_time():
     assert stage.describe(4000) == "ms4 (docker): 1:05:00 elapsed, longer than earlier runs"
 
 
+def test_every_command_that_may_take_a_while_shows_what_it_does():
+    load()
+    working = {
+        command.name: command
+        for command in COMMANDS.values()
+        if "quiet" in {option.name for option in command.options}
+    }
+    assert {name for name, command in working.items() if not command.doing} == {"dev.open"}
+    for command in working.values():
+        command.doing.format(**{option.name: "" for option in command.options})
+
+
+def test_a_command_shows_its_stage_and_the_elapsed_time(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "QUIET_S", 0)
+    monkeypatch.setattr(progress_module, "REPORT_S", 0.1)
+
+    def slow(sorter, *, progress):  # noqa: ARG001 (the signature decides the options)
+        time.sleep(0.5)
+        return sorter
+
+    load()
+    build = COMMANDS["build"]
+    monkeypatch.setattr(build, "function", functools.wraps(build.function)(slow))
+    assert build.call({"sorter": "ms5"}) == "ms5"
+    assert "building ms5: 0:00 elapsed\n" in capsys.readouterr().err
+
+
 def test_a_pipe_and_a_dumb_terminal_get_lines_without_control_characters(recording):
     piped = run("sort", recording, "--runtime", "apptainer", "--dry-run", environ={"TERM": "xterm"})
     assert "\x1b" not in piped.stdout + piped.stderr
@@ -300,9 +330,11 @@ def test_every_command_has_usage_description_meanings_and_an_example():
     for command in COMMANDS.values():
         assert command.summary
         assert command.examples
-        assert all(option.about.text for option in command.options)
+        assert all(option.text for option in command.options)
+        parameters = set(inspect.signature(command.function).parameters) - {"options", "progress", "json"}
+        assert parameters <= {option.name for option in command.options}, command.name
         assert all(
-            option.about.example or option.about.strict or option.kind is bool or option.is_positional
+            option.example or option.words.one_of or option.kind is bool or option.is_positional
             for option in command.options
         ), command.name
 

@@ -1,7 +1,7 @@
-"""How work that takes a while reports itself.
+"""Progress of work that takes a while.
 
-The library calls a `Progress`; the command line passes one that draws, a notebook gets a bar, a script gets the silent
-one. Everything goes to standard error: standard output belongs to results.
+The library calls a `Progress`: the command line passes a `Terminal`, a notebook gets a bar, and a script gets `Silent`.
+Everything goes to standard error; standard output belongs to results.
 """
 
 from __future__ import annotations
@@ -25,27 +25,51 @@ if TYPE_CHECKING:
     Advance = Callable[[float], None]
 
 QUIET_S: Final = 1.0
-"""Work shorter than this is not shown."""
+"""Seconds before work is shown."""
 REDRAW_S: Final = 0.2
-"""Seconds between two drawings of the line on a terminal."""
+"""Seconds between two updates of the line on a terminal."""
 REPORT_S: Final = 10.0
 """Seconds between two lines in a pipe or a file."""
 
 _gone: Final = threading.Event()
-"""Set once the reader of standard error has gone: one stream, whoever writes to it."""
+"""Set once the reader has closed standard error, which all `Terminal`s share."""
 
 
 class Progress(Protocol):
-    """What the library calls while it works."""
+    """The interface that the library calls while it works."""
 
     def note(self, text: str) -> None:
-        """Show one thing that the user should know (a choice made, a fallback taken)."""
+        """Show the user a choice that was made or a fallback that was taken.
+
+        Parameters
+        ----------
+        text : str
+            The note.
+        """
 
     def line(self, text: str) -> None:
-        """Pass on one line of a tool's or a build's log."""
+        """Pass on one line of a tool's or a build's log.
 
-    def bar(self, title: str, total: float) -> AbstractContextManager[Advance]:
-        """Open a bar of `total` units; the callable it gives advances it by a number of units."""
+        Parameters
+        ----------
+        text : str
+            The line.
+        """
+
+    def bar(
+        self, title: str, total: float, *, expected_s: float | None = None
+    ) -> AbstractContextManager[Advance]:
+        """Open a bar; the callable that it yields advances it by a number of units.
+
+        Parameters
+        ----------
+        title : str
+            Name of the work.
+        total : float
+            Units of work; 0 where it is unknown.
+        expected_s : float, optional
+            Duration of earlier runs, in seconds.
+        """
 
 
 class Silent:
@@ -58,27 +82,27 @@ class Silent:
         """Drop the line."""
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:  # noqa: ARG002
-        """Give a callable that does nothing."""
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:  # noqa: ARG002
+        """Yield a callable that does nothing."""
         yield lambda _units: None
 
 
 @dataclass
 class Stage:
-    """Work that goes on at this moment.
+    """Work in progress.
 
     Attributes
     ----------
     title : str
         Its name.
     total : float
-        Units of work; 0 where nobody knows.
+        Units of work; 0 where it is unknown.
     expected_s : float or None
-        How long it takes by earlier runs, where there is no number of units.
+        Duration of earlier runs, where the number of units is unknown.
     done : float
         Units that are done.
     started : float
-        By the monotonic clock.
+        Start on the monotonic clock.
     """
 
     title: str
@@ -88,7 +112,13 @@ class Stage:
     started: float = field(default_factory=time.monotonic)
 
     def describe(self, now: float) -> str:
-        """Return title, share, elapsed and remaining time, as one line."""
+        """Return title, share, elapsed and remaining time, as one line.
+
+        Parameters
+        ----------
+        now : float
+            The time on the monotonic clock.
+        """
         elapsed = now - self.started
         share = min(self.done / self.total, 1.0) if self.total else None
         left = None
@@ -113,12 +143,12 @@ class Terminal:
     verbose : bool
         Show every line of a tool's or a build's log.
     log : Path, optional
-        A file that gets notes and log lines, whatever is shown.
+        A file for notes and log lines, shown or not.
 
     Raises
     ------
     OutputError
-        Where the log cannot be written.
+        The log cannot be written.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
@@ -144,37 +174,27 @@ class Terminal:
             self._print(f"\x1b[2m{shown}\x1b[0m" if colours(sys.stderr) else shown)
 
     def line(self, text: str) -> None:
-        """Keep the line in the log; print it if asked to."""
+        """Write the line to the log; print it if verbose."""
         self._keep(text)
         if self.verbose:
             self._print(printable(text))
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:
         """Show a bar once the work has lasted a second."""
-        with self._shown(Stage(printable(title, one_line=True), total)) as stage:
+        stage = Stage(printable(title, one_line=True), total, expected_s)
 
-            def advance(units: float) -> None:
-                stage.done += units
-                self._raise_if_closed()
+        def advance(units: float) -> None:
+            stage.done += units
+            self._raise_if_closed()
 
-            yield advance
-
-    @contextmanager
-    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-        """Show a stage of unknown length, and how long it took in earlier runs."""
-        with self._shown(Stage(printable(title, one_line=True), expected_s=expected_s)):
-            yield
-
-    @contextmanager
-    def _shown(self, stage: Stage) -> Iterator[Stage]:
         with self._lock:
             self._stages.append(stage)
             if self._ticker is None and not self.quiet and sys.stderr is not None:
                 self._ticker = threading.Thread(target=self._tick, daemon=True)
                 self._ticker.start()
         try:
-            yield stage
+            yield advance
         finally:
             with self._lock:
                 self._stages.remove(stage)
@@ -182,7 +202,7 @@ class Terminal:
                     self._erase()
 
     def _tick(self) -> None:
-        """Redraw the innermost stage until none is left; the main thread may be waiting for a container."""
+        """Redraw the innermost stage until none is left, while the main thread waits for the work."""
         while True:
             time.sleep(REDRAW_S)
             with self._lock:
@@ -193,7 +213,7 @@ class Terminal:
                     self._draw(self._stages[-1])
                 except (OSError, ValueError):
                     _gone.set()
-                    # As Ctrl-C: the main thread may sit in a system call, which a signal to the thread interrupts.
+                    # A signal interrupts the system call in which the main thread may wait.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
 
@@ -230,7 +250,7 @@ class Terminal:
                 _gone.set()
                 self._raise_if_closed()
             except OSError:
-                # A full disk or a terminal that is gone: the job goes on, nobody reads its notes.
+                # The disk is full or the terminal is gone: the job goes on without notes.
                 self.quiet, self.verbose = True, False
 
     def _raise_if_closed(self) -> None:
@@ -244,7 +264,7 @@ class Terminal:
 
 
 def is_closed() -> bool:
-    """Whether the reader of standard error has gone."""
+    """Whether the reader has closed standard error."""
     return _gone.is_set()
 
 
@@ -256,11 +276,12 @@ class Notebook(Silent):
         sys.stderr.write(f"{printable(text)}\n")
 
     @contextmanager
-    def bar(self, title: str, total: float) -> Iterator[Advance]:
-        """Show a bar, redrawn a few times a second, and remove it at the end."""
-        stage = Stage(title, total)
-        handle = _display(stage)
+    def bar(self, title: str, total: float, *, expected_s: float | None = None) -> Iterator[Advance]:
+        """Show a bar that ticks every second, and remove it at the end."""
+        stage = Stage(title, total, expected_s)
+        handle = import_module("IPython.display").display(_html(stage), display_id=True)
         drawn = stage.started
+        ended = threading.Event()
 
         def advance(units: float) -> None:
             nonlocal drawn
@@ -269,18 +290,6 @@ class Notebook(Silent):
                 drawn = time.monotonic()
                 handle.update(_html(stage))
 
-        try:
-            yield advance
-        finally:
-            handle.update(_html(None))
-
-    @contextmanager
-    def stage(self, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-        """Show a stage of unknown length, and tick."""
-        stage = Stage(title, expected_s=expected_s)
-        handle = _display(stage)
-        ended = threading.Event()
-
         def tick() -> None:
             while not ended.wait(QUIET_S):
                 handle.update(_html(stage))
@@ -288,7 +297,7 @@ class Notebook(Silent):
         ticker = threading.Thread(target=tick, daemon=True)
         ticker.start()
         try:
-            yield
+            yield advance
         finally:
             ended.set()
             ticker.join()
@@ -296,33 +305,18 @@ class Notebook(Silent):
 
 
 def default_progress() -> Progress:
-    """Return the progress of a call that names none: a bar in a notebook, else nothing."""
+    """Return the default progress: a bar in a notebook, else silence."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return Notebook() if type(shell).__name__ == "ZMQInteractiveShell" else Silent()
 
 
-@contextmanager
-def stage(progress: Progress, title: str, *, expected_s: float | None = None) -> Iterator[None]:
-    """Show a stage of unknown length, on a progress that can.
+def duration(seconds: float) -> str:
+    """Return a time as `0:12`, `12:05` or `1:02:05`.
 
     Parameters
     ----------
-    progress : Progress
-        Where it is shown.
-    title : str
-        What goes on.
-    expected_s : float, optional
-        How long it took in earlier runs.
-    """
-    if isinstance(progress, Terminal | Notebook):
-        with progress.stage(title, expected_s=expected_s):
-            yield
-    else:
-        yield
-
-
-def duration(seconds: float) -> str:
-    """Return a time as `0:12`, `12:05` or `1:02:05`.
+    seconds : float
+        The time; a negative one counts as 0.
 
     Examples
     --------
@@ -334,14 +328,10 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _display(stage: Stage) -> Any:
-    return import_module("IPython.display").display(_html(stage), display_id=True)
-
-
 def _html(stage: Stage | None) -> Any:
     from html import escape
 
-    # IPython is there only where a notebook runs.
+    # IPython is not a dependency: a notebook brings it.
     markup = import_module("IPython.display").HTML
     if stage is None:
         return markup("")

@@ -1,4 +1,4 @@
-"""Text on a terminal: what may be printed, how wide it may be, and whether colours are wanted."""
+"""Text on a terminal: safe characters, width and colours."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 LEAST_COLUMNS: Final = 20
 WIDE_COLUMNS: Final = 10_000
-"""A pipe or a file has no width: nothing is cut."""
+"""Width of a pipe or a file, whose lines are never cut."""
 
 # C0 and C1 controls, zero-width and bidirectional signs, halves of characters: all that can move the cursor, set the
 # title, or show a name as another. Newline and tab stay.
-_CONTROL: Final = re.compile(
+CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
@@ -41,29 +41,60 @@ def printable(text: str, *, one_line: bool = False) -> str:
     >>> printable("rec\x1b]0;title\x07")
     'rec\\x1b]0;title\\x07'
     """
-    escaped = _CONTROL.sub(_escape, text)
+    escaped = CONTROL.sub(_escape, text)
     return escaped.replace("\n", r"\n").replace("\t", r"\t") if one_line else escaped
 
 
 def columns(stream: TextIO | None) -> int:
-    """Return how many characters a line may have; a pipe's lines are never cut."""
+    """Return how many characters a line may have; lines of a pipe or a file are never cut.
+
+    Parameters
+    ----------
+    stream : file or None
+        Standard output or standard error.
+    """
     if not is_terminal(stream):
         return WIDE_COLUMNS
     return max(LEAST_COLUMNS, shutil.get_terminal_size().columns)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal whose cursor can be moved (`TERM=dumb` cannot)."""
+    """Whether a stream is a terminal with a movable cursor (`TERM=dumb` has none).
+
+    Parameters
+    ----------
+    stream : file or None
+        Standard output or standard error.
+    """
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def colours(stream: TextIO | None) -> bool:
-    """Whether colours are wanted: on a terminal, unless `NO_COLOR` is set (https://no-color.org)."""
+    """Whether colours are wanted: on a terminal, unless `NO_COLOR` is set (https://no-color.org).
+
+    Parameters
+    ----------
+    stream : file or None
+        Standard output or standard error.
+    """
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
 def shorten(text: str, width: int) -> str:
-    """Return a text that fits into a width; its middle is left out where it is too long."""
+    """Return a text that fits into a width, without its middle where it is too long.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    width : int
+        The number of characters.
+
+    Examples
+    --------
+    >>> shorten("abcdefghij", 5)
+    'ab…ij'
+    """
     if len(text) <= width:
         return text
     kept = max(width - 1, 0)
@@ -74,8 +105,8 @@ def shorten(text: str, width: int) -> str:
 def prepare_streams() -> None:
     """Make standard streams safe to print to, in any locale and where one is closed.
 
-    A closed descriptor is opened on a file that cannot be written, so that no file that is opened later takes its
-    number; a character that the locale lacks is written as an escape.
+    A closed descriptor is opened read-only, so that no file opened later gets its number. A character that the locale
+    lacks is written as an escape.
     """
     for number in (0, 1, 2):
         try:

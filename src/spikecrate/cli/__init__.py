@@ -1,4 +1,4 @@
-"""The command line: a module a noun, each with its options, its call of the library, and what it prints."""
+"""The command line: one module a noun, with its commands and the printing of their results."""
 
 from __future__ import annotations
 
@@ -8,25 +8,15 @@ from typing import Final
 from spikecrate.cli.checks import has_dev
 
 NOUNS: Final = (
-    "sort",
-    "demo",
-    "jobs",
-    "recordings",
-    "sorters",
-    "quality",
-    "images",
-    "store",
-    "doctor",
-    "dev",
-    "complete",
+    *("sort", "demo", "jobs", "recordings", "sorters", "quality"),
+    *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""
 
 
 def load() -> None:
-    """Import every command; none of them imports anything heavy before it runs."""
+    """Import every command; a command imports what is heavy when it runs."""
     for noun in NOUNS:
         # The wheel leaves the development container out.
-        if noun == "dev" and not has_dev():
-            continue
-        import_module(f"spikecrate.cli.{noun}")
+        if noun != "dev" or has_dev():
+            import_module(f"spikecrate.cli.{noun}")

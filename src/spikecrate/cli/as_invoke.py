@@ -12,7 +12,7 @@ from invoke.tasks import Task
 
 from spikecrate.cli import load
 from spikecrate.cli.command import ALIASES, COMMANDS
-from spikecrate.cli.main import DEBUG, HELP, execute, guarded
+from spikecrate.cli.main import DEBUG, run
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -40,60 +40,42 @@ def collection() -> Collection:
 
 
 def task(command: Command[Any, Any], name: str) -> Task[Any]:
-    """Return a command as a task; Invoke hands over words, which are read as `spikecrate` reads them.
+    """Return a command as a task, which runs the command line of `spikecrate`.
 
     Parameters
     ----------
     command : Command
-        What is run.
+        The command.
     name : str
-        Of the task within its collection.
+        Name of the task within its collection.
     """
 
     def body(_context: Context, **given: Any) -> None:
-        def run() -> None:
-            if any(word in HELP for word in given.values() if isinstance(word, str)):
-                # Invoke takes `--help` for the first argument: `invoke sort --help`.
-                from spikecrate.cli.help import command_help
-
-                return command_help(command)
-            return execute(command, _values(command, given))
-
-        code = guarded(
-            run, to_json=bool(given.get("json")), debug=any(word in DEBUG for word in sys.argv[1:])
-        )
-        if code:
+        words = [command.name, *(word for word in sys.argv[1:] if word in DEBUG)]
+        for option in command.options:
+            words += _words(option, given[option.name])
+        if code := run(words):
             raise Exit(code=code)
 
     parameters = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    parameters += [_parameter(option) for option in command.options]
+    for option in command.options:
+        unset: Any = option.default if option.kind is bool else [] if option.is_list else ""
+        default = inspect.Parameter.empty if option.is_positional else unset
+        parameters.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default))
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     body.__doc__ = command.summary
     return Task(
         body,
         name=name,
-        help={option.name.replace("_", "-"): option.about.text for option in command.options},
+        help={option.name.replace("_", "-"): option.text for option in command.options},
         iterable=[option.name for option in command.options if option.is_list and not option.is_positional],
         auto_shortflags=False,
     )
 
 
-def _parameter(option: Option) -> inspect.Parameter:
-    default: Any = inspect.Parameter.empty
-    if not option.is_positional:
-        default = option.default if option.kind is bool else None if option.is_list else ""
-    return inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default)
-
-
-def _values(command: Command[Any, Any], given: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for option in command.options:
-        word = given[option.name]
-        if option.kind is bool:
-            values[option.name] = word
-        elif option.is_list:
-            words = word if isinstance(word, list) else [word]
-            values |= {option.name: [option.convert(each) for each in words]} if words else {}
-        elif word:
-            values[option.name] = option.convert(word)
-    return values
+def _words(option: Option, given: Any) -> list[str]:
+    """Return an option as words of a command line; none where it is not given."""
+    if option.kind is bool:
+        return [option.flag] if given != option.default else []
+    every = given if isinstance(given, list) else [given] if given else []
+    return every if option.is_positional else [f"{option.flag}={word}" for word in every]

@@ -1,4 +1,4 @@
-"""The doctor's checks on this installation: the library's, and in a clone those of its development container."""
+"""The doctor's checks of this installation: the library's, and in a clone those of the development container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def has_dev() -> bool:
-    """Whether the development container is installed: in a clone it is, the wheel leaves it out."""
+    """Whether the development container is installed: a clone has it, the wheel does not."""
     return find_spec("spikecrate_dev") is not None
 
 

@@ -1,6 +1,11 @@
-"""Values that an option may have, for completion: read when the user presses Tab."""
+"""Types of options, with the values that the shell completes, and the options of every command."""
 
-from __future__ import annotations
+from pathlib import Path
+from typing import Annotated
+
+from spikecrate._util.progress import Terminal
+from spikecrate._util.quantities import parse_bytes, parse_seconds
+from spikecrate.cli.option import Words
 
 
 def sorters() -> list[str]:
@@ -25,3 +30,27 @@ def checks() -> list[str]:
 
     names = [check.name for check in every_check()]
     return [*names, *{name.partition(".")[0] for name in names}]
+
+
+SorterName = Annotated[str, Words(choices=sorters)]
+JobKey = Annotated[str, Words(choices=keys)]
+CheckName = Annotated[str, Words(choices=checks)]
+Runtime = Annotated[str, Words(one_of=("auto", "docker", "apptainer", "host"))]
+Switch = Annotated[str, Words(one_of=("auto", "on", "off"))]
+Memory = Annotated[int, Words(read=parse_bytes)]
+Time = Annotated[float, Words(read=parse_seconds)]
+
+
+def progress_of(quiet: bool = False, verbose: bool = False, log: str = "") -> Terminal:
+    """Return the progress of a command.
+
+    Parameters
+    ----------
+    quiet : flag
+        show no notes and no progress; also -q
+    verbose : flag
+        show the log of tools and builds; also -v
+    log : FILE
+        a file that notes and logs are appended to; example: run.log
+    """
+    return Terminal(quiet=quiet, verbose=verbose, log=Path(log) if log else None)

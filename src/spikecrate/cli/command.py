@@ -1,8 +1,8 @@
-"""One decorator for every command: options from the signature, values converted, the result printed.
+"""One decorator for every command: options from the signature, help from the docstring, the result printed.
 
 A command is a function of the library's own types. Its parameters are the options: type and default stand in the
-signature, meaning and reader in `Annotated[…, about(…)]`. What it returns is printed by `show`, or as JSON. Modules
-with commands do not postpone annotations (`from __future__ import annotations`): they are read as they stand.
+signature, meaning and example in the docstring. What it returns is printed by `show`, or as JSON. Modules with
+commands do not postpone annotations (`from __future__ import annotations`): they are read as they stand.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
 
-from spikecrate._util.progress import Progress, Terminal
-from spikecrate.cli.option import COMMON, JSON, Option, fields_of, nearest, option_of
+from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import progress_of
+from spikecrate.cli.option import JSON, Option, nearest, options_of, sections_of
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,27 +26,17 @@ R = TypeVar("R")
 COMMANDS: Final[dict[str, Command[Any, Any]]] = {}
 """Every command by its full name, in the order in which the first screen shows them."""
 ALIASES: Final[dict[str, str]] = {}
-"""A noun alone is its list: `job` is `job.list`."""
-GROUPS: Final = (
-    "sort and look at results",
-    "reproduce a result",
-    "recordings",
-    "sorters",
-    "images",
-    "store",
-    "this machine",
-)
-"""What a user does, in the order of the first screen."""
+"""A noun alone lists: `job` is `job.list`."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A value, and what prints it where that depends on the options.
+    """A value with the function that prints it, where that depends on the options.
 
     Attributes
     ----------
     value : object
-        What `--json` prints.
+        The value that `--json` prints.
     show : callable
         Prints it for people.
     """
@@ -55,74 +45,62 @@ class Shown:
     show: Callable[[Any], None]
 
 
+@dataclass
 class Command(Generic[P, R]):
     """A function with the options that its signature names; calling it calls the function.
 
-    Parameters
+    Attributes
     ----------
     function : callable
-        The body.
+        The body; its docstring is the command's help.
     name : str
         Full name: `sort`, `job.list`.
     group : str
-        One of `GROUPS`.
+        Heading on the first screen.
+    doing : str
+        Title of the progress line; `{NAME}` becomes the value of an option.
     show : callable or None
         Prints the value for people.
-    examples : tuple of str
-        Command lines for the help.
-    with_json : bool
-        Whether `--json` prints the value as JSON.
     """
 
-    def __init__(
-        self,
-        function: Callable[P, R],
-        *,
-        name: str,
-        group: str,
-        show: Callable[[R], None] | None,
-        examples: tuple[str, ...],
-        with_json: bool,
-    ) -> None:
-        self.function = function
-        self.name = name
-        self.group = group
-        self.show = show
-        self.examples = examples
-        self.with_json = with_json
-        self.__doc__ = function.__doc__
+    function: Callable[P, R]
+    name: str
+    group: str
+    doing: str
+    show: Callable[[Any], None] | None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function."""
         return self.function(*args, **kwargs)
 
-    @property
-    def summary(self) -> str:
-        """What it does, in a few words."""
-        return self.description.partition("\n")[0].partition(";")[0].removesuffix(".")
+    @cached_property
+    def help(self) -> dict[str, str]:
+        """The sections of the docstring; the description has an empty name."""
+        return sections_of(self.function)
 
     @property
-    def description(self) -> str:
-        """What it does, without the sections for programmers."""
-        return inspect.cleandoc(self.function.__doc__ or "").partition("\n\nParameters\n")[0]
+    def summary(self) -> str:
+        """The description's first clause."""
+        return self.help[""].partition("\n")[0].partition(";")[0].removesuffix(".")
+
+    @property
+    def examples(self) -> list[str]:
+        """The example command lines."""
+        return self.help.get("Examples", "").splitlines()
+
+    @property
+    def with_json(self) -> bool:
+        """Whether the command has `--json`; one that returns None has not."""
+        signature = inspect.signature(self.function)
+        return signature.return_annotation is not None or "json" in signature.parameters
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        """Positionals first, then options in the order of the signature, then those that all commands have."""
-        found: list[Option] = []
-        takes_progress = False
-        for parameter in inspect.signature(self.function).parameters.values():
-            kind, *_ = get_args(parameter.annotation) or (parameter.annotation,)
-            if parameter.annotation is Progress:
-                takes_progress = True
-            elif is_dataclass(kind):
-                found += fields_of(parameter.name, kind)
-            elif parameter.name != "json":
-                found.append(option_of(parameter.name, parameter.annotation, parameter.default))
-        if self.with_json:
-            found.append(JSON)
-        if takes_progress:
-            found += COMMON
+        """Positionals, then options in the order of the signature, then those of every command."""
+        found = options_of(self.function)
+        found += [JSON] if self.with_json else []
+        if "progress" in inspect.signature(self.function).parameters:
+            found += options_of(progress_of)
         return tuple(sorted(found, key=lambda option: not option.is_positional))
 
     def call(self, values: Mapping[str, Any]) -> R:
@@ -131,29 +109,31 @@ class Command(Generic[P, R]):
         Parameters
         ----------
         values : mapping
-            By option; what is missing has its default.
+            Value by option; a missing one has its default.
         """
+
+        def given(names: Iterable[str]) -> dict[str, Any]:
+            return {name: values[name] for name in names if name in values}
+
+        progress = progress_of(**given(("quiet", "verbose", "log")))
         arguments: dict[str, Any] = {}
-        for parameter in inspect.signature(self.function).parameters.values():
-            kind, *_ = get_args(parameter.annotation) or (parameter.annotation,)
-            if parameter.annotation is Progress:
-                arguments[parameter.name] = progress_of(values)
-            elif is_dataclass(kind):
-                assert isinstance(kind, type)
-                names = {field.name for field in fields(kind)}
-                arguments[parameter.name] = kind(**{name: values[name] for name in names if name in values})
-            elif parameter.name in values:
-                arguments[parameter.name] = values[parameter.name]
-        return self.function(**arguments)  # type: ignore[call-arg]
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            kind = parameter.annotation
+            if kind is Progress:
+                arguments[name] = progress
+            elif isinstance(kind, type) and is_dataclass(kind):
+                arguments[name] = kind(**given(field.name for field in fields(kind)))
+            else:
+                arguments |= given([name])
+        if not self.doing:
+            return self.function(**arguments)  # type: ignore[call-arg]
+        shown = {option.name: option.default for option in self.options} | {**values}
+        with progress.bar(self.doing.format_map(shown), 0):
+            return self.function(**arguments)  # type: ignore[call-arg]
 
 
 def command(
-    name: str,
-    group: str,
-    *examples: str,
-    show: Callable[[Any], None] | None = None,
-    alias: str = "",
-    with_json: bool = True,
+    name: str, group: str, doing: str = "", *, show: Callable[[Any], None] | None = None, alias: str = ""
 ) -> Callable[[Callable[P, R]], Command[P, R]]:
     """Make a command of a function.
 
@@ -162,19 +142,17 @@ def command(
     name : str
         Full name: `sort`, `job.list`.
     group : str
-        Where the first screen lists it.
-    *examples : str
-        Command lines for its help.
+        Heading on the first screen.
+    doing : str
+        Title of the progress line, as `building {sorter}`; empty for a command that takes no time.
     show : callable, optional
         Prints the returned value for people; by default a field a line.
     alias : str
         Another name.
-    with_json : bool
-        Whether it has `--json`.
     """
 
     def decorate(function: Callable[P, R]) -> Command[P, R]:
-        made = Command(function, name=name, group=group, show=show, examples=examples, with_json=with_json)
+        made = Command(function, name, group, doing, show)
         COMMANDS[name] = made
         if alias:
             ALIASES[alias] = name
@@ -186,21 +164,22 @@ def command(
 def find(name: str) -> Command[Any, Any]:
     """Find a command by its name or alias.
 
+    Parameters
+    ----------
+    name : str
+        `job.list`, or `job`.
+
+    Returns
+    -------
+    Command
+
     Raises
     ------
     UsageError
-        With the nearest name.
+        The command does not exist; the message names the nearest.
     """
     full = ALIASES.get(name, name)
     if full not in COMMANDS:
         message = f"there is no command {name!r}{nearest(name, [*COMMANDS, *ALIASES])}"
         raise UsageError(message, next_step="spikecrate --help lists the commands")
     return COMMANDS[full]
-
-
-def progress_of(values: Mapping[str, Any]) -> Terminal:
-    """Make the progress that `--quiet`, `--verbose` and `--log` ask for."""
-    log = values.get("log")
-    return Terminal(
-        quiet=bool(values.get("quiet")), verbose=bool(values.get("verbose")), log=Path(log) if log else None
-    )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate.cli.command import ALIASES, COMMANDS, command
-from spikecrate.cli.option import about
+from spikecrate.cli.option import Words
 from spikecrate.cli.text import say
 from spikecrate.errors import OutputError, SpikecrateError, UsageError
 
@@ -39,20 +39,25 @@ PLACES: Final = {
 }
 
 
-@command(
-    "completion",
-    "this machine",
-    "spikecrate completion install",
-    "spikecrate completion print --shell zsh",
-    with_json=False,
-)
+@command("completion", "this machine")
 def completion(
-    action: Annotated[str, about("what to do with the script", one_of=("install", "print"))],
-    shell: Annotated[
-        str, about("by default the one of $SHELL", "bash|zsh|fish", example="zsh", choices=lambda: SCRIPTS)
-    ] = "",
+    action: Annotated[str, Words(one_of=("install", "print"))],
+    shell: Annotated[str, Words(choices=lambda: SCRIPTS)] = "",
 ) -> None:
-    """Complete commands, options and values in your shell."""
+    """Complete commands, options and values in your shell.
+
+    Parameters
+    ----------
+    action : ACTION
+        what to do with the script
+    shell : bash|zsh|fish
+        by default the one of $SHELL; example: zsh
+
+    Examples
+    --------
+    spikecrate completion install
+    spikecrate completion print --shell zsh
+    """
     chosen = shell or Path(os.environ.get("SHELL", "bash")).name
     if chosen not in SCRIPTS:
         message = f"there is no completion for {chosen!r}"
@@ -75,18 +80,28 @@ def completion(
 
 
 def complete(words: "Sequence[str]") -> None:
-    """Print what the last word may become, one a line; nothing where the shell should complete files."""
+    """Print the candidates for the last word, one a line; print nothing where the shell completes files.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The words after `spikecrate`; the last is incomplete and may be empty.
+    """
     for candidate in sorted(set(candidates(words))):
         say(candidate)
 
 
 def candidates(words: "Sequence[str]") -> list[str]:
-    """Return what the last of the words that follow `spikecrate` may become.
+    """Return the candidates for the last word.
 
     Parameters
     ----------
     words : sequence of str
-        The last is incomplete and may be empty.
+        The words after `spikecrate`; the last is incomplete and may be empty.
+
+    Returns
+    -------
+    list of str
     """
     *before, word = words or [""]
     named = next((at for at, given in enumerate(before) if not given.startswith("-")), None)
@@ -104,10 +119,7 @@ def _of_command(found: "Command[Any, Any]", before: "Sequence[str]", word: str) 
     if last is not None and last.kind is not bool:
         return _values(last)
     if word.startswith("-"):
-        return [
-            *("--help", *flags),
-            *(f"--no-{flag[2:]}" for flag, option in flags.items() if option.default is True),
-        ]
+        return ["--help", *flags]
     positionals = [option for option in found.options if option.is_positional]
     given = sum(not earlier.startswith("-") for earlier in before)
     return _values(positionals[min(given, len(positionals) - 1)]) if positionals else ()
@@ -115,7 +127,7 @@ def _of_command(found: "Command[Any, Any]", before: "Sequence[str]", word: str) 
 
 def _values(option: "Option") -> "Iterable[str]":
     try:
-        return list(option.about.choices()) if option.about.choices else ()
+        return option.words.known()
     except (SpikecrateError, OSError):
         # A broken sorter or a store of another user's is no reason to disturb somebody who types.
         return ()

@@ -1,12 +1,12 @@
-"""The demonstration: a toy recording, its sorting, and how well each unit was found."""
+"""The demonstration: sort a toy recording and compare it with its ground truth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
-from spikecrate.cli.sort import SORTING, runtime_about, show_result
+from spikecrate.cli.sort import SORTING, show_result
 from spikecrate.cli.text import say, table
 
 if TYPE_CHECKING:
@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
 
-@command("demo", SORTING, "spikecrate demo --folder demo", with_json=False)
-def demo(
-    folder: Annotated[
-        str, about("where the toy recording and its sorting go", "DIR", example="toy/")
-    ] = "demo",
-    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto",
-    *,
-    progress: Progress,
-) -> None:
-    """Write a toy recording with ground truth, sort it with ms4, show how well each unit was found."""
+@command("demo", SORTING, "sorting a toy recording")
+def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress) -> None:
+    """Write a toy recording with ground truth, sort it with ms4, show how well each unit was found.
+
+    Parameters
+    ----------
+    folder : DIR
+        where the toy recording and its sorting go; example: toy/
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
+
+    Examples
+    --------
+    spikecrate demo --folder demo
+    """
     from spikecrate import api
     from spikecrate.recordings.toy import write_toy
 
@@ -41,7 +46,7 @@ def demo(
 
 
 def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
-    """Compare a result with the ground truth beside its recording: a row of `COLUMNS` for every true unit.
+    """Compare a result with the ground truth of its recording.
 
     Parameters
     ----------
@@ -53,6 +58,7 @@ def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
     Returns
     -------
     list of tuple
+        A row of `COLUMNS` for every true unit.
     """
     from spikecrate.recordings import open_recording
     from spikecrate.sortings import compare, unit_quality

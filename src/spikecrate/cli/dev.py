@@ -3,69 +3,67 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.cli.command import Shown, command
-from spikecrate.cli.option import about
+from spikecrate.cli.choices import Switch
+from spikecrate.cli.command import command
 from spikecrate.cli.text import say
 from spikecrate.errors import StoppedError
 
 MACHINE: Final = "this machine"
 
 
-def show_lines(lines: list[str]) -> None:
-    """Print command lines, one a line."""
-    for line in lines:
-        say(line)
-
-
-@command(
-    "dev.open",
-    MACHINE,
-    "spikecrate dev",
-    "spikecrate dev --cmd 'make test'",
-    "spikecrate dev --mount /data --port 8888",
-    alias="dev",
-    with_json=False,
-)
+@command("dev.open", MACHINE, alias="dev")
 def dev_open(
-    cmd: Annotated[
-        str,
-        about(
-            "run this command in place of a shell, and end with its exit code",
-            "COMMAND",
-            example="'make test'",
-        ),
-    ] = "",
-    rebuild: Annotated[bool, about("rebuild the image and the container; caches stay")] = False,
-    fresh: Annotated[bool, about("rebuild, and remove the caches; asks first")] = False,
-    dry_run: Annotated[bool, about("print the commands")] = False,
-    x11: Annotated[bool, about("open no windows on this display")] = True,
-    docker: Annotated[
-        bool, about("do not reach the Docker daemon from inside (it gives as much as root on this machine)")
-    ] = True,
-    gpu: Annotated[
-        str, about("whether the container gets a GPU", one_of=("auto", "on", "off"), example="off")
-    ] = "auto",
-    port: Annotated[
-        list[str] | None, about("a port of the container to reach on 127.0.0.1", "PORT", example="8888")
-    ] = None,
-    mount: Annotated[
-        list[str] | None,
-        about("a folder of data at the same path, read-only unless :rw", "DIR[:rw]", example="/data"),
-    ] = None,
+    cmd: str = "",
+    rebuild: bool = False,
+    fresh: bool = False,
+    dry_run: bool = False,
+    x11: bool = True,
+    docker: bool = True,
+    gpu: Switch = "auto",
+    port: list[str] | None = None,
+    mount: list[str] | None = None,
     *,
     progress: Progress,
-) -> Any:
-    """Open a shell in the development container: make it, start it or enter it."""
+) -> None:
+    """Open a shell in the development container: make it, start it or enter it.
+
+    Parameters
+    ----------
+    cmd : COMMAND
+        run this command in place of a shell, and end with its exit code; example: 'make test'
+    rebuild : flag
+        rebuild the image and the container; caches stay
+    fresh : flag
+        rebuild, and remove the caches; asks first
+    dry_run : flag
+        print the commands
+    x11 : flag
+        open no windows on this display
+    docker : flag
+        do not reach the Docker daemon from inside (it gives as much as root on this machine)
+    gpu : GPU
+        whether the container gets a GPU; example: off
+    port : PORT
+        a port of the container to reach on 127.0.0.1; example: 8888
+    mount : DIR[:rw]
+        a folder of data at the same path, read-only unless :rw; example: /data
+
+    Examples
+    --------
+    spikecrate dev
+    spikecrate dev --cmd 'make test'
+    spikecrate dev --mount /data --port 8888
+    """
     from spikecrate_dev import session
     from spikecrate_dev.options import Options, read_gpu, read_mount, read_port
 
     if session.is_inside(os.environ):
         if cmd:
             session.run_here(cmd)
-        return Shown("this is the development container already", say)
+        return say("this is the development container already")
     working = Path.cwd()
     request = session.Request(
         project=session.project_of(working),
@@ -81,35 +79,50 @@ def dev_open(
         ),
     )
     if dry_run:
-        return Shown(session.forecast(request), show_lines)
+        return say("\n".join(session.forecast(request)))
     if fresh:
         _drop_caches(progress)
     raise SystemExit(session.enter(request, progress))
 
 
-@command("dev.status", MACHINE, "spikecrate dev.status")
+@command("dev.status", MACHINE)
 def dev_status() -> dict[str, Any]:
-    """Describe the development container: state, image, mounts, ports, stale or not."""
+    """Describe the development container: state, image, mounts, ports, stale or not.
+
+    Examples
+    --------
+    spikecrate dev.status
+    """
     from spikecrate_dev import session
 
     return session.status(session.project_of(Path.cwd()))
 
 
-@command("dev.stop", MACHINE, "spikecrate dev.stop")
-def dev_stop(remove: Annotated[bool, about("remove it, too; caches stay")] = False) -> dict[str, Any]:
-    """Stop the development container; `invoke dev` starts it again."""
+@command("dev.stop", MACHINE)
+def dev_stop(remove: bool = False) -> dict[str, Any]:
+    """Stop the development container; `invoke dev` starts it again.
+
+    Parameters
+    ----------
+    remove : flag
+        remove it, too; caches stay
+
+    Examples
+    --------
+    spikecrate dev.stop
+    """
     from spikecrate_dev import session
 
     return session.stop(session.project_of(Path.cwd()), remove=remove)
 
 
 def _drop_caches(progress: Progress) -> None:
-    """Ask whether the caches are to be removed, and remove them.
+    """Remove the caches, once the user confirms.
 
     Raises
     ------
     StoppedError
-        For any answer but yes.
+        The answer is not yes.
     """
     from spikecrate_dev import session
 

@@ -1,10 +1,9 @@
-"""The command that shows what this machine has and lacks."""
+"""The command that checks this machine."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.cli.choices import checks
+from spikecrate.cli.choices import CheckName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
 from spikecrate.cli.text import as_json, say
 
 if TYPE_CHECKING:
@@ -15,20 +14,23 @@ if TYPE_CHECKING:
 
 COLOURS: Final = {"ok": "32", "warn": "33", "fail": "31"}
 WIDTH: Final = 22
-"""Of the names' column."""
+"""Width of the column of names."""
 
 
-@command("doctor", "this machine", "spikecrate doctor", "spikecrate doctor --check docker")
-def doctor(
-    check: Annotated[
-        str,
-        about(
-            "only this check or group, and what it needs", "NAME", example="docker.permission", choices=checks
-        ),
-    ] = "",
-    json: bool = False,
-) -> None:
-    """Check this machine and show the command that fixes each problem; exit code 1 if a check fails."""
+@command("doctor", "this machine")
+def doctor(check: CheckName = "", json: bool = False) -> None:
+    """Check this machine and show the command that fixes each problem; exit code 1 if a check fails.
+
+    Parameters
+    ----------
+    check : NAME
+        only this check or group, and what it needs; example: docker.permission
+
+    Examples
+    --------
+    spikecrate doctor
+    spikecrate doctor --check docker
+    """
     from spikecrate.cli.checks import every_check
     from spikecrate.doctor.doctor import choose, examine
 
@@ -37,19 +39,19 @@ def doctor(
 
 
 def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
-    """Print what was found, group by group, and a summary; return the worst.
+    """Print the report, group by group, and a summary.
 
     Parameters
     ----------
     found : iterable of Line
-        Printed one by one, as they come.
+        The checks, printed one by one as they end.
     to_json : bool
-        Print one object, when all have come.
+        Whether to print one object once all have ended.
 
     Returns
     -------
     str
-        `ok`, `warn` or `fail`.
+        The worst state: `ok`, `warn` or `fail`.
     """
     from spikecrate.doctor.doctor import worst
 
@@ -92,15 +94,11 @@ def _object(every: "list[Line]", result: "State") -> dict[str, Any]:
 
 
 def _summary(every: "list[Line]") -> str:
-    counts = {state: sum(_state(line) == state for line in every) for state in COLOURS}
-    texts = [f"\n{', '.join(f'{number} {state}' for state, number in counts.items() if number)}"]
-    lacking: dict[str, list[str]] = {}
+    states = [line.verdict.state for line in every if line.verdict is not None]
+    texts = [f"\n{', '.join(f'{states.count(state)} {state}' for state in COLOURS if state in states)}"]
+    skipped: dict[str, list[str]] = {}
     for line in every:
         if line.verdict is None:
-            lacking.setdefault(line.lacks, []).append(line.name)
-    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in lacking.items()]
+            skipped.setdefault(line.lacks, []).append(line.name)
+    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in skipped.items()]
     return "\n".join(texts)
-
-
-def _state(line: "Line") -> "State | None":
-    return None if line.verdict is None else line.verdict.state

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.terminal import LEAST_COLUMNS, columns
-from spikecrate.cli.command import COMMANDS, GROUPS
+from spikecrate.cli.command import COMMANDS
 from spikecrate.cli.text import say
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from spikecrate.cli.option import Option
 
 WIDEST: Final = 100
-"""Longer lines are hard to read."""
+"""Widest line, in characters; longer lines are hard to read."""
 INDENT: Final = 2
 NARROW: Final = 60
-"""Below this, meanings stand under the names in place of beside them."""
+"""Below this width, meanings stand under the names."""
 GENERAL: Final = (
     ("--help, -h", "this screen; after a command, its help"),
     ("--version", "the version"),
@@ -31,11 +32,9 @@ def first_screen() -> None:
     _paragraph("spikecrate runs spike sorters in pinned containers: the same input gives the same bytes")
     say()
     _paragraph("usage: spikecrate COMMAND [OPTIONS]")
-    for group in GROUPS:
-        members = [command for command in COMMANDS.values() if command.group == group]
-        if members:
-            say(f"\n{group}")
-            _columns([(command.name, command.summary) for command in members])
+    for group, members in groupby(COMMANDS.values(), key=lambda command: command.group):
+        say(f"\n{group}")
+        _columns([(command.name, command.summary) for command in members])
     say("\noptions")
     _columns(list(GENERAL))
     say()
@@ -54,14 +53,14 @@ def command_help(command: Command[Any, Any]) -> None:
     Parameters
     ----------
     command : Command
-        What is described.
+        The command.
     """
     positionals = [option for option in command.options if option.is_positional]
     options = [option for option in command.options if not option.is_positional]
     usage = [f"usage: spikecrate {command.name}", *(["[OPTIONS]"] if options else [])]
     usage += [f"{option.metavar}{' ...' if option.is_list else ''}" for option in positionals]
     _paragraph(" ".join(usage))
-    for paragraph in command.description.split("\n\n"):
+    for paragraph in command.help[""].split("\n\n"):
         say()
         _paragraph(paragraph)
     if positionals:
@@ -69,7 +68,7 @@ def command_help(command: Command[Any, Any]) -> None:
         _columns([(option.metavar, _meaning(option)) for option in positionals])
     if options:
         say("\noptions")
-        _columns([(_name(option), _meaning(option)) for option in options])
+        _columns([(f"{option.flag} {option.metavar}".rstrip(), _meaning(option)) for option in options])
     if command.examples:
         say("\nexamples")
         for example in command.examples:
@@ -80,24 +79,18 @@ def _paragraph(text: str, indent: str = "") -> None:
     say(textwrap.fill(text, _width(), initial_indent=indent, subsequent_indent=indent * 2))
 
 
-def _name(option: Option) -> str:
-    if option.kind is bool:
-        return f"--no-{option.flag[2:]}" if option.default is True else option.flag
-    return f"{option.flag} {option.metavar}"
-
-
 def _meaning(option: Option) -> str:
-    about = option.about
-    parts = [about.text]
-    if about.strict and about.choices is not None:
-        parts.append(f"one of {', '.join(about.choices())}")
+    parts = [option.text]
+    if option.words.one_of:
+        parts.append(f"one of {', '.join(option.words.one_of)}")
     if option.is_list and not option.is_positional:
         parts.append("may be repeated")
-    if option.shown_default:
-        parts.append(f"default: {option.shown_default}")
-    if about.example:
-        value = about.example if option.is_positional else f"{option.flag} {about.example}"
-        parts.append(f"example: {value}")
+    if option.default not in (None, "") and option.kind is not bool:
+        parts.append(f"default: {option.default}")
+    if option.example:
+        parts.append(
+            f"example: {option.example if option.is_positional else f'{option.flag} {option.example}'}"
+        )
     return "; ".join(parts)
 
 

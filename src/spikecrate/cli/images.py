@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress, Silent
 from spikecrate._util.quantities import format_bytes
-from spikecrate.cli.choices import sorters
+from spikecrate.cli.choices import SorterName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
+from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import UsageError
 
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
 IMAGES: Final = "images"
 FILES_SHOWN: Final = 40
-SORTER: Final = about("name or alias of a sorter", "NAME", example="kilosort4", choices=sorters)
-GPU: Final = about("the image for a GPU, of a sorter that has two")
-IMAGE: Final = about("reference or digest of an image in Docker, or the path of an image.lock", "IMAGE")
-COMPRESSIONS: Final = ("zstd", "gzip", "lz4", "xz")
+Compression = Annotated[str, Words(one_of=("zstd", "gzip", "lz4", "xz"))]
 
 
 def show_pruned(done: dict[str, Any]) -> None:
-    """Print what was removed, what was kept and why, and the space."""
+    """Print the removed images, the kept ones with the reason, and the freed space.
+
+    Parameters
+    ----------
+    done : dict
+        A `Pruned` in JSON types.
+    """
     word, words = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
     for row in done["removed"]:
         say(f"{word} {row['what']}  {_size(row['size_bytes'])}")
@@ -34,14 +37,18 @@ def show_pruned(done: dict[str, Any]) -> None:
 
 
 def show_unbundled(done: Any) -> None:
-    """Print what a bundle brought, and what to do next."""
+    """Print the contents of an installed bundle, and the next command.
+
+    Parameters
+    ----------
+    done : Unbundled
+        The installed bundle.
+    """
     found = done.as_dict()
     fields({name: value for name, value in found.items() if value is not None})
     if found["sorters"] is not None:
-        say(
-            f"{found['sorter']} is not in the catalogue; to find it: "
-            f"export SPIKECRATE_SORTERS={shlex.quote(found['sorters'])}"
-        )
+        export = f"export SPIKECRATE_SORTERS={shlex.quote(found['sorters'])}"
+        say(f"{found['sorter']} is not in the catalogue; to find it: {export}")
     runtimes = {"apptainer": found["sif"], "host": found["wheels"], "docker": found["docker"]}
     ready = [name for name, brought in runtimes.items() if brought is not None]
     if ready:
@@ -49,59 +56,80 @@ def show_unbundled(done: Any) -> None:
 
 
 def show_differences(found: dict[str, Any]) -> None:
-    """Print what differs between two images: packages, settings, and the first files."""
+    """Print the differences between two images: packages, settings, and the first files.
+
+    Parameters
+    ----------
+    found : dict
+        A `Comparison` in JSON types.
+    """
     for side in ("first", "second"):
         say(f"{side.ljust(6)}  {found[side]['title']}  {found[side]['digest'] or ''}".rstrip())
     for kind in ("debian", "python", "settings"):
         for row in found[kind] or []:
             say(f"{kind}  {row['name']}: {_version(row['first'])} | {_version(row['second'])}")
+    files = found["files"] or []
+    for row in files[:FILES_SHOWN]:
+        say(f"file  {row['name']}: {row['difference']}")
+    if len(files) > FILES_SHOWN:
+        say(f"and {len(files) - FILES_SHOWN} more files; --json lists all")
     if found["files"] is None:
         say("files and settings are not compared: a lock lists packages only")
-    for row in (found["files"] or [])[:FILES_SHOWN]:
-        say(f"file  {row['name']}: {row['difference']}")
-    if len(found["files"] or []) > FILES_SHOWN:
-        say(f"and {len(found['files']) - FILES_SHOWN} more files; --json lists all")
     if not any(found[kind] for kind in ("debian", "python", "settings", "files")):
         say("nothing differs")
 
 
 def show_images(rows: list[dict[str, Any]]) -> None:
-    """Print the images and SIFs, and what the images take together: they share layers."""
+    """Print the images and SIFs, and the space of all images, which share layers.
+
+    Parameters
+    ----------
+    rows : list of dict
+        An `Entry` in JSON types each.
+    """
     from spikecrate.images.inventory import on_disk
 
-    table(
-        ("image", "recipe", "digest", "size", "SIF", "results", "state"),
-        (
-            (
-                row["name"],
-                row["recipe"][:12],
-                row["digest"].removeprefix("sha256:")[:12],
-                _size(row["size_bytes"]),
-                _size(row["sif_bytes"]),
-                row["results"],
-                row["state"],
-            )
-            for row in rows
-        ),
-    )
+    def cells(row: dict[str, Any]) -> tuple[Any, ...]:
+        sizes = _size(row["size_bytes"]), _size(row["sif_bytes"])
+        digest = row["digest"].removeprefix("sha256:")
+        return (row["name"], row["recipe"][:12], digest[:12], *sizes, row["results"], row["state"])
+
+    table(("image", "recipe", "digest", "size", "SIF", "results", "state"), map(cells, rows))
     total = on_disk([row["digest"] for row in rows if row["reference"]], Silent())
     if total:
         say(f"all images together: {_size(total)} unpacked; shared layers count once")
 
 
-@command("build", IMAGES, "spikecrate build --sorter ms4", "spikecrate build --sorter ms4 --verify")
+@command("build", IMAGES, "building {sorter}")
 def build(
-    sorter: Annotated[str, SORTER] = "ms4",
-    gpu: Annotated[bool, GPU] = False,
-    verify: Annotated[bool, about("build twice from nothing and compare the digests")] = False,
-    no_cache: Annotated[bool, about("build every step again")] = False,
-    wheelhouse: Annotated[
-        str, about("a folder of wheels, for packages that exist only on this disk", "DIR", example="wheels/")
-    ] = "",
+    sorter: SorterName = "ms4",
+    gpu: bool = False,
+    verify: bool = False,
+    no_cache: bool = False,
+    wheelhouse: str = "",
     *,
     progress: Progress,
 ) -> Any:
-    """Build a sorter's image, or find it where its recipe is unchanged; a prebuilt one is only looked up."""
+    """Build a sorter's image, or find it where its recipe is unchanged; a prebuilt one is only looked up.
+
+    Parameters
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+    gpu : flag
+        the image for a GPU, of a sorter that has two
+    verify : flag
+        build twice from nothing and compare the digests
+    no_cache : flag
+        build every step again
+    wheelhouse : DIR
+        a folder of wheels, for packages that exist only on this disk; example: wheels/
+
+    Examples
+    --------
+    spikecrate build --sorter ms4
+    spikecrate build --sorter ms4 --verify
+    """
     from spikecrate.images import build as images
 
     request = _request(sorter, gpu=gpu)
@@ -111,21 +139,33 @@ def build(
     return images.build(request, progress, no_cache=no_cache, wheelhouse=wheels)
 
 
-@command(
-    "convert", IMAGES, "spikecrate convert --sorter ms4", "spikecrate convert --sorter ms4 --archive ms4.tar"
-)
+@command("convert", IMAGES, "converting {sorter}")
 def convert(
-    sorter: Annotated[str, SORTER] = "ms4",
-    gpu: Annotated[bool, GPU] = False,
-    compression: Annotated[str, about("of the file system in the SIF", one_of=COMPRESSIONS)] = "zstd",
-    archive: Annotated[
-        str,
-        about("the image as `docker save` wrote it, for a machine without Docker", "FILE", example="ms4.tar"),
-    ] = "",
+    sorter: SorterName = "ms4",
+    gpu: bool = False,
+    compression: Compression = "zstd",
+    archive: str = "",
     *,
     progress: Progress,
 ) -> Any:
-    """Convert a sorter's image to one file for Apptainer (a SIF), or find it in the store."""
+    """Convert a sorter's image to one file for Apptainer (a SIF), or find it in the store.
+
+    Parameters
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+    gpu : flag
+        the image for a GPU, of a sorter that has two
+    compression : COMPRESSION
+        of the file system in the SIF
+    archive : FILE
+        the image as `docker save` wrote it, for a machine without Docker; example: ms4.tar
+
+    Examples
+    --------
+    spikecrate convert --sorter ms4
+    spikecrate convert --sorter ms4 --archive ms4.tar
+    """
     from spikecrate.images import sif
     from spikecrate.store import open_store
 
@@ -135,18 +175,33 @@ def convert(
     )
 
 
-@command("image.list", IMAGES, "spikecrate image.list", alias="image", show=show_images)
+@command("image.list", IMAGES, "listing the images", alias="image", show=show_images)
 def image_list(*, progress: Progress) -> list[dict[str, Any]]:
-    """List the images in Docker and the SIFs in the store: size, results made with them, stale or not."""
+    """List the images in Docker and the SIFs in the store: size, results made with them, stale or not.
+
+    Examples
+    --------
+    spikecrate image.list
+    """
     from spikecrate.images.inventory import inventory
     from spikecrate.store import open_store
 
     return [row.as_dict() for row in inventory(open_store(), _recipes(), progress)]
 
 
-@command("image.pull", IMAGES, "spikecrate image.pull mysorter")
-def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
-    """Pull a sorter's prebuilt image by its digest, unless it is here already."""
+@command("image.pull", IMAGES, "pulling {sorter}")
+def image_pull(sorter: SorterName, *, progress: Progress) -> Any:
+    """Pull a sorter's prebuilt image by its digest, unless it is here already.
+
+    Parameters
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+
+    Examples
+    --------
+    spikecrate image.pull mysorter
+    """
     from spikecrate.images import build as images
     from spikecrate.images import prebuilt
 
@@ -155,27 +210,27 @@ def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
     return images.build(request, progress)
 
 
-@command("image.bundle", IMAGES, "spikecrate image.bundle --sorter ms4 --output ms4.crate.tar")
+@command("image.bundle", IMAGES, "bundling {sorter}")
 def image_bundle(
-    sorter: Annotated[str, SORTER] = "ms4",
-    output: Annotated[
-        str, about("the file to write; by default SORTER.crate.tar", "FILE", example="ms4.crate.tar")
-    ] = "",
-    parts: Annotated[
-        str,
-        about(
-            "some of sif, docker, host (its wheels); by default sif,host, without Apptainer docker,host",
-            "PARTS",
-            example="docker,host",
-        ),
-    ] = "",
-    python: Annotated[
-        str, about("version of Python on the other machine; by default this machine's", "X.Y", example="3.12")
-    ] = "",
-    *,
-    progress: Progress,
+    sorter: SorterName = "ms4", output: str = "", parts: str = "", python: str = "", *, progress: Progress
 ) -> Any:
-    """Write one file that brings a sorter, its image and spikecrate to a machine without a network."""
+    """Write one file that brings a sorter, its image and spikecrate to a machine without a network.
+
+    Parameters
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+    output : FILE
+        the file to write; by default SORTER.crate.tar; example: ms4.crate.tar
+    parts : PARTS
+        some of sif, docker, host (its wheels); by default sif,host, without Apptainer docker,host; example: docker,host
+    python : X.Y
+        version of Python on the other machine; by default this machine's; example: 3.12
+
+    Examples
+    --------
+    spikecrate image.bundle --sorter ms4 --output ms4.crate.tar
+    """
     from spikecrate.bundles.bundle import bundle
     from spikecrate.store import open_store
 
@@ -185,30 +240,42 @@ def image_bundle(
     return bundle(request, open_store(), progress, target=target, parts=chosen, python=python)
 
 
-@command("image.unbundle", IMAGES, "spikecrate image.unbundle ms4.crate.tar", show=show_unbundled)
-def image_unbundle(
-    file: Annotated[str, about("a bundle", "FILE", example="ms4.crate.tar")],
-    docker: Annotated[bool, about("also load its image into Docker")] = False,
-    *,
-    progress: Progress,
-) -> Any:
-    """Check every file of a bundle, then install what it brings; needs no network."""
+@command("image.unbundle", IMAGES, "installing {file}", show=show_unbundled)
+def image_unbundle(file: str, docker: bool = False, *, progress: Progress) -> Any:
+    """Check every file of a bundle, then install what it brings; needs no network.
+
+    Parameters
+    ----------
+    file : FILE
+        a bundle; example: ms4.crate.tar
+    docker : flag
+        also load its image into Docker
+
+    Examples
+    --------
+    spikecrate image.unbundle ms4.crate.tar
+    """
     from spikecrate.bundles.unbundle import unbundle
     from spikecrate.store import open_store
 
     return unbundle(Path(file).absolute(), open_store(), progress, describe=_described, docker=docker)
 
 
-@command("image.prune", IMAGES, "spikecrate image.prune --dry-run", show=show_pruned)
-def image_prune(
-    sorter: Annotated[
-        str, about("only the images of this sorter", "NAME", example="ms4", choices=sorters)
-    ] = "",
-    dry_run: Annotated[bool, about("only show what would be removed")] = False,
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Remove the images and SIFs of recipes that no sorter of the catalogue has any more."""
+@command("image.prune", IMAGES, "removing stale images", show=show_pruned)
+def image_prune(sorter: SorterName = "", dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
+    """Remove the images and SIFs of recipes that no sorter of the catalogue has any more.
+
+    Parameters
+    ----------
+    sorter : NAME
+        only the images of this sorter; example: ms4
+    dry_run : flag
+        only show what would be removed
+
+    Examples
+    --------
+    spikecrate image.prune --dry-run
+    """
     from spikecrate.catalogue.tools import find
     from spikecrate.images.prune import prune
     from spikecrate.steps.listing import sorters_running
@@ -220,9 +287,19 @@ def image_prune(
     return prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run).as_dict()
 
 
-@command("image.lock", IMAGES, "spikecrate image.lock --sorter ms4")
-def image_lock(sorter: Annotated[str, SORTER] = "ms4", *, progress: Progress) -> dict[str, Any]:
-    """Write a sorter's image.lock: digest, and every Debian and Python package of its image."""
+@command("image.lock", IMAGES, "reading the image of {sorter}")
+def image_lock(sorter: SorterName = "ms4", *, progress: Progress) -> dict[str, Any]:
+    """Write a sorter's image.lock: digest, and every Debian and Python package of its image.
+
+    Parameters
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+
+    Examples
+    --------
+    spikecrate image.lock --sorter ms4
+    """
     from spikecrate.images import lockfile
 
     path = lockfile.lock(_request(sorter), progress)
@@ -231,19 +308,21 @@ def image_lock(sorter: Annotated[str, SORTER] = "ms4", *, progress: Progress) ->
     return {"lock": str(path), "digest": locked.digest, "debian": len(locked.debian), "python": python}
 
 
-@command(
-    "image.diff",
-    IMAGES,
-    "spikecrate image.diff sorters/ms4/image.lock spikecrate/ms4:0123456789ab",
-    show=show_differences,
-)
-def image_diff(
-    first: Annotated[str, IMAGE],
-    second: Annotated[str, about("another image or lock", "IMAGE")],
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Show the packages and files that differ between two images."""
+@command("image.diff", IMAGES, "comparing {first} and {second}", show=show_differences)
+def image_diff(first: str, second: str, *, progress: Progress) -> dict[str, Any]:
+    """Show the packages and files that differ between two images.
+
+    Parameters
+    ----------
+    first : IMAGE
+        reference or digest of an image in Docker, or the path of an image.lock
+    second : IMAGE
+        another image or lock
+
+    Examples
+    --------
+    spikecrate image.diff sorters/ms4/image.lock spikecrate/ms4:0123456789ab
+    """
     from spikecrate.images import lockfile
 
     return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)).as_dict()
@@ -280,7 +359,7 @@ def _size(number: int | None) -> str | None:
 
 
 def _version(value: Any) -> str:
-    """Write a package as one image has it: version and the first digits of the hash of its list of files."""
+    """Return a package's version, with the first digits of the hash of its list of files."""
     if isinstance(value, dict):
         return f"{value['version']} ({(value['record'] or 'no list of files')[:15]})"
     return "–" if value is None else str(value)

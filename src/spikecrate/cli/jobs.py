@@ -1,14 +1,16 @@
 """Commands on jobs: finished, failed, running."""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
-from spikecrate.cli.choices import keys, sorters
-from spikecrate.cli.command import command
-from spikecrate.cli.option import about
-from spikecrate.cli.sort import SORTING, JobOptions, runtime_about
+from spikecrate.cli.choices import JobKey, Runtime, SorterName
+from spikecrate.cli.command import Shown, command
+from spikecrate.cli.option import Words
+from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import say, table
 from spikecrate.errors import SpikecrateError, UsageError
 
@@ -16,72 +18,119 @@ if TYPE_CHECKING:
     from spikecrate.steps.rerun import RerunOutcome
 
 REPRODUCING: Final = "reproduce a result"
-STATUSES: Final = ("completed", "failed", "running")
+Status = Annotated[str, Words(one_of=("completed", "failed", "running"))]
 SHOWN: Final = 50
-"""How many jobs fit on a screen or two."""
-
-KEY: Final = about("the first digits of a job key", "KEY", example="0b680c52", choices=keys)
-RESULT: Final = about(
-    "the first digits of a job key, or a result folder", "JOB", example="0b680c52", choices=keys
-)
-MOVED: Final = about("where the recording is now; by default where it was", "RECORDING", example="/nas/rec")
-CORES: Final = about("processors for the sorter; by default as many as the job had", example="4")
+"""Default of `--limit`."""
 
 
-class JobRows(list[dict[str, Any]]):
-    """Rows of `job.list`, and whether there are more."""
+@dataclass(frozen=True, kw_only=True)
+class RerunOptions:
+    """Options of `job.verify` and `job.rerun`.
 
-    def __init__(self, rows: list[dict[str, Any]], *, more: bool) -> None:
-        super().__init__(rows)
-        self.more = more
+    Attributes
+    ----------
+    runtime : RUNTIME
+        where to run; by default where the job ran; example: docker
+    recording : RECORDING
+        where the recording is now; by default where it was; example: /nas/rec
+    cores : N
+        processors for the sorter; by default as many as the job had; example: 4
+    """
 
-    def print(self) -> None:
-        """Print them as a table."""
-        columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
-        table(
-            ("key", *columns, "pinned", "recording"),
-            (
-                (
-                    row["key"][:12],
-                    *(row[column] for column in columns),
-                    "yes" if row["pinned"] else "",
-                    " ".join(
-                        part for part in (row["recording"], row["reason"] and f"({row['reason']})") if part
-                    ),
-                )
-                for row in self
-            ),
+    runtime: Runtime = ""
+    recording: str = ""
+    cores: int | None = None
+
+    def run(self, job: str, progress: Progress, *, keep: bool) -> "RerunOutcome":
+        """Run a job again.
+
+        Parameters
+        ----------
+        job : str
+            The first digits of its key, or a result folder.
+        progress : Progress
+            Shows how far it is.
+        keep : bool
+            Whether the result enters the store.
+        """
+        from spikecrate.steps.rerun import rerun
+        from spikecrate.steps.resolve import find_job
+        from spikecrate.store import open_store
+
+        store = open_store()
+        return rerun(
+            find_job(job, store, progress),
+            runtime=self.runtime,
+            recording=self.recording or None,
+            cores=self.cores,
+            keep=keep,
+            store=store,
+            progress=progress,
         )
-        if self.more:
-            say(
-                f"the {len(self)} most recent; --limit 0 lists all; filter with --sorter, --status, --recording"
-            )
+
+
+def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
+    """Print jobs as a table.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of `list_jobs`.
+    more : bool
+        Whether the store has more of them.
+    """
+    columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
+    cells = []
+    for row in rows:
+        where = f"{row['recording'] or ''} ({row['reason']})" if row["reason"] else row["recording"]
+        pinned = "yes" if row["pinned"] else ""
+        cells.append((row["key"][:12], *(row[column] for column in columns), pinned, where))
+    table(("key", *columns, "pinned", "recording"), cells)
+    if more:
+        say(f"the {len(rows)} most recent; --limit 0 lists all; filter with --sorter, --status, --recording")
 
 
 def show_again(done: "RerunOutcome") -> None:
-    """Print that a job gave the same bytes again."""
+    """Print both runs of a job that gave the same bytes twice.
+
+    Parameters
+    ----------
+    done : RerunOutcome
+        The two runs.
+    """
     now = done.now
     say(
         f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
     )
-    say(f"before  {done.before['blake3']}  {done.before['runtime']}, {done.before['wall_s']:.1f} s")
-    say(f"now     {now['blake3']}  {now['runtime']}, {now['wall_s']:.1f} s")
+    for name, run in (("before", done.before), ("now   ", now)):
+        say(f"{name}  {run['blake3']}  {run['runtime']}, {run['wall_s']:.1f} s")
     if done.folder is not None:
         say(f"result  {done.folder}")
 
 
 def show_difference(found: dict[str, Any]) -> None:
-    """Print what differs between two jobs, a part a paragraph."""
-    say(
-        f"{found['second'][:12]} against {found['first'][:12]}: {'equal' if found['equal'] else 'different'} bytes"
-    )
+    """Print the differences between two jobs, a part a paragraph.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `difference`.
+    """
+    outcome = "equal" if found["equal"] else "different"
+    say(f"{found['second'][:12]} against {found['first'][:12]}: {outcome} bytes")
     for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
         for line in found[part]:
             say(f"  {part.ljust(11)}  {line}")
 
 
 def show_explanation(found: dict[str, Any]) -> None:
-    """Print why a run was or would be a cache miss."""
+    """Print why a run is or was a cache miss.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `explain` or `explain_past`.
+    """
     words = {
         "hit": "cache hit",
         "wait": "another process runs this job",
@@ -100,7 +149,13 @@ def show_explanation(found: dict[str, Any]) -> None:
 
 
 def show_record(record: dict[str, Any]) -> None:
-    """Print what matters of a run record or a failure, a field a line."""
+    """Print the main fields of a run record or a failure, a field a line.
+
+    Parameters
+    ----------
+    record : dict
+        The run record; of a failure or a running job, what the store has.
+    """
     from spikecrate.cli.text import fields
 
     if "inside" not in record:
@@ -127,23 +182,33 @@ def show_record(record: dict[str, Any]) -> None:
     )
 
 
-@command(
-    "job.list", SORTING, "spikecrate job.list --sorter ms4 --status failed", alias="job", show=JobRows.print
-)
+@command("job.list", SORTING, "reading the jobs", alias="job")
 def job_list(
-    sorter: Annotated[str, about("only jobs of this sorter", "NAME", example="ms4", choices=sorters)] = "",
-    status: Annotated[str, about("only jobs in this state", one_of=STATUSES, example="failed")] = "",
-    recording: Annotated[
-        str, about("only jobs whose recording's path contains this", "TEXT", example="day3")
-    ] = "",
-    limit: Annotated[
-        int | None, about("show the N most recent (0 = all); by default 50, with --json all", example="10")
-    ] = None,
+    sorter: SorterName = "",
+    status: Status = "",
+    recording: str = "",
+    limit: int | None = None,
     json: bool = False,
     *,
     progress: Progress,
-) -> JobRows:
-    """List the jobs in the store, the latest first."""
+) -> Shown:
+    """List the jobs in the store, the latest first.
+
+    Parameters
+    ----------
+    sorter : NAME
+        only jobs of this sorter; example: ms4
+    status : STATUS
+        only jobs in this state; example: failed
+    recording : TEXT
+        only jobs whose recording's path contains this; example: day3
+    limit : N
+        show the N most recent (0 = all); by default 50, with --json all; example: 10
+
+    Examples
+    --------
+    spikecrate job.list --sorter ms4 --status failed
+    """
     from spikecrate.steps.listing import list_jobs
     from spikecrate.store import open_store
 
@@ -164,78 +229,105 @@ def job_list(
     for row in shown:
         if row["status"] == "failed" and not row["recording"]:
             row["recording"] = _recording_of_failure(row["key"])
-    return JobRows(shown, more=len(rows) > len(shown))
+    return Shown(shown, partial(show_jobs, more=len(rows) > len(shown)))
 
 
-@command(
-    "job.show",
-    SORTING,
-    "spikecrate job.show 0b680c52",
-    "spikecrate job.show 0b680c52 --json",
-    show=show_record,
-)
-def job_show(key: Annotated[str, KEY]) -> dict[str, Any]:
-    """Show what a job ran and gave, or why it failed; --json prints the whole run record."""
+@command("job.show", SORTING, show=show_record)
+def job_show(key: JobKey) -> dict[str, Any]:
+    """Show what a job ran and gave, or why it failed; --json prints the whole run record.
+
+    Parameters
+    ----------
+    key : KEY
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.show 0b680c52
+    spikecrate job.show 0b680c52 --json
+    """
     from spikecrate.steps.listing import show_job
     from spikecrate.store import open_store
 
     return show_job(open_store(), key)
 
 
-@command("job.logs", SORTING, "spikecrate job.logs 0b680c52", with_json=False)
-def job_logs(key: Annotated[str, KEY]) -> None:
-    """Print the log of a job; of a running job, the log so far."""
+@command("job.logs", SORTING)
+def job_logs(key: JobKey) -> None:
+    """Print the log of a job; of a running job, the log so far.
+
+    Parameters
+    ----------
+    key : KEY
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.logs 0b680c52
+    """
     from spikecrate.steps.listing import log_of
     from spikecrate.store import open_store
 
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
 
-@command("job.verify", REPRODUCING, "spikecrate job.verify 0b680c52", show=show_again)
-def job_verify(
-    job: Annotated[str, RESULT],
-    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
-    recording: Annotated[str, MOVED] = "",
-    cores: Annotated[int | None, CORES] = None,
-    *,
-    progress: Progress,
-) -> "RerunOutcome":
-    """Run a finished job again and compare bytes; the stored result is not changed."""
-    return _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=False)
+@command("job.verify", REPRODUCING, "running {job} again", show=show_again)
+def job_verify(job: JobKey, options: RerunOptions, *, progress: Progress) -> "RerunOutcome":
+    """Run a finished job again and compare bytes; the stored result is not changed.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate job.verify 0b680c52
+    """
+    return options.run(job, progress, keep=False)
 
 
-@command("job.rerun", REPRODUCING, "spikecrate job.rerun sortings/rec/ms4-0b680c52", show=show_again)
-def job_rerun(
-    job: Annotated[str, RESULT],
-    runtime: Annotated[str, runtime_about("by default where the job ran")] = "",
-    recording: Annotated[str, MOVED] = "",
-    cores: Annotated[int | None, CORES] = None,
-    output: Annotated[
-        str, about("folder for a copy of the result; by default none", "DIR", example="again/")
-    ] = "",
-    *,
-    progress: Progress,
-) -> "RerunOutcome":
-    """Rebuild a result from its record alone, its image too, and compare bytes."""
+@command("job.rerun", REPRODUCING, "making {job} again", show=show_again)
+def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress: Progress) -> "RerunOutcome":
+    """Rebuild a result from its record alone, its image too, and compare bytes.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+    output : DIR
+        folder for a copy of the result; by default none; example: again/
+
+    Examples
+    --------
+    spikecrate job.rerun sortings/rec/ms4-0b680c52
+    """
     from spikecrate.steps.output import put
     from spikecrate.steps.resolve import find_job
     from spikecrate.store import open_store
 
-    done = _rerun(job, progress, runtime=runtime, recording=recording, cores=cores, keep=True)
+    done = options.run(job, progress, keep=True)
     if output and done.folder is not None:
         store = open_store()
         put(find_job(done.key, store, progress), Path(output), store)
     return done
 
 
-@command("job.diff", REPRODUCING, "spikecrate job.diff 0b680c52 77ad01f3", show=show_difference)
-def job_diff(
-    first: Annotated[str, RESULT],
-    second: Annotated[str, about("another job", "JOB", choices=keys)],
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Show which part of two jobs differs: key, image, environment, machine or result."""
+@command("job.diff", REPRODUCING, "comparing {first} and {second}", show=show_difference)
+def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, Any]:
+    """Show which part of two jobs differs: key, image, environment, machine or result.
+
+    Parameters
+    ----------
+    first : JOB
+        the first digits of a job key, or a result folder; example: 0b680c52
+    second : JOB
+        another job
+
+    Examples
+    --------
+    spikecrate job.diff 0b680c52 77ad01f3
+    """
     from spikecrate.steps.diff import difference
     from spikecrate.steps.resolve import find_job
     from spikecrate.store import open_store
@@ -245,25 +337,20 @@ def job_diff(
     return difference(one, other, store)
 
 
-@command(
-    "job.explain",
-    REPRODUCING,
-    "spikecrate job.explain rec/ --sorter ms4",
-    "spikecrate job.explain 0b680c52",
-    show=show_explanation,
-)
-def job_explain(
-    job: Annotated[
-        str,
-        about(
-            "a recording, as for sort; or the first digits of the key of a job that ran", "JOB", choices=keys
-        ),
-    ],
-    options: JobOptions,
-    *,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result."""
+@command("job.explain", REPRODUCING, "explaining {job}", show=show_explanation)
+def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict[str, Any]:
+    """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result.
+
+    Parameters
+    ----------
+    job : JOB
+        a recording, as for sort; or the first digits of the key of a job that ran
+
+    Examples
+    --------
+    spikecrate job.explain rec/ --sorter ms4
+    spikecrate job.explain 0b680c52
+    """
     from spikecrate.steps.explain import explain, explain_past
     from spikecrate.steps.resolve import is_key
     from spikecrate.store import open_store
@@ -275,27 +362,8 @@ def job_explain(
     return explain(request.job(store, progress), store, progress, force=request.force)
 
 
-def _rerun(
-    job: str, progress: Progress, *, runtime: str, recording: str, cores: int | None, keep: bool
-) -> "RerunOutcome":
-    from spikecrate.steps.rerun import rerun
-    from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
-
-    store = open_store()
-    return rerun(
-        find_job(job, store, progress),
-        runtime=runtime,
-        recording=recording or None,
-        cores=cores,
-        keep=keep,
-        store=store,
-        progress=progress,
-    )
-
-
 def _names_of(word: str) -> set[str]:
-    """Return the names under which a sorter's jobs stand: it may be an alias, or gone from the catalogue."""
+    """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
     from spikecrate.catalogue.tools import find
     from spikecrate.errors import SorterNotFoundError
 

@@ -1,4 +1,4 @@
-"""The console program: finds the command, runs it, prints the result or the error."""
+"""The console program: find the command, run it, print the result or the error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HELP = ("--help", "-h")
 DEBUG = ("--debug", "-d")
 STOPS = (signal.SIGTERM, signal.SIGHUP)
-"""What a batch system and a closed terminal send: a job stops as after Ctrl-C."""
+"""Signals of a batch system and of a closed terminal; they stop a job as Ctrl-C does."""
 
 
 def main() -> None:
@@ -37,10 +37,12 @@ def run(words: Sequence[str]) -> int:
     Parameters
     ----------
     words : sequence of str
-        What follows the program's name.
+        The words after the program's name.
     """
     prepare_streams()
-    return guarded(lambda: _dispatch(list(words)), to_json="--json" in words, debug=_is_debug(words))
+    return guarded(
+        lambda: _dispatch(list(words)), to_json="--json" in words, debug=any(word in DEBUG for word in words)
+    )
 
 
 def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
@@ -51,14 +53,14 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
     Parameters
     ----------
     body : callable
-        What is run.
+        The work.
     to_json : bool
         Whether an error is printed as JSON.
     debug : bool
         Whether an error's traceback is printed.
     """
     for number in STOPS:
-        # `nohup` ignores SIGHUP, and means it.
+        # `nohup` ignores SIGHUP so that the job outlives the terminal.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     try:
@@ -73,12 +75,12 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
             return report(StoppedError(signal=number), to_json=to_json, debug=debug)
         except BrokenPipeError:
             raise
-        except Exception as error:  # noqa: BLE001 (the last stop before the user)
+        except Exception as error:  # noqa: BLE001 (the last handler before the user)
             return report(_as_ours(error), to_json=to_json, debug=debug)
         else:
             return 0
     except BrokenPipeError:
-        # The reader of our output has gone: `spikecrate job.list | head`.
+        # The reader has closed the pipe, as in `spikecrate job.list | head`.
         return _closed()
 
 
@@ -88,7 +90,7 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     Parameters
     ----------
     error : SpikecrateError
-        What happened.
+        The error.
     to_json : bool
         Print an object on standard output too.
     debug : bool
@@ -104,15 +106,13 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
 
         with suppress(SpikecrateError):
             as_json({**error.as_dict(), "exit_code": code})
-    # A message with many lines holds the end of a log: what it is the end of stands below it, where people look.
+    # The end of a log, which some messages carry, stands above the message, and its last line is repeated as the cause.
     headline, _, excerpt = str(error).partition("\n")
-    lines = excerpt.splitlines()
-    lines.append(
-        f"spikecrate: {headline.removesuffix('; its last lines:').removesuffix('; the last lines:')}"
-    )
-    cause = next((line.strip() for line in reversed(excerpt.splitlines()) if line.strip()), "")
-    if cause:
-        lines.append(f"cause: {cause}")
+    shown = [line for line in excerpt.splitlines() if line.strip()]
+    headline = headline.removesuffix("; its last lines:").removesuffix("; the last lines:")
+    lines = [*excerpt.splitlines(), f"spikecrate: {headline}"]
+    if shown:
+        lines.append(f"cause: {shown[-1].strip()}")
     if error.next_step:
         lines.append(f"next: {error.next_step}")
     if error.doctor:
@@ -129,23 +129,21 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
     Parameters
     ----------
     command : Command
-        What is run.
+        The command.
     values : dict
-        By option.
+        Value by option.
     """
+    from spikecrate.cli.command import Shown
+    from spikecrate.cli.text import as_json, fields
     from spikecrate.store.place import place_of, system_errors_named
 
     _require_folder()
     with system_errors_named(place_of(None)):
-        value = command.call(values)
-        if value is None:
-            return
-        from spikecrate.cli.command import Shown
-        from spikecrate.cli.text import as_json, fields
-
-        show = command.show
+        value, show = command.call(values), command.show
         if isinstance(value, Shown):
             value, show = value.value, value.show
+        if value is None:
+            return
         if command.with_json and values.get("json"):
             as_json(as_data(value))
         elif show is not None:
@@ -155,7 +153,13 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
 
 
 def as_data(value: Any) -> Any:
-    """Return a value in JSON types: what its `as_dict` gives, or a dataclass's fields."""
+    """Return a value in JSON types: its `as_dict`, or a dataclass's fields.
+
+    Parameters
+    ----------
+    value : object
+        The value that a command returned.
+    """
     from dataclasses import asdict, is_dataclass
 
     if hasattr(value, "as_dict"):
@@ -188,7 +192,7 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _general(words: list[str]) -> None:
-    """Obey an option that stands before any command."""
+    """Handle an option that stands before any command."""
     from spikecrate.cli.command import find
     from spikecrate.cli.help import command_help, first_screen, names
     from spikecrate.cli.option import nearest
@@ -211,11 +215,12 @@ def _general(words: list[str]) -> None:
 
 
 def _require_folder() -> None:
-    """Refuse to start in a folder that was removed: relative paths lead nowhere.
+    """Refuse to start in a removed folder, where no relative path resolves.
 
     Raises
     ------
     UsageError
+        The current folder no longer exists.
     """
     try:
         os.getcwd()  # noqa: PTH109 (the call that fails)
@@ -225,7 +230,7 @@ def _require_folder() -> None:
 
 
 def _as_ours(error: Exception) -> SpikecrateError:
-    """Return an error that is not spikecrate's as a fault of spikecrate."""
+    """Return an unexpected error as a fault of spikecrate."""
     fault = SpikecrateError(
         f"a fault in spikecrate: {type(error).__name__}: {error}",
         next_step="run it again with --debug and report what it prints",
@@ -234,19 +239,15 @@ def _as_ours(error: Exception) -> SpikecrateError:
     return fault
 
 
-def _is_debug(words: Sequence[str]) -> bool:
-    return any(word in DEBUG for word in words)
-
-
 def _to_stderr(text: str) -> None:
-    # Where standard error is closed or full, the exit code still tells.
+    # Where standard error is closed or full, only the exit code reports the error.
     with suppress(OSError, AttributeError, ValueError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def _closed() -> int:
-    """Return the exit code of a program whose reader has gone; nothing more is written to it."""
+    """Discard all further output, and return the exit code for a closed pipe."""
     devnull = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
         os.dup2(devnull, number)

@@ -3,62 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+import re
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_SECTION: Final = re.compile(r"\n\n(Parameters|Attributes|Returns|Raises|Examples)\n-+\n")
+_ENTRY: Final = re.compile(r"^(\w+) : (.+)\n((?:    .+\n?)+)", re.MULTILINE)
+
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What an option's annotation says of it beside its type.
+class Words:
+    """The valid words of an option, where its type does not define them: `Annotated[int, Words(…)]`.
 
     Attributes
     ----------
-    text : str
-        Its meaning.
-    metavar : str
-        What stands for its value in a usage line.
-    example : str
-        One value.
     read : callable or None
-        Makes a value of the word; by default the type's own reader.
+        Returns the value of a word; by default the type does.
     choices : callable or None
-        Gives the values that there are, for completion.
-    strict : bool
-        Whether another value than a choice is refused.
+        Returns known values, for completion.
+    one_of : tuple of str
+        The only values; any other is refused.
     """
 
-    text: str
-    metavar: str = ""
-    example: str = ""
     read: Callable[[str], Any] | None = None
     choices: Callable[[], Iterable[str]] | None = None
-    strict: bool = False
+    one_of: tuple[str, ...] = ()
 
-
-def about(
-    text: str,
-    metavar: str = "",
-    *,
-    example: str = "",
-    read: Callable[[str], Any] | None = None,
-    choices: Callable[[], Iterable[str]] | None = None,
-    one_of: Iterable[str] = (),
-) -> About:
-    """Describe an option; `one_of` are the only values that it may have."""
-    known = tuple(one_of)
-    return About(
-        text=text,
-        metavar=metavar,
-        example=example,
-        read=read,
-        choices=(lambda: known) if known else choices,
-        strict=bool(known),
-    )
+    def known(self) -> list[str]:
+        """Return the values for completion."""
+        return list(self.one_of or (self.choices() if self.choices else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,143 +50,171 @@ class Option:
     kind : type
         `bool`, `int`, `float` or `str`.
     default : object
-        What the function gets where the option is not given.
-    about : About
-        Its meaning.
+        The value where the option is missing.
+    metavar, text, example : str
+        Name of the value in a usage line, the meaning, and one value.
+    words : Words
+        The valid words.
     is_positional, is_list : bool
         Whether it stands without a name, and whether it may be repeated.
-    within : str
-        The parameter whose dataclass it is a field of; empty for a parameter of its own.
     """
 
     name: str
     kind: type
-    default: Any
-    about: About
+    default: Any = None
+    metavar: str = ""
+    text: str = ""
+    example: str = ""
+    words: Words = Words()
     is_positional: bool = False
     is_list: bool = False
-    within: str = ""
 
     @property
     def flag(self) -> str:
-        """The name on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        """The name on the command line; a switch that is on by default has the name that turns it off."""
+        return f"--{'no-' if self.default is True else ''}{self.name.replace('_', '-')}"
 
     @property
-    def metavar(self) -> str:
-        """What stands for the value."""
-        return self.about.metavar or {int: "N", float: "X"}.get(self.kind, self.name.upper())
-
-    @property
-    def shown_default(self) -> str:
-        """The default as help shows it; empty where the meaning says what happens without the option."""
-        if self.is_positional or self.kind is bool or self.default in (None, "", [], ()):
-            return ""
-        return str(self.default)
+    def title(self) -> str:
+        """The name in messages."""
+        return self.metavar if self.is_positional else self.flag
 
     def convert(self, word: str) -> Any:
-        """Make a value of a word.
+        """Return the value of a word.
+
+        Parameters
+        ----------
+        word : str
+            The word on the command line.
 
         Raises
         ------
         UsageError
-            Naming the option, the word and the form expected.
+            The word is not valid; the message names the option and the expected form.
         """
-        if self.about.strict:
-            require_known(self.title, word, self.about.choices() if self.about.choices else ())
-        if self.about.read is not None:
-            return self.about.read(word)
-        if self.kind is int:
-            return _whole_number(self.title, word)
-        if self.kind is float:
-            return _number(self.title, word)
-        return word
-
-    @property
-    def title(self) -> str:
-        """How messages name it."""
-        return self.metavar if self.is_positional else self.flag
+        known = self.words.one_of
+        if known and word not in known:
+            message = f"{self.title} {word!r} is not known{nearest(word, known)}"
+            raise UsageError(message, next_step=f"one of: {', '.join(known)}")
+        if self.words.read is not None:
+            return self.words.read(word)
+        try:
+            return self.kind(word)
+        except ValueError:
+            form = "a whole number" if self.kind is int else "a number"
+            message = f"{self.title} {word!r} is not {form}"
+            raise UsageError(message, next_step=f"{self.title} {self.example or 1}") from None
 
 
-def option_of(name: str, annotation: Any, default: Any, within: str = "") -> Option:
-    """Make an option of a parameter: `Annotated[type, about(…)]`, and its default."""
-    kind, text = get_args(annotation)
-    if get_origin(kind) is not list:
-        # `int | None`: an int that may be missing.
-        kind = next((part for part in get_args(kind) if part is not type(None)), kind)
-    is_list = get_origin(kind) is list
-    if is_list:
-        (kind,) = get_args(kind)
-    is_positional = default is inspect.Parameter.empty
-    return Option(
-        name=name,
-        kind=kind,
-        default=None if is_positional else default,
-        about=text,
-        is_positional=is_positional,
-        is_list=is_list,
-        within=within,
-    )
+def options_of(function: Any) -> list[Option]:
+    """Return an option for each parameter of a function, described by its docstring.
 
+    A parameter whose type is a dataclass becomes an option for each field.
 
-def fields_of(name: str, kind: Any) -> list[Option]:
-    """Make an option of each field of a dataclass that is the type of the parameter `name`."""
-    annotations = inspect.get_annotations(kind, eval_str=True)
+    Parameters
+    ----------
+    function : callable
+        With `NAME : METAVAR` and the meaning, which may end with `; example: VALUE`, under `Parameters`.
+    """
     found: list[Option] = []
-    for field in fields(kind):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        found.append(option_of(field.name, annotations[field.name], default, name))
+    entries = entries_of(sections_of(function).get("Parameters", ""))
+    for parameter in inspect.signature(function).parameters.values():
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            types = inspect.get_annotations(kind, eval_str=True)
+            inner = entries_of(sections_of(kind)["Attributes"])
+            found += [
+                option_of(field.name, types[field.name], field.default, *inner[field.name])
+                for field in fields(kind)
+            ]
+        elif parameter.name in entries:
+            found.append(option_of(parameter.name, kind, parameter.default, *entries[parameter.name]))
     return found
 
 
+def option_of(name: str, annotation: Any, default: Any, metavar: str, meaning: str) -> Option:
+    """Return the option of a parameter.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    annotation : type
+        Its type, which may be optional, a list or `Annotated` with `Words`.
+    default : object
+        Its default; `inspect.Parameter.empty` makes a positional.
+    metavar, meaning : str
+        Its entry in the docstring.
+
+    Returns
+    -------
+    Option
+    """
+    kind, words = annotation, Words()
+    if type(None) in get_args(kind):
+        # `int | None`: an int that may be missing.
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Annotated:
+        kind, words = get_args(kind)
+    is_list = get_origin(kind) is list
+    is_positional = default is inspect.Parameter.empty
+    text, _, example = meaning.partition("; example: ")
+    return Option(
+        name=name,
+        kind=get_args(kind)[0] if is_list else kind,
+        default=None if is_positional else default,
+        metavar="" if kind is bool else metavar,
+        text=text,
+        example=example,
+        words=words,
+        is_positional=is_positional,
+        is_list=is_list,
+    )
+
+
+def sections_of(documented: Any) -> dict[str, str]:
+    """Return the sections of a numpydoc docstring; the description has an empty name.
+
+    Parameters
+    ----------
+    documented : object
+        A function or class.
+    """
+    description, *rest = _SECTION.split(inspect.cleandoc(documented.__doc__ or ""))
+    return {"": description, **dict(zip(rest[::2], rest[1::2], strict=True))}
+
+
+def entries_of(section: str) -> dict[str, tuple[str, str]]:
+    """Return the type and the meaning of each `NAME : TYPE` of a section.
+
+    Parameters
+    ----------
+    section : str
+        The body of a numpydoc section.
+
+    Returns
+    -------
+    dict
+        Name to type and meaning.
+    """
+    return {name: (kind, " ".join(text.split())) for name, kind, text in _ENTRY.findall(section)}
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the nearest of the known names, or nothing."""
+    """Return `; did you mean …?` with the nearest of the known names, or an empty text.
+
+    Parameters
+    ----------
+    word : str
+        The misspelled word.
+    known : iterable of str
+        The known names.
+    """
     from difflib import get_close_matches
 
     near = get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def require_known(title: str, word: str, known: Iterable[str]) -> None:
-    """Refuse a value that is none of the known ones.
-
-    Raises
-    ------
-    UsageError
-        With the nearest.
-    """
-    names = list(known)
-    if word not in names:
-        message = f"{title} {word!r} is not known{nearest(word, names)}"
-        raise UsageError(message, next_step=f"one of: {', '.join(names)}")
-
-
-def _whole_number(title: str, word: str) -> int:
-    if not word.isascii() or not word.removeprefix("-").isdigit():
-        message = f"{title} {word!r} is not a whole number"
-        raise UsageError(message, next_step=f"{title} 1")
-    return int(word)
-
-
-def _number(title: str, word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        message = f"{title} {word!r} is not a number"
-        raise UsageError(message, next_step=f"{title} 60") from None
-
-
-JSON: Final = Option(name="json", kind=bool, default=False, about=about("print one line of JSON, errors too"))
-COMMON: Final = (
-    Option(name="quiet", kind=bool, default=False, about=about("show no notes and no progress; also -q")),
-    Option(
-        name="verbose", kind=bool, default=False, about=about("show the log of tools and builds; also -v")
-    ),
-    Option(
-        name="log",
-        kind=str,
-        default="",
-        about=about("a file that notes and logs are appended to", "FILE", example="run.log"),
-    ),
-)
+JSON: Final = Option(name="json", kind=bool, default=False, text="print one line of JSON, errors too")
 SHORT: Final = {"-q": "--quiet", "-v": "--verbose"}

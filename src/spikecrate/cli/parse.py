@@ -1,4 +1,4 @@
-"""From the words of a command line to the values of a command's options."""
+"""Parse command-line options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
-    """Read the words that follow a command's name.
+    """Parse the words after a command's name.
 
     Parameters
     ----------
     command : Command
-        What they are for.
+        The command.
     words : sequence of str
         `--name value`, `--name=value`, positionals; after `--` positionals alone.
 
@@ -52,12 +52,13 @@ def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
         flag = SHORT.get(flag, flag).replace("_", "-")
         option = flags.get(flag)
         if option is None:
-            _set_off(command, flags, flag, values)
-        elif option.kind is bool:
+            message = f"{command.name} has no option {flag}{nearest(flag, flags)}"
+            raise UsageError(message, next_step=f"spikecrate {command.name} --help lists its options")
+        if option.kind is bool:
             if equals:
                 message = f"{flag} takes no value"
                 raise UsageError(message, next_step=f"write {flag} alone")
-            values[option.name] = True
+            values[option.name] = not option.default
         else:
             if not equals and not rest:
                 message = f"{flag} needs a value"
@@ -67,24 +68,13 @@ def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _set_off(command: Command[Any, Any], flags: dict[str, Option], flag: str, values: dict[str, Any]) -> None:
-    """Read `--no-NAME`, of an option that is on by default; anything else is unknown."""
-    off = flags.get(f"--{flag.removeprefix('--no-')}")
-    if flag.startswith("--no-") and off is not None and off.default is True:
-        values[off.name] = False
-        return
-    known = [*flags, *(f"--no-{name[2:]}" for name, option in flags.items() if option.default is True)]
-    message = f"{command.name} has no option {flag}{nearest(flag, known)}"
-    raise UsageError(message, next_step=f"spikecrate {command.name} --help lists its options")
-
-
 def _place(command: Command[Any, Any], loose: list[str], values: dict[str, Any]) -> None:
-    """Give the words without a name to the positionals; the last may take several."""
+    """Assign the words without a name to the positionals; the last may take several."""
     for option in command.options:
         if not option.is_positional or option.name in values:
             continue
         if not loose:
-            message = f"{command.name} needs {option.metavar}: {option.about.text}"
+            message = f"{command.name} needs {option.metavar}: {option.text}"
             raise UsageError(message, next_step=f"spikecrate {command.name} --help")
         taken = loose if option.is_list else loose[:1]
         loose = loose[len(taken) :]

@@ -1,22 +1,22 @@
-"""The command that measures how good each sorter is, and its tables."""
+"""The command that measures the quality of sorters, and its tables."""
 
 import tempfile
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
-from spikecrate.cli.choices import sorters
+from spikecrate.cli.choices import Runtime, SorterName
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
-from spikecrate.cli.sort import runtime_about
 from spikecrate.cli.sorters import SORTERS
-from spikecrate.cli.text import say, table
+from spikecrate.cli.text import cell, say, table
 from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spikecrate.studies.quality import Score
 
 BEGIN: Final = "<!-- quality: begin -->"
@@ -24,45 +24,51 @@ END: Final = "<!-- quality: end -->"
 
 
 def show_quality(scores: "Sequence[Score]") -> None:
-    """Print the scores, a table for each recording."""
-    for title, rows in _tables(scores):
+    """Print the scores, a table for each recording.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    """
+    for title, head, rows in _tables(scores):
         say(f"{title}\n")
-        table(_columns(), rows)
+        table(head, rows)
         say()
 
 
-@command("sorters.quality", SORTERS, "spikecrate sorters.quality --sorter ms4,ms5", show=show_quality)
+@command("sorters.quality", SORTERS, "measuring the sorters", show=show_quality)
 def sorters_quality(
-    sorter: Annotated[
-        str,
-        about(
-            "names or aliases, joined by commas; by default the whole catalogue",
-            "NAMES",
-            example="ms4,ms5",
-            choices=sorters,
-        ),
-    ] = "",
-    recording: Annotated[
-        list[str] | None,
-        about("a recording with its firings_true.mda; by default three toys", "RECORDING", example="rec/"),
-    ] = None,
-    toys: Annotated[bool, about("sort the three toys besides the recordings named")] = False,
-    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto",
-    write: Annotated[
-        str,
-        about(
-            "a Markdown page; the tables replace what is between its two markers",
-            "FILE",
-            example="docs/quality.md",
-        ),
-    ] = "",
-    measured: Annotated[
-        bool, about("write what the runs took into each sorter's folder, for forecasts")
-    ] = False,
+    sorter: SorterName = "",
+    recording: list[str] | None = None,
+    toys: bool = False,
+    runtime: Runtime = "auto",
+    write: str = "",
+    measured: bool = False,
     *,
     progress: Progress,
 ) -> "list[Score]":
-    """Sort recordings whose spikes are known with every sorter, and show how many each found."""
+    """Sort recordings whose spikes are known with every sorter, and show how many each found.
+
+    Parameters
+    ----------
+    sorter : NAMES
+        names or aliases, joined by commas; by default the whole catalogue; example: ms4,ms5
+    recording : RECORDING
+        a recording with its firings_true.mda; by default three toys; example: rec/
+    toys : flag
+        sort the three toys besides the recordings named
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
+    write : FILE
+        a Markdown page; the tables replace what is between its two markers; example: docs/quality.md
+    measured : flag
+        write what the runs took into each sorter's folder, for forecasts
+
+    Examples
+    --------
+    spikecrate sorters.quality --sorter ms4,ms5
+    """
     scores = measure(sorter, recording or [], runtime, progress, toys=toys)
     if write:
         write_page(scores, write)
@@ -74,12 +80,29 @@ def sorters_quality(
 def measure(
     sorter: str, recording: list[str], runtime: str, progress: Progress, *, toys: bool
 ) -> "list[Score]":
-    """Sort recordings whose spikes are known: those named, and toy recordings where wanted or none is named.
+    """Sort recordings with ground truth with every sorter.
+
+    Parameters
+    ----------
+    sorter : str
+        Names or aliases, joined by commas; empty for the whole catalogue.
+    recording : list of str
+        Paths of recordings.
+    runtime : str
+        The runtime of every run.
+    progress : Progress
+        Shows how far the runs are.
+    toys : bool
+        Whether to add the three toy recordings; without recordings they are always sorted.
+
+    Returns
+    -------
+    list of Score
 
     Raises
     ------
     UsageError
-        For two recordings of one name.
+        Two recordings have the same name.
     """
     from spikecrate.catalogue.tools import catalogue, find
     from spikecrate.studies import quality
@@ -89,31 +112,43 @@ def measure(
     named = {Path(path).resolve().name: Path(path) for path in recording}
     if len(named) < len(recording):
         message = "two of the recordings have the same name"
-        raise UsageError(
-            message, next_step="rename one: the table tells recordings apart by their folders' names"
-        )
-    # The samples name a result, so it does not matter where they were.
+        advice = "rename one: the table tells recordings apart by their folders' names"
+        raise UsageError(message, next_step=advice)
+    # A temporary folder will do: the key depends on the samples, not on their path.
     with tempfile.TemporaryDirectory(prefix="spikecrate-quality-") as folder:
         made = quality.toys(Path(folder), progress) if toys or not named else {}
         return list(quality.measure(chosen, made | named, runtime=runtime, progress=progress))
 
 
 def markdown(scores: "Sequence[Score]") -> str:
-    """Write the scores as Markdown, a table for each recording."""
+    """Return the scores as Markdown, a table for each recording.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    """
     lines: list[str] = []
-    for title, rows in _tables(scores):
-        lines += [f"### {title}", "", _row(_columns()), _row(["---", *["--:"] * (len(_columns()) - 1)])]
-        lines += [*map(_row, rows), ""]
+    for title, head, rows in _tables(scores):
+        rule = ["---", *["--:"] * (len(head) - 1)]
+        lines += [f"### {title}", "", *map(_row, (head, rule, *rows)), ""]
     return "\n".join(lines)
 
 
 def write_page(scores: "Sequence[Score]", page: str) -> None:
-    """Put the tables between the markers of a page.
+    """Write the tables between the markers of a page.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        The scores, grouped by recording.
+    page : str
+        Path of a Markdown page.
 
     Raises
     ------
     OutputError
-        Where the page has no markers, or cannot be written.
+        The page has no markers, or cannot be written.
     """
     path = Path(page)
     try:
@@ -128,49 +163,38 @@ def write_page(scores: "Sequence[Score]", page: str) -> None:
         raise OutputError(message, next_step="name a page that can be read and written") from None
 
 
-def _tables(scores: "Sequence[Score]") -> list[tuple[str, list[list[str]]]]:
-    """Return each recording's title and its rows of text, the best sorter first."""
-    return [
-        (_title(rows[0]), [_cells(score) for score in sorted(rows, key=_rank)])
-        for rows in (list(group) for _, group in groupby(scores, key=lambda score: score.recording))
-    ]
+def _tables(scores: "Sequence[Score]") -> "Iterator[tuple[str, list[str], list[tuple[Any, ...]]]]":
+    """Yield each recording's title, the heads of the columns, and a row a sorter, the best first."""
+    from spikecrate.studies.quality import GOOD
 
-
-def _title(score: "Score") -> str:
-    channels = f"{score.channels} channel{'s' if score.channels > 1 else ''}"
-    return f"{score.recording}: {channels}, {score.duration_s:g} s"
+    head = ["sorter", "true units", "found units", "mean accuracy", f"units above {GOOD}"]
+    head += ["wall time", "peak memory"]
+    for recording, group in groupby(scores, key=lambda score: score.recording):
+        rows = sorted(group, key=_rank)
+        channels = f"{rows[0].channels} channel{'s' if rows[0].channels > 1 else ''}"
+        yield f"{recording}: {channels}, {rows[0].duration_s:g} s", head, [_cells(score) for score in rows]
 
 
 def _rank(score: "Score") -> tuple[Any, ...]:
     return score.units_above is None, -(score.units_above or 0), -(score.mean_accuracy or 0), score.sorter
 
 
-def _cells(score: "Score") -> list[str]:
-    name = f"{score.sorter} {score.version}"
+def _cells(score: "Score") -> tuple[Any, ...]:
+    name, memory = f"{score.sorter} {score.version}", score.peak_memory_bytes
     if score.failure:
-        return [name, str(score.true_units), score.failure, *["–"] * (len(_columns()) - 3)]
+        return (name, score.true_units, score.failure, *[None] * 4)
     wall = f"{score.wall_s:.1f} s ({score.runtime}, {score.cores} core{'s' if score.cores != 1 else ''})"
-    memory = "–" if score.peak_memory_bytes is None else format_bytes(score.peak_memory_bytes)
-    return [
-        *(name, str(score.true_units), str(score.found_units)),
-        *(f"{score.mean_accuracy:.2f}", str(score.units_above), wall, memory),
-    ]
+    counts = score.true_units, score.found_units, score.mean_accuracy, score.units_above
+    return (name, *counts, wall, None if memory is None else format_bytes(memory))
 
 
-def _row(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", r"\|") for cell in cells]
+def _row(cells: Sequence[Any]) -> str:
+    escaped = [cell(value, "–").replace("|", r"\|") for value in cells]
     return f"| {' | '.join(escaped)} |"
 
 
-def _columns() -> tuple[str, ...]:
-    from spikecrate.studies.quality import GOOD
-
-    numbers = ("true units", "found units", "mean accuracy", f"units above {GOOD}")
-    return ("sorter", *numbers, "wall time", "peak memory")
-
-
 def _write_measured(scores: "list[Score]", progress: Progress) -> None:
-    """Write what each sorter's runs took into its folder, for forecasts."""
+    """Write time and memory of the runs into the sorters' folders, for forecasts."""
     from spikecrate.catalogue.tools import find
     from spikecrate.steps.estimate import write_measured
     from spikecrate.store import open_store

@@ -5,32 +5,38 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
+from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say
 
 if TYPE_CHECKING:
     from spikecrate.recordings import Recording
 
 RECORDINGS: Final = "recordings"
-NEW: Final = about("the folder to make", "DESTINATION", example="toy/")
+Difficulty = Annotated[str, Words(one_of=("easy", "medium", "hard"))]
 
 
 @dataclass(frozen=True)
 class Described:
-    """A recording and the hash of its samples, if that was computed."""
+    """A recording, and the hash of its samples where it was computed."""
 
     recording: "Recording"
     samples_hash: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints: every channel."""
+        """Return the recording as `--json` prints it, with every channel."""
         from spikecrate.recordings.describe import describe
 
         return describe(self.recording, self.samples_hash)
 
 
 def show_info(found: Described) -> None:
-    """Print a recording with its channels summarized, and what was assumed of it."""
+    """Print a recording with its channels summarized, and the assumptions about it.
+
+    Parameters
+    ----------
+    found : Described
+        The recording.
+    """
     from spikecrate.recordings.describe import overview
 
     facts = overview(found.recording, found.samples_hash)
@@ -40,45 +46,54 @@ def show_info(found: Described) -> None:
         say(f"note: {note}")
 
 
-@command(
-    "recording.info",
-    RECORDINGS,
-    "spikecrate recording.info rec/",
-    "spikecrate recording.info rec/ --json",
-    show=show_info,
-)
-def recording_info(
-    recording: Annotated[
-        str, about("folder or file in any format of docs/recordings.md", "RECORDING", example="rec/")
-    ],
-    no_hash: Annotated[
-        bool, about("leave out the hash of the samples (it reads the whole recording once)")
-    ] = False,
-    *,
-    progress: Progress,
-) -> Described:
-    """Describe a recording: format, channels, duration, probe, hash of its samples; --json lists every channel."""
+@command("recording.info", RECORDINGS, "reading {recording}", show=show_info)
+def recording_info(recording: str, no_hash: bool = False, *, progress: Progress) -> Described:
+    """Describe a recording: format, channels, duration, probe, hash of its samples; --json lists every channel.
+
+    Parameters
+    ----------
+    recording : RECORDING
+        folder or file in any format of docs/recordings.md; example: rec/
+    no_hash : flag
+        leave out the hash of the samples (it reads the whole recording once)
+
+    Examples
+    --------
+    spikecrate recording.info rec/
+    spikecrate recording.info rec/ --json
+    """
     return info(recording, progress, with_hash=not no_hash)
 
 
-@command("recording.import", RECORDINGS, "spikecrate recording.import day3.nwb day3/", show=show_info)
+@command("recording.import", RECORDINGS, "importing {source}", show=show_info)
 def recording_import(
-    source: Annotated[
-        str, about("file or folder in any format that SpikeInterface reads", "SOURCE", example="day3.nwb")
-    ],
-    destination: Annotated[str, NEW],
-    reader: Annotated[
-        str,
-        about(
-            "SpikeInterface's name of the format; by default from the file's name", "NAME", example="intan"
-        ),
-    ] = "",
-    stream: Annotated[str, about("id or name of one of several streams", "NAME", example="imec0.ap")] = "",
-    segment: Annotated[int | None, about("one of several segments, from 0", example="0")] = None,
+    source: str,
+    destination: str,
+    reader: str = "",
+    stream: str = "",
+    segment: int | None = None,
     *,
     progress: Progress,
 ) -> Described:
-    """Convert another format through SpikeInterface (needs the extra spikecrate[import])."""
+    """Convert another format through SpikeInterface (needs the extra spikecrate[import]).
+
+    Parameters
+    ----------
+    source : SOURCE
+        file or folder in any format that SpikeInterface reads; example: day3.nwb
+    destination : DESTINATION
+        the folder to make; example: day3/
+    reader : NAME
+        SpikeInterface's name of the format; by default from the file's name; example: intan
+    stream : NAME
+        id or name of one of several streams; example: imec0.ap
+    segment : N
+        one of several segments, from 0; example: 0
+
+    Examples
+    --------
+    spikecrate recording.import day3.nwb day3/
+    """
     from spikecrate.recordings.imports import import_recording
 
     import_recording(
@@ -87,20 +102,38 @@ def recording_import(
     return info(destination, progress, with_hash=True)
 
 
-@command("recording.toy", RECORDINGS, "spikecrate recording.toy toy/ --channels 32", with_json=False)
+@command("recording.toy", RECORDINGS, "writing {destination}")
 def recording_toy(
-    destination: Annotated[str, NEW],
-    seed: Annotated[int, about("equal seeds give equal bytes", example="1")] = 0,
-    duration: Annotated[float, about("length in seconds", "SECONDS", example="10")] = 60.0,
-    channels: Annotated[int, about("number of channels", example="32")] = 4,
-    units: Annotated[int, about("number of units", example="20")] = 6,
-    difficulty: Annotated[
-        str, about("how well units stand out", one_of=("easy", "medium", "hard"), example="hard")
-    ] = "easy",
+    destination: str,
+    seed: int = 0,
+    duration: float = 60.0,
+    channels: int = 4,
+    units: int = 6,
+    difficulty: Difficulty = "easy",
     *,
     progress: Progress,
 ) -> None:
-    """Write a synthetic recording with ground truth, in MountainSort's format."""
+    """Write a synthetic recording with ground truth, in MountainSort's format.
+
+    Parameters
+    ----------
+    destination : DESTINATION
+        the folder to make; example: toy/
+    seed : N
+        equal seeds give equal bytes; example: 1
+    duration : SECONDS
+        length in seconds; example: 10
+    channels : N
+        number of channels; example: 32
+    units : N
+        number of units; example: 20
+    difficulty : DIFFICULTY
+        how well units stand out; example: hard
+
+    Examples
+    --------
+    spikecrate recording.toy toy/ --channels 32
+    """
     from spikecrate.recordings.toy import write_toy
 
     folder = write_toy(
@@ -116,16 +149,16 @@ def recording_toy(
 
 
 def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
-    """Open a recording, and hash its samples if asked to.
+    """Open a recording, and hash its samples where wanted.
 
     Parameters
     ----------
     path : str
-        Path of the recording.
+        The recording.
     progress : Progress
-        Shows the progress of hashing.
+        Shows how far the hash is.
     with_hash : bool
-        Whether to read and hash its samples.
+        Whether to read and hash the samples.
 
     Returns
     -------

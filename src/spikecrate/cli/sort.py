@@ -3,17 +3,16 @@
 import json as json_module
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.progress import Progress
-from spikecrate._util.quantities import format_bytes, parse_bytes, parse_seconds
-from spikecrate.cli.choices import sorters
+from spikecrate._util.progress import Progress, Terminal
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
-from spikecrate.cli.option import About, about
 from spikecrate.cli.text import as_json, say, table
 from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError, UsageError
 
@@ -24,58 +23,65 @@ if TYPE_CHECKING:
     from spikecrate.steps.request import SortRequest
 
 SORTING: Final = "sort and look at results"
-RUNTIMES: Final = ("auto", "docker", "apptainer", "host")
 REASONS: Final = 3
-"""How many reasons a forecast gives; --verbose gives all."""
-
-
-def runtime_about(default: str) -> About:
-    """Describe an option that names a runtime."""
-    return about(f"where to run; {default}", one_of=RUNTIMES, example="docker")
+"""Number of reasons in a forecast; --verbose shows all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What names a job beside its recording, and what it may use: the options of `sort` and `job.explain`."""
+    """Options of `sort` and `job.explain`: the sorter, its parameters and its limits.
 
-    sorter: Annotated[
-        str, about("name or alias of a sorter", "NAME", example="kilosort4", choices=sorters)
-    ] = "ms4"
-    param: Annotated[
-        list[str], about("one parameter of the sorter", "NAME=VALUE", example="detect_threshold=4")
-    ] = field(default_factory=list)
-    params: Annotated[
-        str, about("a JSON file of parameters; --param wins over it", "FILE", example="mine.json")
-    ] = ""
-    runtime: Annotated[str, runtime_about("auto takes the first that this machine has")] = "auto"
-    cores: Annotated[
-        int | None, about("processors for the sorter; by default all that this process may use", example="4")
-    ] = None
-    gpu: Annotated[
-        str,
-        about(
-            "whether the sorter gets a GPU; auto: if it uses one and the machine has one",
-            one_of=("auto", "on", "off"),
-            example="off",
-        ),
-    ] = "auto"
-    memory: Annotated[
-        int | None, about("memory limit; by default none", "SIZE", example="8G", read=parse_bytes)
-    ] = None
-    timeout: Annotated[
-        float | None,
-        about("time limit of the sorter; by default none", "TIME", example="2h", read=parse_seconds),
-    ] = None
-    seed: Annotated[int, about("seed for the sorter; part of the job key", example="1")] = 0
-    force: Annotated[bool, about("run the job despite a cache hit, and replace the result")] = False
+    Attributes
+    ----------
+    sorter : NAME
+        name or alias of a sorter; example: kilosort4
+    param : NAME=VALUE
+        one parameter of the sorter; example: detect_threshold=4
+    params : FILE
+        a JSON file of parameters; --param wins over it; example: mine.json
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
+    cores : N
+        processors for the sorter; by default all that this process may use; example: 4
+    gpu : GPU
+        whether the sorter gets a GPU; auto: if it uses one and the machine has one; example: off
+    memory : SIZE
+        memory limit; by default none; example: 8G
+    timeout : TIME
+        time limit of the sorter; by default none; example: 2h
+    seed : N
+        seed for the sorter; part of the job key; example: 1
+    force : flag
+        run the job despite a cache hit, and replace the result
+    """
+
+    sorter: SorterName = "ms4"
+    param: list[str] | None = None
+    params: str = ""
+    runtime: Runtime = "auto"
+    cores: int | None = None
+    gpu: Switch = "auto"
+    memory: Memory | None = None
+    timeout: Time | None = None
+    seed: int = 0
+    force: bool = False
 
     def request(self, recording: str) -> "SortRequest":
-        """Return what is asked of one recording.
+        """Return the request to sort one recording.
+
+        Parameters
+        ----------
+        recording : str
+            Its path.
+
+        Returns
+        -------
+        SortRequest
 
         Raises
         ------
         ParameterValueError, SorterNotFoundError
-            Naming the word that cannot be read.
+            An option is not valid; the message names it.
         """
         from spikecrate.catalogue.tools import find, parse_assignments
         from spikecrate.steps.request import SortRequest
@@ -83,7 +89,7 @@ class JobOptions:
         return SortRequest(
             recording=recording,
             sorter=self.sorter,
-            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param)},
+            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])},
             runtime=self.runtime,
             cores=self.cores,
             gpu=self.gpu,
@@ -94,56 +100,13 @@ class JobOptions:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How the sort of one of several recordings ended.
-
-    Attributes
-    ----------
-    recording : str
-        Its path.
-    result : Result or None
-        What came of it.
-    error : SpikecrateError or None
-        Why nothing did.
-    """
-
-    recording: str
-    result: "Result | None" = None
-    error: SpikecrateError | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as `--json` prints it."""
-        outcome = self.result or self.error
-        return {"recording": self.recording, **(outcome.as_dict() if outcome is not None else {})}
-
-
-@command(
-    "sort",
-    SORTING,
-    "spikecrate sort rec/",
-    "spikecrate sort rec/ --sorter ms4 --param detect_threshold=4",
-    "spikecrate sort rec/ --dry-run",
-    "spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/",
-)
+@command("sort", SORTING, "sorting")
 def sort(
-    recording: Annotated[
-        list[str],
-        about("folder or file in any format of docs/recordings.md, or a glob; read in place", "RECORDING"),
-    ],
+    recording: list[str],
     options: JobOptions,
-    output: Annotated[
-        str,
-        about(
-            "folder for a copy of the result, - for none; by default sortings/RECORDING/SORTER-KEY",
-            "DIR",
-            example="sorted/",
-        ),
-    ] = "",
-    repeat: Annotated[
-        int | None, about("run N times without the store, and compare the results", example="5")
-    ] = None,
-    dry_run: Annotated[bool, about("show cache hit or miss, why, memory and time; run nothing")] = False,
+    output: str = "",
+    repeat: int | None = None,
+    dry_run: bool = False,
     json: bool = False,
     *,
     progress: Progress,
@@ -152,8 +115,26 @@ def sort(
 
     The same command again is a cache hit and takes milliseconds. Several recordings are sorted in order; the exit code
     is that of the first failure.
+
+    Parameters
+    ----------
+    recording : RECORDING
+        folder or file in any format of docs/recordings.md, or a glob; read in place
+    output : DIR
+        folder for a copy of the result, - for none; by default sortings/RECORDING/SORTER-KEY; example: sorted/
+    repeat : N
+        run N times without the store, and compare the results; example: 5
+    dry_run : flag
+        show cache hit or miss, why, memory and time; run nothing
+
+    Examples
+    --------
+    spikecrate sort rec/
+    spikecrate sort rec/ --sorter ms4 --param detect_threshold=4
+    spikecrate sort rec/ --dry-run
+    spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/
     """
-    recordings = expanded(recording)
+    recordings = [path for word in recording for path in expanded(word)]
     if len(recordings) > 1:
         if dry_run or repeat is not None:
             message = f"--dry-run and --repeat take one recording, here are {len(recordings)}"
@@ -161,29 +142,49 @@ def sort(
         return _sort_all(recordings, options, output, progress, json=json)
     request = options.request(recordings[0])
     if dry_run:
-        return Shown(forecast(request, progress), partial(show_forecast, verbose=_is_verbose(progress)))
+        from spikecrate.api import forecast
+        from spikecrate.store import open_store
+
+        verbose = isinstance(progress, Terminal) and progress.verbose
+        return Shown(forecast(request, open_store(), progress), partial(show_forecast, verbose=verbose))
     if repeat is not None:
         return Shown(measure_repeats(request, repeat, progress), show_repeats)
     return Shown(sort_one(request, output, progress), show_result)
 
 
-def expanded(words: list[str]) -> list[str]:
-    """Return the recordings that words name; a glob names those that match it, in alphabetical order."""
-    found: list[str] = []
-    for word in words:
-        # Not Path.glob, which takes no absolute pattern.
-        matches = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else []  # noqa: PTH207
-        found += matches or [word]
-    return found
+def expanded(word: str) -> list[str]:
+    """Return the recordings that a word names; a glob names its matches, in alphabetical order.
+
+    Parameters
+    ----------
+    word : str
+        A path or a glob.
+
+    Returns
+    -------
+    list of str
+    """
+    # Not Path.glob, which takes no absolute pattern.
+    matches = sorted(glob(word)) if has_magic(word) and not Path(word).exists() else []  # noqa: PTH207
+    return matches or [word]
 
 
 def read_parameters(path: str) -> dict[str, Any]:
-    """Read a file of parameters, a JSON object; none for no path.
+    """Read a file of parameters, a JSON object.
+
+    Parameters
+    ----------
+    path : str
+        The file; empty for no parameters.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
     ParameterValueError
-        Naming the file, and where in it.
+        The file cannot be read; the message names it.
     """
     if not path:
         return {}
@@ -199,16 +200,20 @@ def read_parameters(path: str) -> dict[str, Any]:
 
 
 def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result":
-    """Sort a recording, and copy the result to where the user keeps results.
+    """Sort a recording, and copy the result to the folder where the user keeps results.
 
     Parameters
     ----------
     request : SortRequest
-        What is asked.
+        The recording, the sorter and its parameters.
     folder : str
-        The word of `--output`; empty for the default place, `-` for no copy.
+        The value of `--output`: empty for the default folder, `-` for no copy.
     progress : Progress
-        Shows how far it is.
+        Shows how far the job is.
+
+    Returns
+    -------
+    Result
     """
     from spikecrate import api
     from spikecrate.steps.output import default_output, is_inside
@@ -216,34 +221,39 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
 
     def default(job: "Job") -> Path | None:
         place = default_output(job.recording, job.tool.name, job.key)
+        existing = next(parent for parent in place.parents if parent.exists())
         if is_inside(place, job.recording):
-            progress.note("the current folder is inside the recording; the result stays in the store only")
-            return None
-        if not _can_write(place):
-            progress.note(
-                f"the current folder {Path.cwd()} cannot be written; the result stays in the store only"
-            )
-            return None
-        return place
+            reason = "is inside the recording"
+        elif not os.access(existing, os.W_OK | os.X_OK):
+            reason = "cannot be written"
+        else:
+            return place
+        progress.note(f"the current folder {Path.cwd()} {reason}; the result stays in the store only")
+        return None
 
     return api.find_or_run(request, open_store(), progress, output=folder or default)
-
-
-def forecast(request: "SortRequest", progress: Progress) -> "Forecast":
-    """Return what `sort` would do."""
-    from spikecrate import api
-    from spikecrate.store import open_store
-
-    return api.forecast(request, open_store(), progress)
 
 
 def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "Repeated":
     """Run a job several times and compare the results.
 
+    Parameters
+    ----------
+    request : SortRequest
+        The job.
+    times : int
+        The number of runs.
+    progress : Progress
+        Shows how far the runs are.
+
+    Returns
+    -------
+    Repeated
+
     Raises
     ------
     UsageError
-        For a number below 2.
+        The number is below 2.
     """
     from spikecrate.steps.repeat import repeat
     from spikecrate.store import open_store
@@ -251,7 +261,8 @@ def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "
     if times < 2:
         message = f"--repeat {times}: a comparison needs at least two runs"
         raise UsageError(message, next_step="--repeat 5")
-    return repeat(request, times, open_store(), progress)
+    with progress.bar(f"running {request.sorter} {times} times", 0):
+        return repeat(request, times, open_store(), progress)
 
 
 def _sort_all(
@@ -267,40 +278,34 @@ def _sort_all(
             f"--output {output}: two of the recordings are named {twice}, so their copies would be one folder"
         )
         raise UsageError(message, next_step="sort them one by one, or leave --output out")
-    ended: list[Ended] = []
+    ended: list[tuple[str, Result | SpikecrateError]] = []
     for number, recording in enumerate(recordings, start=1):
         progress.note(f"recording {number} of {len(recordings)}: {recording}")
-        folder = str(Path(output) / Path(recording).resolve().name) if output not in ("", "-") else output
+        folder = output if output in ("", "-") else str(Path(output) / names[number - 1])
         try:
-            ended.append(
-                Ended(recording=recording, result=sort_one(options.request(recording), folder, progress))
-            )
+            ended.append((recording, sort_one(options.request(recording), folder, progress)))
         except StoppedError:
             raise
         except SpikecrateError as error:
             report(error, to_json=False, debug=False)
-            ended.append(Ended(recording=recording, error=error))
+            ended.append((recording, error))
     if json:
-        as_json([one.as_dict() for one in ended])
+        as_json([{"recording": recording, **outcome.as_dict()} for recording, outcome in ended])
     else:
         show_all(ended)
-    failed = [one.error for one in ended if one.error is not None]
-    if failed:
-        raise SystemExit(failed[0].exit_code)
-
-
-def _can_write(place: Path) -> bool:
-    """Whether a folder can be made there: the nearest that exists above it is writable."""
-    there = next(parent for parent in place.parents if parent.exists())
-    return os.access(there, os.W_OK | os.X_OK)
-
-
-def _is_verbose(progress: Progress) -> bool:
-    return bool(getattr(progress, "verbose", False))
+    for _, outcome in ended:
+        if isinstance(outcome, SpikecrateError):
+            raise SystemExit(outcome.exit_code)
 
 
 def show_result(done: "Result") -> None:
-    """Print units, events, time, key and folder of a result."""
+    """Print units, events, time, key and folder of a result.
+
+    Parameters
+    ----------
+    done : Result
+        The result.
+    """
     record = done.record
     how = (
         f"sorted in {record['wall_s']:.1f} s ({record['runtime']})"
@@ -313,74 +318,79 @@ def show_result(done: "Result") -> None:
     say(f"result  {done.output or done.folder}")
 
 
-def show_all(ended: list[Ended]) -> None:
-    """Print a row for each of several recordings."""
+def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
+    """Print a row for each of several recordings, and how many were sorted.
+
+    Parameters
+    ----------
+    ended : list of (str, Result or SpikecrateError)
+        Path and outcome of each.
+    """
     rows: list[tuple[Any, ...]] = []
-    for one in ended:
-        if one.result is None:
-            error = one.error
-            rows.append((one.recording, "failed", None, None, None, str(error).partition("\n")[0]))
+    failed = 0
+    for recording, outcome in ended:
+        if isinstance(outcome, SpikecrateError):
+            failed += 1
+            rows.append((recording, "failed", None, None, None, str(outcome).partition("\n")[0]))
         else:
-            record, place = one.result.record, one.result.output or one.result.folder
-            status = "cache hit" if one.result.status == "cached" else one.result.status
-            rows.append(
-                (one.recording, status, record["units"], record["events"], one.result.key[:12], str(place))
-            )
+            status = "cache hit" if outcome.status == "cached" else outcome.status
+            counts = outcome.record["units"], outcome.record["events"]
+            rows.append((recording, status, *counts, outcome.key[:12], outcome.output or outcome.folder))
     table(("recording", "status", "units", "events", "key", "result"), rows)
-    failed = sum(one.error is not None for one in ended)
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
 
 
 def show_forecast(found: "Forecast", *, verbose: bool) -> None:
-    """Print cache hit or miss, why in three lines, memory and time; the command line with --verbose."""
+    """Print cache hit or miss, the reasons, memory and time.
+
+    Parameters
+    ----------
+    found : Forecast
+        The forecast.
+    verbose : bool
+        Whether to print all reasons and the command line.
+    """
     words = {
         "hit": "cache hit: the result is in the store",
         "wait": "another process runs this job; sort would wait for its result",
         "run": f"cache miss: sort would run it with {found.runtime}",
     }
-    say(f"{words[found.plan.action]}")
+    plan, estimate = found.plan, found.estimate
+    say(words[plan.action])
     say(f"key     {found.job.key}")
-    if found.plan.action == "run":
-        if found.plan.nearest is not None:
-            say(f"new against the nearest earlier result, {found.plan.nearest[:12]}:")
-        shown = found.plan.reasons if verbose else found.plan.reasons[:REASONS]
+    if plan.action == "run":
+        if plan.nearest is not None:
+            say(f"new against the nearest earlier result, {plan.nearest[:12]}:")
+        shown = plan.reasons if verbose else plan.reasons[:REASONS]
         for reason in shown:
             say(f"  {reason}")
-        if len(shown) < len(found.plan.reasons):
-            say(f"  and {len(found.plan.reasons) - len(shown)} more; --verbose shows all")
-        if found.estimate is None:
+        if len(shown) < len(plan.reasons):
+            say(f"  and {len(plan.reasons) - len(shown)} more; --verbose shows all")
+        if estimate is None:
             say("memory and time are not known: this sorter has not been measured")
         else:
-            memory, runs = format_bytes(found.estimate.memory_bytes), found.estimate.runs
-            say(
-                f"takes about {memory} of memory and {found.estimate.wall_s:.0f} s, "
-                f"estimated from {runs} run{'s' if runs > 1 else ''}"
-            )
+            needs = f"{format_bytes(estimate.memory_bytes)} of memory and {estimate.wall_s:.0f} s"
+            runs = f"{estimate.runs} run{'s' if estimate.runs > 1 else ''}"
+            say(f"takes about {needs}, estimated from {runs}")
     if verbose:
         say(shlex.join(found.argv))
 
 
 def show_repeats(done: "Repeated") -> None:
-    """Print every run of a job, and how far each agrees with each."""
+    """Print every run of a job, and its agreement with every other.
+
+    Parameters
+    ----------
+    done : Repeated
+        The runs.
+    """
     numbers = [str(number) for number in range(1, len(done.runs) + 1)]
-    table(
-        ("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)),
-        (
-            (
-                number,
-                run["blake3"][:12],
-                run["units"],
-                run["events"],
-                run["wall_s"],
-                *map("{:.4f}".format, row),
-            )
-            for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
-        ),
-    )
+    rows = [
+        (number, run["blake3"][:12], run["units"], run["events"], run["wall_s"], *map("{:.4f}".format, row))
+        for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
+    ]
+    table(("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)), rows)
     distinct = len({run["blake3"] for run in done.runs})
     outcome = "the same bytes every time" if done.equal else f"{distinct} different results"
-    taken = done.wall_s
-    least = min(map(min, done.agreement))
-    say(
-        f"{outcome}; agreement at least {least:.4f}; {taken['least']:.1f} to {taken['most']:.1f} s ({done.runtime})"
-    )
+    wall = f"{done.wall_s['least']:.1f} to {done.wall_s['most']:.1f} s ({done.runtime})"
+    say(f"{outcome}; agreement at least {min(map(min, done.agreement)):.4f}; {wall}")

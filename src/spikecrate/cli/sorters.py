@@ -5,39 +5,45 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.cli.choices import sorters
-from spikecrate.cli.command import Shown, command
-from spikecrate.cli.option import about
+from spikecrate.cli.choices import SorterName
+from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from spikecrate.catalogue.lock import Change
     from spikecrate.catalogue.tools import Sorter
 
 SORTERS: Final = "sorters"
-SORTER: Final = about("name or alias of a sorter", "SORTER", example="ms4", choices=sorters)
 
 
 def show_catalogue(found: Iterable[dict[str, Any]]) -> None:
-    """Print the catalogue."""
-    table(
-        ("name", "version", "title", "licence", "gpu", "equal bytes", "also known as"),
-        (
-            (
-                *(sorter[name] for name in ("name", "version", "title", "license", "gpu")),
-                "yes" if sorter["deterministic"] else "no",
-                ", ".join(sorter["aliases"]),
-            )
-            for sorter in found
-        ),
-    )
+    """Print the catalogue.
+
+    Parameters
+    ----------
+    found : iterable of dict
+        The sorters, as the JSON has them.
+    """
+    shown = ("name", "version", "title", "license", "gpu")
+    rows = [
+        (*map(sorter.get, shown), "yes" if sorter["deterministic"] else "no", ", ".join(sorter["aliases"]))
+        for sorter in found
+    ]
+    table(("name", "version", "title", "licence", "gpu", "equal bytes", "also known as"), rows)
 
 
 def show_sorter(sorter: dict[str, Any]) -> None:
-    """Print one sorter with its parameters."""
+    """Print one sorter with its parameters.
+
+    Parameters
+    ----------
+    sorter : dict
+        The sorter, as the JSON has it.
+    """
     say(f"{sorter['title']} ({sorter['name']} {sorter['version']}), {sorter['license']}")
     say(sorter["description"])
     if sorter["reference"].get("doi"):
@@ -49,52 +55,76 @@ def show_sorter(sorter: dict[str, Any]) -> None:
         needs = [least[name].format(value) for name, value in sorter["requires"].items()]
         say(f"needs at least {' and '.join(needs)}")
     say()
-    table(
-        ("parameter", "default", "range", "unit", "description"),
-        (
-            (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
-            for name, entry in sorter["parameters"]["properties"].items()
-        ),
-    )
+    rows = [
+        (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
+        for name, entry in sorter["parameters"]["properties"].items()
+    ]
+    table(("parameter", "default", "range", "unit", "description"), rows)
 
 
-def show_locked(changes: list[Any]) -> None:
-    """Print what locking again changed, a package a line."""
-    for change in (change.as_dict() for change in changes):
+def show_locked(changes: "list[Change]") -> None:
+    """Print the changes in a sorter's locks, a package a line.
+
+    Parameters
+    ----------
+    changes : list of Change
+        The changes in each lock.
+    """
+    for change in changes:
         lines = [
-            *(f"  + {name} {version}" for name, version in change["added"].items()),
-            *(f"  - {name} {version}" for name, version in change["removed"].items()),
-            *(f"  {name} {before} -> {after}" for name, (before, after) in change["updated"].items()),
+            *(f"  + {name} {version}" for name, version in change.added.items()),
+            *(f"  - {name} {version}" for name, version in change.removed.items()),
+            *(f"  {name} {before} -> {after}" for name, (before, after) in change.updated.items()),
         ]
-        say(f"{change['lock']}{':' if lines else ': no package changed'}")
-        for line in lines:
-            say(line)
+        say("\n".join([f"{change.lock}{':' if lines else ': no package changed'}", *lines]))
 
 
-@command("sorters.list", SORTERS, "spikecrate sorters", alias="sorters", show=show_catalogue)
+@command("sorters.list", SORTERS, alias="sorters", show=show_catalogue)
 def sorters_list() -> list[dict[str, Any]]:
-    """List the catalogue."""
+    """List the catalogue.
+
+    Examples
+    --------
+    spikecrate sorters
+    """
     from spikecrate.catalogue.tools import catalogue
 
     return [sorter_as_dict(sorter) for sorter in catalogue().values()]
 
 
-@command("sorters.show", SORTERS, "spikecrate sorters.show ms4", show=show_sorter)
-def sorters_show(sorter: Annotated[str, SORTER]) -> dict[str, Any]:
-    """Show a sorter and its parameters: default, range, unit, meaning."""
+@command("sorters.show", SORTERS, show=show_sorter)
+def sorters_show(sorter: SorterName) -> dict[str, Any]:
+    """Show a sorter and its parameters: default, range, unit, meaning.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+
+    Examples
+    --------
+    spikecrate sorters.show ms4
+    """
     from spikecrate.catalogue.tools import find
 
     return sorter_as_dict(find(sorter))
 
 
-@command("sorters.new", SORTERS, "spikecrate sorters.new mine --into sorters/", with_json=False)
-def sorters_new(
-    name: Annotated[str, about("name of the sorter and of its folder", "NAME", example="mine")],
-    into: Annotated[
-        str, about("folder of sorters; by default the first of SPIKECRATE_SORTERS", "DIR", example="sorters/")
-    ] = "",
-) -> None:
-    """Write the folder of a new sorter; it lacks the body of sort() and the lock."""
+@command("sorters.new", SORTERS)
+def sorters_new(name: str, into: str = "") -> None:
+    """Write the folder of a new sorter; it lacks the body of sort() and the lock.
+
+    Parameters
+    ----------
+    name : NAME
+        name of the sorter and of its folder; example: mine
+    into : DIR
+        folder of sorters; by default the first of SPIKECRATE_SORTERS; example: sorters/
+
+    Examples
+    --------
+    spikecrate sorters.new mine --into sorters/
+    """
     from spikecrate.catalogue.scaffold import make
 
     own = [part for part in os.environ.get("SPIKECRATE_SORTERS", "").split(os.pathsep) if part]
@@ -110,47 +140,80 @@ def sorters_new(
         say(f"to find it: export SPIKECRATE_SORTERS={folder.parent}")
 
 
-@command("sorters.lock", SORTERS, "spikecrate sorters.lock mine --upgrade", show=show_locked)
-def sorters_lock(
-    sorter: Annotated[str, SORTER],
-    upgrade: Annotated[bool, about("take the newest versions that are allowed")] = False,
-    *,
-    progress: Progress,
-) -> list[Any]:
-    """Lock a sorter's packages, each with its hashes, and show what changed."""
+@command("sorters.lock", SORTERS, "locking {sorter}", show=show_locked)
+def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progress) -> "list[Change]":
+    """Lock a sorter's packages, each with its hashes, and show what changed.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+    upgrade : flag
+        take the newest versions that are allowed
+
+    Examples
+    --------
+    spikecrate sorters.lock mine --upgrade
+    """
     from spikecrate.catalogue.lock import relock
     from spikecrate.catalogue.tools import find
 
-    return list(relock(find(sorter), progress, upgrade=upgrade))
+    return relock(find(sorter), progress, upgrade=upgrade)
 
 
-@command("sorters.export", SORTERS, "spikecrate sorters.export ms4 --output ms4.json", with_json=False)
-def sorters_export(
-    sorter: Annotated[str, SORTER],
-    output: Annotated[str, about("file for it; by default it is printed", "FILE", example="ms4.json")] = "",
-) -> Any:
-    """Describe a sorter as a Boutiques descriptor, for other tools."""
+@command("sorters.export", SORTERS)
+def sorters_export(sorter: SorterName, output: str = "") -> None:
+    """Describe a sorter as a Boutiques descriptor, for other tools.
+
+    Parameters
+    ----------
+    sorter : SORTER
+        name or alias of a sorter; example: ms4
+    output : FILE
+        file for it; by default it is printed; example: ms4.json
+
+    Examples
+    --------
+    spikecrate sorters.export ms4 --output ms4.json
+    """
     from spikecrate.catalogue.boutiques import descriptor
     from spikecrate.catalogue.tools import find
 
     text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
     if not output:
-        return Shown(text, say)
+        say(text)
+        return
     try:
         Path(output).write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         message = f"{output}: {error.strerror}"
         raise OutputError(message, next_step="name a file that can be written") from None
-    return Shown(f"{output} is written", say)
+    say(f"{output} is written")
 
 
 def sorter_as_dict(sorter: "Sorter") -> dict[str, Any]:
-    """Return a sorter as the catalogue's JSON has it."""
+    """Return a sorter as the catalogue's JSON has it.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        A sorter of the catalogue.
+    """
     return {**asdict(sorter), "folder": str(sorter.folder)}
 
 
 def value_range(entry: dict[str, Any]) -> str | None:
-    """Return the range of a parameter: its choices, or its bounds."""
+    """Return the range of a parameter: its choices, or its bounds.
+
+    Parameters
+    ----------
+    entry : dict
+        The parameter in `sorter.json`.
+
+    Returns
+    -------
+    str or None
+    """
     if "enum" in entry:
         return ", ".join(json.dumps(value) for value in entry["enum"])
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -3,13 +3,12 @@
 from collections import Counter
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate._util.quantities import format_bytes, parse_bytes, parse_seconds
-from spikecrate.cli.choices import keys
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.choices import JobKey, Memory, Time
 from spikecrate.cli.command import command
-from spikecrate.cli.option import about
 from spikecrate.cli.text import say, table
 from spikecrate.errors import JobNotFoundError, StoreCorruptError
 
@@ -19,28 +18,31 @@ if TYPE_CHECKING:
 STORE: Final = "store"
 SHOWN: Final = 20
 NAMED: Final = 5
-"""How many corrupt things a message names."""
-KEY: Final = about("the first digits of a job key", "JOB", example="0b680c52", choices=keys)
-DRY_RUN: Final = about("only show what would be removed")
+"""Number of corrupt files that a message names."""
 
 
 def show_usage(found: dict[str, Any]) -> None:
-    """Print how big the store is."""
-    table(
-        ("kind", "number", "size"),
-        (
-            *((row["kind"], row["count"], format_bytes(row["bytes"])) for row in found["kinds"]),
-            *(
-                (f"results of {row['sorter']}", row["results"], format_bytes(row["bytes"]))
-                for row in found["sorters"]
-            ),
-        ),
-    )
+    """Print the size of the store.
+
+    Parameters
+    ----------
+    found : dict
+        The result of `spikecrate.store.usage.usage`.
+    """
+    rows = [(row["kind"], row["count"], row["bytes"]) for row in found["kinds"]]
+    rows += [(f"results of {row['sorter']}", row["results"], row["bytes"]) for row in found["sorters"]]
+    table(("kind", "number", "size"), [(kind, count, format_bytes(size)) for kind, count, size in rows])
     say(f"{format_bytes(found['bytes'])} in {found['store']}; {found['pinned']} results are pinned")
 
 
 def show_collected(done: dict[str, Any]) -> None:
-    """Print what was removed, or would be."""
+    """Print the removed content, or with --dry-run the content to remove.
+
+    Parameters
+    ----------
+    done : dict
+        The result of `collect_garbage`.
+    """
     word, freed = ("would remove", "would free") if done["dry_run"] else ("removed", "freed")
     for name in done["removed"]:
         say(f"{word} {name}")
@@ -50,9 +52,9 @@ def show_collected(done: dict[str, Any]) -> None:
     if len(done["collected"]) > SHOWN:
         kinds = Counter(row["kind"] for row in done["collected"][SHOWN:])
         say(f"and {', '.join(f'{number} more of {kind}' for kind, number in kinds.items())}")
-    for name in ("locks", "memos", "rests"):
+    for name in ("locks", "memos", "partial_files"):
         if done[name]:
-            say(f"{word} {done[name]} {name} that nothing needs")
+            say(f"{word} {done[name]} {name.replace('_', ' ')} that nothing needs")
     if done["busy"]:
         say(f"kept {done['busy']} that were in use")
     left = "" if done["left_bytes"] is None else f"; {format_bytes(done['left_bytes'])} stay"
@@ -60,36 +62,49 @@ def show_collected(done: dict[str, Any]) -> None:
 
 
 def show_verified(done: dict[str, Any]) -> None:
-    """Print that the store is sound."""
+    """Print that the store is intact.
+
+    Parameters
+    ----------
+    done : dict
+        The result of `verify`.
+    """
     say(f"{done['checked']} results, memos, indexes, locks and SIFs are as they were written")
 
 
-@command("store.du", STORE, "spikecrate store.du", show=show_usage)
+@command("store.du", STORE, "measuring the store", show=show_usage)
 def usage(*, progress: Progress) -> dict[str, Any]:
-    """Show how big the store is, by kind of content and by sorter."""
+    """Show how big the store is, by kind of content and by sorter.
+
+    Examples
+    --------
+    spikecrate store.du
+    """
     from spikecrate.store import open_store
     from spikecrate.store.usage import usage as measure
 
     return measure(open_store(), progress)
 
 
-@command("store.gc", STORE, "spikecrate store.gc --keep 30d --max 200G --dry-run", show=show_collected)
+@command("store.gc", STORE, "collecting garbage", show=show_collected)
 def collect_garbage(
-    keep: Annotated[
-        float | None,
-        about("also remove what was not used for this long", "TIME", example="30d", read=parse_seconds),
-    ] = None,
-    max: Annotated[
-        int | None,
-        about(
-            "also remove the longest unused until the store fits", "SIZE", example="200G", read=parse_bytes
-        ),
-    ] = None,
-    dry_run: Annotated[bool, DRY_RUN] = False,
-    *,
-    progress: Progress,
+    keep: Time | None = None, max: Memory | None = None, dry_run: bool = False, *, progress: Progress
 ) -> dict[str, Any]:
-    """Remove what stopped runs left; with --keep or --max also old results, failures, logs and quarantine."""
+    """Remove what stopped runs left; with --keep or --max also old results, failures, logs and quarantine.
+
+    Parameters
+    ----------
+    keep : TIME
+        also remove what was not used for this long; example: 30d
+    max : SIZE
+        also remove the longest unused until the store fits; example: 200G
+    dry_run : flag
+        only show what would be removed
+
+    Examples
+    --------
+    spikecrate store.gc --keep 30d --max 200G --dry-run
+    """
     from spikecrate.runtimes.choice import usable
     from spikecrate.steps.sweep import left_over, sweep
     from spikecrate.store import gc, open_store
@@ -100,12 +115,22 @@ def collect_garbage(
     else:
         removed = [name for runtime in usable(store) for name in sweep(store, runtime)]
     done = gc.collect(store, progress, keep_s=keep, max_bytes=max, dry_run=dry_run)
-    return {"removed": removed, **done}
+    return {"removed": removed, "partial_files": done.pop("rests"), **done}
 
 
-@command("store.pin", STORE, "spikecrate store.pin 0b680c52")
-def pin(job: Annotated[str, KEY]) -> dict[str, Any]:
-    """Keep a result whatever store.gc is asked to remove."""
+@command("store.pin", STORE)
+def pin(job: JobKey) -> dict[str, Any]:
+    """Keep a result whatever store.gc is asked to remove.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate store.pin 0b680c52
+    """
     from spikecrate.steps.listing import find_key
     from spikecrate.store import open_store, pins
 
@@ -118,9 +143,19 @@ def pin(job: Annotated[str, KEY]) -> dict[str, Any]:
     return {"key": key, "pinned": True, "changed": changed}
 
 
-@command("store.unpin", STORE, "spikecrate store.unpin 0b680c52")
-def unpin(job: Annotated[str, KEY]) -> dict[str, Any]:
-    """Let store.gc remove a result again."""
+@command("store.unpin", STORE)
+def unpin(job: JobKey) -> dict[str, Any]:
+    """Let store.gc remove a result again.
+
+    Parameters
+    ----------
+    job : JOB
+        the first digits of a job key; example: 0b680c52
+
+    Examples
+    --------
+    spikecrate store.unpin 0b680c52
+    """
     from spikecrate.store import open_store, pins
 
     store = open_store()
@@ -128,11 +163,19 @@ def unpin(job: Annotated[str, KEY]) -> dict[str, Any]:
     return {"key": key, "pinned": False, "changed": pins.unpin(store, key)}
 
 
-@command("store.verify", STORE, "spikecrate store.verify", show=show_verified)
-def verify(
-    dry_run: Annotated[bool, about("only name what is corrupt")] = False, *, progress: Progress
-) -> dict[str, Any]:
-    """Read the whole store, name what is not as it was written, and set it aside."""
+@command("store.verify", STORE, "verifying the store", show=show_verified)
+def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
+    """Read the whole store, name what is corrupt, and set it aside.
+
+    Parameters
+    ----------
+    dry_run : flag
+        only name what is corrupt
+
+    Examples
+    --------
+    spikecrate store.verify
+    """
     from spikecrate.images import provenance
     from spikecrate.store import open_store
     from spikecrate.store import verify as checking
@@ -145,18 +188,17 @@ def verify(
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         done = "left where it was" if dry_run else "set aside"
         message = f"{len(found)} of {count} things in the store are corrupt, {done}: {first}{also}"
+        advice = "sort again what is needed, and check the disk"
         raise StoreCorruptError(
             message,
-            next_step="spikecrate store.verify sets them aside"
-            if dry_run
-            else "sort again what is needed, and check the disk",
+            next_step="spikecrate store.verify sets them aside" if dry_run else advice,
             details=checking.as_dict(count, found),
         )
     return checking.as_dict(count, found)
 
 
 def _pinned_key(store: "Store", job: str) -> str:
-    """Complete a key among the pins, whose result may be gone, else among the jobs."""
+    """Return the full key of a pin, whose result may be gone, else of a job."""
     from spikecrate.steps.listing import find_key
     from spikecrate.store import pins
 

@@ -1,16 +1,15 @@
-"""Text and tables for people, one line of JSON for programs: the one way to standard output.
+"""Standard output: text and tables for people, one line of JSON for programs.
 
-Names, logs and messages come from files that may be hostile: control characters are printed as escapes.
+Names, logs and messages come from files that may be hostile, so control characters are printed as escapes.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.terminal import colours, columns, printable, shorten
+from spikecrate._util.terminal import CONTROL, colours, columns, printable, shorten
 from spikecrate.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 GAP: Final = 2
 """Spaces between columns."""
 LEAST_CELL: Final = 8
-"""A column is cut no further than this."""
-
-_NOT_IN_JSON: Final = re.compile(
-    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
+"""Least width of a column that is cut."""
 
 
 def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
@@ -39,9 +34,9 @@ def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
     Raises
     ------
     OutputError
-        Where standard output is closed or full.
+        Standard output is closed or full.
     BrokenPipeError
-        Where its reader has gone.
+        The reader has closed the pipe.
     """
     shown = printable(text)
     if colour is not None and colours(sys.stdout):
@@ -60,63 +55,78 @@ def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
 
 
 def as_json(value: Any) -> None:
-    """Print one JSON value on one line; what no terminal should get raw is escaped."""
+    """Print one JSON value on one line; control characters are escaped.
+
+    Parameters
+    ----------
+    value : object
+        A value in JSON types.
+    """
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    # Looking for cycles, which none of our values has, takes a quarter of the time.
+    # The values have no cycles, and the search for them takes a quarter of the time.
     text = json.dumps(value, ensure_ascii=not unicode, check_circular=False)
-    say(_NOT_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    say(CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table that fits the terminal: numbers to the right, what is missing as a dash.
+    """Print a table that fits the terminal, with numbers to the right and a dash for a missing value.
 
     Parameters
     ----------
     names : sequence of str
         Heads of the columns.
     rows : iterable of sequence
-        The cells. Where the terminal is too narrow, the widest are cut in the middle, those of the first column never.
+        The cells. In a narrow terminal the widest are cut in the middle, but never those of the first column.
     """
-    texts = [[_cell(value) for value in row] for row in rows]
-    right = [
-        bool(texts) and all(row[at] == _dash() or row[at][:1].isdigit() for row in texts)
-        for at in range(len(names))
-    ]
-    widths = [max([len(name), *(len(row[at]) for row in texts)]) for at, name in enumerate(names)]
-    _narrow(widths, columns(sys.stdout) - GAP * (len(widths) - 1))
-    for row in [list(names), *texts]:
-        cells = [
-            shorten(cell, width).rjust(width) if to_right else shorten(cell, width).ljust(width)
-            for cell, width, to_right in zip(row, widths, right, strict=True)
-        ]
-        say((" " * GAP).join(cells).rstrip())
-
-
-def _narrow(widths: list[int], most: int) -> None:
-    """Cut the widest columns but the first until all fit, or all are as narrow as a column may be."""
+    dash = _dash()
+    lines = [list(names), *([cell(value, dash) for value in row] for row in rows)]
+    cells_of = list(zip(*lines, strict=True))
+    widths = [max(map(len, cells)) for cells in cells_of]
+    most = columns(sys.stdout) - GAP * (len(widths) - 1)
     while sum(widths) > most and max(widths[1:], default=0) > LEAST_CELL:
-        at = widths.index(max(widths[1:]), 1)
-        rest = sorted(widths[1:])
-        second = rest[-2] if len(rest) > 1 else 0
-        widths[at] -= max(1, min(sum(widths) - most, widths[at] - max(second, LEAST_CELL)))
+        widths[widths.index(max(widths[1:]), 1)] -= 1
+    numbers = [
+        len(lines) > 1 and all(cell == dash or cell[0].isdigit() for cell in cells[1:]) for cells in cells_of
+    ]
+    for line in lines:
+        shown = [
+            f"{shorten(cell, width):{'>' if number else '<'}{width}}"
+            for cell, width, number in zip(line, widths, numbers, strict=True)
+        ]
+        say((" " * GAP).join(shown).rstrip())
 
 
 def fields(values: dict[str, Any]) -> None:
-    """Print an object, a field a line."""
+    """Print an object, a field a line.
+
+    Parameters
+    ----------
+    values : dict
+        The fields, in JSON types.
+    """
     width = max(map(len, values), default=0)
     for name, value in values.items():
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         say(f"{name.ljust(width)}  {printable(shown, one_line=True)}")
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any, dash: str) -> str:
+    """Return the text of a table's cell, on one line.
+
+    Parameters
+    ----------
+    value : object
+        The value; None and an empty text are missing.
+    dash : str
+        The sign of a missing value.
+    """
     if value is None or value == "":
-        return _dash()
+        return dash
     return f"{value:.2f}" if isinstance(value, float) else printable(str(value), one_line=True)
 
 
 def _dash() -> str:
-    """Return the sign for what is missing, in any locale."""
+    """Return the sign of a missing value, in any locale."""
     try:
         "–".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
