@@ -70,14 +70,6 @@ def test_channels_that_the_probe_s_map_marks_as_not_in_use_are_counted(tmp_path)
     assert fields(write_spikeglx(tmp_path / "all", samples())) == ["channels"]
 
 
-def test_a_probe_s_map_with_more_entries_than_channels_is_said(tmp_path):
-    geom = "(NP2013,4,250,70)" + "".join(f"(0:0:{25 * index}:1)" for index in range(6))
-    found = open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": geom})).assumptions
-    assert any(
-        "snsGeomMap has 6 entries for 4 channels; the first 4 are taken" in item.message for item in found
-    )
-
-
 def test_a_missing_gain_is_assumed(tmp_path):
     write_mountainsort(tmp_path / "a", samples())
     (tmp_path / "a" / "params.json").write_text('{"samplerate": 20000}')

@@ -16,7 +16,7 @@ from spikecrate.recordings.probe import PUT_GEOM, column, column_assumed
 from spikecrate_harness.layout import DTYPE, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -335,19 +335,20 @@ def extra_bytes(path: Path, extra: int) -> Assumption:
     )
 
 
-def channels_left_out(text: str) -> list[Assumption]:
-    """Return the assumption that channels of the file carry no spikes.
+def channels_left_out(counts: Mapping[str, int]) -> list[Assumption]:
+    """Return the assumption that channels of the file carry no spikes; none where none are left out.
 
     Parameters
     ----------
-    text : str
-        How many of which kind.
+    counts : mapping
+        Kind to number of channels.
 
     Returns
     -------
     list of Assumption
     """
-    return [Assumption(field="channels", message=f"channels of the file not in use: {text}")]
+    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return [Assumption(field="channels", message=f"channels of the file not in use: {text}")] if text else []
 
 
 def _count(source: Path, data_bytes: int, frame_bytes: int, time_axis: int) -> tuple[int, int]:

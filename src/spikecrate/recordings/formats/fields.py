@@ -57,7 +57,7 @@ class Fields:
         """Return a finite number, above 0 if `positive`."""
         wanted = "a number above 0" if positive else "a number"
         value = self._value(name, default)
-        number = as_number(value)
+        number = self._number(value)
         if number is None or (positive and number <= 0):
             self._refuse(name, wanted, value)
         return number
@@ -65,10 +65,10 @@ class Fields:
     def whole(self, name: str, default: Any = REQUIRED, *, most: int | None = None) -> int:
         """Return a whole number from 0 to `most`."""
         value = self._value(name, default)
-        number = as_number(value)
+        number = self._number(value)
         if number is None or not number.is_integer() or number < 0 or (most is not None and number > most):
             self._refuse(name, f"a whole number, {f'0 to {most}' if most else '0 or more'}", value)
-        return int(value)
+        return int(number)
 
     def items(self, name: str, default: Any = REQUIRED) -> list[Any]:
         """Return a list."""
@@ -96,6 +96,10 @@ class Fields:
             next_step=next_step or f"correct {self.place}{name} in {self.path.name}",
             details={"file": str(self.path), "field": f"{self.place}{name}"},
         )
+
+    def _number(self, value: Any) -> float | None:
+        """Return a field's value as a number, None where it is none."""
+        return as_number(value)
 
     def _value(self, name: str, default: Any) -> Any:
         value = self.data.get(name, default)

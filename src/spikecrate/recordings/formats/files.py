@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import (
+    RecordingAmbiguousError,
     RecordingFormatError,
     RecordingLinkError,
     RecordingNotFoundError,
@@ -18,7 +19,7 @@ from spikecrate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 TEXT_LIMIT: Final = 64 * 2**20
@@ -71,13 +72,15 @@ def is_file(path: Path) -> bool:
         return path.is_symlink() or path.is_file()
 
 
-def read_text(path: Path, *, named_in: Path | None = None) -> str:
+def read_text(path: Path, *, errors: str = "strict") -> str:
     """Read a small text file, UTF-8 with or without a byte order mark.
 
     Parameters
     ----------
-    path, named_in
-        As in `regular_file`.
+    path : Path
+        The file.
+    errors : {"strict", "replace"}
+        Whether other bytes are refused, or read as a mark of replacement.
 
     Returns
     -------
@@ -90,26 +93,26 @@ def read_text(path: Path, *, named_in: Path | None = None) -> str:
     SpikecrateError
         As `regular_file`.
     """
-    size = regular_file(path, named_in=named_in).st_size
+    size = regular_file(path).st_size
     if size > TEXT_LIMIT:
         message = f"{path}: a small text file is expected, this one has {size} bytes"
         raise RecordingFormatError(message, next_step="check that the file is what its name says")
     with reading(path):
         data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         message = f"{path}: not text in UTF-8 (byte {error.start})"
         raise RecordingFormatError(message, next_step="save the file as UTF-8 text") from None
 
 
-def read_json(path: Path, *, named_in: Path | None = None) -> Any:
+def read_json(path: Path) -> Any:
     """Read a small JSON file.
 
     Parameters
     ----------
-    path, named_in
-        As in `regular_file`.
+    path : Path
+        The file.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def read_json(path: Path, *, named_in: Path | None = None) -> Any:
     SpikecrateError
         As `read_text`.
     """
-    text = read_text(path, named_in=named_in)
+    text = read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -177,6 +180,27 @@ def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
     """Return the error for a .npy file that is not a table of numbers."""
     message = f"{path}: not an array of numbers: {problem[:200]}"
     return RecordingFormatError(message, next_step="save the recording again", details={"file": str(path)})
+
+
+def ambiguous(place: Path, what: str, choices: Sequence[Path]) -> RecordingAmbiguousError:
+    """Return the error for a place that holds several recordings.
+
+    Parameters
+    ----------
+    place : Path
+        The folder that the user named.
+    what : str
+        What there are several of: "streams", "segments", "formats".
+    choices : sequence of Path
+        What the user may name instead.
+
+    Returns
+    -------
+    RecordingAmbiguousError
+    """
+    names = [str(choice) for choice in choices]
+    message = "\n  ".join([f"{place} holds {len(names)} {what}:", *names])
+    return RecordingAmbiguousError(message, next_step="name one of these", details={"choices": names})
 
 
 @contextmanager
