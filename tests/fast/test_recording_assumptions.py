@@ -18,7 +18,7 @@ from recording_files import (
 
 from spikecrate import api
 from spikecrate.recordings import open_recording, sort_warnings
-from spikecrate.recordings.assumptions import parameter_misfits, smallest_distance
+from spikecrate.recordings.assumptions import smallest_distance
 from spikecrate.steps.request import SortRequest
 
 
@@ -104,7 +104,7 @@ def test_a_filtered_recording_is_said(tmp_path):
 )  # fmt: skip
 def test_a_sorter_that_looks_for_the_other_sign_is_a_misfit(tmp_path, sign, parameters, message):
     recording = open_recording(write_mountainsort(tmp_path, samples(), spike_sign=sign))
-    (misfit,) = parameter_misfits(recording, parameters, tool="ms4")
+    (misfit,) = sort_warnings(recording, parameters, tool="ms4")
     assert str(misfit) == f"this recording's spikes are {message}"
 
 
@@ -113,7 +113,7 @@ def test_a_sorter_that_looks_for_the_other_sign_is_a_misfit(tmp_path, sign, para
 )
 def test_a_sorter_that_looks_for_the_recording_s_sign_fits(tmp_path, parameters):
     recording = open_recording(write_mountainsort(tmp_path, samples(), spike_sign=-1))
-    assert parameter_misfits(recording, parameters, tool="ms4") == ()
+    assert sort_warnings(recording, parameters, tool="ms4") == ()
 
 
 def probe_of(folder, places):
@@ -125,16 +125,16 @@ def probe_of(folder, places):
 
 def test_one_neighbourhood_of_all_channels_is_a_misfit_on_a_dense_probe(tmp_path):
     dense = probe_of(tmp_path / "dense", [(32 * (i % 2), 20 * (i // 2)) for i in range(384)])
-    (misfit,) = parameter_misfits(dense, {"adjacency_radius": -1}, tool="ms4")
+    (misfit,) = sort_warnings(dense, {"adjacency_radius": -1}, tool="ms4")
     assert str(misfit) == (
         "adjacency_radius=-1 makes ms4 treat all 384 channels as one neighbourhood, which is slow beyond 32; "
         "pass --param adjacency_radius=100"
     )
-    assert parameter_misfits(dense, {"adjacency_radius": 100}, tool="ms4") == ()
+    assert sort_warnings(dense, {"adjacency_radius": 100}, tool="ms4") == ()
     small = probe_of(tmp_path / "small", [(0, 20 * i) for i in range(32)])
     sparse = probe_of(tmp_path / "sparse", [(0, 400 * i) for i in range(40)])
     for recording in (small, sparse):
-        assert parameter_misfits(recording, {"adjacency_radius": -1}, tool="ms4") == ()
+        assert sort_warnings(recording, {"adjacency_radius": -1}, tool="ms4") == ()
 
 
 def test_the_smallest_distance_is_that_of_every_pair():

@@ -230,29 +230,29 @@ def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
 def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateError:
     """Return the error of ours for an error of the system."""
     source = f" ({named_in} names it)" if named_in is not None else ""
-    if error.errno == errno.ELOOP:
-        message = f"{path} is a link that leads to itself{source}"
-        return RecordingLinkError(message, next_step="point the link at the data file")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        link = _broken_link(path)
-        if link is not None:
+    match error.errno:
+        case errno.ELOOP:
+            message = f"{path} is a link that leads to itself{source}"
+            return RecordingLinkError(message, next_step="point the link at the data file")
+        case errno.ENOENT | errno.ENOTDIR:
+            link = _broken_link(path)
+            if link is None:
+                message = f"{path} does not exist{source}"
+                return RecordingNotFoundError(message, next_step="check the path")
             message = f"{link} is a link to {str(link.readlink())!r}, which does not exist{source}"
-            return RecordingLinkError(
-                message, next_step="mount the folder of its target, or correct the link"
-            )
-        message = f"{path} does not exist{source}"
-        return RecordingNotFoundError(message, next_step="check the path")
-    if error.errno == errno.ENAMETOOLONG:
-        message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
-        return RecordingNotFoundError(message, next_step="check the path")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        message = f"{path} cannot be read: permission denied{source}"
-        return RecordingPermissionError(
-            message,
-            next_step=f"ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}",
-        )
-    message = f"{path} cannot be read: {error.strerror or error}{source}"
-    return RecordingPermissionError(message, next_step="check the disk or the network mount it is on")
+            step = "mount the folder of its target, or correct the link"
+            return RecordingLinkError(message, next_step=step)
+        case errno.ENAMETOOLONG:
+            message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
+            return RecordingNotFoundError(message, next_step="check the path")
+        case errno.EACCES | errno.EPERM:
+            message = f"{path} cannot be read: permission denied{source}"
+            step = f"ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}"
+            return RecordingPermissionError(message, next_step=step)
+        case _:
+            message = f"{path} cannot be read: {error.strerror or error}{source}"
+            step = "check the disk or the network mount it is on"
+            return RecordingPermissionError(message, next_step=step)
 
 
 def _broken_link(path: Path) -> Path | None:

@@ -66,12 +66,14 @@ def open_source(path: Path, source: Path) -> Recording:
         num_samples=int(data["num_samples"]) if "num_samples" in data else None,
         sampling_frequency=data["sampling_frequency"],
         gains=_each(source, data, "gain_uv", len(channels)),
-        give_gains=f"add gain_uv to {source.name}",
         offsets=_each(source, data, "offset_uv", len(channels)),
-        give_offsets=f"add offset_uv to {source.name}",
         locations=_locations(source, data.get("probe"), len(channels)),
         no_locations=f"{source.name} names no probe",
-        give_locations=f"add probe (a geom.csv: x,y in um, one row a channel) to {source.name}",
+        next_steps={
+            "gain_uv": f"add gain_uv to {source.name}",
+            "offset_uv": f"add offset_uv to {source.name}",
+            "probe": f"add probe (a geom.csv: x,y in um, one row a channel) to {source.name}",
+        },
         channel_ids=names,
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
     )

@@ -59,10 +59,12 @@ def open_source(path: Path, source: Path) -> Recording:
         num_samples=num_samples,
         sampling_frequency=params.number("samplerate", positive=True),
         gains=_gain(params),
-        give_gains=f"add scale_factor (uV per count) to {PARAMS}",
-        give_offsets="convert the samples to int16, with 0 at 0 uV",
         locations=read_geom(geom, num_channels) if known else None,
         no_locations=f"there is no {GEOM}",
+        next_steps={
+            "gain_uv": f"add scale_factor (uV per count) to {PARAMS}",
+            "offset_uv": "convert the samples to int16, with 0 at 0 uV",
+        },
         spike_sign=_spike_sign(params),
         assumptions=[extra_bytes(source, size - header.file_size)] if longer else [],
     )

@@ -6,28 +6,27 @@ what an empty unit means. Tried on a recording of the GUI 0.5 and the structure 
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.formats.fields import Fields
-from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_text, reading
+from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_text
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
 from spikecrate.recordings.probe import PUT_GEOM, read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from spikecrate.recordings.probe import Locations
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
-DEPTH: Final = 3
-"""From the root down: record node, experiment, recording."""
+LEVELS: Final = ("[Rr]ecord[ _][Nn]ode*", "[Ee]xperiment*", "[Rr]ecording*")
+"""Folders from the root down to a structure.oebin; others are not searched."""
 PROBES: Final = ("NP_PROBE", "NEUROPIXELSV")
 """Elements of a settings.xml that describe a Neuropixels probe."""
 TYPES: Final = ("headstage", "auxiliary", "ADC")
@@ -106,38 +105,21 @@ def structures_at(folder: Path) -> Iterator[Path]:
     Path
         A structure.oebin.
     """
-    for upper in (folder, *((folder.parent,) if folder.name == "continuous" else ())):
+    parts = (folder, folder.parent) if folder.parent.name == "continuous" else (folder,)
+    above = [part.parent for part in parts if part.name == "continuous"]
+    for upper in (folder, *above):
         if is_file(upper / STRUCTURE):
             yield upper / STRUCTURE
             return
-    if folder.parent.name == "continuous" and is_file(folder.parent.parent / STRUCTURE):
-        yield folder.parent.parent / STRUCTURE
-        return
-    yield from _below(folder, DEPTH)
+    for depth in range(1, len(LEVELS) + 1):
+        pattern = "/".join((*LEVELS[-depth:], STRUCTURE))
+        yield from sorted(folder.glob(pattern), key=_numbered)
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the structure files below a folder, in the order of their names."""
-    with reading(folder), os.scandir(folder) as entries:
-        inner = sorted(
-            (Path(entry.path) for entry in entries if entry.is_dir() and _is_part(entry.name)), key=_numbered
-        )
-    for part in inner:
-        if is_file(part / STRUCTURE):
-            yield part / STRUCTURE
-        elif depth > 1:
-            yield from _below(part, depth - 1)
-
-
-def _is_part(name: str) -> bool:
-    """Return whether a folder belongs to a recording by its name; others are not searched."""
-    return name.lower().startswith(("record node", "record_node", "experiment", "recording"))
-
-
-def _numbered(path: Path) -> tuple[str, int]:
+def _numbered(path: Path) -> list[tuple[str, int]]:
     """Return a sort key that puts recording10 after recording9."""
-    stem = path.name.rstrip("0123456789")
-    return stem, int(path.name[len(stem) :] or 0)
+    stems = [(part.rstrip("0123456789"), part) for part in path.parts]
+    return [(stem, int(part[len(stem) :] or 0)) for stem, part in stems]
 
 
 def _streams(structure: Path) -> Iterator[Stream]:

@@ -67,10 +67,12 @@ def open_source(path: Path, source: Path) -> Recording:
         file_channels=num_channels,
         sampling_frequency=facts.number("sampling_frequency", positive=True),
         gains=_values(description, "gain_to_uV", num_channels),
-        give_gains="set the gains and save the recording again",
         offsets=_values(description, "offset_to_uV", num_channels),
-        give_offsets="set the offsets and save the recording again",
         locations=_locations(description, num_channels),
+        next_steps={
+            "gain_uv": "set the gains and save the recording again",
+            "offset_uv": "set the offsets and save the recording again",
+        },
         channel_ids=_channel_ids(facts, num_channels),
         assumptions=[filtered] if facts.get("is_filtered") is True else [],
     )
