@@ -207,3 +207,9 @@ def test_samples_without_their_structure_say_where_it_belongs(tmp_path):
     (tmp_path / RECORDING / "structure.oebin").unlink()
     with pytest.raises(RecordingFormatError, match=r"there is no structure\.oebin"):
         open_recording(tmp_path / RECORDING / "continuous" / "Probe-100.0" / "continuous.dat")
+
+
+def test_settings_without_places_of_this_stream_leave_a_column(tmp_path):
+    write_openephys(tmp_path, samples(), geom=False, streams=("NI-DAQmx-103.Other",))
+    write_settings(tmp_path, [0, 1, 2, 3])
+    assert any("20 um" in note for note in open_recording(tmp_path).notes)

@@ -179,16 +179,17 @@ def _neuropixels(stream: Stream, kept: int) -> Locations | None:
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
     if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
         return None
-    from probeinterface.neuropixels_tools import has_neuropixels_probes, read_openephys_neuropixels
+    from probeinterface.neuropixels_tools import read_openephys_neuropixels
 
     try:
-        if not has_neuropixels_probes(settings, stream.folder.name):
-            return None
-        probe = read_openephys_neuropixels(settings, stream_name=stream.folder.name)
+        # None for a stream of another device, and for a version of the plugin that writes no locations.
+        probe = read_openephys_neuropixels(settings, stream_name=stream.folder.name, raise_error=False)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
         reason = str(error).strip() or type(error).__name__
         message = f"{settings}: probeinterface cannot read the probe of {stream.folder.name} ({reason})"
         raise ProbeError(message, next_step=PUT_GEOM) from error
+    if probe is None:
+        return None
     locations: Locations = tuple(map(tuple, probe.contact_positions.tolist()))
     if len(locations) != kept:
         message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream.folder.name}"

@@ -118,7 +118,7 @@ def _stream(meta: Meta, file_channels: int) -> tuple[float, list[float], dict[st
 
 def _uv_per_count(meta: Meta, device: str) -> float:
     """Return the uV per count of an NI-DAQ ("ni") or OneBox ("ob") before the gain of its channels."""
-    return 1e6 * meta.number(f"{device}AiRangeMax") / meta.number(f"{device}MaxInt", 32768.0)
+    return 1e6 * (meta.number(f"{device}AiRangeMax") / meta.number(f"{device}MaxInt", 32768.0))
 
 
 def _locations(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Locations | None, str]:
