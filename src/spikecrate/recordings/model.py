@@ -102,7 +102,14 @@ class Recording:
                     raise UsageError(message, next_step="rename the file or folder") from None
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
-        """Read samples `start` to `stop` (exclusive) of every channel.
+        """Read a stretch of every channel.
+
+        Parameters
+        ----------
+        start : int
+            The first sample.
+        stop : int, optional
+            The sample after the last one; by default the recording's end.
 
         Returns
         -------

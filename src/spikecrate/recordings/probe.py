@@ -120,7 +120,9 @@ def read_geom(path: Path, num_channels: int) -> Locations:
         rows.append(row)
     if len(rows) != num_channels:
         problem = f"{len(rows)} rows for {num_channels} channels"
-        raise _refused(path, problem, next_step=f"give {path.name} one row a channel, in the channels' order")
+        raise _refused(
+            path, problem, next_step=f"write one row a channel to {path.name}, in the channels' order"
+        )
     return tuple(rows)
 
 

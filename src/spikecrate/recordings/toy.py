@@ -190,7 +190,7 @@ def write_toy(
     for name, (least, most) in RANGES.items():
         if not least <= getattr(toy, name) <= most:
             message = f"{name} is {getattr(toy, name):g}"
-            raise UsageError(message, next_step=f"give {name} from {least:g} to {most:g}")
+            raise UsageError(message, next_step=f"pass {name} from {least:g} to {most:g}")
     if not _is_there(folder, toy):
         with new_folder(folder.absolute()) as staging:
             _write(staging, toy, progress or Silent())

@@ -43,7 +43,18 @@ class Traces(Protocol):
         """Hz."""
 
     def traces(self, start: int, stop: int) -> NDArray[Any]:
-        """Read samples x channels of any real type, in any unit."""
+        """Read a stretch.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first sample, and the one after the last.
+
+        Returns
+        -------
+        numpy.ndarray
+            Samples x channels of any real type, in any unit.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,22 @@ def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file or a link, also a broken one, has that name."""
+    """Return whether a file or a link, also a broken one, has that name.
+
+    Parameters
+    ----------
+    path : Path
+        The name.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    RecordingPermissionError
+        If this user may not enter its folder.
+    """
     with reading(path):
         return path.is_symlink() or path.is_file()
 

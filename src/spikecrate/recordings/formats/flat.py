@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.formats.fields import as_number
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
     from spikecrate.recordings.probe import Locations
-
-DESCRIPTION: Final = "recording.json"
 
 
 def open_source(path: Path, source: Path) -> Recording:

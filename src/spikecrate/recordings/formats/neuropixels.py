@@ -28,7 +28,7 @@ PROTOTYPES: Final = {"PRB_1_2": "NP1000", "PRB_1_4": "NP1000", "PRB2_1": "NP2000
 SIMPLE: Final = "imro_np1000"
 """Format of an imroTbl with (channel bank reference AP-gain LF-gain filter), one entry a channel."""
 SPLIT: Final = "snsSaveChanSubset_orig"
-"""IBL's splitter writes a part's channels as 0:N, and which of the map's they are to this field.
+"""IBL's splitter copies the probe's whole map into the .meta of each part, and lists the part's channels here.
 
 https://github.com/int-brain-lab/ibl-neuropixel (`NP2Converter`)
 """
@@ -56,6 +56,13 @@ def saved_channels(meta: Meta, kept: int, name: str = "snsSaveChanSubset") -> li
     ------
     RecordingFormatError
         If the field is malformed or names fewer channels.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from spikecrate.recordings.formats.spikeglx_meta import Meta
+    >>> saved_channels(Meta(Path("run.meta"), "snsSaveChanSubset=0:2,7,384"), 4)
+    [0, 1, 2, 7]
     """
     subset = meta.text(name, "all")
     if subset in ("all", ""):

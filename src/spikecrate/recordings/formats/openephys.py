@@ -204,9 +204,9 @@ def _kind(channel: Fields) -> str:
         return "sync"
     if channel.get("type") in (1, 2):
         return TYPES[channel.whole("type")]
-    # Users rename channels: where the description says headstage, only a name of the GUI's own tells otherwise.
-    chosen = "HEADSTAGE" in description and not re.fullmatch("(ADC|AUX)[0-9]+", name)
-    text = description if chosen else f"{name} {description}"
+    # Users rename channels, so a name such as AuxCortex1 does not count against the description; ADC1 does.
+    renamed = "HEADSTAGE" in description and not re.fullmatch("(ADC|AUX)[0-9]+", name)
+    text = description if renamed else f"{name} {description}"
     if any(word in text for word in ("ADC", "NIDAQ", "ANALOG INPUT")):
         return "ADC"
     return "auxiliary" if "AUX" in text else "headstage"

@@ -37,11 +37,39 @@ class Meta(Fields):
         )
 
     def number(self, name: str, default: Any = REQUIRED, *, positive: bool = True) -> float:
-        """Return a number, above 0 unless told otherwise."""
+        """Return a number.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        default : float, optional
+            Returned where the field is missing; by default it must exist.
+        positive : bool
+            Whether it must be above 0.
+
+        Returns
+        -------
+        float
+        """
         return super().number(name, default, positive=positive)
 
     def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
-        """Return the numbers of channels by kind; their sum is the file's number of channels."""
+        """Return the numbers of channels by kind.
+
+        Parameters
+        ----------
+        name : str
+            The field: whole numbers, separated by commas.
+        count : int
+            How many kinds there are.
+        total : int
+            The file's number of channels, which they add up to.
+
+        Returns
+        -------
+        tuple of int
+        """
         text = self.text(name)
         words = text.split(",")
         if len(words) != count or not all(re.fullmatch(r"[0-9]{1,9}", word.strip()) for word in words):
@@ -52,7 +80,26 @@ class Meta(Fields):
         return numbers
 
     def table(self, name: str) -> tuple[list[str], list[str]]:
-        """Return the words of a table's header, and its entries: (header)(entry)(entry)."""
+        """Return a table: (header)(entry)(entry).
+
+        Parameters
+        ----------
+        name : str
+            The field, without its ~.
+
+        Returns
+        -------
+        header : list of str
+            The words between the commas.
+        entries : list of str
+            Empty where the field is missing.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> Meta(Path("run.meta"), "~imroTbl=(0,2)(0 0 0 500 250 1)(1 0 0 500 250 1)").table("imroTbl")
+        (['0', '2'], ['0 0 0 500 250 1', '1 0 0 500 250 1'])
+        """
         header, *entries = re.findall(r"\(([^()]*)\)", self.data.get(name, "")) or [""]
         return header.split(","), entries
 
