@@ -95,9 +95,7 @@ class Recording:
                 try:
                     os.fsencode(name).decode("utf-8")
                 except UnicodeError:
-                    escaped = (
-                        str(name).encode("utf-8", "backslashreplace").decode("utf-8").replace("\\udc", "\\x")
-                    )
+                    escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
                     message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
                     raise UsageError(message, next_step="rename the file or folder") from None
 
