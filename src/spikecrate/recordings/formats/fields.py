@@ -230,6 +230,29 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def as_numbers(values: Any) -> tuple[float, ...] | None:
+    """Return a JSON list of numbers as floats, or None for anything else.
+
+    Parameters
+    ----------
+    values : object
+        A JSON value.
+
+    Returns
+    -------
+    tuple of float, or None
+
+    Examples
+    --------
+    >>> as_numbers([3, 0.5]), as_numbers([3, "a"]), as_numbers(3)
+    ((3.0, 0.5), None, None)
+    """
+    if not isinstance(values, list):
+        return None
+    numbers = tuple(number for value in values if (number := as_number(value)) is not None)
+    return numbers if len(numbers) == len(values) else None
+
+
 def shown(value: Any) -> str:
     """Return a value as text for a message, shortened to 60 characters.
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import ProbeError, RecordingFormatError
-from spikecrate.recordings.formats.fields import as_number
+from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
 from spikecrate.recordings.probe import read_geom, read_probeinterface
@@ -123,18 +123,17 @@ def _explained(error: ValidationError) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def _each(description: Path, data: dict[str, Any], field: str, count: int) -> list[float] | None:
+def _each(description: Path, data: dict[str, Any], field: str, count: int) -> tuple[float, ...] | None:
     """Read one value for all channels, or one a channel; None where the field is missing."""
     if field not in data:
         return None
-    found = data[field]
-    values = [as_number(value) for value in (found if isinstance(found, list) else [found] * count)]
-    known = [value for value in values if value is not None]
+    values = data[field] if isinstance(data[field], list) else [data[field]] * count
     if len(values) != count:
         raise _refused(description, field, f"{len(values)} values for {count} channels")
-    if len(known) != count:
+    numbers = as_numbers(values)
+    if numbers is None:
         raise _refused(description, field, "a value is too large, or not a number")
-    return known
+    return numbers
 
 
 def _locations(description: Path, probe: str | None, count: int) -> Locations | None:

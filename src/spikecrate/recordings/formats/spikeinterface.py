@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_number, shown
+from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
 from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
 from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
@@ -109,19 +109,16 @@ def _segment(path: Path, facts: Fields) -> Path:
     return files[0]
 
 
-def _values(description: Fields, name: str, num_channels: int) -> list[float] | None:
+def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
     """Read one number a channel, from the facts, the properties, or the property's own file."""
     facts = description.inner("kwargs")
-    found = facts.get(name)
-    if found is None:
-        found = _property(description, name)
+    found = _property(description, name) if facts.get(name) is None else facts.get(name)
     if found is None:
         return None
-    rows = found if isinstance(found, list) else [found] * num_channels
-    known = [number for value in rows if (number := as_number(value)) is not None]
-    if not len(known) == len(rows) == num_channels:
+    numbers = as_numbers(found if isinstance(found, list) else [found] * num_channels)
+    if numbers is None or len(numbers) != num_channels:
         facts.refuse(name, f"expected {num_channels} numbers, got {shown(found)}")
-    return known
+    return numbers
 
 
 def _property(description: Fields, name: str) -> Any:
@@ -160,9 +157,9 @@ def _location(folder: Path, description: Fields) -> Any:
 
 def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
     """Check a table of locations."""
-    table = rows if isinstance(rows, list) and all(isinstance(row, list) for row in rows) else []
-    known = tuple(tuple(number for value in row if (number := as_number(value)) is not None) for row in table)
-    if len(known) != num_channels or not {len(row) for row in known} <= {2, 3}:
+    table = [as_numbers(row) for row in rows] if isinstance(rows, list) else []
+    known = tuple(row for row in table if row is not None and len(row) in (2, 3))
+    if len(known) != num_channels or len(known) != len(table):
         message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
         raise ProbeError(message, next_step="save the recording again with its probe")
     return known
