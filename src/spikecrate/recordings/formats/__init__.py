@@ -109,7 +109,6 @@ def _of_file(path: Path) -> dict[str, Path]:
 def _in_folder(folder: Path) -> dict[str, Path]:
     """Return each format that a folder has files of, and the file that describes the recording."""
     from spikecrate.recordings.formats.openephys import structures_at
-    from spikecrate.recordings.formats.spikeglx import find_stream
 
     # A user's own description takes precedence over a program's.
     if is_file(folder / "recording.json"):
@@ -121,5 +120,9 @@ def _in_folder(folder: Path) -> dict[str, Path]:
     structure = next(structures_at(folder), None)
     if structure is not None:
         found["openephys"] = structure
-    stream = None if found else find_stream(folder)
-    return found if stream is None else {"spikeglx": stream}
+    if found:
+        return found
+    from spikecrate.recordings.formats.spikeglx import find_stream
+
+    stream = find_stream(folder)
+    return {} if stream is None else {"spikeglx": stream}
