@@ -169,7 +169,8 @@ def test_a_part_that_was_split_off_takes_its_own_entries_of_the_map(tmp_path):
     assert recording.layout.locations == ((277, 100), (277, 125), (527, 200), (527, 225))
 
 
-def test_an_lf_stream_has_the_places_of_its_electrodes(tmp_path):
+@pytest.mark.parametrize("empty", [None, "(PRB_1_4_0480_1,1,0,70)"])
+def test_an_lf_stream_has_the_places_of_its_electrodes(tmp_path, empty):
     table = "(0,6)" + "".join(f"({index} {index % 2} 0 500 250 1)" for index in range(6))
     changes = {
         "imDatPrb_pn": "PRB_1_4_0480_1",
@@ -177,7 +178,7 @@ def test_an_lf_stream_has_the_places_of_its_electrodes(tmp_path):
         "acqApLfSy": "6,6,1",
         "snsApLfSy": "0,4,1",
     }
-    changes |= {"snsSaveChanSubset": "7:10,12", "~imroTbl": table, "~snsGeomMap": None}
+    changes |= {"snsSaveChanSubset": "7:10,12", "~imroTbl": table, "~snsGeomMap": empty}
     recording = open_recording(write_spikeglx(tmp_path, samples(), name="run_g0_t0.imec0.lf", **changes))
     # Electrodes 385, 2, 387, 4: two in a row, banks of 384.
     assert recording.layout.locations == ((59, 3840), (11, 20), (43, 3860), (27, 40))

@@ -146,10 +146,9 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
     ProbeError
         If an entry of the map cannot be read, or its entries are not those of the channels.
     """
-    features = _features(meta)
-    if "snsGeomMap" in meta.data:
-        name = "snsGeomMap"
-        header, entries = meta.table(name)
+    name, features = "snsGeomMap", _features(meta)
+    header, entries = meta.table(name)
+    if entries:
         pitch = number_in(header[2]) if len(header) > 2 else 0.0
         even_x = odd_x = 0.0
         pitch_x = pitch_z = 1.0
@@ -157,8 +156,9 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
         return None, 0
     else:
         # SpikeGLX before 20230202 wrote columns and rows in place of um, and none of them for an LF file.
-        name = "snsShankMap" if "snsShankMap" in meta.data else "imroTbl"
-        entries = meta.table(name)[1] if name == "snsShankMap" else _electrodes(meta, features)
+        name, entries = "snsShankMap", meta.table("snsShankMap")[1]
+        if not entries:
+            name, entries = "imroTbl", _electrodes(meta, features)
         if not entries:
             return None, 0
         edge = "row_horz_offset_left_edge_to_leftmost_electrode_center_um"
