@@ -1,4 +1,4 @@
-"""What of a recording enters a job's key: a hash of its samples, and the few facts a sorter sees."""
+"""The identity of a recording in a job key: a hash of its samples, and the facts that a sorter sees."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
 
     The canonical form is little-endian, sample after sample, the recording's channels in their order: the same
     samples have the same hash in every format. A file that is like that already is hashed as it lies. The file
-    is read, not mapped: on a file that shrinks meanwhile, a map would end the process.
+    is read, not mapped: a mapped file that shrinks meanwhile would end the process.
 
     Parameters
     ----------
     recording : Recording
-        What to hash.
+        The recording.
     progress : Progress
-        Told of the bytes.
+        Shows the bytes read.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
 
 
 def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
-    """Give everything of a recording that can change a sorting, and nothing else.
+    """Return everything of a recording that can change a sorting, and nothing else.
 
     Equal for the same samples, sampling frequency, locations and gains in any two formats: paths, byte order,
     channel names and notes are not in it.
@@ -83,7 +83,7 @@ def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
     recording : Recording
         The recording.
     samples_hash : str
-        What `hash_samples` gave for it.
+        What `hash_samples` returns for it.
 
     Returns
     -------
@@ -105,7 +105,18 @@ def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
 
 
 def dtype_name(layout: Layout) -> str:
-    """Give the samples' type without byte order, as numpy names it: int16, float32."""
+    """Return the type of the samples without byte order, as numpy names it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Layout of the recording.
+
+    Returns
+    -------
+    str
+        Such as "int16" or "float32".
+    """
     return f"{KINDS[layout.dtype[1]]}{8 * layout.itemsize}"
 
 
@@ -135,7 +146,7 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
 
 
 def _columns(layout: Layout) -> slice | list[int]:
-    """Name the recording's columns, as a slice where they are neighbours: that needs no copy, or a fast one."""
+    """Return the recording's columns, as a slice where they are neighbours, which is copied fast or not at all."""
     first, count = layout.channels[0], layout.num_channels
     neighbours = layout.channels == tuple(range(first, first + count))
     return slice(first, first + count) if neighbours else list(layout.channels)
@@ -146,7 +157,7 @@ def _fill(recording: Recording, file: BinaryIO, array: Block, entry: int) -> Non
     layout = recording.layout
     view, place = array.data.cast("B"), layout.offset + entry * layout.itemsize
     while view:
-        # One call may give less than asked for (a signal, a network file system), and gives 0 at the end.
+        # One call may read less than asked for (a signal, a network file system), and reads 0 bytes at the end.
         got = os.preadv(file.fileno(), [view], place)
         if got == 0:
             raise _changed(recording)
@@ -165,17 +176,17 @@ def _refuse_not_finite(recording: Recording, block: Block, start: int) -> None:
     message = f"{recording.sample_file}: {value} in sample {start + sample} of channel {name}"
     raise RecordingValueError(
         message,
-        next_step="Replace such samples, by 0 for example, or cut the recording before them.",
+        next_step="replace such samples, by 0 for example, or cut the recording before them",
         details={"file": str(recording.sample_file), "sample": int(start + sample), "channel": name},
     )
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int, int]:
-    """Give what tells one state of a file from another."""
+    """Return the facts that change when a file is written or replaced."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _changed(recording: Recording) -> RecordingChangedError:
-    """Make the error for a file that changed while it was read."""
+    """Return the error for a file that changed while it was read."""
     message = f"{recording.sample_file} changed while it was read"
-    return RecordingChangedError(message, next_step="Wait until the recording is complete, then try again.")
+    return RecordingChangedError(message, next_step="wait until the recording is complete, then try again")
