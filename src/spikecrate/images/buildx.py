@@ -196,10 +196,25 @@ def build_logged(argv: list[str], title: str, progress: Progress) -> None:
         raise _failure(title, error, path) from None
 
 
+def is_disk_full(error: CommandError) -> bool:
+    """Whether a command failed because a disk is full.
+
+    Parameters
+    ----------
+    error : CommandError
+        The failure.
+
+    Returns
+    -------
+    bool
+    """
+    return "no space left on device" in error.tail.lower()
+
+
 def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:
     last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
     details = {"log": str(log), "code": error.code}
-    if "no space left on device" in error.tail.lower():
+    if is_disk_full(error):
         message = f"{title} could not be built: the disk is full\n{last}"
         return DiskFullError(
             message,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate._util.process import run
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import CommandError, DiskFullError, ImageMissingError, UsageError
+from spikecrate.images.buildx import is_disk_full
 from spikecrate.images.lookup import find_image
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
                 run(["docker", "pull", "--", request.image], on_line=progress.line)
         except CommandError as error:
             cause = "\n".join(error.tail.strip().splitlines()[-LAST_LINES:])
-            if "no space left on device" in cause.lower():
+            if is_disk_full(error):
                 message = f"{request.image} could not be pulled: the disk is full"
                 raise DiskFullError(
                     message,

@@ -15,6 +15,7 @@ from spikecrate._util.files import remove_tree
 from spikecrate._util.process import capture, run
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import CommandError, DiskFullError, ImageBuildError
+from spikecrate.images.buildx import is_disk_full
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
@@ -113,7 +114,7 @@ def write_image(
             )
     except CommandError as error:
         last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
-        if "no space left on device" in error.tail.lower():
+        if is_disk_full(error):
             message = f"the SIF of {name} could not be made: the disk is full\n{last}"
             raise DiskFullError(
                 message, next_step="set SPIKECRATE_STORE to a folder on a larger disk"

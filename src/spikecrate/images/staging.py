@@ -55,14 +55,15 @@ def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[Bu
     """
     parts = ingredients(request.folder, harness=request.harness, base=request.base)
     names = {part: [name for name, *_ in entries] for part, entries in parts.items()}
-    names["sorter"] += [name for name in extra if (request.folder / name).is_file()]
+    names["sorter"] += [name for name in {*extra} - {*names["sorter"]} if (request.folder / name).is_file()]
     with _temporary_folder() as root:
         copy = replace(request, folder=root / "sorter", harness=root / "harness", base=root / "base")
         _copy_files(request.folder, names["sorter"], copy.folder)
         _copy_files(request.harness, names["harness"], copy.harness)
         _copy_files(request.base, names["base"], copy.base)
         _level_folders(root)
-        if _hash(copy) != request.recipe:
+        # The recipe of a prebuilt image hashes no files.
+        if not request.image and _hash(copy) != request.recipe:
             message = f"the files of {request.name} changed after its recipe was hashed: {request.folder}"
             raise SorterInvalidError(message, next_step="run the command again once the files are saved")
         yield copy
