@@ -23,7 +23,7 @@ from spikecrate.errors import (
     SpikecrateError,
     UsageError,
 )
-from spikecrate.images import build, sif, sif_build
+from spikecrate.images import lookup, sif, sif_build
 from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
@@ -277,7 +277,7 @@ def _load(client: DockerClient, request: BuildRequest, archive: Path, progress: 
     progress.note(f"loading {request.reference} into Docker")
     with docker_errors(), archive.open("rb") as file:
         client.images.load(file)
-    if build.find(client, request) is None:
+    if lookup.find(client, request) is None:
         message = f"Docker loaded the archive, but {request.reference} is not the image of this recipe"
         raise BundleError(message, next_step=f"docker image rm {request.reference}, and unbundle again")
     return request.reference

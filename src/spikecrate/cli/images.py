@@ -1,6 +1,7 @@
 """Commands on images."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -148,10 +149,10 @@ def image_list(*, progress: Progress) -> list[dict[str, Any]]:
 def image_pull(sorter: Annotated[str, SORTER], *, progress: Progress) -> Any:
     """Pull a sorter's prebuilt image by its digest, unless it is here already."""
     from spikecrate.images import build as images
-    from spikecrate.images import prebuilt
+    from spikecrate.images.lookup import pull
 
     request = _request(sorter)
-    prebuilt.pull(request, progress)
+    pull(request, progress)
     return images.build(request, progress)
 
 
@@ -217,7 +218,7 @@ def image_prune(
     store = open_store()
     only = find(sorter).name if sorter else None
     busy = sorters_running(store, "apptainer")
-    return prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run).as_dict()
+    return asdict(prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run))
 
 
 @command("image.lock", IMAGES, "spikecrate image.lock --sorter ms4")
@@ -246,7 +247,7 @@ def image_diff(
     """Show the packages and files that differ between two images."""
     from spikecrate.images import lockfile
 
-    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)).as_dict()
+    return asdict(lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)))
 
 
 def _request(sorter: str, *, gpu: bool = False) -> "BuildRequest":

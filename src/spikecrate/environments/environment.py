@@ -21,7 +21,7 @@ from spikecrate.environments.toolchain import (
     zig_compiler,
 )
 from spikecrate.errors import CommandError, EnvironmentBuildError
-from spikecrate.images.build_log import build_log
+from spikecrate.images.buildx import build_log
 from spikecrate.images.recipe import GPU_LOCK, LOCK
 from spikecrate.images.staging import staged
 from spikecrate.store.lock import Lock

@@ -8,17 +8,21 @@ that of the image, and no provenance or SBOM, which would name this build, is at
 from __future__ import annotations
 
 import os
+import re
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.files import disk_full_named
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
-from spikecrate.images.build_log import build_log
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from spikecrate._util.progress import Progress
 
@@ -30,6 +34,9 @@ CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LAST_LINES: Final = 20
 NO_BUILDER: Final = ("no builder ", "context not found")
 """Messages of buildx where the build does not start."""
+
+STEP: Final = re.compile(r"#\d+ \[(?P<stage>(?!internal\b)[^\]]+)\] ", re.ASCII)
+"""How buildx begins a step with `--progress=plain`: `#9 [environment 2/3] RUN make-environment`."""
 
 
 def build_argv(
@@ -159,6 +166,70 @@ def require_buildx() -> None:
         raise EngineMissingError(
             message, next_step="sudo apt-get install docker-buildx", doctor="docker.buildx"
         ) from None
+
+
+@dataclass(frozen=True)
+class BuildLog:
+    """The log of a running build.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    on_line : callable
+        Takes each line of the build.
+    """
+
+    path: Path
+    on_line: Callable[[str], None]
+
+
+@contextmanager
+def build_log(name: str, title: str, folder: Path, progress: Progress) -> Iterator[BuildLog]:
+    """Keep the log of a build in a file that stays only where a command of the build fails.
+
+    Parameters
+    ----------
+    name : str
+        Begins the file's name.
+    title : str
+        Shown as progress, followed by the step of `docker buildx` that is running.
+    folder : Path
+        Where the file goes: the store's `logs/`.
+    progress : Progress
+        Gets the title, the step and every line.
+
+    Yields
+    ------
+    BuildLog
+
+    Raises
+    ------
+    DiskFullError
+    """
+    with disk_full_named(folder):
+        prefix = f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', name)}-"
+        descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=".txt", dir=folder)
+    log = Path(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file, ExitStack() as shown:
+            shown.enter_context(progress.bar(title, 0))
+
+            def on_line(line: str) -> None:
+                print(line, file=file, flush=True)
+                progress.line(line)
+                step = STEP.match(line)
+                if step is not None:
+                    shown.close()
+                    shown.enter_context(progress.bar(f"{title}: {step['stage']}", 0))
+
+            yield BuildLog(log, on_line)
+    except CommandError:
+        raise
+    except BaseException:
+        log.unlink(missing_ok=True)
+        raise
+    log.unlink(missing_ok=True)
 
 
 def build_logged(argv: list[str], title: str, progress: Progress) -> None:
