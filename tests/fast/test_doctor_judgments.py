@@ -409,10 +409,10 @@ def shim(tmp_path, monkeypatch):
 
 
 def test_a_python_behind_a_shim_that_no_job_can_run_is_a_warning_that_names_it(shim, monkeypatch):
-    from spikecrate.environments import environment
+    from spikecrate.environments import toolchain
 
-    monkeypatch.setattr(environment, "find_interpreter", lambda _: (shim, platform.python_version()))
-    monkeypatch.setattr(environment, "require_headers", lambda *_: None)
+    monkeypatch.setattr(toolchain, "find_interpreter", lambda _: (shim, platform.python_version()))
+    monkeypatch.setattr(toolchain, "require_headers", lambda *_: None)
     facts = runtime.look_host({})
     assert facts.problems
     judged("runtime.host", facts, "warn", [str(shim), "127"], "apt-get install python3.11")

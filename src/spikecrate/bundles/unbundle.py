@@ -17,16 +17,13 @@ from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.environments import environment
 from spikecrate.errors import (
     BundleError,
-    EngineError,
-    EngineMissingError,
-    EnginePermissionError,
     ImageInvalidError,
     SorterInvalidError,
     SorterNotFoundError,
+    SpikecrateError,
     UsageError,
 )
-from spikecrate.images import build, sif
-from spikecrate.images import sif_build as squash
+from spikecrate.images import lookup, sif, sif_build
 from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
@@ -131,11 +128,11 @@ def unbundle(
         with disk_full_named(store.root):
             store.sifs.mkdir(exist_ok=True)
         stack.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
-        for left in store.sifs.glob(f"{squash.NEW}{_name(manifest)}-*"):
+        for left in store.sifs.glob(f"{sif_build.NEW}{_name(manifest)}-*"):
             remove_tree(left)
         size = sum(member.size for member in manifest.members)
         pack.require_space(store.root, size, f"{path.name}, unpacked,")
-        staging = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
+        staging = store.sifs / f"{sif_build.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
         stack.callback(remove_tree, staging)
         with disk_full_named(staging):
             staging.mkdir(mode=0o700)
@@ -271,7 +268,7 @@ def _swap(source: Path, target: Path, staging: Path) -> None:
 def _has_apptainer() -> bool:
     try:
         find_program()
-    except (EngineMissingError, EnginePermissionError, EngineError, ImageInvalidError):
+    except SpikecrateError:
         return False
     return True
 
@@ -280,7 +277,7 @@ def _load(client: DockerClient, request: BuildRequest, archive: Path, progress: 
     progress.note(f"loading {request.reference} into Docker")
     with docker_errors(), archive.open("rb") as file:
         client.images.load(file)
-    if build.find(client, request) is None:
+    if lookup.find(client, request) is None:
         message = f"Docker loaded the archive, but {request.reference} is not the image of this recipe"
         raise BundleError(message, next_step=f"docker image rm {request.reference}, and unbundle again")
     return request.reference

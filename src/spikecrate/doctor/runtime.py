@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.process import run
 from spikecrate.catalogue.tools import catalogue
 from spikecrate.doctor.check import Check, ok, warn
-from spikecrate.environments import environment
+from spikecrate.environments import environment, toolchain
 from spikecrate.errors import CommandError, EnvironmentBuildError
 from spikecrate.images.recipe import LOCK
 
@@ -75,10 +75,10 @@ def look_host(_: Mapping[str, Any]) -> Host:
         request = build_request(sorter, recipe(sorter))
         compiled = (sorter.folder / environment.BUILD_LOCK).exists()
         try:
-            interpreter, version = environment.find_interpreter(request)
+            interpreter, version = toolchain.find_interpreter(request)
             require_running(interpreter, version)
             if compiled:
-                environment.require_headers(request, interpreter)
+                toolchain.require_headers(request, interpreter)
         except EnvironmentBuildError as error:
             problems.append(error)
         except CommandError as error:
@@ -86,7 +86,7 @@ def look_host(_: Mapping[str, Any]) -> Host:
         if compiled:
             to_compile.append(sorter.name)
             brings = brings and (sorter.folder / environment.COMPILER_LOCK).exists()
-    compiler = next((found for name in environment.COMPILERS if (found := shutil.which(name))), None)
+    compiler = next((found for name in toolchain.COMPILERS if (found := shutil.which(name))), None)
     return Host(problems=tuple(problems), compiler=compiler, to_compile=tuple(to_compile), brings=brings)
 
 

@@ -8,17 +8,21 @@ that of the image, and no provenance or SBOM, which would name this build, is at
 from __future__ import annotations
 
 import os
+import re
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.files import disk_full_named
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
-from spikecrate.images.build_log import build_log
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from spikecrate._util.progress import Progress
 
@@ -30,6 +34,9 @@ CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LAST_LINES: Final = 20
 NO_BUILDER: Final = ("no builder ", "context not found")
 """Messages of buildx where the build does not start."""
+
+STEP: Final = re.compile(r"#\d+ \[(?P<stage>(?!internal\b)[^\]]+)\] ", re.ASCII)
+"""How buildx begins a step with `--progress=plain`: `#9 [environment 2/3] RUN make-environment`."""
 
 
 def build_argv(
@@ -161,6 +168,70 @@ def require_buildx() -> None:
         ) from None
 
 
+@dataclass(frozen=True)
+class BuildLog:
+    """The log of a running build.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    on_line : callable
+        Takes each line of the build.
+    """
+
+    path: Path
+    on_line: Callable[[str], None]
+
+
+@contextmanager
+def build_log(name: str, title: str, folder: Path, progress: Progress) -> Iterator[BuildLog]:
+    """Keep the log of a build in a file that stays only where a command of the build fails.
+
+    Parameters
+    ----------
+    name : str
+        Begins the file's name.
+    title : str
+        Shown as progress, followed by the step of `docker buildx` that is running.
+    folder : Path
+        Where the file goes: the store's `logs/`.
+    progress : Progress
+        Gets the title, the step and every line.
+
+    Yields
+    ------
+    BuildLog
+
+    Raises
+    ------
+    DiskFullError
+    """
+    with disk_full_named(folder):
+        prefix = f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', name)}-"
+        descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=".txt", dir=folder)
+    log = Path(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file, ExitStack() as shown:
+            shown.enter_context(progress.bar(title, 0))
+
+            def on_line(line: str) -> None:
+                print(line, file=file, flush=True)
+                progress.line(line)
+                step = STEP.match(line)
+                if step is not None:
+                    shown.close()
+                    shown.enter_context(progress.bar(f"{title}: {step['stage']}", 0))
+
+            yield BuildLog(log, on_line)
+    except CommandError:
+        raise
+    except BaseException:
+        log.unlink(missing_ok=True)
+        raise
+    log.unlink(missing_ok=True)
+
+
 def build_logged(argv: list[str], title: str, progress: Progress) -> None:
     """Run a build; show its step as progress and keep the whole log where it fails.
 
@@ -196,10 +267,25 @@ def build_logged(argv: list[str], title: str, progress: Progress) -> None:
         raise _failure(title, error, path) from None
 
 
+def is_disk_full(error: CommandError) -> bool:
+    """Whether a command failed because a disk is full.
+
+    Parameters
+    ----------
+    error : CommandError
+        The failure.
+
+    Returns
+    -------
+    bool
+    """
+    return "no space left on device" in error.tail.lower()
+
+
 def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:
     last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
     details = {"log": str(log), "code": error.code}
-    if "no space left on device" in error.tail.lower():
+    if is_disk_full(error):
         message = f"{title} could not be built: the disk is full\n{last}"
         return DiskFullError(
             message,

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from spikecrate.images.packages import names_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    import tarfile
+    from collections.abc import Iterable, Mapping
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 XATTR: Final = "SCHILY.xattr."
-CHUNK: Final = 1 << 20
 
 
 class File(NamedTuple):
@@ -34,44 +35,15 @@ class File(NamedTuple):
     attributes: str = ""
 
 
-def read_layer(
-    packed: IO[bytes],
-    keep: Callable[[str], bool] = lambda _path: False,
-    texts: dict[str, bytes] | None = None,
-) -> dict[str, File]:
-    """Read the files of one layer.
-
-    Parameters
-    ----------
-    packed : binary file
-        The layer, compressed or not.
-    keep, texts
-        As in `read_members`.
-
-    Returns
-    -------
-    dict
-        Files by path, without the first slash; whiteouts included.
-    """
-    with tarfile.open(fileobj=packed, mode="r|*") as layer:
-        return read_members(layer, keep, {} if texts is None else texts)
-
-
-def read_members(
-    layer: tarfile.TarFile,
-    keep: Callable[[str], bool] = lambda _path: False,
-    texts: dict[str, bytes] | None = None,
-) -> dict[str, File]:
+def read_layer(layer: tarfile.TarFile, texts: dict[str, bytes] | None = None) -> dict[str, File]:
     """Read the files of one layer.
 
     Parameters
     ----------
     layer : TarFile
         The layer.
-    keep : callable
-        Whether to keep the bytes of the file at a path.
     texts : dict, optional
-        Gets these bytes, by their SHA-256.
+        Gets the bytes of the files that name packages, by their SHA-256.
 
     Returns
     -------
@@ -85,8 +57,7 @@ def read_members(
             # A second name of a file that stands earlier in the same layer.
             found[path] = found[_plain(member.linkname)]
         elif path not in {"", "."}:
-            content = _content(layer, member, None if texts is None or not keep(path) else texts)
-            found[path] = _file(member, content)
+            found[path] = _file(layer, member, texts if names_packages(path) else None)
     return found
 
 
@@ -94,40 +65,30 @@ def _plain(name: str) -> str:
     return name.removeprefix("./").strip("/")
 
 
-def _file(member: tarfile.TarInfo, content: str) -> File:
-    kind = "device"
+def _file(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> File:
     if member.isdir():
-        kind = "folder"
+        kind, content = "folder", ""
     elif member.issym():
-        kind = "link"
+        kind, content = "link", member.linkname
     elif member.isreg():
-        kind = "file"
+        kind, content = "file", _hash(layer, member, texts)
+    else:
+        kind, content = "device", f"{member.type!r} {member.devmajor}:{member.devminor}"
     xattrs = {name: value for name, value in sorted(member.pax_headers.items()) if name.startswith(XATTR)}
     attributes = json.dumps(xattrs) if xattrs else ""
-    owner = f"{member.uid}:{member.gid}"
-    return File(kind, member.mode, owner, float(member.mtime), content, attributes)
+    return File(kind, member.mode, f"{member.uid}:{member.gid}", float(member.mtime), content, attributes)
 
 
-def _content(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> str:
-    """Return what `File.content` holds; keep the bytes of a regular file in `texts`."""
-    if member.isdir():
-        return ""
-    if member.issym():
-        return member.linkname
-    if not member.isreg():
-        return f"{member.type!r} {member.devmajor}:{member.devminor}"
-    hashed = hashlib.sha256()
-    kept = bytearray()
+def _hash(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> str:
+    """Return the SHA-256 of a regular file; keep its bytes in `texts`."""
     file = layer.extractfile(member)
     assert file is not None
-    with file:
-        while chunk := file.read(CHUNK):
-            hashed.update(chunk)
-            if texts is not None:
-                kept += chunk
-    if texts is not None:
-        texts[hashed.hexdigest()] = bytes(kept)
-    return hashed.hexdigest()
+    if texts is None:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    data = file.read()
+    digest = hashlib.sha256(data).hexdigest()
+    texts[digest] = data
+    return digest
 
 
 def apply_layer(files: dict[str, File], layer: Mapping[str, File]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -18,7 +18,7 @@ from spikecrate.images.build import build, has_containerd_store
 from spikecrate.images.layers import changed_files
 from spikecrate.images.lookup import find_image
 from spikecrate.images.oci import read_files
-from spikecrate.images.packages import debian_packages, debian_status, names_packages, python_packages
+from spikecrate.images.packages import debian_packages, debian_status, python_packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,10 +118,6 @@ class Comparison:
     python: list[Change]
     settings: list[Change] | None
     files: list[FileChange] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return asdict(self)
 
 
 def lock(request: BuildRequest, progress: Progress) -> Path:
@@ -300,7 +296,7 @@ def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: st
     ImageInvalidError
         Where the archive is damaged, or compressed in a way that Python cannot read (zstd).
     """
-    image = read_files(archive, progress, title, keep=names_packages)
+    image = read_files(archive, progress, title)
     return Contents(
         title=title,
         digest=digest,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
     from spikecrate.images.build import BuildRequest
-    from spikecrate.images.sif import Sif
+    from spikecrate.images.provenance import Sif
     from spikecrate.runtimes.contract import ExitStatus
     from spikecrate.store import Store
 
