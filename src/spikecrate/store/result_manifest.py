@@ -49,7 +49,23 @@ def hash_file(path: Path) -> str:
     """Return the BLAKE3 of a file's bytes, computed on all cores.
 
     Python handles a signal only between two calls into the hasher, so a file is hashed piece by piece: Ctrl-C is obeyed
-    within one piece, whatever the size of the file.
+    within one piece, whatever the size of the file. The file is mapped, which saves a copy. A mapped file that shrinks
+    ends the process with SIGBUS: only files that nobody writes any more, such as the store's own, may be hashed so.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be read.
     """
     hasher = blake3(max_threads=blake3.AUTO)
     with path.open("rb") as file:
