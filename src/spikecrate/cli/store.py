@@ -1,6 +1,7 @@
 """Commands on the store."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -50,7 +51,7 @@ def show_collected(done: dict[str, Any]) -> None:
     if len(done["collected"]) > SHOWN:
         kinds = Counter(row["kind"] for row in done["collected"][SHOWN:])
         say(f"and {', '.join(f'{number} more of {kind}' for kind, number in kinds.items())}")
-    for name in ("locks", "memos", "rests"):
+    for name in ("locks", "memos", "partial_files"):
         if done[name]:
             say(f"{word} {done[name]} {name} that nothing needs")
     if done["busy"]:
@@ -70,7 +71,7 @@ def usage(*, progress: Progress) -> dict[str, Any]:
     from spikecrate.store import open_store
     from spikecrate.store.usage import usage as measure
 
-    return measure(open_store(), progress)
+    return asdict(measure(open_store(), progress))
 
 
 @command("store.gc", STORE, "spikecrate store.gc --keep 30d --max 200G --dry-run", show=show_collected)
@@ -100,7 +101,7 @@ def collect_garbage(
     else:
         removed = [name for runtime in usable(store) for name in sweep(store, runtime)]
     done = gc.collect(store, progress, keep_s=keep, max_bytes=max, dry_run=dry_run)
-    return {"removed": removed, **done}
+    return {"removed": removed, **asdict(done)}
 
 
 @command("store.pin", STORE, "spikecrate store.pin 0b680c52")
@@ -139,20 +140,21 @@ def verify(
 
     store = open_store()
     every = chain(checking.checks(store), provenance.checks(store))
-    count, found = checking.verify(every, progress, dry_run=dry_run)
+    done = checking.verify(every, progress, dry_run=dry_run)
+    found = done.found
     if found:
         first = "; ".join(f"{finding.kind} {finding.what}: {finding.problem}" for finding in found[:NAMED])
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        done = "left where it was" if dry_run else "set aside"
-        message = f"{len(found)} of {count} things in the store are corrupt, {done}: {first}{also}"
+        fate = "left where it was" if dry_run else "set aside"
+        message = f"{len(found)} of {done.checked} things in the store are corrupt, {fate}: {first}{also}"
         raise StoreCorruptError(
             message,
             next_step="spikecrate store.verify sets them aside"
             if dry_run
             else "sort again what is needed, and check the disk",
-            details=checking.as_dict(count, found),
+            details=asdict(done),
         )
-    return checking.as_dict(count, found)
+    return asdict(done)
 
 
 def _pinned_key(store: "Store", job: str) -> str:
