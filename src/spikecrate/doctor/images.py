@@ -1,4 +1,4 @@
-"""Images and SIFs: what they are built from, which sorters have one, which are stale."""
+"""Images and SIFs: what they are built from, and which sorters have one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.doctor.check import Check, fail, ok, warn
 from spikecrate.errors import SpikecrateError
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
@@ -78,19 +78,6 @@ def judge_sorters(stock: Stock) -> Verdict:
     return ok("; ".join(parts))
 
 
-def look_stale(facts: Mapping[str, Any]) -> list[str]:
-    """Return the images and SIFs of recipes that no sorter has any more."""
-    stock: Stock = facts["images.sorters"]
-    return [str(entry.reference or entry.sif) for entry in stock.entries if entry.state == "stale"]
-
-
-def judge_stale(stale: list[str]) -> Verdict:
-    """Judge whether stale images take disk space."""
-    if stale:
-        return warn(f"of recipes that no sorter has any more: {shorten(stale)}", "spikecrate image.prune")
-    return ok("none")
-
-
 CHECKS: Final = (
     Check("images.base", "there is an image to build on", look_base, judge_base, needs=("docker.daemon",)),
     Check(
@@ -100,5 +87,4 @@ CHECKS: Final = (
         judge_sorters,
         after=("docker.daemon",),
     ),
-    Check("images.stale", "stale images and SIFs", look_stale, judge_stale, needs=("images.sorters",)),
 )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Check, fail, ok, warn
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
@@ -20,8 +21,9 @@ from spikecrate_harness.processor import instructions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from spikecrate._util.file_systems import FileSystem
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import FileSystem, Space
+    from spikecrate.doctor.space import Space
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
@@ -97,7 +99,7 @@ def judge_selinux(enforcing: bool) -> Verdict:
 def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
     """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
-    return space.look(folder), space.file_system(folder)
+    return space.look(folder), file_system(folder.resolve())
 
 
 def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
