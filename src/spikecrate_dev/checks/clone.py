@@ -14,6 +14,7 @@ from spikecrate.doctor.check import Check, fail, ok, shorten, warn
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import DevContainerError, SpikecrateError
 from spikecrate_dev import session
+from spikecrate_dev.definition import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateErr
     if is_inside(os.environ):
         return "this is the development container"
     try:
-        project = session.project_of(Path.cwd())
+        project = find_project(Path.cwd())
     except DevContainerError:
         return "the current folder is not in a clone"
     try:
