@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor.check import Check, fail, ok
+from spikecrate.doctor.check import Checks, fail, ok
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
 
 TOOLS: Final = ("invoke", "uv", "nox")
+CHECKS: Final = Checks()
 
 
 def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
@@ -28,6 +29,7 @@ def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+@CHECKS.add("python.tools", "versions of Python, invoke, uv and nox", look_tools)
 def judge_tools(versions: dict[str, str]) -> Verdict:
     """Judge whether the tools are installed; only spikecrate's developers need nox."""
     tools = [f"{name} {number}" for name, number in versions.items()]
@@ -35,6 +37,3 @@ def judge_tools(versions: dict[str, str]) -> Verdict:
     if "uv" not in versions:
         return fail(f"{message}; uv is missing, which makes the environments of sorters", "pip install uv")
     return ok(message)
-
-
-CHECKS: Final = (Check("python.tools", "versions of Python, invoke, uv and nox", look_tools, judge_tools),)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, ok, warn
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate.environments import environment
 from spikecrate.errors import SpikecrateError
 from spikecrate.images.recipe import LOCK
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ENGINES: Final = {"docker": ("docker.daemon",), "apptainer": ("apptainer.runs", "apptainer.fuse")}
 """The checks that an engine must pass, the preferred engine first."""
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,12 @@ def look_auto(facts: Mapping[str, Any]) -> list[str]:
     return [name for name, needed in ENGINES.items() if all(check in facts for check in needed)]
 
 
+@CHECKS.add(
+    "runtime.auto",
+    "where jobs run without --runtime",
+    look_auto,
+    after=tuple(check for needed in ENGINES.values() for check in needed),
+)
 def judge_auto(usable: list[str]) -> Verdict:
     """Judge whether jobs run in a container."""
     if not usable:
@@ -81,6 +88,7 @@ def look_host(_: Mapping[str, Any]) -> Host:
     return Host(problems=tuple(problems), compiler=compiler, to_compile=tuple(to_compile), brings=brings)
 
 
+@CHECKS.add("runtime.host", "Python, its headers and a compiler for --runtime host", look_host, limit_s=40)
 def judge_host(host: Host) -> Verdict:
     """Judge whether the host runtime can run every sorter."""
     if host.problems:
@@ -92,21 +100,3 @@ def judge_host(host: Host) -> Verdict:
             return warn(f"no C++ compiler, and {names} must be compiled", "sudo apt-get install g++")
         return ok(f"no C++ compiler; the one that {names} locks is downloaded when needed")
     return ok("a Python for every sorter" + (f", {host.compiler}" if host.compiler else ""))
-
-
-CHECKS: Final = (
-    Check(
-        "runtime.auto",
-        "where jobs run without --runtime",
-        look_auto,
-        judge_auto,
-        after=tuple(check for needed in ENGINES.values() for check in needed),
-    ),
-    Check(
-        "runtime.host",
-        "Python, its headers and a compiler for --runtime host",
-        look_host,
-        judge_host,
-        limit_s=40,
-    ),
-)

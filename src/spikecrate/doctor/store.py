@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
 from spikecrate.errors import StoreError
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.place import Store, place_of, require_usable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.file_systems import FileSystem
     from spikecrate.doctor.check import Verdict
+    from spikecrate.doctor.space import Space
 
 ELSEWHERE: Final = "export SPIKECRATE_STORE=FOLDER, a folder of your own"
 LARGER: Final = (
@@ -36,6 +37,8 @@ WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "e
 """File systems without the owners, modes or locks that a store needs."""
 PROBE: Final = ".spikecrate-doctor-"
 LEFT_S: Final = 3600
+CHECKS: Final = Checks()
+PLACE: Final = ("store.place",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ def look_place(_: Mapping[str, Any]) -> Place:
     )
 
 
+@CHECKS.add("store.place", "the store's folder is usable and safe", look_place)
 def judge_place(place: Place) -> Verdict:
     """Judge whether the store can be used, or made."""
     if place.error is not None:
@@ -103,6 +107,18 @@ def judge_place(place: Place) -> Verdict:
     return ok(f"{place.path}, {users}, mode {place.mode:o}")
 
 
+@CHECKS.add("store.space", "space and inodes in the store", lambda _: space.look(place_of(None)), needs=PLACE)
+def judge_space(found: Space) -> Verdict:
+    """Judge whether there is enough space."""
+    return space.judge(found, LARGER)
+
+
+@CHECKS.add(
+    "store.filesystem",
+    "the store's file system: not in memory, not noexec",
+    lambda _: file_system(space.nearest(place_of(None))),
+    needs=PLACE,
+)
 def judge_file_system(system: FileSystem) -> Verdict:
     """Judge whether the file system can hold a store."""
     if "noexec" in system.options:
@@ -139,6 +155,7 @@ def look_locks(_: Mapping[str, Any]) -> Locks:
     return Locks(refused=refused, free=free, strange=tuple(sorted(strange)))
 
 
+@CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
 def judge_locks(locks: Locks) -> Verdict:
     """Judge whether locks keep two jobs apart."""
     if locks.refused:
@@ -165,6 +182,13 @@ def look_orphans(facts: Mapping[str, Any]) -> list[str]:
     return [*(f"container {name}" for name in containers), *folders, *map(str, sif.left_behind(store))]
 
 
+@CHECKS.add(
+    "store.orphans",
+    "containers and folders of stopped runs",
+    look_orphans,
+    needs=PLACE,
+    after=("docker.daemon",),
+)
 def judge_orphans(left: list[str]) -> Verdict:
     """Judge whether stopped runs left something behind."""
     if left:
@@ -209,32 +233,3 @@ def _is_over(store: Store, key: str) -> bool:
         return True
     except OSError:
         return False
-
-
-PLACE: Final = ("store.place",)
-CHECKS: Final = (
-    Check("store.place", "the store's folder is usable and safe", look_place, judge_place),
-    Check(
-        "store.space",
-        "space and inodes in the store",
-        lambda _: space.look(place_of(None)),
-        lambda found: space.judge(found, LARGER),
-        needs=PLACE,
-    ),
-    Check(
-        "store.filesystem",
-        "the store's file system: not in memory, not noexec",
-        lambda _: file_system(space.nearest(place_of(None))),
-        judge_file_system,
-        needs=PLACE,
-    ),
-    Check("store.locks", "the file system has locks", look_locks, judge_locks, needs=PLACE),
-    Check(
-        "store.orphans",
-        "containers and folders of stopped runs",
-        look_orphans,
-        judge_orphans,
-        needs=PLACE,
-        after=("docker.daemon",),
-    ),
-)
