@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, DevContainerError
@@ -66,13 +65,10 @@ def creation(definition: Definition, options: Options, environ: Mapping[str, str
     ------
     GpuMissingError, EngineMissingError, EngineDownError, EnginePermissionError
     """
-    from spikecrate_dev import display
-
-    asked = machine.ask(definition, options)
     return run_argv(
         definition,
         options,
-        replace(asked, devices=display.device_words()) if options.x11 else asked,
+        machine.ask(definition, options),
         more_mounts=terminal_mounts(definition, options, environ),
         ports=publish(options.ports, machine.is_free),
     )

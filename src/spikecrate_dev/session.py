@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from spikecrate.errors import DevContainerError, StoppedError
-from spikecrate_dev import container, machine
-from spikecrate_dev.command import RECIPE_LABEL, exec_argv, inside
+from spikecrate_dev import container, daemon, machine
+from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
 from spikecrate_dev.definition import read
 from spikecrate_dev.state import decide, remarks, urls
 
@@ -166,7 +166,7 @@ def bring_up(
         progress.note(f"{gone[0]} no longer exists on this machine: creating the container again")
     steps = decide(
         found.state,
-        has_image=request.rebuild or image.is_there(definition),
+        has_image=request.rebuild or daemon.has_image(image_name(definition)),
         rebuild=request.rebuild,
         lacks_source=bool(gone),
     )
@@ -295,12 +295,10 @@ def forecast(request: Request) -> list[str]:
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
     """
-    from spikecrate_dev import image
-
     definition = read(request.project, os.environ)
     found = container.find(definition)
     gone = bool(machine.lacks_source(found)) if found.state == "stopped" else False
-    has_image = found.state == "running" or image.is_there(definition)
+    has_image = found.state == "running" or daemon.has_image(image_name(definition))
     steps = decide(found.state, has_image=has_image, rebuild=request.rebuild, lacks_source=gone)
     commands = [command_of(step, definition, found, request) for step in steps]
     shown = found.mounts

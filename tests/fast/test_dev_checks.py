@@ -61,9 +61,9 @@ def test_the_cookie_that_is_shown_is_one_for_the_display_and_of_the_kind_that_se
     )
     assert cookie(":2").entry is None
     monkeypatch.setenv("XAUTHORITY", str(tmp_path))
-    assert (cookie(":0").there, cookie(":0").readable) == (True, False)
+    assert isinstance(cookie(":0").error, IsADirectoryError)
     monkeypatch.setenv("XAUTHORITY", str(tmp_path / "none"))
-    assert (cookie(":0").there, cookie(":0").readable) == (False, False)
+    assert isinstance(cookie(":0").error, FileNotFoundError)
 
 
 def test_an_authority_that_is_cut_off_is_read_as_far_as_it_goes():
@@ -96,12 +96,12 @@ ENTRY = x11.Entry(family=x11.WILD, address=b"", number=b"0", name=x11.COOKIE, da
     [
         ({}, "ok", [], ""),
         ({"entry": None}, "warn", ["no cookie for display 3"], "ssh -X"),
-        ({"there": False, "entry": None}, "warn", ["does not exist"], "ssh -X"),
-        ({"readable": False, "entry": None}, "warn", ["not readable"], "ls -l /h/.Xauthority"),
+        ({"error": FileNotFoundError(), "entry": None}, "warn", ["does not exist"], "ssh -X"),
+        ({"error": PermissionError(), "entry": None}, "warn", ["not readable"], "ls -l /h/.Xauthority"),
     ],
 )
 def test_a_missing_cookie_is_told_from_an_unreadable_file(facts, state, names, fix):
-    usual = {"file": Path("/h/.Xauthority"), "there": True, "readable": True, "entry": ENTRY, "number": 3}
+    usual = {"file": Path("/h/.Xauthority"), "error": None, "entry": ENTRY, "number": 3}
     cookie = windows.Cookie(**{**usual, **facts})
     judged("display.cookie", cookie, state, ["/h/.Xauthority", *names], fix)
 
