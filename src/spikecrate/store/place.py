@@ -28,87 +28,62 @@ TEMPORARY: Final = ("/tmp", "/var/tmp")
 OWN_FOLDER: Final = "set SPIKECRATE_STORE to a folder of your own"
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Store:
-    """The folder of everything spikecrate keeps; each property is the folder of one kind of content.
+    """The folder of everything spikecrate keeps.
 
     Attributes
     ----------
     root : Path
         Absolute path of the store.
+    results : Path
+        Finished results: `results/ab/abcd…/`.
+    failures : Path
+        The last failure of each job: `failures/ab/abcd…/`.
+    work : Path
+        Scratch folders of jobs that run, or ran when their process was killed.
+    locks : Path
+        One file for each job that runs.
+    memo : Path
+        The cache of file hashes: of recordings, of checked results.
+    index : Path
+        The index for lists: a small file for each shard of results and failures.
+    pins : Path
+        One file, named by its key, for each result that `store.gc` keeps.
+    environments : Path
+        Virtual environments of the host runtime.
+    sifs : Path
+        SIFs, Apptainer's images, each with its provenance.
+    wheels : Path
+        Wheels from bundles, for environments that are made without a network.
+    sorters : Path
+        Sorters from bundles that the catalogue lacks: a folder for SPIKECRATE_SORTERS.
+    recipes : Path
+        Sources of images, by the recipe's hash, with which an old result is made again.
+    logs : Path
+        Logs of image and environment builds.
+    quarantine : Path
+        Corrupt results, kept for inspection.
     """
 
     root: Path
 
-    @property
-    def results(self) -> Path:
-        """Finished results: `results/ab/abcd…/`."""
-        return self.root / "results"
-
-    @property
-    def failures(self) -> Path:
-        """The last failure of each job: `failures/ab/abcd…/`."""
-        return self.root / "failures"
-
-    @property
-    def work(self) -> Path:
-        """Scratch folders of jobs that run, or ran when their process was killed."""
-        return self.root / "work"
-
-    @property
-    def locks(self) -> Path:
-        """One file for each job that runs."""
-        return self.root / "locks"
-
-    @property
-    def memo(self) -> Path:
-        """The cache of file hashes: of recordings, of checked results."""
-        return self.root / "memo"
-
-    @property
-    def index(self) -> Path:
-        """The index for lists: a small file for each shard of results and failures."""
-        return self.root / "index"
-
-    @property
-    def pins(self) -> Path:
-        """One file, named by its key, for each result that `store.gc` keeps."""
-        return self.root / "pins"
-
-    @property
-    def environments(self) -> Path:
-        """Virtual environments of the host runtime."""
-        return self.root / "environments"
-
-    @property
-    def sifs(self) -> Path:
-        """SIFs, Apptainer's images, each with its provenance."""
-        return self.root / "sif"
-
-    @property
-    def wheels(self) -> Path:
-        """Wheels from bundles, for environments that are made without a network."""
-        return self.root / "wheels"
-
-    @property
-    def sorters(self) -> Path:
-        """Sorters from bundles that the catalogue lacks: a folder for SPIKECRATE_SORTERS."""
-        return self.root / "sorters"
-
-    @property
-    def recipes(self) -> Path:
-        """Sources of images, by the recipe's hash, with which an old result is made again."""
-        return self.root / "recipes"
-
-    @property
-    def logs(self) -> Path:
-        """Logs of image and environment builds."""
-        return self.root / "logs"
-
-    @property
-    def quarantine(self) -> Path:
-        """Corrupt results, kept for inspection."""
-        return self.root / "quarantine"
+    def __post_init__(self) -> None:
+        """Set the path of each folder."""
+        self.results = self.root / "results"
+        self.failures = self.root / "failures"
+        self.work = self.root / "work"
+        self.locks = self.root / "locks"
+        self.memo = self.root / "memo"
+        self.index = self.root / "index"
+        self.pins = self.root / "pins"
+        self.environments = self.root / "environments"
+        self.sifs = self.root / "sif"
+        self.wheels = self.root / "wheels"
+        self.sorters = self.root / "sorters"
+        self.recipes = self.root / "recipes"
+        self.logs = self.root / "logs"
+        self.quarantine = self.root / "quarantine"
 
     def result(self, key: str) -> Path:
         """Return the folder of a job's result."""
