@@ -384,16 +384,12 @@ def drop_caches() -> Path:
     Path
         The folder of the caches.
     """
-    from spikecrate._util.files import remove_tree
+    from spikecrate._util.files import remove
 
     cache = cache_folder()
     for path in cache.iterdir() if cache.is_dir() else ():
-        if path.name == "bash":
-            continue
-        if path.is_dir() and not path.is_symlink():
-            remove_tree(path)
-        else:
-            path.unlink()
+        if path.name != "bash":
+            remove(path)
     return cache
 
 

@@ -231,13 +231,41 @@ def sync_folder(folder: Path) -> None:
         The folder.
     """
     for path in [folder, *entries(folder)]:
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if not path.is_symlink() and (path.is_dir() or path.is_file()):
+            sync(path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or the entries of a folder to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder and all it holds; nothing happens where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        What to remove; a link is not followed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
 from spikecrate._util.file_systems import is_memory_backed
-from spikecrate._util.files import write_atomically
+from spikecrate._util.files import sync, write_atomically
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def flush(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         # Some file systems do not support it.
-        with suppress(OSError), path.open("rb") as file:
-            os.fsync(file.fileno())
+        with suppress(OSError):
+            sync(path)
 
 
 def is_outdated(path: Path) -> bool:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.files import remove_tree
+from spikecrate._util.files import remove, remove_tree
 from spikecrate.store import pins, results, summary
 from spikecrate.store.file_hashes import FileHashCache, is_outdated
 from spikecrate.store.index import SUFFIX, names_in
@@ -255,7 +255,7 @@ def _remove(store: Store, item: Item) -> bool:
     """Remove an item; return False, and keep it, where its job runs or it was just used."""
     path = Path(item.path)
     if item.kind not in {"result", "failure"}:
-        _delete(path)
+        remove(path)
         return True
     lock = Lock(store.lock(item.name))
     if not lock.try_acquire():
@@ -274,13 +274,6 @@ def _remove(store: Store, item: Item) -> bool:
     finally:
         lock.release()
     return True
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _drop_locks(store: Store, *, dry_run: bool) -> int:
@@ -337,5 +330,5 @@ def _orphaned_rows(store: Store) -> list[Path]:
 def _drop(paths: list[Path], *, dry_run: bool) -> int:
     if not dry_run:
         for path in paths:
-            _delete(path)
+            remove(path)
     return len(paths)

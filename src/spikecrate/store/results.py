@@ -17,6 +17,7 @@ from spikecrate._util.files import (
     is_shared,
     make_folder,
     remove_tree,
+    sync,
     sync_folder,
     tame_modes,
 )
@@ -138,7 +139,7 @@ def publish(store: Store, key: str, built: Path) -> Stored:
             # After a kill between these two, the next sweep puts the earlier result back.
             target.rename(replaced)
             built.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         remove_tree(replaced)
     return Stored(target, _record(target), made.hash)
 
@@ -363,11 +364,3 @@ def _note_use(folder: Path) -> None:
     with suppress(OSError):
         if time.time() - last_use(folder) > USED_S:
             os.utime(folder / seal.NAME)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
