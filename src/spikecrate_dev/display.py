@@ -171,7 +171,7 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Give a shell this session's display: its cookie, its socket or a relay, and Wayland's socket.
+    """Prepare this session's display for a shell: its cookie, its socket or a relay, and Wayland's socket.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) -> Attached:
-    """Give a shell this session's identity: git's configuration, the ssh agent, ssh's known hosts.
+    """Prepare this session's identity for a shell: git's configuration, the ssh agent, ssh's known hosts.
 
     Parameters
     ----------
