@@ -1,4 +1,4 @@
-"""Apptainer: making the SIF and starting it through us, against the program by itself; and how large the SIF is."""
+"""Apptainer: making and starting the SIF with spikecrate, against Apptainer itself; and the size of the SIF."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _start(request: BuildRequest, store: Store, image: Path, scratch: Path) -> R
 
 
 def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[], float]:
-    """Give a timed start of `true` in place of the sorter, with all that a job's container has."""
+    """Return a timed start of `true` in place of the sorter, in a container with the options of a job."""
     targets = {
         JOB: attempt / "job",
         INPUTS / "recording": attempt / "rec",
@@ -121,7 +121,7 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
 
 
 def _whole_run(store: Store, scratch: Path) -> Row:
-    """Time `spikecrate sort` against `apptainer exec` of the very same container, both whole processes."""
+    """Time `spikecrate sort` against `apptainer exec` of the same container, both as whole processes."""
     recording = small(scratch)
     done = api.sort(recording, runtime="apptainer", store=store.root, progress=Silent())
     by_hand = container_by_hand(done.record, done.folder / "job.json", scratch / "by-hand")

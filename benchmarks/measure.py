@@ -1,4 +1,4 @@
-"""Timing: the actions to compare run in turn, round after round, and are compared by their medians."""
+"""Timing: actions run in turn, round after round, and are compared by their medians."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ def test_what_is_no_lock_is_named_and_set_aside(store, tmp_path, kind):
     with pytest.raises(StoreError, match=path.name) as caught:
         Lock(path).try_acquire()
     assert "store.verify" in caught.value.next_step
-    _, (found,) = verify.verify(verify.checks(store), Silent(), dry_run=False)
+    (found,) = verify.verify(verify.checks(store), Silent(), dry_run=False).found
     assert (found.kind, found.what) == ("lock", str(path))
     assert not (tmp_path / "elsewhere").exists()
     with Lock(path):

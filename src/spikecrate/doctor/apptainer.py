@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.doctor.docker import numbers
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
+    from spikecrate.doctor.space import Space
     from spikecrate.engines.apptainer import Program
 
 PROBE_S: Final = 20
 REPRODUCIBLE: Final = (1, 5)
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+CHECKS: Final = Checks()
+INSTALLED: Final = ("apptainer.installed",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ def look_installed(_: Mapping[str, Any]) -> Program | SpikecrateError:
         return error
 
 
+@CHECKS.add("apptainer.installed", "Apptainer or SingularityCE is installed and starts", look_installed)
 def judge_installed(program: Program | SpikecrateError) -> Verdict:
     """Judge whether a program is installed and starts."""
     if isinstance(program, EngineMissingError):
@@ -77,6 +81,7 @@ def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
     )
 
 
+@CHECKS.add("apptainer.namespaces", "the kernel allows user namespaces", look_namespaces, needs=INSTALLED)
 def judge_namespaces(facts: Namespaces) -> Verdict:
     """Judge whether an ordinary user can make a user namespace; root always can."""
     if facts.setuid:
@@ -104,6 +109,7 @@ def look_fuse(facts: Mapping[str, Any]) -> Trial:
     return Trial()
 
 
+@CHECKS.add("apptainer.fuse", "this user can mount a SIF", look_fuse, needs=INSTALLED)
 def judge_fuse(trial: Trial) -> Verdict:
     """Judge whether this user can mount a SIF."""
     return _judged(trial, "this user can mount a SIF")
@@ -122,6 +128,7 @@ def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
+@CHECKS.add("apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, needs=INSTALLED)
 def judge_tools(installed: dict[str, bool]) -> Verdict:
     """Judge whether this user can make and mount SIFs."""
     if not installed["mksquashfs"]:
@@ -148,6 +155,7 @@ def look_runs(facts: Mapping[str, Any]) -> Trial:
     return Trial()
 
 
+@CHECKS.add("apptainer.runs", "a container runs", look_runs, needs=INSTALLED, limit_s=PROBE_S + 10)
 def judge_runs(trial: Trial) -> Verdict:
     """Judge whether a container runs."""
     return _judged(trial, "a container ran")
@@ -173,31 +181,12 @@ def _configuration(program: Program) -> str:
         return ""
 
 
-INSTALLED: Final = ("apptainer.installed",)
-CHECKS: Final = (
-    Check(
-        "apptainer.installed",
-        "Apptainer or SingularityCE is installed and starts",
-        look_installed,
-        judge_installed,
-    ),
-    Check(
-        "apptainer.namespaces",
-        "the kernel allows user namespaces",
-        look_namespaces,
-        judge_namespaces,
-        needs=INSTALLED,
-    ),
-    Check("apptainer.fuse", "this user can mount a SIF", look_fuse, judge_fuse, needs=INSTALLED),
-    Check(
-        "apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, judge_tools, needs=INSTALLED
-    ),
-    Check("apptainer.runs", "a container runs", look_runs, judge_runs, needs=INSTALLED, limit_s=PROBE_S + 10),
-    Check(
-        "apptainer.temp",
-        "space where an image is unpacked",
-        lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
-        lambda found: space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk"),
-        needs=INSTALLED,
-    ),
+@CHECKS.add(
+    "apptainer.temp",
+    "space where an image is unpacked",
+    lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
+    needs=INSTALLED,
 )
+def judge_temp(found: Space) -> Verdict:
+    """Judge whether there is enough space."""
+    return space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    Judge = TypeVar("Judge", bound=Callable[[Any], "Verdict"])
 
 State = Literal["ok", "warn", "fail"]
 SHOWN: Final = 4
@@ -68,6 +70,27 @@ class Check:
     after: tuple[str, ...] = ()
     limit_s: float = 10
     stuck: str = "find out what hangs, then run it again"
+
+
+class Checks(list[Check]):
+    """The checks of a module, in report order."""
+
+    def add(
+        self, name: str, about: str, look: Callable[[Mapping[str, Any]], Any], **options: Any
+    ) -> Callable[[Judge], Judge]:
+        """Return a decorator that adds a check with the decorated function as its judge.
+
+        Parameters
+        ----------
+        name, about, look, options
+            The fields of `Check`.
+        """
+
+        def added(judge: Judge) -> Judge:
+            self.append(Check(name, about, look, judge, **options))
+            return judge
+
+        return added
 
 
 def ok(message: str, *, ends: bool = False) -> Verdict:

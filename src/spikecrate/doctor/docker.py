@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.engines.docker import START, docker_client, engine_url, socket_of
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, EngineDownError, SpikecrateError
@@ -41,6 +41,9 @@ REPRODUCIBLE: Final = (25, 0)
 BUILDX: Final = (0, 10)
 SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 CONTAINERD: Final = Path("/var/lib/containerd")
+CHECKS: Final = Checks()
+INSTALLED: Final = ("docker.installed",)
+DAEMON: Final = ("docker.daemon",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,7 @@ def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
     return url, shutil.which("docker"), socket is None or _is_socket(socket)
 
 
+@CHECKS.add("docker.installed", "a docker command or a daemon's socket exists", look_installed)
 def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
     """Judge whether Docker is installed."""
     url, command, reachable = facts
@@ -116,6 +120,7 @@ def look_permission(_: Mapping[str, Any]) -> Access | None:
     return Access(socket=socket, allowed=allowed, group=name, gid=gid, user=user, listed=listed)
 
 
+@CHECKS.add("docker.permission", "this user can use the daemon", look_permission, needs=INSTALLED)
 def judge_permission(access: Access | None) -> Verdict:
     """Judge whether this user can use the daemon; a login session keeps the groups it started with."""
     if access is None:
@@ -148,6 +153,13 @@ def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
         return SpikecrateError(f"the daemon stopped answering: {error}", next_step=START)
 
 
+@CHECKS.add(
+    "docker.daemon",
+    "the daemon answers",
+    look_daemon,
+    needs=("docker.installed", "docker.permission"),
+    stuck=RESTART,
+)
 def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
     """Judge whether the daemon answers."""
     if isinstance(daemon, SpikecrateError):
@@ -155,6 +167,12 @@ def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
     return ok(f"running; {daemon.info.get('OperatingSystem', 'unknown system')}")
 
 
+@CHECKS.add(
+    "docker.version",
+    "the daemon's version and API",
+    lambda facts: facts["docker.daemon"].version,
+    needs=DAEMON,
+)
 def judge_version(version: Mapping[str, Any]) -> Verdict:
     """Judge whether the daemon is recent enough."""
     number = str(version.get("Version", ""))
@@ -176,6 +194,9 @@ def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
     return info
 
 
+@CHECKS.add(
+    "docker.mode", "neither rootless nor remapped: results belong to the caller", look_info, needs=DAEMON
+)
 def judge_mode(info: Mapping[str, Any]) -> Verdict:
     """Judge whether a uid in a container is the same uid outside; jobs run as the caller's."""
     security = " ".join(info.get("SecurityOptions") or ())
@@ -188,6 +209,7 @@ def judge_mode(info: Mapping[str, Any]) -> Verdict:
     return ok("this machine's own daemon; uids inside are uids outside")
 
 
+@CHECKS.add("docker.storage", "storage driver and containerd image store", look_info, needs=DAEMON)
 def judge_storage(info: Mapping[str, Any]) -> Verdict:
     """Judge how the daemon stores images."""
     driver = str(info.get("Driver", "unknown"))
@@ -211,6 +233,7 @@ def look_buildx(_: Mapping[str, Any]) -> str | None:
         return None
 
 
+@CHECKS.add("docker.buildx", "buildx, which builds the images", look_buildx, needs=INSTALLED)
 def judge_buildx(line: str | None) -> Verdict:
     """Judge whether buildx can build the images."""
     if line is None:
@@ -229,6 +252,12 @@ def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
     return name, done.output
 
 
+@CHECKS.add(
+    "docker.builder",
+    "buildx can use the builder inside the daemon",
+    look_builder,
+    needs=("docker.daemon", "docker.buildx"),
+)
 def judge_builder(facts: tuple[str, str]) -> Verdict:
     """Judge whether buildx can use the builder inside the daemon."""
     name, output = facts
@@ -253,6 +282,7 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
     return [space.look(place) for place in places if space.exists(place)]
 
 
+@CHECKS.add("docker.space", "space and inodes where the daemon keeps images", look_space, needs=DAEMON)
 def judge_space(found: list[Space]) -> Verdict:
     """Judge whether there is space for images."""
     if not found:
@@ -261,6 +291,7 @@ def judge_space(found: list[Space]) -> Verdict:
     return space.judge(min(found, key=lambda one: one.free_bytes), fix)
 
 
+@CHECKS.add("docker.limits", "cgroups enforce the limits of a job", look_info, needs=DAEMON)
 def judge_limits(info: Mapping[str, Any]) -> Verdict:
     """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes."""
     group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
@@ -290,60 +321,3 @@ def _is_socket(path: Path) -> bool:
         return stat.S_ISSOCK(path.stat().st_mode)
     except OSError:
         return False
-
-
-INSTALLED: Final = ("docker.installed",)
-DAEMON: Final = ("docker.daemon",)
-CHECKS: Final = (
-    Check(
-        "docker.installed", "a docker command or a daemon's socket exists", look_installed, judge_installed
-    ),
-    Check(
-        "docker.permission",
-        "this user can use the daemon",
-        look_permission,
-        judge_permission,
-        needs=INSTALLED,
-    ),
-    Check(
-        "docker.daemon",
-        "the daemon answers",
-        look_daemon,
-        judge_daemon,
-        needs=("docker.installed", "docker.permission"),
-        stuck=RESTART,
-    ),
-    Check(
-        "docker.version",
-        "the daemon's version and API",
-        lambda facts: facts["docker.daemon"].version,
-        judge_version,
-        needs=DAEMON,
-    ),
-    Check(
-        "docker.mode",
-        "neither rootless nor remapped: results belong to the caller",
-        look_info,
-        judge_mode,
-        needs=DAEMON,
-    ),
-    Check(
-        "docker.storage", "storage driver and containerd image store", look_info, judge_storage, needs=DAEMON
-    ),
-    Check("docker.buildx", "buildx, which builds the images", look_buildx, judge_buildx, needs=INSTALLED),
-    Check(
-        "docker.builder",
-        "buildx can use the builder inside the daemon",
-        look_builder,
-        judge_builder,
-        needs=("docker.daemon", "docker.buildx"),
-    ),
-    Check(
-        "docker.space",
-        "space and inodes where the daemon keeps images",
-        look_space,
-        judge_space,
-        needs=DAEMON,
-    ),
-    Check("docker.limits", "cgroups enforce the limits of a job", look_info, judge_limits, needs=DAEMON),
-)

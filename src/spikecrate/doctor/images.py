@@ -1,4 +1,4 @@
-"""Images and SIFs: what they are built from, which sorters have one, which are stale."""
+"""Images and SIFs: what they are built from, and which sorters have one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.errors import SpikecrateError
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from spikecrate.doctor.check import Verdict
     from spikecrate.images.inventory import Entry
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
     return bases, find_image(client, DEBIAN) is not None
 
 
+@CHECKS.add("images.base", "there is an image to build on", look_base, needs=("docker.daemon",))
 def judge_base(facts: tuple[bool, bool]) -> Verdict:
     """Judge whether there is an image to build on."""
     bases, debian = facts
@@ -65,6 +67,9 @@ def look_sorters(facts: Mapping[str, Any]) -> Stock:
     return Stock(sorters=tuple(recipes), entries=(*images, *in_store(Store(place_of(None)), recipes)))
 
 
+@CHECKS.add(
+    "images.sorters", "the sorters that have an image or a SIF", look_sorters, after=("docker.daemon",)
+)
 def judge_sorters(stock: Stock) -> Verdict:
     """Return what each sorter has; its first job makes a missing image."""
     if stock.error is not None:
@@ -76,29 +81,3 @@ def judge_sorters(stock: Stock) -> Verdict:
         sif = ["SIF"] if any(entry.sif for entry in current) else []
         parts.append(f"{name}: {' and '.join([*image, *sif]) or 'made by its first job'}")
     return ok("; ".join(parts))
-
-
-def look_stale(facts: Mapping[str, Any]) -> list[str]:
-    """Return the images and SIFs of recipes that no sorter has any more."""
-    stock: Stock = facts["images.sorters"]
-    return [str(entry.reference or entry.sif) for entry in stock.entries if entry.state == "stale"]
-
-
-def judge_stale(stale: list[str]) -> Verdict:
-    """Judge whether stale images take disk space."""
-    if stale:
-        return warn(f"of recipes that no sorter has any more: {shorten(stale)}", "spikecrate image.prune")
-    return ok("none")
-
-
-CHECKS: Final = (
-    Check("images.base", "there is an image to build on", look_base, judge_base, needs=("docker.daemon",)),
-    Check(
-        "images.sorters",
-        "the sorters that have an image or a SIF",
-        look_sorters,
-        judge_sorters,
-        after=("docker.daemon",),
-    ),
-    Check("images.stale", "stale images and SIFs", look_stale, judge_stale, needs=("images.sorters",)),
-)

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate_harness.pinning import KERNEL_NEEDS
 from spikecrate_harness.processor import instructions
@@ -20,15 +21,22 @@ from spikecrate_harness.processor import instructions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from spikecrate._util.file_systems import FileSystem
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import FileSystem, Space
+    from spikecrate.doctor.space import Space
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
 """Programs that spikecrate calls on every machine, and their Debian packages."""
 ENFORCING: Final = Path("/sys/fs/selinux/enforce")
+CHECKS: Final = Checks()
 
 
+@CHECKS.add(
+    "machine.processor",
+    "the instructions that arithmetic is pinned to",
+    lambda _: (platform.machine(), instructions()),
+)
 def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     """Judge whether arithmetic can be pinned on this processor."""
     kind, available = facts
@@ -44,6 +52,9 @@ def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     return ok(f"{kind} with {', '.join(sorted(needed))}" if needed else kind)
 
 
+@CHECKS.add(
+    "machine.kernel", "Linux; WSL 2, not WSL 1", lambda _: f"{os.uname().sysname} {os.uname().release}"
+)
 def judge_kernel(kernel: str) -> Verdict:
     """Judge whether the kernel supports containers; Windows' does since WSL 2."""
     text = kernel.lower()
@@ -56,6 +67,9 @@ def judge_kernel(kernel: str) -> Verdict:
     return ok(kernel)
 
 
+@CHECKS.add(
+    "machine.clock", "the clock is not in the past", lambda _: (time.time(), Path(__file__).stat().st_mtime)
+)
 def judge_clock(facts: tuple[float, float]) -> Verdict:
     """Judge the clock: it must be later than the release and the installation of spikecrate."""
     now, installed = facts
@@ -68,6 +82,11 @@ def judge_clock(facts: tuple[float, float]) -> Verdict:
     return ok(time_text)
 
 
+@CHECKS.add(
+    "machine.programs",
+    "git and setpriv are installed",
+    lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
+)
 def judge_programs(missing: list[str]) -> Verdict:
     """Judge whether the programs that spikecrate calls are installed."""
     if missing:
@@ -84,6 +103,7 @@ def look_selinux(_: Mapping[str, Any]) -> bool:
         return False
 
 
+@CHECKS.add("machine.selinux", "SELinux does not block mounted folders", look_selinux)
 def judge_selinux(enforcing: bool) -> Verdict:
     """Judge whether SELinux may block folders that are mounted into containers."""
     if enforcing:
@@ -97,9 +117,10 @@ def judge_selinux(enforcing: bool) -> Verdict:
 def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
     """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
-    return space.look(folder), space.file_system(folder)
+    return space.look(folder), file_system(folder.resolve())
 
 
+@CHECKS.add("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary)
 def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
     """Judge the temporary folder: its space, and whether programs run from it."""
     free, system = facts
@@ -113,33 +134,3 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
         # It holds logs and sockets only; large files are in the store.
         return warn(verdict.message, verdict.fix)
     return verdict
-
-
-CHECKS: Final = (
-    Check(
-        "machine.processor",
-        "the instructions that arithmetic is pinned to",
-        lambda _: (platform.machine(), instructions()),
-        judge_processor,
-    ),
-    Check(
-        "machine.kernel",
-        "Linux; WSL 2, not WSL 1",
-        lambda _: f"{os.uname().sysname} {os.uname().release}",
-        judge_kernel,
-    ),
-    Check(
-        "machine.clock",
-        "the clock is not in the past",
-        lambda _: (time.time(), Path(__file__).stat().st_mtime),
-        judge_clock,
-    ),
-    Check(
-        "machine.programs",
-        "git and setpriv are installed",
-        lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
-        judge_programs,
-    ),
-    Check("machine.selinux", "SELinux does not block mounted folders", look_selinux, judge_selinux),
-    Check("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary, judge_temporary),
-)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.doctor.store import probe_folder
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import SpikecrateError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
 
 INSIDE: Final = "/doctor"
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,13 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
     return RoundTrip(image=image, code=code, came_back=came_back, owner=owner, user=os.geteuid())
 
 
+@CHECKS.add(
+    "store.sibling",
+    "a container reads the store, and writes it as you",
+    look_sibling,
+    needs=("docker.daemon", "store.place"),
+    limit_s=30,
+)
 def judge_sibling(trip: RoundTrip) -> Verdict:
     """Judge whether containers see the same files, and write them as the caller."""
     if not trip.image:
@@ -128,15 +136,3 @@ def _copy(client: DockerClient, image: str, folder: Path) -> int:
         finally:
             with suppress(APIError):  # the engine removes it, before or at this moment
                 container.remove(force=True, v=True)
-
-
-CHECKS: Final = (
-    Check(
-        "store.sibling",
-        "a container reads the store, and writes it as you",
-        look_sibling,
-        judge_sibling,
-        needs=("docker.daemon", "store.place"),
-        limit_s=30,
-    ),
-)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -59,13 +60,9 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
     digest = blake3(max_threads=blake3.AUTO)
     with reading(path), path.open("rb", buffering=0) as file:
         before = _state(os.fstat(file.fileno()))
-        done = 0
         with progress.bar(f"hashing {path.name}", layout.num_bytes) as advance:
-            for block in _blocks(recording, file):
-                if layout.dtype[1] == "f":
-                    _refuse_not_finite(recording, block, done)
+            for block in _read_ahead(_blocks(recording, file)):
                 digest.update(block.data.cast("B"))
-                done += len(block)
                 advance(len(block) * layout.file_channels * layout.itemsize)
         if not before == _state(os.fstat(file.fileno())) == _state(path.stat()):
             raise _changed(recording)
@@ -120,8 +117,22 @@ def dtype_name(layout: Layout) -> str:
     return f"{KINDS[layout.dtype[1]]}{8 * layout.itemsize}"
 
 
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield blocks; a thread reads the next one while the caller works on this one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
 def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
-    """Read the samples piece by piece: samples x channels, C order, little-endian."""
+    """Read the samples piece by piece: samples x channels, C order, little-endian, all finite.
+
+    Two buffers alternate: a block stays as it is while the next one is read.
+    """
     import numpy as np
 
     layout = recording.layout
@@ -129,11 +140,11 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
     by_channel = layout.time_axis == 1 and layout.file_channels > 1
     columns = layout.num_channels if by_channel else layout.file_channels
     step = max(1, PIECE_BYTES // (columns * layout.itemsize))
-    buffer = np.empty(step * columns, dtype=layout.dtype)
+    buffers = itertools.cycle([np.empty(step * columns, dtype=layout.dtype) for _ in range(2)])
     selected = _columns(layout)
     for start in range(0, layout.num_samples, step):
         count = min(step, layout.num_samples - start)
-        piece = buffer[: count * columns]
+        piece = next(buffers)[: count * columns]
         if by_channel:
             piece = piece.reshape(columns, count)
             for row, column in zip(piece, layout.channels, strict=True):
@@ -142,6 +153,8 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
         else:
             _fill(recording, file, piece, start * columns)
             block = piece.reshape(count, columns)[:, selected]
+        if layout.dtype[1] == "f":
+            _refuse_not_finite(recording, block, start)
         yield np.ascontiguousarray(block, dtype=little)
 
 

@@ -1,4 +1,4 @@
-"""The results and failures of the store in a line each, for lists: from the index, unchecked."""
+"""The results and failures of the store, one row each, for lists: from the index, unchecked."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """A finished result in a line.
+    """The row of a finished result.
 
     Attributes
     ----------
     key, sorter, recording, runtime, started, recipe : str
         From its run record; `sorter` is the tool, `recording` the paths of its inputs.
     units, events : int or None
-        Counts of a sorting.
+        Numbers of units and events of a sorting.
     wall_s : float
-        How long it took.
+        Duration of the run.
     size_bytes : int
-        Of all its files.
+        Size of all its files.
     """
 
     key: str
@@ -46,18 +46,18 @@ class Summary(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A kept failure in a line.
+    """The row of a job's last failure.
 
     Attributes
     ----------
     key, sorter : str
-        Which job's.
+        The job's key and sorter.
     at : str
-        When, in UTC.
+        Time of the failure, in UTC.
     error : str
         Class of the error.
     size_bytes : int
-        Of its files.
+        Size of its files.
     """
 
     key: str
@@ -68,23 +68,49 @@ class Failed(NamedTuple):
 
 
 def results(store: Store, progress: Progress | None = None) -> Iterator[Summary]:
-    """Give all results that can be read, in no order."""
+    """Return the rows of all readable results, in no order.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    progress : Progress, optional
+        Receives the number of read shards.
+    """
     return map(Summary._make, rows(store, progress))
 
 
 def rows(store: Store, progress: Progress | None = None) -> Iterator[tuple[Any, ...]]:
-    """Give the same as plain tuples, which Python handles in half the time; the cells are those of `Summary`."""
+    """Return the rows of `results` as plain tuples, which Python makes in half the time.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     return _results(store).rows(progress or Silent())
 
 
 def failures(store: Store, progress: Progress | None = None) -> Iterator[Failed]:
-    """Give all failures that can be read, in no order."""
+    """Return the rows of all readable failures, in no order.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     index = Index(store.failures, store.index / store.failures.name, _read_failure)
     return map(Failed._make, index.rows(progress or Silent()))
 
 
 def history(store: Store, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
-    """Give of all results' run records what tells how near one job is to another: `key`, `started`, `key_parts`."""
+    """Yield the parts of all results' run records that tell how near two jobs are: `key`, `started`, `key_parts`.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     for row, parts in _results(store).full_rows(progress or Silent()):
         summary = Summary._make(row)
         yield {"key": summary.key, "started": summary.started, "key_parts": parts}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
-from spikecrate.doctor.check import Check, ok, warn
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate.errors import CommandError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ TIMEOUT_S: Final = 5
 NO_KEYS: Final = 1
 NO_AGENT: Final = 2
 """Exit codes of `ssh-add -l`."""
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def look_identity(_: Mapping[str, Any]) -> dict[str, str] | None:
     return {name: _configured(name) for name in ("user.name", "user.email")}
 
 
+@CHECKS.add("git.identity", "git's user.name and user.email in this folder", look_identity)
 def judge_identity(identity: dict[str, str] | None) -> Verdict:
     """Judge whether git can commit."""
     if identity is None:
@@ -71,6 +73,7 @@ def look_trust(_: Mapping[str, Any]) -> tuple[str, str]:
     return str(clone), "" if done.code == 0 else done.output
 
 
+@CHECKS.add("git.trust", "git works in this clone (safe.directory)", look_trust, needs=("git.identity",))
 def judge_trust(facts: tuple[str, str]) -> Verdict:
     """Judge whether git works in this clone: it refuses the clones of other users."""
     clone, error = facts
@@ -98,6 +101,7 @@ def look_agent(_: Mapping[str, Any]) -> Agent:
     return Agent(socket=socket, program=True, code=code, keys=keys)
 
 
+@CHECKS.add("ssh.agent", "the ssh agent answers and has a key", look_agent)
 def judge_agent(agent: Agent) -> Verdict:
     """Judge whether the ssh agent answers; it is optional."""
     if not agent.socket:
@@ -116,16 +120,3 @@ def _configured(name: str) -> str:
         return capture(["git", "config", name], timeout=TIMEOUT_S)
     except CommandError:
         return ""
-
-
-CHECKS: Final = (
-    Check("git.identity", "git's user.name and user.email in this folder", look_identity, judge_identity),
-    Check(
-        "git.trust",
-        "git works in this clone (safe.directory)",
-        look_trust,
-        judge_trust,
-        needs=("git.identity",),
-    ),
-    Check("ssh.agent", "the ssh agent answers and has a key", look_agent, judge_agent),
-)

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import DevContainerError, SpikecrateError
 from spikecrate_dev import session
+from spikecrate_dev.definition import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateErr
     if is_inside(os.environ):
         return "this is the development container"
     try:
-        project = session.project_of(Path.cwd())
+        project = find_project(Path.cwd())
     except DevContainerError:
         return "the current folder is not in a clone"
     try:
@@ -44,6 +46,12 @@ def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateErr
         return error
 
 
+@CHECKS.add(
+    "dev.container",
+    "the development container matches its description",
+    look_container,
+    needs=("docker.daemon",),
+)
 def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
     """Judge whether the container matches its present description."""
     if isinstance(status, str):
@@ -83,6 +91,7 @@ def read_lock(text: str) -> dict[str, str]:
     return pinned
 
 
+@CHECKS.add("dev.packages", "the installed packages are those of requirements.lock", look_packages)
 def judge_packages(packages: Packages) -> Verdict:
     """Judge whether the installed packages are those of the lock."""
     differing = [
@@ -99,20 +108,3 @@ def judge_packages(packages: Packages) -> Verdict:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-CHECKS: Final = (
-    Check(
-        "dev.packages",
-        "the installed packages are those of requirements.lock",
-        look_packages,
-        judge_packages,
-    ),
-    Check(
-        "dev.container",
-        "the development container matches its description",
-        look_container,
-        judge_container,
-        needs=("docker.daemon",),
-    ),
-)
