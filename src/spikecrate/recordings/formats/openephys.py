@@ -168,9 +168,7 @@ def _open(path: Path, stream: Stream) -> Recording:
         locations=_neuropixels(settings, stream.folder.name, len(kept)) if locations is None else locations,
         no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(
-            Counter(kinds[index] for index in range(len(kinds)) if index not in set(kept))
-        ),
+        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
     )
 
 
