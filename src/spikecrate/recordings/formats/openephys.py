@@ -151,6 +151,9 @@ def _open(path: Path, stream: Stream) -> Recording:
     kinds = [_kind(channel) for channel in channels]
     kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
     kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
+    experiment = facts.path.parent.parent
+    number = experiment.name.removeprefix("experiment")
+    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
     locations = read_beside(stream.folder, len(kept)) if kept else None
     return flat_recording(
         path=path,
@@ -162,20 +165,15 @@ def _open(path: Path, stream: Stream) -> Recording:
         channels=kept,
         sampling_frequency=facts.number("sample_rate", positive=True),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=_neuropixels(stream, len(kept)) if locations is None else locations,
-        no_locations="Open Ephys gives no locations of the channels",
+        locations=_neuropixels(settings, stream.folder.name, len(kept)) if locations is None else locations,
+        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(
-            Counter(kinds[index] for index in range(len(kinds)) if index not in set(kept))
-        ),
+        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
     )
 
 
-def _neuropixels(stream: Stream, kept: int) -> Locations | None:
-    """Read the locations of a Neuropixels stream from the settings.xml of its experiment, None for another stream."""
-    experiment = stream.facts.path.parent.parent
-    number = experiment.name.removeprefix("experiment")
-    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
+def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
+    """Read the locations of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
     if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
         return None
@@ -183,16 +181,16 @@ def _neuropixels(stream: Stream, kept: int) -> Locations | None:
 
     try:
         # None for a stream of another device, and for a version of the plugin that writes no locations.
-        probe = read_openephys_neuropixels(settings, stream_name=stream.folder.name, raise_error=False)
+        probe = read_openephys_neuropixels(settings, stream_name=stream, raise_error=False)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
         reason = str(error).strip() or type(error).__name__
-        message = f"{settings}: probeinterface cannot read the probe of {stream.folder.name} ({reason})"
+        message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
         raise ProbeError(message, next_step=PUT_GEOM) from error
     if probe is None:
         return None
     locations: Locations = tuple(map(tuple, probe.contact_positions.tolist()))
     if len(locations) != kept:
-        message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream.folder.name}"
+        message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream}"
         raise ProbeError(message, next_step=PUT_GEOM)
     return locations
 
