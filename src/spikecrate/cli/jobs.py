@@ -12,7 +12,7 @@ from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import say, table
-from spikecrate.errors import SpikecrateError, UsageError
+from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
     from spikecrate.steps.rerun import RerunOutcome
@@ -226,9 +226,6 @@ def job_list(
         limit=most + 1 if most else None,
     )
     shown = rows[:most] if most else rows
-    for row in shown:
-        if row["status"] == "failed" and not row["recording"]:
-            row["recording"] = _recording_of_failure(row["key"])
     return Shown(shown, partial(show_jobs, more=len(rows) > len(shown)))
 
 
@@ -387,15 +384,3 @@ def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
         "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
         **summarize(layout, recording["channel_ids"]).as_text(),
     }
-
-
-def _recording_of_failure(key: str) -> str | None:
-    from spikecrate.steps.listing import show_job
-    from spikecrate.store import open_store
-
-    try:
-        failure = show_job(open_store(), key)
-    except SpikecrateError:
-        # Removed at this moment.
-        return None
-    return ", ".join(str(found["path"]) for found in failure.get("inputs", {}).values()) or None

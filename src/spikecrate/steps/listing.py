@@ -48,7 +48,7 @@ def list_jobs(
     status : str
         Only `completed`, `failed` or `running` jobs.
     recording : str
-        Only jobs whose recording's path contains this text. The path of a failed or running job is unknown.
+        Only jobs whose recording's path contains this text. The path of a running job is unknown.
     limit : int, optional
         Return the N most recent; by default all.
 
@@ -74,8 +74,9 @@ def list_jobs(
             for row in summary.rows(store, progress)
             if recording in row[RECORDING] and (not sorters or row[SORTER] in sorters)
         ]
-    if status in ("", "failed") and not recording:
-        others += map(_failed_row, summary.failures(store, progress))
+    if status in ("", "failed"):
+        failures = summary.failures(store, progress)
+        others += (_failed_row(found) for found in failures if recording in found.recording)
     if status in ("", "running") and not recording:
         others += (_running_row(store, key) for key in _running(store))
     completed.sort(key=itemgetter(STARTED), reverse=True)
@@ -184,7 +185,7 @@ def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, A
 
 
 def _failed_row(found: Failed) -> dict[str, Any]:
-    known = {"sorter": found.sorter, "started": found.at, "reason": found.error}
+    known = {"sorter": found.sorter, "recording": found.recording, "started": found.at, "reason": found.error}
     return {**_empty_row(found.key, "failed"), **known}
 
 

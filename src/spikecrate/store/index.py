@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 SUFFIX: Final = ".rows"
 
 State = list[int]

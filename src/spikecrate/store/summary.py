@@ -50,8 +50,8 @@ class Failed(NamedTuple):
 
     Attributes
     ----------
-    key, sorter : str
-        The job's key and sorter.
+    key, sorter, recording : str
+        The job's key, its tool and the paths of its inputs.
     at : str
         Time of the failure, in UTC.
     error : str
@@ -62,6 +62,7 @@ class Failed(NamedTuple):
 
     key: str
     sorter: str
+    recording: str
     at: str
     error: str
     size_bytes: int
@@ -128,14 +129,13 @@ def _read_result(folder: Path) -> tuple[Summary, dict[str, Any]]:
     if not all(isinstance(parts.get(name, {}), dict) for name in ("parameters", "inputs")):
         message = f"{folder}: key_parts"
         raise TypeError(message)
-    # Until schema 2 of the run record, every tool was a sorter and every input a recording.
+    # Until schema 2 of the run record, every tool was a sorter.
     tool = record.get("tool") or record["sorter"]
-    inputs = record.get("inputs") or {"recording": record["recording"]}
     sizes = [int(facts["size"]) for facts in json.loads(manifest)["files"].values()]
     summary = Summary(
         key=folder.name,
         sorter=str(tool["name"]),
-        recording=", ".join(str(facts["path"]) for facts in inputs.values()),
+        recording=_paths(record),
         runtime=str(record["runtime"]),
         units=record.get("units"),
         events=record.get("events"),
@@ -154,8 +154,17 @@ def _read_failure(folder: Path) -> tuple[Failed, None]:
     failed = Failed(
         key=folder.name,
         sorter=str(what["key_parts"]["tool"]),
+        recording=_paths(what),
         at=str(what["at"]),
         error=str(what["error"]),
         size_bytes=size,
     )
     return failed, None
+
+
+def _paths(record: dict[str, Any]) -> str:
+    """Return the paths of a job's inputs; until schema 2 of the run record it had a recording and no other."""
+    if "inputs" in record:
+        return ", ".join(str(facts["path"]) for facts in record["inputs"].values())
+    recording = record["recording"]
+    return str(recording["path"] if isinstance(recording, dict) else recording)
