@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ import pytest
 import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.api import find_or_run
+from spikecrate.errors import RecordingChangedError
+from spikecrate.runtimes.apptainer import Apptainer
+from spikecrate.runtimes.docker import Docker
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
-from spikecrate.store import open_store
+from spikecrate.store import open_store, results
 
 BODY = """
 import json
@@ -82,3 +86,30 @@ def test_a_tool_with_a_recording_and_a_sorting_gives_equal_bytes_in_every_runtim
         progress=Silent(),
     )
     assert again.equal
+
+
+@pytest.mark.parametrize("engine", [Docker, Apptainer])
+def test_a_result_of_another_recording_that_stood_in_for_a_moment_is_discarded(
+    toy, tmp_path, monkeypatch, engine
+):
+    recording = shutil.copytree(toy, tmp_path / "rec")
+    other, aside = shutil.copytree(toy, tmp_path / "other"), tmp_path / "aside"
+    prepare, run = engine.prepare, engine.run
+
+    def exchange(self, request, progress):
+        image = prepare(self, request, progress)
+        recording.rename(aside)
+        other.rename(recording)
+        return image
+
+    def put_back(self, spec, on_output):
+        ended = run(self, spec, on_output)
+        recording.rename(other)
+        aside.rename(recording)
+        return ended
+
+    monkeypatch.setattr(engine, "prepare", exchange)
+    monkeypatch.setattr(engine, "run", put_back)
+    with pytest.raises(RecordingChangedError, match="was exchanged while the job started"):
+        spikecrate.sort(recording, runtime=engine.name)
+    assert list(results.keys(open_store())) == []
