@@ -251,6 +251,24 @@ def test_progress_is_one_line_that_fits_the_terminal_and_is_erased():
     assert drawn[-1] == ""
 
 
+def test_what_a_command_prints_while_it_works_stands_on_a_line_of_its_own():
+    code = (
+        "import time, spikecrate._util.progress as p; p.QUIET_S = 0\n"
+        "from spikecrate.cli.main import report\n"
+        "from spikecrate.cli.text import say\n"
+        "from spikecrate.errors import UsageError\n"
+        "with p.Terminal().bar('sorting', 0):\n"
+        "    time.sleep(0.5); say('a result'); time.sleep(0.5)\n"
+        "    report(UsageError('an error'), to_json=False, debug=False)\n"
+    )
+    outer, inner = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", code], stdout=inner, stderr=inner, env=environ, check=True)
+    shown = os.read(outer, 65536).decode()
+    assert "\r\x1b[Ka result\r\n" in shown
+    assert "\r\x1b[Kspikecrate: an error\r\n" in shown
+
+
 def test_progress_says_stage_share_elapsed_and_remaining_time():
     stage = Stage("hashing raw.dat", total=100, done=25, started=100)
     assert stage.describe(160) == "hashing raw.dat: 25%, 1:00 elapsed, about 3:00 left"
@@ -284,6 +302,18 @@ def test_a_command_shows_its_stage_and_the_elapsed_time(capsys, monkeypatch):
     monkeypatch.setattr(build, "function", functools.wraps(build.function)(slow))
     assert build.call({"sorter": "ms5"}) == "ms5"
     assert "building ms5: 0:00 elapsed\n" in capsys.readouterr().err
+
+
+def test_progress_on_a_full_disk_stops_no_work():
+    code = (
+        "import time, spikecrate._util.progress as p; p.QUIET_S = p.REPORT_S = 0.1\n"
+        "with p.Terminal().bar('sorting', 0):\n"
+        "    time.sleep(1)\n"
+        "print('done')\n"
+    )
+    words = ["bash", "-c", '"$@" 2>/dev/full', "bash", sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def test_a_pipe_and_a_dumb_terminal_get_lines_without_control_characters(recording):
@@ -368,6 +398,11 @@ def test_a_table_fits_the_terminal():
 def test_values_are_completed(words, expected):
     load()
     assert set(candidates(words)) >= expected
+
+
+def test_the_shell_gets_a_candidate_a_line_and_nothing_where_it_completes_files():
+    assert run("--complete", "sort", "--runt").stdout == "--runtime\n"
+    assert run("--complete", "sort", "").stdout == ""
 
 
 def test_completion_is_installed_where_the_shell_looks(tmp_path):

@@ -33,6 +33,9 @@ REPORT_S: Final = 10.0
 
 _gone: Final = threading.Event()
 """Set once the reader has closed standard error, which all `Terminal`s share."""
+_drawn: Final = threading.Event()
+"""Set while the progress line stands on the terminal."""
+_lock: Final = threading.RLock()
 
 
 class Progress(Protocol):
@@ -154,9 +157,7 @@ class Terminal:
     def __init__(self, *, quiet: bool = False, verbose: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
         self.verbose = verbose
-        self._lock = threading.RLock()
         self._stages: list[Stage] = []
-        self._drawn = False
         self._reported = time.monotonic()
         self._ticker: threading.Thread | None = None
         self._log = log
@@ -188,7 +189,7 @@ class Terminal:
             stage.done += units
             self._raise_if_closed()
 
-        with self._lock:
+        with _lock:
             self._stages.append(stage)
             if self._ticker is None and not self.quiet and sys.stderr is not None:
                 self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -196,25 +197,29 @@ class Terminal:
         try:
             yield advance
         finally:
-            with self._lock:
+            with _lock:
                 self._stages.remove(stage)
                 with suppress(OSError):
-                    self._erase()
+                    erase()
 
     def _tick(self) -> None:
         """Redraw the innermost stage until none is left, while the main thread waits for the work."""
         while True:
             time.sleep(REDRAW_S)
-            with self._lock:
+            with _lock:
                 if not self._stages:
                     self._ticker = None
                     return
                 try:
                     self._draw(self._stages[-1])
-                except (OSError, ValueError):
+                except BrokenPipeError:
                     _gone.set()
                     # A signal interrupts the system call in which the main thread may wait.
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    return
+                except (OSError, ValueError):
+                    # The disk is full or the terminal is gone: the work goes on without a progress line.
+                    self.quiet, self._ticker = True, None
                     return
 
     def _draw(self, stage: Stage) -> None:
@@ -225,25 +230,19 @@ class Terminal:
         if is_terminal(sys.stderr):
             sys.stderr.write(f"\r\x1b[K{shorten(text, columns(sys.stderr) - 1)}")
             sys.stderr.flush()
-            self._drawn = True
+            _drawn.set()
         elif now - max(self._reported, stage.started) > REPORT_S:
             self._reported = now
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 
-    def _erase(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._drawn = False
-
     def _print(self, text: str) -> None:
         self._raise_if_closed()
         if sys.stderr is None:
             return
-        with self._lock:
+        with _lock:
             try:
-                self._erase()
+                erase()
                 sys.stderr.write(f"{text}\n")
                 sys.stderr.flush()
             except BrokenPipeError:
@@ -261,6 +260,15 @@ class Terminal:
         if self._log is not None:
             with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{text}\n" if text else "")
+
+
+def erase() -> None:
+    """Erase the progress line, before anything else is printed on the terminal."""
+    with _lock:
+        if _drawn.is_set():
+            _drawn.clear()
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def is_closed() -> bool:

@@ -39,7 +39,7 @@ def collection() -> Collection:
     return root
 
 
-def task(command: Command[Any, Any], name: str) -> Task[Any]:
+def task(command: Command, name: str) -> Task[Any]:
     """Return a command as a task, which runs the command line of `spikecrate`.
 
     Parameters

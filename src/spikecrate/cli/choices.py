@@ -5,13 +5,13 @@ from typing import Annotated
 
 from spikecrate._util.progress import Terminal
 from spikecrate._util.quantities import parse_bytes, parse_seconds
+from spikecrate.catalogue.tools import catalogue
 from spikecrate.cli.option import Words
+from spikecrate.store import open_store
 
 
 def sorters() -> list[str]:
     """Return the names and aliases of the catalogue."""
-    from spikecrate.catalogue.tools import catalogue
-
     found = catalogue().values()
     return [*(sorter.name for sorter in found), *(alias for sorter in found for alias in sorter.aliases)]
 
@@ -19,7 +19,6 @@ def sorters() -> list[str]:
 def keys() -> list[str]:
     """Return the first digits of the keys in the store."""
     from spikecrate.steps.listing import list_jobs
-    from spikecrate.store import open_store
 
     return [row["key"][:12] for row in list_jobs(open_store())]
 

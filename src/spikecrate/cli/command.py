@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import progress_of
@@ -20,10 +20,7 @@ from spikecrate.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-COMMANDS: Final[dict[str, Command[Any, Any]]] = {}
+COMMANDS: Final[dict[str, Command]] = {}
 """Every command by its full name, in the order in which the first screen shows them."""
 ALIASES: Final[dict[str, str]] = {}
 """A noun alone lists: `job` is `job.list`."""
@@ -46,7 +43,7 @@ class Shown:
 
 
 @dataclass
-class Command(Generic[P, R]):
+class Command:
     """A function with the options that its signature names; calling it calls the function.
 
     Attributes
@@ -63,13 +60,13 @@ class Command(Generic[P, R]):
         Prints the value for people.
     """
 
-    function: Callable[P, R]
+    function: Callable[..., Any]
     name: str
     group: str
     doing: str
     show: Callable[[Any], None] | None
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         return self.function(*args, **kwargs)
 
@@ -103,7 +100,7 @@ class Command(Generic[P, R]):
             found += options_of(progress_of)
         return tuple(sorted(found, key=lambda option: not option.is_positional))
 
-    def call(self, values: Mapping[str, Any]) -> R:
+    def call(self, values: Mapping[str, Any]) -> Any:
         """Call the function with the values of a command line.
 
         Parameters
@@ -126,15 +123,15 @@ class Command(Generic[P, R]):
             else:
                 arguments |= given([name])
         if not self.doing:
-            return self.function(**arguments)  # type: ignore[call-arg]
+            return self.function(**arguments)
         shown = {option.name: option.default for option in self.options} | {**values}
         with progress.bar(self.doing.format_map(shown), 0):
-            return self.function(**arguments)  # type: ignore[call-arg]
+            return self.function(**arguments)
 
 
 def command(
     name: str, group: str, doing: str = "", *, show: Callable[[Any], None] | None = None, alias: str = ""
-) -> Callable[[Callable[P, R]], Command[P, R]]:
+) -> Callable[[Callable[..., Any]], Command]:
     """Make a command of a function.
 
     Parameters
@@ -151,7 +148,7 @@ def command(
         Another name.
     """
 
-    def decorate(function: Callable[P, R]) -> Command[P, R]:
+    def decorate(function: Callable[..., Any]) -> Command:
         made = Command(function, name, group, doing, show)
         COMMANDS[name] = made
         if alias:
@@ -161,7 +158,7 @@ def command(
     return decorate
 
 
-def find(name: str) -> Command[Any, Any]:
+def find(name: str) -> Command:
     """Find a command by its name or alias.
 
     Parameters

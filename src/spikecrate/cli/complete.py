@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from spikecrate.cli.command import ALIASES, COMMANDS, command
 from spikecrate.cli.option import Words
@@ -79,18 +79,6 @@ def completion(
         say(f"zsh needs in .zshrc, before compinit: fpath+=({path.parent})")
 
 
-def complete(words: "Sequence[str]") -> None:
-    """Print the candidates for the last word, one a line; print nothing where the shell completes files.
-
-    Parameters
-    ----------
-    words : sequence of str
-        The words after `spikecrate`; the last is incomplete and may be empty.
-    """
-    for candidate in sorted(set(candidates(words))):
-        say(candidate)
-
-
 def candidates(words: "Sequence[str]") -> list[str]:
     """Return the candidates for the last word.
 
@@ -113,7 +101,7 @@ def candidates(words: "Sequence[str]") -> list[str]:
     return [name for name in known if name.startswith(word)]
 
 
-def _of_command(found: "Command[Any, Any]", before: "Sequence[str]", word: str) -> "Iterable[str]":
+def _of_command(found: "Command", before: "Sequence[str]", word: str) -> "Iterable[str]":
     flags = {option.flag: option for option in found.options if not option.is_positional}
     last = flags.get(before[-1]) if before else None
     if last is not None and last.kind is not bool:

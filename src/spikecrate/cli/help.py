@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.terminal import LEAST_COLUMNS, columns
 from spikecrate.cli.command import COMMANDS
@@ -41,13 +41,7 @@ def first_screen() -> None:
     _paragraph("spikecrate COMMAND --help describes a command and its options")
 
 
-def names() -> None:
-    """Print the names of all commands, one a line."""
-    for name in COMMANDS:
-        say(name)
-
-
-def command_help(command: Command[Any, Any]) -> None:
+def command_help(command: Command) -> None:
     """Print a command's usage, description, options and examples.
 
     Parameters

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress, Silent
 from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import catalogue, check, find, read
 from spikecrate.cli.choices import SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import UsageError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
@@ -168,7 +170,6 @@ def convert(
     spikecrate convert --sorter ms4 --archive ms4.tar
     """
     from spikecrate.images import sif
-    from spikecrate.store import open_store
 
     file = Path(archive).absolute() if archive else None
     return sif.convert(
@@ -185,7 +186,6 @@ def image_list(*, progress: Progress) -> list[dict[str, Any]]:
     spikecrate image.list
     """
     from spikecrate.images.inventory import inventory
-    from spikecrate.store import open_store
 
     return [row.as_dict() for row in inventory(open_store(), _recipes(), progress)]
 
@@ -233,7 +233,6 @@ def image_bundle(
     spikecrate image.bundle --sorter ms4 --output ms4.crate.tar
     """
     from spikecrate.bundles.bundle import bundle
-    from spikecrate.store import open_store
 
     request = _request(sorter)
     target = Path(output or f"{request.name}.crate.tar").absolute()
@@ -257,7 +256,6 @@ def image_unbundle(file: str, docker: bool = False, *, progress: Progress) -> An
     spikecrate image.unbundle ms4.crate.tar
     """
     from spikecrate.bundles.unbundle import unbundle
-    from spikecrate.store import open_store
 
     return unbundle(Path(file).absolute(), open_store(), progress, describe=_described, docker=docker)
 
@@ -277,10 +275,8 @@ def image_prune(sorter: SorterName = "", dry_run: bool = False, *, progress: Pro
     --------
     spikecrate image.prune --dry-run
     """
-    from spikecrate.catalogue.tools import find
     from spikecrate.images.prune import prune
     from spikecrate.steps.listing import sorters_running
-    from spikecrate.store import open_store
 
     store = open_store()
     only = find(sorter).name if sorter else None
@@ -330,7 +326,6 @@ def image_diff(first: str, second: str, *, progress: Progress) -> dict[str, Any]
 
 
 def _request(sorter: str, *, gpu: bool = False) -> "BuildRequest":
-    from spikecrate.catalogue.tools import find
 
     request = _described(find(sorter).folder, gpu=gpu)
     if gpu and not request.gpu:
@@ -340,7 +335,6 @@ def _request(sorter: str, *, gpu: bool = False) -> "BuildRequest":
 
 
 def _described(folder: Path, *, gpu: bool = False) -> "BuildRequest":
-    from spikecrate.catalogue.tools import check, read
     from spikecrate.steps.job import build_request, recipe
 
     found = read(folder)
@@ -349,7 +343,6 @@ def _described(folder: Path, *, gpu: bool = False) -> "BuildRequest":
 
 
 def _recipes() -> dict[str, str]:
-    from spikecrate.catalogue.tools import catalogue
     from spikecrate.steps.job import recipe
 
     return {name: recipe(sorter) for name, sorter in catalogue().items()}

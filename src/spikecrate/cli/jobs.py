@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
-from spikecrate.cli.text import say, table
+from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import UsageError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.steps.rerun import RerunOutcome
@@ -38,7 +40,7 @@ class RerunOptions:
     """
 
     runtime: Runtime = ""
-    recording: str = ""
+    recording: str | None = None
     cores: int | None = None
 
     def run(self, job: str, progress: Progress, *, keep: bool) -> "RerunOutcome":
@@ -55,18 +57,10 @@ class RerunOptions:
         """
         from spikecrate.steps.rerun import rerun
         from spikecrate.steps.resolve import find_job
-        from spikecrate.store import open_store
 
         store = open_store()
-        return rerun(
-            find_job(job, store, progress),
-            runtime=self.runtime,
-            recording=self.recording or None,
-            cores=self.cores,
-            keep=keep,
-            store=store,
-            progress=progress,
-        )
+        record = find_job(job, store, progress)
+        return rerun(record, **vars(self), keep=keep, store=store, progress=progress)
 
 
 def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
@@ -82,7 +76,7 @@ def show_jobs(rows: list[dict[str, Any]], *, more: bool) -> None:
     columns = ("status", "sorter", "units", "events", "wall_s", "runtime", "started")
     cells = []
     for row in rows:
-        where = f"{row['recording'] or ''} ({row['reason']})" if row["reason"] else row["recording"]
+        where = " ".join(filter(None, (row["recording"], row["reason"] and f"({row['reason']})")))
         pinned = "yes" if row["pinned"] else ""
         cells.append((row["key"][:12], *(row[column] for column in columns), pinned, where))
     table(("key", *columns, "pinned", "recording"), cells)
@@ -156,8 +150,6 @@ def show_record(record: dict[str, Any]) -> None:
     record : dict
         The run record; of a failure or a running job, what the store has.
     """
-    from spikecrate.cli.text import fields
-
     if "inside" not in record:
         # A failure or a running job: few fields, all of them short but the key's parts.
         return fields({name: value for name, value in record.items() if name != "key_parts"})
@@ -210,7 +202,6 @@ def job_list(
     spikecrate job.list --sorter ms4 --status failed
     """
     from spikecrate.steps.listing import list_jobs
-    from spikecrate.store import open_store
 
     if limit is not None and limit < 0:
         message = f"--limit {limit} is negative"
@@ -244,7 +235,6 @@ def job_show(key: JobKey) -> dict[str, Any]:
     spikecrate job.show 0b680c52 --json
     """
     from spikecrate.steps.listing import show_job
-    from spikecrate.store import open_store
 
     return show_job(open_store(), key)
 
@@ -263,7 +253,6 @@ def job_logs(key: JobKey) -> None:
     spikecrate job.logs 0b680c52
     """
     from spikecrate.steps.listing import log_of
-    from spikecrate.store import open_store
 
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
@@ -301,7 +290,6 @@ def job_rerun(job: JobKey, options: RerunOptions, output: str = "", *, progress:
     """
     from spikecrate.steps.output import put
     from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
 
     done = options.run(job, progress, keep=True)
     if output and done.folder is not None:
@@ -327,7 +315,6 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, 
     """
     from spikecrate.steps.diff import difference
     from spikecrate.steps.resolve import find_job
-    from spikecrate.store import open_store
 
     store = open_store()
     one, other = (find_job(word, store, progress) for word in (first, second))
@@ -350,7 +337,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict
     """
     from spikecrate.steps.explain import explain, explain_past
     from spikecrate.steps.resolve import is_key
-    from spikecrate.store import open_store
 
     store = open_store()
     if is_key(job):
@@ -361,7 +347,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict
 
 def _names_of(word: str) -> set[str]:
     """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
-    from spikecrate.catalogue.tools import find
     from spikecrate.errors import SorterNotFoundError
 
     if not word:

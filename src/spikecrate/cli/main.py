@@ -7,12 +7,19 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from spikecrate._util.progress import is_closed
+from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
+from spikecrate.cli import load
+from spikecrate.cli.command import COMMANDS, Shown, find
+from spikecrate.cli.option import nearest
+from spikecrate.cli.parse import parse
+from spikecrate.cli.text import as_json, fields, say
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError
+from spikecrate.store.place import place_of, system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +83,12 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001 (the last handler before the user)
-            return report(_as_ours(error), to_json=to_json, debug=debug)
+            advice = "run it again with --debug and report what it prints"
+            fault = SpikecrateError(
+                f"a fault in spikecrate: {type(error).__name__}: {error}", next_step=advice
+            )
+            fault.__cause__ = error
+            return report(fault, to_json=to_json, debug=debug)
         else:
             return 0
     except BrokenPipeError:
@@ -102,8 +114,6 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     if debug:
         _to_stderr(printable("".join(traceback.format_exception(error))))
     if to_json:
-        from spikecrate.cli.text import as_json
-
         with suppress(SpikecrateError):
             as_json({**error.as_dict(), "exit_code": code})
     # The end of a log, which some messages carry, stands above the message, and its last line is repeated as the cause.
@@ -123,7 +133,7 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
     return code
 
 
-def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
+def execute(command: Command, values: dict[str, Any]) -> None:
     """Run a command with the values of its options, and print what it returns.
 
     Parameters
@@ -133,10 +143,6 @@ def execute(command: Command[Any, Any], values: dict[str, Any]) -> None:
     values : dict
         Value by option.
     """
-    from spikecrate.cli.command import Shown
-    from spikecrate.cli.text import as_json, fields
-    from spikecrate.store.place import place_of, system_errors_named
-
     _require_folder()
     with system_errors_named(place_of(None)):
         value, show = command.call(values), command.show
@@ -160,8 +166,6 @@ def as_data(value: Any) -> Any:
     value : object
         The value that a command returned.
     """
-    from dataclasses import asdict, is_dataclass
-
     if hasattr(value, "as_dict"):
         return value.as_dict()
     if isinstance(value, list | tuple):
@@ -170,39 +174,34 @@ def as_data(value: Any) -> Any:
 
 
 def _dispatch(words: list[str]) -> None:
-    from spikecrate.cli import load
-    from spikecrate.cli.command import find
-    from spikecrate.cli.help import command_help, first_screen
-    from spikecrate.cli.parse import parse
-
     load()
     if words[:1] == ["--complete"]:
-        from spikecrate.cli.complete import complete
+        from spikecrate.cli.complete import candidates
 
-        return complete(words[1:])
+        # No line at all where the shell is to complete files.
+        for candidate in sorted(set(candidates(words[1:]))):
+            say(candidate)
+        return None
     while words and words[0] in (*DEBUG, "--json"):
         words.pop(0)
     if not words or words[0].startswith("-"):
-        return _general(words) if words else first_screen()
+        return _general(words or ["--help"])
     command, rest = find(words[0]), words[1:]
     own = rest[: rest.index("--")] if "--" in rest else rest
     if any(word in HELP for word in own):
-        return command_help(command)
+        return _general(["--help", command.name])
     return execute(command, parse(command, [word for word in rest if word not in DEBUG]))
 
 
 def _general(words: list[str]) -> None:
     """Handle an option that stands before any command."""
-    from spikecrate.cli.command import find
-    from spikecrate.cli.help import command_help, first_screen, names
-    from spikecrate.cli.option import nearest
-    from spikecrate.cli.text import say
+    from spikecrate.cli.help import command_help, first_screen
 
     match words[0]:
         case "--version" | "-V":
             say(f"spikecrate {__version__}")
         case "--list" | "-l":
-            names()
+            say("\n".join(COMMANDS))
         case "--help" | "-h" if len(words) > 1:
             command_help(find(words[1]))
         case "--help" | "-h":
@@ -229,19 +228,10 @@ def _require_folder() -> None:
         raise UsageError(message, next_step="cd to another folder, then run it again") from None
 
 
-def _as_ours(error: Exception) -> SpikecrateError:
-    """Return an unexpected error as a fault of spikecrate."""
-    fault = SpikecrateError(
-        f"a fault in spikecrate: {type(error).__name__}: {error}",
-        next_step="run it again with --debug and report what it prints",
-    )
-    fault.__cause__ = error
-    return fault
-
-
 def _to_stderr(text: str) -> None:
     # Where standard error is closed or full, only the exit code reports the error.
     with suppress(OSError, AttributeError, ValueError):
+        erase()
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from spikecrate.cli.option import Option
 
 
-def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
+def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
     """Parse the words after a command's name.
 
     Parameters
@@ -68,7 +68,7 @@ def parse(command: Command[Any, Any], words: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def _place(command: Command[Any, Any], loose: list[str], values: dict[str, Any]) -> None:
+def _place(command: Command, loose: list[str], values: dict[str, Any]) -> None:
     """Assign the words without a name to the positionals; the last may take several."""
     for option in command.options:
         if not option.is_positional or option.name in values:

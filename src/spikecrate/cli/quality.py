@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import catalogue, find
 from spikecrate.cli.choices import Runtime, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.sorters import SORTERS
 from spikecrate.cli.text import cell, say, table
 from spikecrate.errors import OutputError, UsageError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +106,6 @@ def measure(
     UsageError
         Two recordings have the same name.
     """
-    from spikecrate.catalogue.tools import catalogue, find
     from spikecrate.studies import quality
 
     names = [name.strip() for name in sorter.split(",") if name.strip()]
@@ -195,9 +196,7 @@ def _row(cells: Sequence[Any]) -> str:
 
 def _write_measured(scores: "list[Score]", progress: Progress) -> None:
     """Write time and memory of the runs into the sorters' folders, for forecasts."""
-    from spikecrate.catalogue.tools import find
     from spikecrate.steps.estimate import write_measured
-    from spikecrate.store import open_store
 
     store = open_store()
     for name in sorted({score.sorter for score in scores if not score.failure}):

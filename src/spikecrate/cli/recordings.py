@@ -7,6 +7,7 @@ from spikecrate._util.progress import Progress
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.recordings import Recording
@@ -166,7 +167,6 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
     """
     from spikecrate.recordings import open_recording
     from spikecrate.steps.inputs import samples_hash
-    from spikecrate.store import open_store
     from spikecrate.store.file_hashes import FileHashCache, FileState
 
     recording = open_recording(path)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress, Terminal
 from spikecrate._util.quantities import format_bytes
+from spikecrate.catalogue.tools import find, parse_assignments
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
+from spikecrate.cli.main import report
 from spikecrate.cli.text import as_json, say, table
 from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError, UsageError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.api import Forecast, Result
@@ -83,7 +86,6 @@ class JobOptions:
         ParameterValueError, SorterNotFoundError
             An option is not valid; the message names it.
         """
-        from spikecrate.catalogue.tools import find, parse_assignments
         from spikecrate.steps.request import SortRequest
 
         return SortRequest(
@@ -143,7 +145,6 @@ def sort(
     request = options.request(recordings[0])
     if dry_run:
         from spikecrate.api import forecast
-        from spikecrate.store import open_store
 
         verbose = isinstance(progress, Terminal) and progress.verbose
         return Shown(forecast(request, open_store(), progress), partial(show_forecast, verbose=verbose))
@@ -217,7 +218,6 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     """
     from spikecrate import api
     from spikecrate.steps.output import default_output, is_inside
-    from spikecrate.store import open_store
 
     def default(job: "Job") -> Path | None:
         place = default_output(job.recording, job.tool.name, job.key)
@@ -256,7 +256,6 @@ def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "
         The number is below 2.
     """
     from spikecrate.steps.repeat import repeat
-    from spikecrate.store import open_store
 
     if times < 2:
         message = f"--repeat {times}: a comparison needs at least two runs"
@@ -269,8 +268,6 @@ def _sort_all(
     recordings: list[str], options: JobOptions, output: str, progress: Progress, *, json: bool
 ) -> None:
     """Sort recordings in order, print a summary, and end with the exit code of the first failure."""
-    from spikecrate.cli.main import report
-
     names = [Path(recording).resolve().name for recording in recordings]
     if output not in ("", "-") and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

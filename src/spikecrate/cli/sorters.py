@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate.catalogue.tools import Sorter, catalogue, find
 from spikecrate.cli.choices import SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
@@ -15,7 +16,6 @@ from spikecrate.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from spikecrate.catalogue.lock import Change
-    from spikecrate.catalogue.tools import Sorter
 
 SORTERS: Final = "sorters"
 
@@ -87,8 +87,6 @@ def sorters_list() -> list[dict[str, Any]]:
     --------
     spikecrate sorters
     """
-    from spikecrate.catalogue.tools import catalogue
-
     return [sorter_as_dict(sorter) for sorter in catalogue().values()]
 
 
@@ -105,8 +103,6 @@ def sorters_show(sorter: SorterName) -> dict[str, Any]:
     --------
     spikecrate sorters.show ms4
     """
-    from spikecrate.catalogue.tools import find
-
     return sorter_as_dict(find(sorter))
 
 
@@ -156,7 +152,6 @@ def sorters_lock(sorter: SorterName, upgrade: bool = False, *, progress: Progres
     spikecrate sorters.lock mine --upgrade
     """
     from spikecrate.catalogue.lock import relock
-    from spikecrate.catalogue.tools import find
 
     return relock(find(sorter), progress, upgrade=upgrade)
 
@@ -177,7 +172,6 @@ def sorters_export(sorter: SorterName, output: str = "") -> None:
     spikecrate sorters.export ms4 --output ms4.json
     """
     from spikecrate.catalogue.boutiques import descriptor
-    from spikecrate.catalogue.tools import find
 
     text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
     if not output:

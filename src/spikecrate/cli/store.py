@@ -12,6 +12,7 @@ from spikecrate.cli.choices import JobKey, Memory, Time
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import JobNotFoundError, StoreCorruptError
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.store import Store
@@ -81,7 +82,6 @@ def usage(*, progress: Progress) -> dict[str, Any]:
     --------
     spikecrate store.du
     """
-    from spikecrate.store import open_store
     from spikecrate.store.usage import usage as measure
 
     return asdict(measure(open_store(), progress))
@@ -108,7 +108,7 @@ def collect_garbage(
     """
     from spikecrate.runtimes.choice import usable
     from spikecrate.steps.sweep import left_over, sweep
-    from spikecrate.store import gc, open_store
+    from spikecrate.store import gc
 
     store = open_store()
     if dry_run:
@@ -133,7 +133,7 @@ def pin(job: JobKey) -> dict[str, Any]:
     spikecrate store.pin 0b680c52
     """
     from spikecrate.steps.listing import find_key
-    from spikecrate.store import open_store, pins
+    from spikecrate.store import pins
 
     store = open_store()
     key = find_key(store, job)
@@ -157,7 +157,7 @@ def unpin(job: JobKey) -> dict[str, Any]:
     --------
     spikecrate store.unpin 0b680c52
     """
-    from spikecrate.store import open_store, pins
+    from spikecrate.store import pins
 
     store = open_store()
     key = _pinned_key(store, job)
@@ -178,7 +178,6 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
     spikecrate store.verify
     """
     from spikecrate.images import provenance
-    from spikecrate.store import open_store
     from spikecrate.store import verify as checking
 
     store = open_store()

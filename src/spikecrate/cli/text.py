@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.progress import erase
 from spikecrate._util.terminal import CONTROL, colours, columns, printable, shorten
 from spikecrate.errors import OutputError
 
@@ -42,6 +44,8 @@ def say(text: str = "", *, colour: tuple[str, str] | None = None) -> None:
     if colour is not None and colours(sys.stdout):
         word, code = colour
         shown = shown.replace(word, f"\x1b[{code}m{word}\x1b[0m", 1)
+    with suppress(OSError):
+        erase()
     try:
         if sys.stdout is None:
             raise OSError(9, "it is closed")  # noqa: TRY301 (one place for both)
