@@ -14,7 +14,7 @@ from spikecrate._util.files import remove_tree, sync_folder
 from spikecrate._util.process import run
 from spikecrate._util.quantities import format_bytes
 from spikecrate._version import __version__
-from spikecrate.bundles import library, pack, wheels
+from spikecrate.bundles import pack, wheels
 from spikecrate.bundles.manifest import PARTS, Manifest
 from spikecrate.engines.apptainer import find_program
 from spikecrate.engines.docker import docker_client, docker_errors
@@ -212,8 +212,8 @@ def _visible(folder: Path) -> list[str]:
 def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[str, Path]:
     folder = work / "library"
     folder.mkdir()
-    own = library.own_wheel(folder)
-    needed = wheels.download(library.needed_lock(own), python, folder, store, progress)
+    own = wheels.own_wheel(folder)
+    needed = wheels.download(wheels.needed_lock(own), python, folder, store, progress)
     return _with_lock("library", [own, *needed], folder)
 
 
