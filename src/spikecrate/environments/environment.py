@@ -75,6 +75,10 @@ def place(request: BuildRequest, store: Store) -> Environment:
     store : Store
         Holds the environments.
 
+    Returns
+    -------
+    Environment
+
     Raises
     ------
     EnvironmentBuildError
@@ -105,6 +109,10 @@ def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
         Holds the folder.
     version : str
         Version of Python: `3.11`, or longer.
+
+    Returns
+    -------
+    Path
     """
     minor = ".".join(version.split(".")[:2])
     made_for = digest(["wheels", _locks(request), minor, platform.machine()])
@@ -157,9 +165,15 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
 def require_harness(request: BuildRequest) -> None:
     """Refuse a sorter without the harness: it runs only in its image.
 
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+
     Raises
     ------
     EnvironmentBuildError
+        The harness does not call the sorter.
     """
     if not request.has_harness:
         message = f"the host runtime needs a sorter with the harness; {request.name} runs only in its image"
@@ -300,6 +314,11 @@ def build_environ(
     portable : bool
         Prefer the compiler of the sorter's compiler.lock: what it makes also runs with older C libraries than this
         machine's.
+
+    Returns
+    -------
+    dict
+        Environment variables.
 
     Raises
     ------

@@ -286,7 +286,10 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
 
 
 def unpacked_size(image: Image) -> int:
-    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store.
+    """Return the size of all layers.
+
+    The size that `inspect` gives is compressed or not, depending on the engine's store:
+    https://github.com/moby/moby/issues/53398
 
     Parameters
     ----------

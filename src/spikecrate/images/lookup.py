@@ -330,6 +330,7 @@ def _rows(client: DockerClient, name: str | None) -> list[dict[str, Any]]:
     """List images; try again where the engine fails because one of them is being removed."""
     from docker.errors import NotFound
 
+    # https://github.com/docker/docker-py/issues/2341
     for _ in range(LISTINGS - 1):
         with suppress(NotFound):
             return list(client.api.images(name))
