@@ -223,15 +223,8 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     environ = _environ(store) if brought.exists() else build_environ(request, store, progress)
     if brought.exists():
         progress.note(f"installing the wheels of a bundle, in {brought}")
-        steps = [
-            [
-                "install",
-                "--no-build",
-                "--no-index",
-                f"--find-links={brought}",
-                f"--requirements={brought / LOCK}",
-            ]
-        ]
+        words = ["--no-build", "--no-index", f"--find-links={brought}", f"--requirements={brought / LOCK}"]
+        steps = [["install", *words]]
     elif build_lock.exists():
         # Build tools go into the environment itself, as in docker/base/make-environment: not every package declares
         # what it is built with.
@@ -241,17 +234,15 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         ]
     else:
         steps = [["install", "--no-build", f"--requirements={request.lock}"]]
-    title = f"making the environment of {request.name}"
-    path = None
-    try:
-        with build_log(f"environment-{request.name}", title, store.logs, progress) as log:
-            path = log.path
-            _run_uv(folder, interpreter, steps, env=environ, on_line=log.on_line)
-    except CommandError as error:
+
+    def failure(error: CommandError, log: Path) -> EnvironmentBuildError:
         message = f"the environment of {request.name} could not be made; {error}"
-        raise EnvironmentBuildError(
-            message, next_step=f"read the whole log, {path}; check that the package index is in reach"
-        ) from None
+        next_step = f"read the whole log, {log}; check that the package index is in reach"
+        return EnvironmentBuildError(message, next_step=next_step)
+
+    title = f"making the environment of {request.name}"
+    with build_log(f"environment-{request.name}", title, store.logs, progress, failure) as on_line:
+        _run_uv(folder, interpreter, steps, env=environ, on_line=on_line)
 
 
 def install_locked(folder: Path, interpreter: Path, lock: Path) -> None:
@@ -278,14 +269,11 @@ def _run_uv(folder: Path, interpreter: Path, steps: list[list[str]], **options: 
     """Create a virtual environment and run `uv pip` in it; every package must have its hash."""
     import uv
 
-    tool = uv.find_uv_bin()
+    tool, python = uv.find_uv_bin(), folder / "bin" / "python"
     # Not relocatable: only the interpreter is called, by its path.
     run([tool, "venv", "--quiet", "--python", interpreter, folder], **options)
     for word, *words in steps:
-        run(
-            [tool, "pip", word, f"--python={folder / 'bin' / 'python'}", "--require-hashes", *words],
-            **options,
-        )
+        run([tool, "pip", word, f"--python={python}", "--require-hashes", *words], **options)
 
 
 def _environ(store: Store) -> dict[str, str]:

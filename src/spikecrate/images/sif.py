@@ -83,11 +83,10 @@ def convert(
         message = f"--compression {compression!r} is not known"
         raise UsageError(message, next_step=f"one of: {', '.join(sif_build.COMPRESSIONS)}")
     program = find_program()
-    source = (
-        sif_build.from_docker(request, progress)
-        if archive is None
-        else sif_build.from_archive(request, archive)
-    )
+    if archive is None:
+        source = sif_build.from_docker(request, progress)
+    else:
+        source = sif_build.from_archive(request, archive)
     with _locked(request, store, progress):
         found = _checked(request, store, progress, digest=source.digest)
         if found is not None and found.compression == compression:
