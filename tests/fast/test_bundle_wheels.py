@@ -10,8 +10,7 @@ import pytest
 
 from spikecrate._util.data import data_path
 from spikecrate._util.progress import Silent
-from spikecrate.bundles.library import BLOCK
-from spikecrate.bundles.wheels import download, lock_of, platforms
+from spikecrate.bundles.wheels import BLOCK, download, lock_of, platforms
 from spikecrate.errors import BundleError
 from spikecrate.store import open_store
 

@@ -149,8 +149,8 @@ def test_an_edit_while_a_bundle_is_written_does_not_reach_its_wheels_or_its_sort
         return tmp_path / "spikecrate-1-py3-none-any.whl"
 
     (tmp_path / "spikecrate-1-py3-none-any.whl").write_text("")
-    monkeypatch.setattr(bundles.library, "own_wheel", edit_meanwhile)
-    monkeypatch.setattr(bundles.library, "needed_lock", lambda _wheel: "")
+    monkeypatch.setattr(bundles.wheels, "own_wheel", edit_meanwhile)
+    monkeypatch.setattr(bundles.wheels, "needed_lock", lambda _wheel: "")
     monkeypatch.setattr(bundles.wheels, "download", lambda *_words: [])
     monkeypatch.setattr(bundles.wheels, "of_sorter", of_sorter)
     store = open_store(tmp_path / "store")

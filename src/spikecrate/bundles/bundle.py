@@ -14,7 +14,7 @@ from spikecrate._util.files import remove_tree, sync_folder
 from spikecrate._util.process import run
 from spikecrate._util.quantities import format_bytes
 from spikecrate._version import __version__
-from spikecrate.bundles import library, pack, wheels
+from spikecrate.bundles import pack, wheels
 from spikecrate.bundles.manifest import PARTS, Manifest
 from spikecrate.engines.apptainer import find_program
 from spikecrate.engines.docker import docker_client, docker_errors
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 INSTALLER: Final = Path(__file__).with_name("install.py")
+README: Final = Path(__file__).with_name("README.txt")
 PYTHON: Final = re.compile(r"3\.(1[1-9]|[2-9]\d)", re.ASCII)
 
 
@@ -212,8 +213,8 @@ def _visible(folder: Path) -> list[str]:
 def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[str, Path]:
     folder = work / "library"
     folder.mkdir()
-    own = library.own_wheel(folder)
-    needed = wheels.download(library.needed_lock(own), python, folder, store, progress)
+    own = wheels.own_wheel(folder)
+    needed = wheels.download(wheels.needed_lock(own), python, folder, store, progress)
     return _with_lock("library", [own, *needed], folder)
 
 
@@ -266,7 +267,7 @@ def _docker(
 
 def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
     title = f"{request.title} {request.version}, for a machine without a network"
-    return README.format(
+    return README.read_text(encoding="utf-8").format(
         title=title,
         rule="=" * len(title),
         parts=", ".join(parts),
@@ -274,31 +275,3 @@ def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
         sorter=request.name,
         recipe=request.recipe,
     )
-
-
-README: Final = """\
-{title}
-{rule}
-
-This bundle, FILE, holds spikecrate, the sorter and its image or wheels ({parts}).
-The machine needs Linux and Python {python}, and no root.
-
-Install everything into ~/spikecrate:
-
-    tar -xf FILE install.py
-    python3 install.py FILE
-
-Sort:
-
-    ~/spikecrate/bin/spikecrate sort RECORDING --sorter {sorter}
-
-With spikecrate already installed:
-
-    spikecrate image.unbundle FILE
-
-Both check every file before they install anything. To check the files by hand:
-
-    tar -xf FILE && sha256sum --check SHA256SUMS
-
-recipe {recipe}
-"""

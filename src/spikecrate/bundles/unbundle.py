@@ -24,7 +24,7 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.images import lookup, sif, sif_build
-from spikecrate.images.oci import machine_architecture, read_archive
+from spikecrate.images.oci import machine_architecture
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
 
@@ -202,14 +202,12 @@ def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) 
     """Check that the image archive holds the bundle's image and sets its tag alone."""
     require_own_tag(path, request.reference)
     try:
-        archive = read_archive(path)
+        digest = sif_build.from_archive(request, path).digest
+        problem = "" if digest == manifest.image_digest else f"it holds the image {digest}"
     except ImageInvalidError as error:
-        message = f"the bundle's image archive cannot be used: {error}"
-        raise BundleError(message, next_step="bundle again") from None
-    # The digest of a prebuilt image is its recipe.
-    recipe = request.recipe if request.image else archive.labels.get("spikecrate.recipe")
-    if (archive.digest, recipe) != (manifest.image_digest, manifest.recipe):
-        message = "the bundle's image archive does not match its manifest"
+        problem = str(error)
+    if problem:
+        message = f"the bundle's image archive does not match its manifest: {problem}"
         raise BundleError(message, next_step="bundle again")
 
 

@@ -75,6 +75,10 @@ def place(request: BuildRequest, store: Store) -> Environment:
     store : Store
         Holds the environments.
 
+    Returns
+    -------
+    Environment
+
     Raises
     ------
     EnvironmentBuildError
@@ -105,6 +109,10 @@ def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
         Holds the folder.
     version : str
         Version of Python: `3.11`, or longer.
+
+    Returns
+    -------
+    Path
     """
     minor = ".".join(version.split(".")[:2])
     made_for = digest(["wheels", _locks(request), minor, platform.machine()])
@@ -157,9 +165,15 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
 def require_harness(request: BuildRequest) -> None:
     """Refuse a sorter without the harness: it runs only in its image.
 
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+
     Raises
     ------
     EnvironmentBuildError
+        The harness does not call the sorter.
     """
     if not request.has_harness:
         message = f"the host runtime needs a sorter with the harness; {request.name} runs only in its image"
@@ -209,15 +223,8 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
     environ = _environ(store) if brought.exists() else build_environ(request, store, progress)
     if brought.exists():
         progress.note(f"installing the wheels of a bundle, in {brought}")
-        steps = [
-            [
-                "install",
-                "--no-build",
-                "--no-index",
-                f"--find-links={brought}",
-                f"--requirements={brought / LOCK}",
-            ]
-        ]
+        words = ["--no-build", "--no-index", f"--find-links={brought}", f"--requirements={brought / LOCK}"]
+        steps = [["install", *words]]
     elif build_lock.exists():
         # Build tools go into the environment itself, as in docker/base/make-environment: not every package declares
         # what it is built with.
@@ -227,17 +234,15 @@ def _install(request: BuildRequest, store: Store, progress: Progress, folder: Pa
         ]
     else:
         steps = [["install", "--no-build", f"--requirements={request.lock}"]]
-    title = f"making the environment of {request.name}"
-    path = None
-    try:
-        with build_log(f"environment-{request.name}", title, store.logs, progress) as log:
-            path = log.path
-            _run_uv(folder, interpreter, steps, env=environ, on_line=log.on_line)
-    except CommandError as error:
+
+    def failure(error: CommandError, log: Path) -> EnvironmentBuildError:
         message = f"the environment of {request.name} could not be made; {error}"
-        raise EnvironmentBuildError(
-            message, next_step=f"read the whole log, {path}; check that the package index is in reach"
-        ) from None
+        next_step = f"read the whole log, {log}; check that the package index is in reach"
+        return EnvironmentBuildError(message, next_step=next_step)
+
+    title = f"making the environment of {request.name}"
+    with build_log(f"environment-{request.name}", title, store.logs, progress, failure) as on_line:
+        _run_uv(folder, interpreter, steps, env=environ, on_line=on_line)
 
 
 def install_locked(folder: Path, interpreter: Path, lock: Path) -> None:
@@ -264,14 +269,11 @@ def _run_uv(folder: Path, interpreter: Path, steps: list[list[str]], **options: 
     """Create a virtual environment and run `uv pip` in it; every package must have its hash."""
     import uv
 
-    tool = uv.find_uv_bin()
+    tool, python = uv.find_uv_bin(), folder / "bin" / "python"
     # Not relocatable: only the interpreter is called, by its path.
     run([tool, "venv", "--quiet", "--python", interpreter, folder], **options)
     for word, *words in steps:
-        run(
-            [tool, "pip", word, f"--python={folder / 'bin' / 'python'}", "--require-hashes", *words],
-            **options,
-        )
+        run([tool, "pip", word, f"--python={python}", "--require-hashes", *words], **options)
 
 
 def _environ(store: Store) -> dict[str, str]:
@@ -300,6 +302,11 @@ def build_environ(
     portable : bool
         Prefer the compiler of the sorter's compiler.lock: what it makes also runs with older C libraries than this
         machine's.
+
+    Returns
+    -------
+    dict
+        Environment variables.
 
     Raises
     ------

@@ -21,17 +21,7 @@ if TYPE_CHECKING:
 
 COMPILERS: Final = ("g++", "c++", "clang++")
 WRAPPER: Final = "spikecrate-compiler"
-WRAPPED: Final = """#!/bin/sh
-# Whatever a package asks for: the processor's baseline, not the very processor that it is compiled on.
-for word; do
-    shift
-    case $word in
-        -march=* | -mtune=*) ;;
-        *) set -- "$@" "$word" ;;
-    esac
-done
-exec "$SPIKECRATE_COMPILER" "$@"
-"""
+WRAPPED: Final = Path(__file__).with_name("compiler.sh").read_text(encoding="utf-8")
 
 ZIG_FLAGS: Final = (
     # The oldest glibc in use, and the processor's baseline instead of this processor.

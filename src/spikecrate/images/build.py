@@ -237,7 +237,20 @@ def sorter_argv(
     return build_argv(
         request.folder,
         output=output,
-        labels=labels(request, bases),
+        # Without the catalogue's git revision, which changes with every commit.
+        labels={
+            "org.opencontainers.image.title": request.title,
+            "org.opencontainers.image.description": request.description,
+            "org.opencontainers.image.version": request.version,
+            "org.opencontainers.image.licenses": request.license,
+            "org.opencontainers.image.url": request.url,
+            "org.opencontainers.image.created": CREATED,
+            "org.opencontainers.image.base.name": bases.runtime,
+            "org.opencontainers.image.base.digest": bases.runtime_digest,
+            "spikecrate.contract": str(CONTRACT),
+            "spikecrate.sorter": request.name,
+            "spikecrate.recipe": request.recipe,
+        },
         arguments={
             "BASE": bases.runtime,
             "BUILDER": bases.builder,
@@ -249,35 +262,6 @@ def sorter_argv(
         },
         no_cache=no_cache,
     )
-
-
-def labels(request: BuildRequest, bases: Bases) -> dict[str, str]:
-    """Return an image's labels, without the catalogue's git revision, which changes with every commit.
-
-    Parameters
-    ----------
-    request : BuildRequest
-        The image.
-    bases : Bases
-        The base images.
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "org.opencontainers.image.title": request.title,
-        "org.opencontainers.image.description": request.description,
-        "org.opencontainers.image.version": request.version,
-        "org.opencontainers.image.licenses": request.license,
-        "org.opencontainers.image.url": request.url,
-        "org.opencontainers.image.created": CREATED,
-        "org.opencontainers.image.base.name": bases.runtime,
-        "org.opencontainers.image.base.digest": bases.runtime_digest,
-        "spikecrate.contract": str(CONTRACT),
-        "spikecrate.sorter": request.name,
-        "spikecrate.recipe": request.recipe,
-    }
 
 
 def _prebuilt(request: BuildRequest) -> UsageError:
@@ -302,7 +286,10 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
 
 
 def unpacked_size(image: Image) -> int:
-    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store.
+    """Return the size of all layers.
+
+    The size that `inspect` gives is compressed or not, depending on the engine's store:
+    https://github.com/moby/moby/issues/53398
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -168,24 +168,14 @@ def require_buildx() -> None:
         ) from None
 
 
-@dataclass(frozen=True)
-class BuildLog:
-    """The log of a running build.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    on_line : callable
-        Takes each line of the build.
-    """
-
-    path: Path
-    on_line: Callable[[str], None]
-
-
 @contextmanager
-def build_log(name: str, title: str, folder: Path, progress: Progress) -> Iterator[BuildLog]:
+def build_log(
+    name: str,
+    title: str,
+    folder: Path,
+    progress: Progress,
+    failure: Callable[[CommandError, Path], Exception],
+) -> Iterator[Callable[[str], None]]:
     """Keep the log of a build in a file that stays only where a command of the build fails.
 
     Parameters
@@ -198,13 +188,18 @@ def build_log(name: str, title: str, folder: Path, progress: Progress) -> Iterat
         Where the file goes: the store's `logs/`.
     progress : Progress
         Gets the title, the step and every line.
+    failure : callable
+        Return the error to raise where a command fails; gets the path of the log.
 
     Yields
     ------
-    BuildLog
+    callable
+        Takes each line of the build.
 
     Raises
     ------
+    Exception
+        What `failure` returns.
     DiskFullError
     """
     with disk_full_named(folder):
@@ -223,9 +218,9 @@ def build_log(name: str, title: str, folder: Path, progress: Progress) -> Iterat
                     shown.close()
                     shown.enter_context(progress.bar(f"{title}: {step['stage']}", 0))
 
-            yield BuildLog(log, on_line)
-    except CommandError:
-        raise
+            yield on_line
+    except CommandError as error:
+        raise failure(error, log) from None
     except BaseException:
         log.unlink(missing_ok=True)
         raise
@@ -257,14 +252,9 @@ def build_logged(argv: list[str], title: str, progress: Progress) -> None:
     """
     require_buildx()
     name = f"build-{title.removeprefix('spikecrate/')}"
-    path = None
-    try:
-        with build_log(name, f"building {title}", open_store().logs, progress) as log:
-            path = log.path
-            run(argv, on_line=log.on_line)
-    except CommandError as error:
-        assert path is not None
-        raise _failure(title, error, path) from None
+    logs = open_store().logs
+    with build_log(name, f"building {title}", logs, progress, partial(_failure, title)) as on_line:
+        run(argv, on_line=on_line)
 
 
 def is_disk_full(error: CommandError) -> bool:
@@ -282,17 +272,34 @@ def is_disk_full(error: CommandError) -> bool:
     return "no space left on device" in error.tail.lower()
 
 
+def engine_full(message: str, **details: object) -> DiskFullError:
+    """Return the error for a full disk of the engine.
+
+    Parameters
+    ----------
+    message : str
+        What could not be done.
+    **details : object
+        Fields for `--json`.
+
+    Returns
+    -------
+    DiskFullError
+    """
+    return DiskFullError(
+        message,
+        next_step="see what fills the engine's disk: docker system df",
+        details=details,
+        doctor="docker.space",
+    )
+
+
 def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:
     last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
-    details = {"log": str(log), "code": error.code}
     if is_disk_full(error):
         message = f"{title} could not be built: the disk is full\n{last}"
-        return DiskFullError(
-            message,
-            next_step="see what fills the engine's disk: docker system df",
-            details=details,
-            doctor="docker.space",
-        )
+        return engine_full(message, log=str(log), code=error.code)
     message = f"{title} could not be built; the log ends with:\n{last}"
     doctor = "docker.builder" if any(sign in error.tail for sign in NO_BUILDER) else None
+    details = {"log": str(log), "code": error.code}
     return ImageBuildError(message, next_step=f"read the whole log: {log}", details=details, doctor=doctor)

@@ -15,10 +15,9 @@ from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageInvalidError, OutputError, UsageError
 from spikecrate.images.build import build, has_containerd_store
-from spikecrate.images.layers import changed_files
+from spikecrate.images.layers import changed_files, debian_packages, debian_status, python_packages
 from spikecrate.images.lookup import find_image
 from spikecrate.images.oci import read_files
-from spikecrate.images.packages import debian_packages, debian_status, python_packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.layers import File
-    from spikecrate.images.packages import Package
+    from spikecrate.images.layers import File, Package
     from spikecrate.images.request import BuildRequest
 
 SCHEMA: Final = 1

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from spikecrate._util.process import run
 from spikecrate.engines.docker import docker_client, docker_errors
-from spikecrate.errors import CommandError, DiskFullError, EngineError, ImageMissingError, UsageError
-from spikecrate.images.buildx import is_disk_full
+from spikecrate.errors import CommandError, EngineError, ImageMissingError, UsageError
+from spikecrate.images.buildx import engine_full, is_disk_full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -99,9 +99,8 @@ def find(client: DockerClient, request: BuildRequest) -> Image | None:
     """
     if not request.image:
         image = find_image(client, request.reference)
-        return (
-            image if image is not None and image.labels.get("spikecrate.recipe") == request.recipe else None
-        )
+        is_own = image is not None and image.labels.get("spikecrate.recipe") == request.recipe
+        return image if is_own else None
     digest = digest_of(request.image)
     for name in (request.reference, request.image, digest):
         image = find_image(client, name)
@@ -196,12 +195,8 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
         except CommandError as error:
             cause = "\n".join(error.tail.strip().splitlines()[-LAST_LINES:])
             if is_disk_full(error):
-                message = f"{request.image} could not be pulled: the disk is full"
-                raise DiskFullError(
-                    message,
-                    next_step="see what fills the engine's disk: docker system df",
-                    doctor="docker.space",
-                ) from None
+                msg = f"{request.image} could not be pulled: the disk is full"
+                raise engine_full(msg) from None
             raise _missing(request, f"{request.image} could not be pulled: {cause}") from None
         progress.note(f"pulled in {time.monotonic() - started:.0f} s")
     return require_prebuilt(client, request)
@@ -330,6 +325,7 @@ def _rows(client: DockerClient, name: str | None) -> list[dict[str, Any]]:
     """List images; try again where the engine fails because one of them is being removed."""
     from docker.errors import NotFound
 
+    # https://github.com/docker/docker-py/issues/2341
     for _ in range(LISTINGS - 1):
         with suppress(NotFound):
             return list(client.api.images(name))

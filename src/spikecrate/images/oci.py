@@ -231,28 +231,20 @@ def _is_image(opened: tarfile.TarFile) -> bool:
 def _layout(opened: tarfile.TarFile) -> _Layout:
     names = set(opened.getnames())
     if "manifest.json" in names:
-        return _docker_layout(opened, names)
-    if "index.json" in names:
-        return _oci_layout(opened)
-    message = "it has neither a manifest.json nor an index.json"
-    raise ValueError(message)
-
-
-def _docker_layout(opened: tarfile.TarFile, names: set[str]) -> _Layout:
-    images = _json(opened, "manifest.json")
-    if len(images) != 1:
-        message = f"it holds {len(images)} images"
+        images = _json(opened, "manifest.json")
+        if len(images) != 1:
+            message = f"it holds {len(images)} images"
+            raise ValueError(message)
+        (image,) = images
+        digest = f"sha256:{image['Config'].removesuffix('.json').rsplit('/', 1)[-1]}"
+        if "index.json" in names:
+            digest = str(_json(opened, "index.json")["manifests"][0]["digest"])
+        return _Layout("docker-archive", digest, _json(opened, image["Config"]), list(image["Layers"]))
+    if "index.json" not in names:
+        message = "it has neither a manifest.json nor an index.json"
         raise ValueError(message)
-    (image,) = images
-    digest = f"sha256:{image['Config'].removesuffix('.json').rsplit('/', 1)[-1]}"
-    if "index.json" in names:
-        digest = str(_json(opened, "index.json")["manifests"][0]["digest"])
-    return _Layout("docker-archive", digest, _json(opened, image["Config"]), list(image["Layers"]))
-
-
-def _oci_layout(opened: tarfile.TarFile) -> _Layout:
-    descriptor = _of_this_machine(_json(opened, "index.json")["manifests"])
-    manifest = _json(opened, _blob(descriptor))
+    descriptor: dict[str, Any] = {}
+    manifest = _json(opened, "index.json")
     while "manifests" in manifest:
         descriptor = _of_this_machine(manifest["manifests"])
         manifest = _json(opened, _blob(descriptor))

@@ -236,6 +236,10 @@ def checks(store: Store) -> Iterator[Check]:
     ----------
     store : Store
         Holds the SIFs.
+
+    Yields
+    ------
+    Check
     """
     for path in sorted({file.with_suffix(".sif") for file in store.sifs.glob("[!.]*.*")}):
         try:

@@ -83,11 +83,10 @@ def convert(
         message = f"--compression {compression!r} is not known"
         raise UsageError(message, next_step=f"one of: {', '.join(sif_build.COMPRESSIONS)}")
     program = find_program()
-    source = (
-        sif_build.from_docker(request, progress)
-        if archive is None
-        else sif_build.from_archive(request, archive)
-    )
+    if archive is None:
+        source = sif_build.from_docker(request, progress)
+    else:
+        source = sif_build.from_archive(request, archive)
     with _locked(request, store, progress):
         found = _checked(request, store, progress, digest=source.digest)
         if found is not None and found.compression == compression:
@@ -102,6 +101,10 @@ def ensure(request: BuildRequest, store: Store, progress: Progress) -> Sif:
     ----------
     request, store, progress
         As in `convert`.
+
+    Returns
+    -------
+    Sif
 
     Raises
     ------
@@ -127,6 +130,10 @@ def stored(request: BuildRequest, store: Store, digest: str | None = None) -> li
         Holds the SIFs.
     digest : str, optional
         Only SIFs of the image with this id.
+
+    Returns
+    -------
+    list of Sif
     """
     found = []
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
@@ -178,7 +185,18 @@ def adopt(
 
 
 def docker_digest(request: BuildRequest) -> str | None:
-    """Return the id of a sorter's image in Docker; None without Docker or without the image."""
+    """Return the id of a sorter's image in Docker.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    str or None
+        None without Docker or without the image.
+    """
     # The recipe of a prebuilt image determines its bytes.
     if request.image:
         return None
@@ -239,7 +257,17 @@ def sweep(store: Store) -> list[str]:
 
 
 def left_behind(store: Store) -> list[Path]:
-    """Return what `sweep` would remove."""
+    """Return what `sweep` would remove.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+
+    Returns
+    -------
+    list of Path
+    """
     found = []
     for path in sorted(store.sifs.glob(f"{sif_build.NEW}*")):
         try:

@@ -150,7 +150,7 @@ def from_archive(request: BuildRequest, path: Path) -> Source:
 def build_argv(program: Program, transport: str, compression: str | None) -> list[str]:
     """Return the command line of a conversion, to be run in the folder that holds the archive.
 
-    It has no folders: Apptainer takes a colon in a path for the end of the path.
+    It names no folder: Apptainer ends a path at a colon (https://github.com/containers/image/issues/460).
 
     Parameters
     ----------

@@ -81,6 +81,11 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     folder : Path
         A folder.
 
+    Yields
+    ------
+    Path
+        The copy. It is removed at the end.
+
     Raises
     ------
     SorterInvalidError
@@ -114,7 +119,7 @@ def _copy_files(source: Path, names: Iterable[str], target: Path) -> None:
 
 
 def _level_folders(root: Path) -> None:
-    """Give all folders below one mode and date: `COPY` takes both into the image."""
+    """Set one mode and date on all folders below: `COPY` takes both into the image."""
     for path, folders, _ in os.walk(root):
         for name in folders:
             folder = Path(path, name)
