@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, ok, warn
-from spikecrate.doctor.docker import numbers
+from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, EngineMissingError, SpikecrateError
@@ -60,7 +59,13 @@ def look_installed(_: Mapping[str, Any]) -> Program | SpikecrateError:
 
 @CHECKS.add("apptainer.installed", "Apptainer or SingularityCE is installed and starts", look_installed)
 def judge_installed(program: Program | SpikecrateError) -> Verdict:
-    """Judge whether a program is installed and starts."""
+    """Judge whether a program is installed and starts.
+
+    Parameters
+    ----------
+    program : Program or SpikecrateError
+        As `look_installed` returns it.
+    """
     if isinstance(program, EngineMissingError):
         return warn(
             f"{program}; --runtime docker and --runtime host work without", program.next_step, ends=True
@@ -74,7 +79,13 @@ def judge_installed(program: Program | SpikecrateError) -> Verdict:
 
 
 def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
-    """Return the kernel's settings, and how the program is installed."""
+    """Return the kernel's settings, and how the program is installed.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     return Namespaces(
         settings={name: apptainer.read_setting(name) for name, _, _ in apptainer.MENDS},
         setuid="_SUID_INSTALL=1" in _configuration(facts["apptainer.installed"]),
@@ -83,7 +94,13 @@ def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
 
 @CHECKS.add("apptainer.namespaces", "the kernel allows user namespaces", look_namespaces, needs=INSTALLED)
 def judge_namespaces(facts: Namespaces) -> Verdict:
-    """Judge whether an ordinary user can make a user namespace; root always can."""
+    """Judge whether an ordinary user can make a user namespace; root always can.
+
+    Parameters
+    ----------
+    facts : Namespaces
+        As `look_namespaces` returns it.
+    """
     if facts.setuid:
         return ok("installed setuid: no user namespace is needed")
     for name, bad, good in apptainer.MENDS:
@@ -99,7 +116,13 @@ def judge_namespaces(facts: Namespaces) -> Verdict:
 
 
 def look_fuse(facts: Mapping[str, Any]) -> Trial:
-    """Try whether this user can mount a SIF."""
+    """Try whether this user can mount a SIF.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     if os.geteuid() == 0 and not apptainer.lacks_capabilities():
         return Trial()
     try:
@@ -111,12 +134,24 @@ def look_fuse(facts: Mapping[str, Any]) -> Trial:
 
 @CHECKS.add("apptainer.fuse", "this user can mount a SIF", look_fuse, needs=INSTALLED)
 def judge_fuse(trial: Trial) -> Verdict:
-    """Judge whether this user can mount a SIF."""
+    """Judge whether this user can mount a SIF.
+
+    Parameters
+    ----------
+    trial : Trial
+        As `look_fuse` returns it.
+    """
     return _judged(trial, "this user can mount a SIF")
 
 
 def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
-    """Return which of the programs that make and mount a SIF are installed."""
+    """Return which of the programs that make and mount a SIF are installed.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     configured = dict(
         line.partition("=")[::2] for line in _configuration(facts["apptainer.installed"]).splitlines()
     )
@@ -130,7 +165,13 @@ def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
 
 @CHECKS.add("apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, needs=INSTALLED)
 def judge_tools(installed: dict[str, bool]) -> Verdict:
-    """Judge whether this user can make and mount SIFs."""
+    """Judge whether this user can make and mount SIFs.
+
+    Parameters
+    ----------
+    installed : dict
+        As `look_tools` returns it.
+    """
     if not installed["mksquashfs"]:
         return warn("mksquashfs is missing, so no SIF can be made", "sudo apt-get install squashfs-tools")
     if not installed["squashfuse"]:
@@ -139,7 +180,13 @@ def judge_tools(installed: dict[str, bool]) -> Verdict:
 
 
 def look_runs(facts: Mapping[str, Any]) -> Trial:
-    """Run a program in an empty container."""
+    """Run a program in an empty container.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     program: Program = facts["apptainer.installed"]
     with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
         folder = Path(name)
@@ -157,7 +204,13 @@ def look_runs(facts: Mapping[str, Any]) -> Trial:
 
 @CHECKS.add("apptainer.runs", "a container runs", look_runs, needs=INSTALLED, limit_s=PROBE_S + 10)
 def judge_runs(trial: Trial) -> Verdict:
-    """Judge whether a container runs."""
+    """Judge whether a container runs.
+
+    Parameters
+    ----------
+    trial : Trial
+        As `look_runs` returns it.
+    """
     return _judged(trial, "a container ran")
 
 
@@ -188,5 +241,11 @@ def _configuration(program: Program) -> str:
     needs=INSTALLED,
 )
 def judge_temp(found: Space) -> Verdict:
-    """Judge whether there is enough space."""
+    """Judge whether there is enough space.
+
+    Parameters
+    ----------
+    found : Space
+        Space of the folder where an image is unpacked.
+    """
     return space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk")

@@ -105,7 +105,13 @@ def examine(checks: Sequence[Check]) -> Iterator[Line]:
 
 
 def worst(lines: Iterable[Line]) -> State:
-    """Return the worst state of some lines."""
+    """Return the worst state of some lines.
+
+    Parameters
+    ----------
+    lines : iterable of Line
+        The report.
+    """
     states = {line.verdict.state for line in lines if line.verdict is not None}
     return "fail" if "fail" in states else "warn" if "warn" in states else "ok"
 

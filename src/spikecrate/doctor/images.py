@@ -33,7 +33,13 @@ class Stock:
 
 
 def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Return whether the engine has both base images, and whether it has Debian's."""
+    """Return whether the engine has both base images, and whether it has Debian's.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     client = facts["docker.daemon"].client
     recipe = base_hash(data_path("docker") / "base")[:12]
     bases = all(find_image(client, f"{PREFIX}{name}:{recipe}") is not None for name in BASES)
@@ -42,7 +48,13 @@ def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
 
 @CHECKS.add("images.base", "there is an image to build on", look_base, needs=("docker.daemon",))
 def judge_base(facts: tuple[bool, bool]) -> Verdict:
-    """Judge whether there is an image to build on."""
+    """Judge whether there is an image to build on.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_base` returns it.
+    """
     bases, debian = facts
     if bases:
         return ok("the engine has spikecrate's base images")
@@ -55,7 +67,13 @@ def judge_base(facts: tuple[bool, bool]) -> Verdict:
 
 
 def look_sorters(facts: Mapping[str, Any]) -> Stock:
-    """Return the catalogue, the engine's images and the store's SIFs."""
+    """Return the catalogue, the engine's images and the store's SIFs.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     from spikecrate.steps.job import recipe
 
     try:
@@ -71,7 +89,13 @@ def look_sorters(facts: Mapping[str, Any]) -> Stock:
     "images.sorters", "the sorters that have an image or a SIF", look_sorters, after=("docker.daemon",)
 )
 def judge_sorters(stock: Stock) -> Verdict:
-    """Return what each sorter has; its first job makes a missing image."""
+    """Return what each sorter has; its first job makes a missing image.
+
+    Parameters
+    ----------
+    stock : Stock
+        As `look_sorters` returns it.
+    """
     if stock.error is not None:
         return fail(str(stock.error), stock.error.next_step or "spikecrate sorters.list")
     parts = []

@@ -55,7 +55,13 @@ class RoundTrip:
 
 
 def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
-    """Write a token, let a container copy it, and read the copy."""
+    """Write a token, let a container copy it, and read the copy.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     client = facts["docker.daemon"].client
     image = _some_image(client)
     if not image:
@@ -81,7 +87,13 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
     limit_s=30,
 )
 def judge_sibling(trip: RoundTrip) -> Verdict:
-    """Judge whether containers see the same files, and write them as the caller."""
+    """Judge whether containers see the same files, and write them as the caller.
+
+    Parameters
+    ----------
+    trip : RoundTrip
+        As `look_sibling` returns it.
+    """
     if not trip.image:
         return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
     if trip.error is not None:

@@ -96,7 +96,13 @@ def look_place(_: Mapping[str, Any]) -> Place:
 
 @CHECKS.add("store.place", "the store's folder is usable and safe", look_place)
 def judge_place(place: Place) -> Verdict:
-    """Judge whether the store can be used, or made."""
+    """Judge whether the store can be used, or made.
+
+    Parameters
+    ----------
+    place : Place
+        As `look_place` returns it.
+    """
     if place.error is not None:
         return fail(str(place.error), place.error.next_step)
     if not place.writable:
@@ -109,7 +115,13 @@ def judge_place(place: Place) -> Verdict:
 
 @CHECKS.add("store.space", "space and inodes in the store", lambda _: space.look(place_of(None)), needs=PLACE)
 def judge_space(found: Space) -> Verdict:
-    """Judge whether there is enough space."""
+    """Judge whether there is enough space.
+
+    Parameters
+    ----------
+    found : Space
+        The space of the store.
+    """
     return space.judge(found, LARGER)
 
 
@@ -120,7 +132,13 @@ def judge_space(found: Space) -> Verdict:
     needs=PLACE,
 )
 def judge_file_system(system: FileSystem) -> Verdict:
-    """Judge whether the file system can hold a store."""
+    """Judge whether the file system can hold a store.
+
+    Parameters
+    ----------
+    system : FileSystem
+        The store's file system.
+    """
     if "noexec" in system.options:
         return warn(f"{system.kind}, noexec: --runtime host cannot run from it", ELSEWHERE)
     if system.kind in ("tmpfs", "ramfs"):
@@ -157,7 +175,13 @@ def look_locks(_: Mapping[str, Any]) -> Locks:
 
 @CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
 def judge_locks(locks: Locks) -> Verdict:
-    """Judge whether locks keep two jobs apart."""
+    """Judge whether locks keep two jobs apart.
+
+    Parameters
+    ----------
+    locks : Locks
+        As `look_locks` returns it.
+    """
     if locks.refused:
         return fail(locks.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
     if locks.strange:
@@ -167,7 +191,13 @@ def judge_locks(locks: Locks) -> Verdict:
 
 
 def look_orphans(facts: Mapping[str, Any]) -> list[str]:
-    """Return the containers and folders of runs and conversions whose process has ended."""
+    """Return the containers and folders of runs and conversions whose process has ended.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     from spikecrate.images import sif
     from spikecrate.steps.paths import attempts
 
@@ -190,7 +220,13 @@ def look_orphans(facts: Mapping[str, Any]) -> list[str]:
     after=("docker.daemon",),
 )
 def judge_orphans(left: list[str]) -> Verdict:
-    """Judge whether stopped runs left something behind."""
+    """Judge whether stopped runs left something behind.
+
+    Parameters
+    ----------
+    left : list
+        As `look_orphans` returns it.
+    """
     if left:
         return warn(f"left by stopped runs: {shorten(left)}", "spikecrate store.gc")
     return ok("stopped runs left nothing")

@@ -53,7 +53,13 @@ def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateErr
     needs=("docker.daemon",),
 )
 def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
-    """Judge whether the container matches its present description."""
+    """Judge whether the container matches its present description.
+
+    Parameters
+    ----------
+    status : dict[str, Any] or str or SpikecrateError
+        As `look_container` returns it.
+    """
     if isinstance(status, str):
         return ok(status)
     if isinstance(status, SpikecrateError):
@@ -78,7 +84,13 @@ def look_packages(_: Mapping[str, Any]) -> Packages:
 
 
 def read_lock(text: str) -> dict[str, str]:
-    """Return the versions, by package name, that a lock pins for this machine."""
+    """Return the versions, by package name, that a lock pins for this machine.
+
+    Parameters
+    ----------
+    text : str
+        The content of a requirements.lock.
+    """
     from packaging.requirements import Requirement
 
     pinned = {}
@@ -93,7 +105,13 @@ def read_lock(text: str) -> dict[str, str]:
 
 @CHECKS.add("dev.packages", "the installed packages are those of requirements.lock", look_packages)
 def judge_packages(packages: Packages) -> Verdict:
-    """Judge whether the installed packages are those of the lock."""
+    """Judge whether the installed packages are those of the lock.
+
+    Parameters
+    ----------
+    packages : Packages
+        As `look_packages` returns it.
+    """
     differing = [
         f"{name} {packages.installed[name]} (locked {wanted})"
         for name, wanted in sorted(packages.pinned.items())
