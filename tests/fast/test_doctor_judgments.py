@@ -5,6 +5,8 @@ The sentences around the names are free to change.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import platform
 import sys
@@ -15,7 +17,7 @@ import pytest
 from spikecrate._util.file_systems import FileSystem, file_system
 from spikecrate.doctor import apptainer, docker, gpu, images, runtime, sibling, space, store
 from spikecrate.doctor import doctor as library
-from spikecrate.engines.apptainer import MENDS, Program
+from spikecrate.engines.apptainer import Program
 from spikecrate.errors import (
     EngineDownError,
     EngineMissingError,
@@ -320,35 +322,6 @@ def test_an_apptainer_that_makes_reproducible_sifs_is_named(engine, version, rep
     assert ("reproducible" in verdict.message) == reproducible
 
 
-SETTINGS = {name: None for name, _, _ in MENDS}
-
-
-@pytest.mark.parametrize(
-    ("settings", "state", "fix"),
-    [
-        ({}, "ok", ""),
-        ({"user/max_user_namespaces": "96365"}, "ok", ""),
-        ({"user/max_user_namespaces": "0"}, "fail", "sysctl -w user.max_user_namespaces=15000"),
-        ({"kernel/unprivileged_userns_clone": "0"}, "fail", "sysctl -w kernel.unprivileged_userns_clone=1"),
-        (
-            {"kernel/apparmor_restrict_unprivileged_userns": "1"},
-            "warn",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-    ],
-)
-def test_a_kernel_that_forbids_user_namespaces_is_shown_with_the_command_that_allows_them(
-    settings, state, fix
-):
-    facts = apptainer.Namespaces(settings={**SETTINGS, **settings}, setuid=False)
-    judged("apptainer.namespaces", facts, state, settings if state != "ok" else (), fix)
-
-
-def test_a_setuid_apptainer_needs_no_user_namespace():
-    forbidden = {**SETTINGS, "user/max_user_namespaces": "0"}
-    judged("apptainer.namespaces", apptainer.Namespaces(settings=forbidden, setuid=True), "ok", ["setuid"])
-
-
 def test_missing_programs_of_apptainer_are_named_with_their_packages():
     judged("apptainer.tools", {"mksquashfs": True, "squashfuse": True}, "ok")
     for missing, package in (("mksquashfs", "squashfs-tools"), ("squashfuse", "squashfuse")):
@@ -482,33 +455,17 @@ def test_a_file_system_that_cannot_hold_a_store_is_named(kind, options, state):
     judged("store.filesystem", system, state, [kind, *options], "" if state == "ok" else "SPIKECRATE_STORE")
 
 
-def test_a_file_system_without_locks_fails_and_so_does_what_is_no_lock():
-    judged("store.locks", store.Locks(), "ok")
-    judged("store.locks", store.Locks(free=3), "ok", ["3"])
-    judged("store.locks", store.Locks(refused="no lock"), "fail", ["no lock"], "SPIKECRATE_STORE")
-    judged("store.locks", store.Locks(strange=("x.lock",)), "fail", ["x.lock"], "store.verify")
-
-
-def test_strange_files_among_the_locks_are_seen_and_left_alone(store):
+def test_a_file_system_without_locks_fails(store, monkeypatch):
     from spikecrate.doctor import store as checks
 
-    (store.locks / "dead.lock").write_text("{}")
-    (store.locks / "folder.lock").mkdir()
-    found = checks.look_locks({})
-    assert (found.refused, found.free, found.strange) == ("", 1, ("folder.lock",))
-    assert sorted(path.name for path in store.locks.iterdir()) == ["dead.lock", "folder.lock"]
-    assert not list(store.root.glob(f"{checks.PROBE}*"))
+    judged("store.locks", checks.look_locks({}), "ok")
+    assert not list(store.root.glob(".new-*"))
 
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-def test_the_folder_of_a_killed_doctor_is_removed_by_a_later_one(store):
-    from spikecrate.doctor import store as checks
-
-    old, new = (store.root / f"{checks.PROBE}{name}" for name in ("old", "new"))
-    for folder in (old, new):
-        folder.mkdir()
-    os.utime(old, (1e9, 1e9))
-    checks.look_locks({})
-    assert (old.exists(), new.exists()) == (False, True)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    judged("store.locks", checks.look_locks({}), "fail", ["has no locks"], "SPIKECRATE_STORE")
 
 
 def test_what_a_stopped_run_left_is_named_and_left_alone(store):

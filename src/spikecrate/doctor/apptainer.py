@@ -1,4 +1,4 @@
-"""Apptainer or SingularityCE: installed, allowed by the kernel, able to mount and make a SIF, able to run."""
+"""Apptainer or SingularityCE: installed, able to mount and make a SIF, able to run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,6 @@ REPRODUCIBLE: Final = (1, 5)
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 CHECKS: Final = Checks()
 INSTALLED: Final = ("apptainer.installed",)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Namespaces:
-    """The kernel's settings on user namespaces (None for one it lacks), and whether the program is setuid."""
-
-    settings: dict[str, str | None]
-    setuid: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,43 +68,6 @@ def judge_installed(program: Program | SpikecrateError) -> Verdict:
     if program.engine == "apptainer" and numbers(program.version) >= REPRODUCIBLE:
         return ok(f"{message}; makes reproducible SIFs")
     return ok(message)
-
-
-def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
-    """Return the kernel's settings, and how the program is installed.
-
-    Parameters
-    ----------
-    facts : mapping
-        The facts of the checks before this one, by name.
-    """
-    return Namespaces(
-        settings={name: apptainer.read_setting(name) for name, _, _ in apptainer.MENDS},
-        setuid="_SUID_INSTALL=1" in _configuration(facts["apptainer.installed"]),
-    )
-
-
-@CHECKS.add("apptainer.namespaces", "the kernel allows user namespaces", look_namespaces, needs=INSTALLED)
-def judge_namespaces(facts: Namespaces) -> Verdict:
-    """Judge whether an ordinary user can make a user namespace; root always can.
-
-    Parameters
-    ----------
-    facts : Namespaces
-        As `look_namespaces` returns it.
-    """
-    if facts.setuid:
-        return ok("installed setuid: no user namespace is needed")
-    for name, bad, good in apptainer.MENDS:
-        if facts.settings[name] == bad:
-            fix = f"sudo sysctl -w {name.replace('/', '.')}={good}"
-            # AppArmor exempts programs that have a profile of their own; apptainer.runs decides.
-            judge = warn if "apparmor" in name else fail
-            return judge(f"{name} is {bad}, which forbids user namespaces", fix)
-    known = [
-        f"{name.partition('/')[2]}={value}" for name, value in facts.settings.items() if value is not None
-    ]
-    return ok(f"allowed ({', '.join(known)})" if known else "allowed")
 
 
 def look_fuse(facts: Mapping[str, Any]) -> Trial:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -35,8 +33,7 @@ LARGER: Final = (
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
 """File systems without the owners, modes or locks that a store needs."""
-PROBE: Final = ".spikecrate-doctor-"
-LEFT_S: Final = 3600
+PROBE: Final = ".new-doctor-"
 CHECKS: Final = Checks()
 PLACE: Final = ("store.place",)
 
@@ -64,15 +61,6 @@ class Place:
     writable: bool = True
     mode: int = 0o700
     error: StoreError | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Locks:
-    """The outcome of taking a lock (empty, or the error), and what is among the lock files."""
-
-    refused: str = ""
-    free: int = 0
-    strange: tuple[str, ...] = ()
 
 
 def look_place(_: Mapping[str, Any]) -> Place:
@@ -152,42 +140,27 @@ def judge_file_system(system: FileSystem) -> Verdict:
     return ok(system.kind)
 
 
-def look_locks(_: Mapping[str, Any]) -> Locks:
-    """Take a lock and release it; list what is among the lock files."""
-    refused = ""
-    with probe_folder() as folder:
-        lock = Lock(folder / "lock")
-        try:
-            if not lock.try_acquire():
-                refused = "a new lock is held already"
-            lock.release()
-        except StoreError as error:
-            refused = str(error)
-    free, strange = 0, []
-    for path in Store(place_of(None)).locks.glob("*"):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            strange.append(path.name)
-        else:
-            with suppress(OSError):
-                free += is_free(path)
-    return Locks(refused=refused, free=free, strange=tuple(sorted(strange)))
+def look_locks(_: Mapping[str, Any]) -> StoreError | None:
+    """Take a lock and release it; return the error, None where it works."""
+    try:
+        with probe_folder() as folder, Lock(folder / "lock"):
+            return None
+    except StoreError as error:
+        return error
 
 
 @CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
-def judge_locks(locks: Locks) -> Verdict:
+def judge_locks(refused: StoreError | None) -> Verdict:
     """Judge whether locks keep two jobs apart.
 
     Parameters
     ----------
-    locks : Locks
+    refused : StoreError or None
         As `look_locks` returns it.
     """
-    if locks.refused:
-        return fail(locks.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
-    if locks.strange:
-        return fail(f"not a lock file: {', '.join(locks.strange)}", "spikecrate store.verify")
-    left = f"; {locks.free} lock files of ended processes, which lock nothing" if locks.free else ""
-    return ok(f"the file system has locks{left}")
+    if refused is not None:
+        return fail(str(refused), "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
+    return ok("the file system has locks")
 
 
 def look_orphans(facts: Mapping[str, Any]) -> list[str]:
@@ -236,14 +209,13 @@ def judge_orphans(left: list[str]) -> Verdict:
 def probe_folder() -> Iterator[Path]:
     """Make a folder for a test, in the store or where the store will be, and remove it.
 
-    It also removes the folder of a doctor that was killed more than an hour ago.
+    `store.gc` removes the folder of a doctor that was killed.
+
+    Yields
+    ------
+    Path
     """
     parent = space.nearest(place_of(None))
-    for left in parent.glob(f"{PROBE}*"):
-        # Another doctor removes its own at any moment.
-        with suppress(OSError):
-            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > LEFT_S:
-                shutil.rmtree(left)
     # Removed at the latest when this process ends, after a Ctrl-C too.
     with tempfile.TemporaryDirectory(prefix=PROBE, dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
