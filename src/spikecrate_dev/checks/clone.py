@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -74,10 +73,14 @@ def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
 
 def look_packages(_: Mapping[str, Any]) -> Packages:
     """Return the versions that are installed, and those of the lock."""
+    from packaging.utils import canonicalize_name
+
     return Packages(
         pinned=read_lock(data_path("requirements.lock").read_text(encoding="utf-8")),
         installed={
-            _plain(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]
+            canonicalize_name(one.metadata["Name"]): one.version
+            for one in distributions()
+            if one.metadata["Name"]
         },
         inside=is_inside(os.environ),
     )
@@ -92,14 +95,15 @@ def read_lock(text: str) -> dict[str, str]:
         The content of a requirements.lock.
     """
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
-    pinned = {}
+    pinned: dict[str, str] = {}
     for line in text.splitlines():
         if not line or line[0].isspace() or line[0] in "#-":
             continue
         wanted = Requirement(line.rstrip("\\ "))
         if wanted.marker is None or wanted.marker.evaluate():
-            pinned[_plain(wanted.name)] = str(wanted.specifier).removeprefix("==")
+            pinned[canonicalize_name(wanted.name)] = str(wanted.specifier).removeprefix("==")
     return pinned
 
 
@@ -122,7 +126,3 @@ def judge_packages(packages: Packages) -> Verdict:
         fix = "invoke dev --rebuild, outside" if packages.inside else "ci/venv.sh"
         return warn(f"not as in requirements.lock: {shorten([*differing, *missing])}", fix)
     return ok(f"all {len(packages.pinned)} as in requirements.lock")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
