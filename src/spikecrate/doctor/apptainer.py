@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
+from spikecrate.doctor.check import Checks, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineMissingError, SpikecrateError
+from spikecrate.errors import CommandError, SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
@@ -33,45 +32,27 @@ CHECKS: Final = Checks()
 INSTALLED: Final = ("apptainer.installed",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """The outcome of an attempt: its error, and whether it ran in the development container."""
-
-    error: SpikecrateError | None = None
-    inside: bool = False
-
-
-def look_installed(_: Mapping[str, Any]) -> Program | SpikecrateError:
-    """Return the program, or the error of looking for it."""
-    try:
-        return apptainer.find_program()
-    except SpikecrateError as error:
-        return error
-
-
-@CHECKS.add("apptainer.installed", "Apptainer or SingularityCE is installed and starts", look_installed)
-def judge_installed(program: Program | SpikecrateError) -> Verdict:
-    """Judge whether a program is installed and starts.
+@CHECKS.add(
+    "apptainer.installed",
+    "Apptainer or SingularityCE is installed and starts",
+    lambda _: apptainer.find_program(),
+)
+def judge_installed(program: Program) -> Verdict:
+    """Return the version of the installed program.
 
     Parameters
     ----------
-    program : Program or SpikecrateError
-        As `look_installed` returns it.
+    program : Program
+        The program.
     """
-    if isinstance(program, EngineMissingError):
-        return warn(
-            f"{program}; --runtime docker and --runtime host work without", program.next_step, ends=True
-        )
-    if isinstance(program, SpikecrateError):
-        return fail(str(program), program.next_step)
     message = f"{program.engine} {program.version}, {program.path}"
     if program.engine == "apptainer" and numbers(program.version) >= REPRODUCIBLE:
         return ok(f"{message}; makes reproducible SIFs")
     return ok(message)
 
 
-def look_fuse(facts: Mapping[str, Any]) -> Trial:
-    """Try whether this user can mount a SIF.
+def look_fuse(facts: Mapping[str, Any]) -> SpikecrateError | None:
+    """Try whether this user can mount a SIF; return the error in a development container.
 
     Parameters
     ----------
@@ -79,24 +60,24 @@ def look_fuse(facts: Mapping[str, Any]) -> Trial:
         The facts of the checks before this one, by name.
     """
     if os.geteuid() == 0 and not apptainer.lacks_capabilities():
-        return Trial()
+        return None
     try:
         apptainer.require_fuse(facts["apptainer.installed"])
     except SpikecrateError as error:
-        return Trial(error=error, inside=is_inside(os.environ))
-    return Trial()
+        return _by_design(error)
+    return None
 
 
 @CHECKS.add("apptainer.fuse", "this user can mount a SIF", look_fuse, needs=INSTALLED)
-def judge_fuse(trial: Trial) -> Verdict:
+def judge_fuse(error: SpikecrateError | None) -> Verdict:
     """Judge whether this user can mount a SIF.
 
     Parameters
     ----------
-    trial : Trial
+    error : SpikecrateError or None
         As `look_fuse` returns it.
     """
-    return _judged(trial, "this user can mount a SIF")
+    return _judged(error, "this user can mount a SIF")
 
 
 def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
@@ -134,8 +115,8 @@ def judge_tools(installed: dict[str, bool]) -> Verdict:
     return ok("mksquashfs, squashfuse")
 
 
-def look_runs(facts: Mapping[str, Any]) -> Trial:
-    """Run a program in an empty container.
+def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
+    """Run a program in an empty container; return the error in a development container.
 
     Parameters
     ----------
@@ -153,33 +134,37 @@ def look_runs(facts: Mapping[str, Any]) -> Trial:
         )
     if done.timed_out or done.code != 0:
         output = done.output or f"FATAL: no answer within {PROBE_S} s"
-        return Trial(error=apptainer.refusal(output), inside=is_inside(os.environ))
-    return Trial()
+        return _by_design(apptainer.refusal(output))
+    return None
 
 
 @CHECKS.add("apptainer.runs", "a container runs", look_runs, needs=INSTALLED, limit_s=PROBE_S + 10)
-def judge_runs(trial: Trial) -> Verdict:
+def judge_runs(error: SpikecrateError | None) -> Verdict:
     """Judge whether a container runs.
 
     Parameters
     ----------
-    trial : Trial
+    error : SpikecrateError or None
         As `look_runs` returns it.
     """
-    return _judged(trial, "a container ran")
+    return _judged(error, "a container ran")
 
 
-def _judged(trial: Trial, good: str) -> Verdict:
-    if trial.error is None:
+def _by_design(error: SpikecrateError) -> SpikecrateError:
+    """Return an error in a development container, where only one without Docker's socket may run Apptainer."""
+    if is_inside(os.environ):
+        return error
+    raise error
+
+
+def _judged(error: SpikecrateError | None, good: str) -> Verdict:
+    if error is None:
         return ok(good)
-    if trial.inside:
-        # By design: only a development container without Docker's socket may run Apptainer.
-        return warn(
-            f"not in this development container: {trial.error}",
-            "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
-            ends=True,
-        )
-    return fail(str(trial.error), trial.error.next_step)
+    return warn(
+        f"not in this development container: {error}",
+        "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
+        ends=True,
+    )
 
 
 def _configuration(program: Program) -> str:

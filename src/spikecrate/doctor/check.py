@@ -49,7 +49,7 @@ class Check:
         What the check tests, in a few words.
     look : callable
         Collects facts and changes nothing. It receives the facts of earlier checks by name: of all in `needs`, and of
-        those in `after` that passed.
+        those in `after` that passed. A `SpikecrateError` that it raises is the verdict: its message and next step.
     judge : callable
         Turns the facts into a verdict; pure.
     needs : tuple of str

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
-from spikecrate.engines.docker import START, docker_client, engine_url, socket_of
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineDownError, SpikecrateError
+from spikecrate.errors import CommandError, EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
@@ -146,22 +146,21 @@ def judge_permission(access: Access | None) -> Verdict:
     return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
-def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
-    """Connect to the daemon; return it, or the error."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
+def look_daemon(_: Mapping[str, Any]) -> Daemon:
+    """Connect to the daemon.
 
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+    """
     try:
-        client = docker_client()
-        return Daemon(client=client, info=client.info(), version=client.version())
+        with docker_errors():
+            client = docker_client()
+            return Daemon(client=client, info=client.info(), version=client.version())
     except EngineDownError as error:
         if named := os.environ.get("DOCKER_HOST"):
             error.next_step = f"unset DOCKER_HOST, or start the daemon at {named}"
-        return error
-    except SpikecrateError as error:
-        return error
-    except (DockerException, RequestException) as error:
-        return SpikecrateError(f"the daemon stopped answering: {error}", next_step=START)
+        raise
 
 
 @CHECKS.add(
@@ -171,16 +170,14 @@ def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
     needs=("docker.installed", "docker.permission"),
     stuck=RESTART,
 )
-def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
-    """Judge whether the daemon answers.
+def judge_daemon(daemon: Daemon) -> Verdict:
+    """Return the system of a daemon that answers.
 
     Parameters
     ----------
-    daemon : Daemon or SpikecrateError
+    daemon : Daemon
         As `look_daemon` returns it.
     """
-    if isinstance(daemon, SpikecrateError):
-        return fail(str(daemon), daemon.next_step)
     return ok(f"running; {daemon.info.get('OperatingSystem', 'unknown system')}")
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Checks, fail, ok, warn
-from spikecrate.errors import SpikecrateError
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
 from spikecrate.images.lookup import find_image
@@ -20,16 +19,16 @@ if TYPE_CHECKING:
 
     from spikecrate.doctor.check import Verdict
     from spikecrate.images.inventory import Entry
+
 CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stock:
-    """The sorters' names, all images and SIFs, and why the catalogue cannot be read where it cannot."""
+    """The sorters' names, and all images and SIFs."""
 
     sorters: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
-    error: SpikecrateError | None = None
 
 
 def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
@@ -76,10 +75,7 @@ def look_sorters(facts: Mapping[str, Any]) -> Stock:
     """
     from spikecrate.steps.job import recipe
 
-    try:
-        recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
-    except SpikecrateError as error:
-        return Stock(error=error)
+    recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
     daemon = facts.get("docker.daemon")
     images = [] if daemon is None else in_engine(daemon.client, recipes)
     return Stock(sorters=tuple(recipes), entries=(*images, *in_store(Store(place_of(None)), recipes)))
@@ -96,8 +92,6 @@ def judge_sorters(stock: Stock) -> Verdict:
     stock : Stock
         As `look_sorters` returns it.
     """
-    if stock.error is not None:
-        return fail(str(stock.error), stock.error.next_step or "spikecrate sorters.list")
     parts = []
     for name in stock.sorters:
         current = [entry for entry in stock.entries if entry.name == name and entry.state == "current"]

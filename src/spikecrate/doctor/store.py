@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
-from spikecrate.errors import StoreError
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.place import Store, place_of, require_usable
 
@@ -52,33 +51,26 @@ class Place:
         Whether this user can make files in `nearest`.
     mode : int
         The permissions of `nearest`.
-    error : StoreError or None
-        Why spikecrate refuses the folder.
     """
 
     path: Path
     nearest: Path
     writable: bool = True
     mode: int = 0o700
-    error: StoreError | None = None
 
 
 def look_place(_: Mapping[str, Any]) -> Place:
     """Return the state of the store's folder, and make nothing."""
     path = place_of(None)
     nearest = space.nearest(path)
-    observed, error = nearest.stat(), None
+    observed = nearest.stat()
     if nearest == path:
-        try:
-            require_usable(path, observed)
-        except StoreError as refused:
-            error = refused
+        require_usable(path, observed)
     return Place(
         path=path,
         nearest=nearest,
         writable=nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK),
         mode=stat.S_IMODE(observed.st_mode),
-        error=error,
     )
 
 
@@ -91,8 +83,6 @@ def judge_place(place: Place) -> Verdict:
     place : Place
         As `look_place` returns it.
     """
-    if place.error is not None:
-        return fail(str(place.error), place.error.next_step)
     if not place.writable:
         return fail(f"{place.path} cannot be used: {place.nearest} is not writable", ELSEWHERE)
     if place.nearest != place.path:
@@ -140,26 +130,20 @@ def judge_file_system(system: FileSystem) -> Verdict:
     return ok(system.kind)
 
 
-def look_locks(_: Mapping[str, Any]) -> StoreError | None:
-    """Take a lock and release it; return the error, None where it works."""
-    try:
-        with probe_folder() as folder, Lock(folder / "lock"):
-            return None
-    except StoreError as error:
-        return error
+def look_locks(_: Mapping[str, Any]) -> None:
+    """Take a lock and release it.
+
+    Raises
+    ------
+    StoreError
+    """
+    with probe_folder() as folder, Lock(folder / "lock"):
+        return
 
 
 @CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
-def judge_locks(refused: StoreError | None) -> Verdict:
-    """Judge whether locks keep two jobs apart.
-
-    Parameters
-    ----------
-    refused : StoreError or None
-        As `look_locks` returns it.
-    """
-    if refused is not None:
-        return fail(str(refused), "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
+def judge_locks(_: None) -> Verdict:
+    """Return that locks keep two jobs apart."""
     return ok("the file system has locks")
 
 

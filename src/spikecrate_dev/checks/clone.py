@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, ok, shorten, warn
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import DevContainerError, SpikecrateError
+from spikecrate.errors import DevContainerError
 from spikecrate_dev import session
 from spikecrate_dev.definition import find_project
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
+
 CHECKS: Final = Checks()
 
 
@@ -31,18 +32,20 @@ class Packages:
     inside: bool = False
 
 
-def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateError:
-    """Return the status of the container; a text where there is none to describe."""
+def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return the status of the container; a text where there is none to describe.
+
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
+    """
     if is_inside(os.environ):
         return "this is the development container"
     try:
         project = find_project(Path.cwd())
     except DevContainerError:
         return "the current folder is not in a clone"
-    try:
-        return session.status(project)
-    except SpikecrateError as error:
-        return error
+    return session.status(project)
 
 
 @CHECKS.add(
@@ -51,18 +54,16 @@ def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateErr
     look_container,
     needs=("docker.daemon",),
 )
-def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
+def judge_container(status: dict[str, Any] | str) -> Verdict:
     """Judge whether the container matches its present description.
 
     Parameters
     ----------
-    status : dict[str, Any] or str or SpikecrateError
+    status : dict or str
         As `look_container` returns it.
     """
     if isinstance(status, str):
         return ok(status)
-    if isinstance(status, SpikecrateError):
-        return fail(str(status), status.next_step or "invoke dev --dry-run")
     if status["state"] == "absent":
         return ok("none yet; invoke dev makes it")
     message = f"{status['name']} is {status['state']}"

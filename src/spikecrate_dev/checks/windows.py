@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
     from spikecrate_dev.display import Display
     from spikecrate_dev.x11 import Entry
+
 CHECKS: Final = Checks()
 KIND: Final = ("display.kind",)
 
