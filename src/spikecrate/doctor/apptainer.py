@@ -124,7 +124,8 @@ def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
         The facts of the checks before this one, by name.
     """
     program: Program = facts["apptainer.installed"]
-    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
+    # After a Ctrl-C it is removed while the program may still end in it.
+    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         done = run(
             probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities()),
