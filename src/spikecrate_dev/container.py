@@ -27,7 +27,6 @@ READY: Final = "/run/spikecrate/ready"
 READY_S: Final = 60
 """The entrypoint takes a tenth of a second, and longer on a loaded machine."""
 KNOWN_S: Final = 5
-STOP_S: Final = 5
 
 
 def find(definition: Definition) -> Found:
@@ -184,25 +183,6 @@ def act(argv: Sequence[str]) -> None:
     except CommandError as error:
         message = f"{' '.join(argv)}: {error.tail.strip() or f'exit code {error.code}'}"
         raise DevContainerError(message, next_step="invoke dev --rebuild") from None
-
-
-def stop(found: Found, *, remove: bool) -> None:
-    """Stop a container, and optionally remove it.
-
-    Parameters
-    ----------
-    found : Found
-        The container.
-    remove : bool
-        Whether to remove the container after stopping it.
-
-    Raises
-    ------
-    DevContainerError
-    """
-    act(["docker", "stop", f"--time={STOP_S}", found.name])
-    if remove:
-        act(remove_argv(found.name))
 
 
 def wait_ready(name: str) -> None:

@@ -32,6 +32,7 @@ MARK: Final = "SPIKECRATE_SHELL"
 """A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
 STOP: Final = 'for place in /proc/[0-9]*; do grep -qsz "^$1\\$" "$place/environ" && kill -"$2" "${place#/proc/}"; done; true'
 GRACE_S: Final = 5
+STOP_S: Final = 5
 ROOT_ALIKE: Final = (
     "the container has Docker's socket, which equals root on this machine (--no-docker leaves it out)"
 )
@@ -365,32 +366,27 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     ------
     DevContainerError
         Where there is none.
-    EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+    EngineMissingError, EngineDownError, EnginePermissionError
     """
     definition = read(project, os.environ)
     found = container.find(definition)
     if found.state == "absent":
         message = f"{project} has no development container"
         raise DevContainerError(message, next_step="invoke dev makes one")
-    container.stop(found, remove=remove)
+    container.act(["docker", "stop", f"--time={STOP_S}", found.name])
+    if remove:
+        container.act(container.remove_argv(found.name))
     return {"name": found.name, "was": found.state, "removed": remove}
 
 
-def drop_caches() -> Path:
-    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history.
-
-    Returns
-    -------
-    Path
-        The folder of the caches.
-    """
+def drop_caches() -> None:
+    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history."""
     from spikecrate._util.files import remove
 
     cache = cache_folder()
     for path in cache.iterdir() if cache.is_dir() else ():
         if path.name != "bash":
             remove(path)
-    return cache
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from test_doctor_judgments import CHECKS as OF_THE_LIBRARY
 
-from spikecrate.errors import EngineDownError
 from spikecrate_dev import x11
 from spikecrate_dev.checks import CHECKS as OF_A_CLONE
 from spikecrate_dev.checks import clone, login, windows
@@ -183,4 +182,3 @@ def test_a_development_container_of_an_older_description_is_named():
     judged("dev.container", {"state": "absent"}, "ok", ["invoke dev"])
     judged("dev.container", running, "ok", ["spikecrate-x", "running"])
     judged("dev.container", {**running, "stale": True}, "warn", ["spikecrate-x"], "invoke dev --rebuild")
-    judged("dev.container", EngineDownError("down", next_step="start it"), "fail", ["down"], "start it")

@@ -280,13 +280,16 @@ def test_halves_of_files_and_the_index_of_shards_that_are_gone_go(store, monkeyp
     (store.memo / "ab").mkdir()
     half, young = store.memo / "ab" / ".new-1", store.root / ".new-2"
     half.write_text("")
+    of_a_doctor = store.root / ".new-doctor-1"
+    of_a_doctor.mkdir()
     assert collect(store)["partial_files"] == 0
     store.result(key).rename(store.work / "elsewhere")
     store.result(key).parent.rmdir()
     monkeypatch.setattr(gc, "DAY_S", -1.0)
-    assert collect(store)["partial_files"] == 2
+    assert collect(store)["partial_files"] == 3
     write_atomically(young, b"")
     assert not half.exists()
+    assert not of_a_doctor.exists()
     assert list((store.index / "results").iterdir()) == []
 
 

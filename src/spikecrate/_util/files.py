@@ -355,8 +355,8 @@ def _empty(root: int) -> None:
 def _names(folder: int) -> list[str]:
     """List an open folder through a new handle.
 
-    btrfs lists through one handle only what was there when the handle was opened, since Linux 6.5 (the commit "btrfs:
-    fix infinite directory reads").
+    Since Linux 6.5, btrfs lists through one handle only the entries that existed when the handle was opened:
+    https://git.kernel.org/linus/9b378f6ad48c.
     """
     handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
@@ -372,7 +372,7 @@ def _move_up(name: str, folder: int, new_name: str, root: int) -> None:
     try:
         os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=root)
     except OSError as error:
-        # overlayfs does not rename a folder of a lower layer.
+        # overlayfs does not rename a folder of a lower layer: https://github.com/moby/moby/issues/25409.
         if error.errno != errno.EXDEV:
             raise
         _empty(inner)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 import shutil
 import stat
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, ok, warn
-from spikecrate.engines.docker import START, docker_client, engine_url, socket_of
+from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineDownError, SpikecrateError
+from spikecrate.errors import CommandError, EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
@@ -90,7 +89,13 @@ def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
 
 @CHECKS.add("docker.installed", "a docker command or a daemon's socket exists", look_installed)
 def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
-    """Judge whether Docker is installed."""
+    """Judge whether Docker is installed.
+
+    Parameters
+    ----------
+    facts : tuple[str, str or None, bool]
+        As `look_installed` returns it.
+    """
     url, command, reachable = facts
     if command is None and not reachable:
         return warn(
@@ -122,7 +127,13 @@ def look_permission(_: Mapping[str, Any]) -> Access | None:
 
 @CHECKS.add("docker.permission", "this user can use the daemon", look_permission, needs=INSTALLED)
 def judge_permission(access: Access | None) -> Verdict:
-    """Judge whether this user can use the daemon; a login session keeps the groups it started with."""
+    """Judge whether this user can use the daemon; a login session keeps the groups it started with.
+
+    Parameters
+    ----------
+    access : Access or None
+        As `look_permission` returns it.
+    """
     if access is None:
         return ok("no local socket")
     if access.allowed:
@@ -135,22 +146,21 @@ def judge_permission(access: Access | None) -> Verdict:
     return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
-def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
-    """Connect to the daemon; return it, or the error."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
+def look_daemon(_: Mapping[str, Any]) -> Daemon:
+    """Connect to the daemon.
 
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+    """
     try:
-        client = docker_client()
-        return Daemon(client=client, info=client.info(), version=client.version())
+        with docker_errors():
+            client = docker_client()
+            return Daemon(client=client, info=client.info(), version=client.version())
     except EngineDownError as error:
         if named := os.environ.get("DOCKER_HOST"):
             error.next_step = f"unset DOCKER_HOST, or start the daemon at {named}"
-        return error
-    except SpikecrateError as error:
-        return error
-    except (DockerException, RequestException) as error:
-        return SpikecrateError(f"the daemon stopped answering: {error}", next_step=START)
+        raise
 
 
 @CHECKS.add(
@@ -160,10 +170,14 @@ def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
     needs=("docker.installed", "docker.permission"),
     stuck=RESTART,
 )
-def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
-    """Judge whether the daemon answers."""
-    if isinstance(daemon, SpikecrateError):
-        return fail(str(daemon), daemon.next_step)
+def judge_daemon(daemon: Daemon) -> Verdict:
+    """Return the system of a daemon that answers.
+
+    Parameters
+    ----------
+    daemon : Daemon
+        As `look_daemon` returns it.
+    """
     return ok(f"running; {daemon.info.get('OperatingSystem', 'unknown system')}")
 
 
@@ -174,7 +188,13 @@ def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
     needs=DAEMON,
 )
 def judge_version(version: Mapping[str, Any]) -> Verdict:
-    """Judge whether the daemon is recent enough."""
+    """Judge whether the daemon is recent enough.
+
+    Parameters
+    ----------
+    version : mapping
+        The daemon's answer to `docker version`.
+    """
     number = str(version.get("Version", ""))
     message = f"Docker {number}, API {version.get('ApiVersion', '?')}"
     names = " ".join(str(part.get("Name", "")) for part in version.get("Components") or ())
@@ -189,7 +209,13 @@ def judge_version(version: Mapping[str, Any]) -> Verdict:
 
 
 def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the daemon's answer to `docker info`."""
+    """Return the daemon's answer to `docker info`.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     info: dict[str, Any] = facts["docker.daemon"].info
     return info
 
@@ -198,7 +224,13 @@ def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
     "docker.mode", "neither rootless nor remapped: results belong to the caller", look_info, needs=DAEMON
 )
 def judge_mode(info: Mapping[str, Any]) -> Verdict:
-    """Judge whether a uid in a container is the same uid outside; jobs run as the caller's."""
+    """Judge whether a uid in a container is the same uid outside; jobs run as the caller's.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     security = " ".join(info.get("SecurityOptions") or ())
     if "name=rootless" in security:
         return warn("rootless: results belong to a subordinate uid", OWN_DAEMON)
@@ -211,7 +243,13 @@ def judge_mode(info: Mapping[str, Any]) -> Verdict:
 
 @CHECKS.add("docker.storage", "storage driver and containerd image store", look_info, needs=DAEMON)
 def judge_storage(info: Mapping[str, Any]) -> Verdict:
-    """Judge how the daemon stores images."""
+    """Judge how the daemon stores images.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     driver = str(info.get("Driver", "unknown"))
     if driver == "vfs":
         return warn(
@@ -235,7 +273,13 @@ def look_buildx(_: Mapping[str, Any]) -> str | None:
 
 @CHECKS.add("docker.buildx", "buildx, which builds the images", look_buildx, needs=INSTALLED)
 def judge_buildx(line: str | None) -> Verdict:
-    """Judge whether buildx can build the images."""
+    """Judge whether buildx can build the images.
+
+    Parameters
+    ----------
+    line : str or None
+        As `look_buildx` returns it.
+    """
     if line is None:
         return fail("docker buildx is missing, so images cannot be built", BUILDX_INSTALL)
     words = line.split()
@@ -259,7 +303,13 @@ def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
     needs=("docker.daemon", "docker.buildx"),
 )
 def judge_builder(facts: tuple[str, str]) -> Verdict:
-    """Judge whether buildx can use the builder inside the daemon."""
+    """Judge whether buildx can use the builder inside the daemon.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_builder` returns it.
+    """
     name, output = facts
     fields = dict(line.partition(":")[::2] for line in output.splitlines())
     if fields.get("Status", "").strip() == "running" and "Error" not in fields:
@@ -272,7 +322,13 @@ def judge_builder(facts: tuple[str, str]) -> Verdict:
 
 
 def look_space(facts: Mapping[str, Any]) -> list[Space]:
-    """Return the free space of the daemon's image folders; empty where they are on another machine."""
+    """Return the free space of the daemon's image folders; empty where they are on another machine.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     info = facts["docker.daemon"].info
     if socket_of(engine_url()) is None or is_inside(os.environ):
         return []
@@ -284,7 +340,13 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
 
 @CHECKS.add("docker.space", "space and inodes where the daemon keeps images", look_space, needs=DAEMON)
 def judge_space(found: list[Space]) -> Verdict:
-    """Judge whether there is space for images."""
+    """Judge whether there is space for images.
+
+    Parameters
+    ----------
+    found : list
+        As `look_space` returns it.
+    """
     if not found:
         return ok("the daemon's folders are not visible from here")
     fix = "run docker system df to see what fills it; spikecrate image.prune removes stale images"
@@ -293,7 +355,13 @@ def judge_space(found: list[Space]) -> Verdict:
 
 @CHECKS.add("docker.limits", "cgroups enforce the limits of a job", look_info, needs=DAEMON)
 def judge_limits(info: Mapping[str, Any]) -> Verdict:
-    """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes."""
+    """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
     if info.get("CgroupDriver") == "none" or not info.get("MemoryLimit", True):
         return warn(
@@ -308,12 +376,6 @@ def judge_limits(info: Mapping[str, Any]) -> Verdict:
             "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2",
         )
     return ok(f"{group}: memory, processor and process limits are enforced")
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the first dotted number of a version as a tuple; empty where there is none."""
-    found = re.search(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _is_socket(path: Path) -> bool:

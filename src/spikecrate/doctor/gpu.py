@@ -62,7 +62,13 @@ def look_driver(_: Mapping[str, Any]) -> Driver:
 
 @CHECKS.add("gpu.driver", "NVIDIA's driver, where a sorter uses a GPU", look_driver)
 def judge_driver(driver: Driver) -> Verdict:
-    """Judge whether the sorters that use a GPU have one."""
+    """Judge whether the sorters that use a GPU have one.
+
+    Parameters
+    ----------
+    driver : Driver
+        As `look_driver` returns it.
+    """
     if not driver.present:
         if driver.required:
             return warn(
@@ -87,7 +93,13 @@ def judge_driver(driver: Driver) -> Verdict:
     needs=("gpu.driver", "docker.daemon"),
 )
 def judge_docker(words: tuple[str, ...]) -> Verdict:
-    """Judge whether the daemon can pass a GPU to a container."""
+    """Judge whether the daemon can pass a GPU to a container.
+
+    Parameters
+    ----------
+    words : tuple
+        Options of `docker run` that pass the GPUs.
+    """
     if not words:
         return warn("the daemon has neither NVIDIA's runtime nor CDI devices", TOOLKIT)
     return ok(" ".join(words))
@@ -107,7 +119,13 @@ def look_apptainer(_: Mapping[str, Any]) -> list[str]:
     needs=("gpu.driver", "apptainer.installed"),
 )
 def judge_apptainer(missing: list[str]) -> Verdict:
-    """Judge whether `apptainer --nv` finds the driver's libraries."""
+    """Judge whether `apptainer --nv` finds the driver's libraries.
+
+    Parameters
+    ----------
+    missing : list
+        As `look_apptainer` returns it.
+    """
     if missing:
         return warn(f"--nv does not find {', '.join(missing)}", "sudo ldconfig, after installing the driver")
     return ok("--nv finds the driver's libraries")

@@ -38,7 +38,13 @@ CHECKS: Final = Checks()
     lambda _: (platform.machine(), instructions()),
 )
 def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
-    """Judge whether arithmetic can be pinned on this processor."""
+    """Judge whether arithmetic can be pinned on this processor.
+
+    Parameters
+    ----------
+    facts : tuple
+        The architecture, and the instructions it has.
+    """
     kind, available = facts
     if kind not in KERNEL_NEEDS and kind != "aarch64":
         return warn(f"arithmetic is not pinned on {kind}", "sort on a machine with x86_64 or aarch64")
@@ -56,7 +62,13 @@ def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     "machine.kernel", "Linux; WSL 2, not WSL 1", lambda _: f"{os.uname().sysname} {os.uname().release}"
 )
 def judge_kernel(kernel: str) -> Verdict:
-    """Judge whether the kernel supports containers; Windows' does since WSL 2."""
+    """Judge whether the kernel supports containers; Windows' does since WSL 2.
+
+    Parameters
+    ----------
+    kernel : str
+        Name and release of the kernel.
+    """
     text = kernel.lower()
     if not kernel.startswith("Linux "):
         return fail(f"{kernel}: spikecrate needs Linux", "run spikecrate in a Linux virtual machine")
@@ -71,7 +83,13 @@ def judge_kernel(kernel: str) -> Verdict:
     "machine.clock", "the clock is not in the past", lambda _: (time.time(), Path(__file__).stat().st_mtime)
 )
 def judge_clock(facts: tuple[float, float]) -> Verdict:
-    """Judge the clock: it must be later than the release and the installation of spikecrate."""
+    """Judge the clock: it must be later than the release and the installation of spikecrate.
+
+    Parameters
+    ----------
+    facts : tuple
+        The time, and that of spikecrate's installation, in seconds since 1970.
+    """
     now, installed = facts
     time_text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
     fix = "sudo timedatectl set-ntp true"
@@ -88,7 +106,13 @@ def judge_clock(facts: tuple[float, float]) -> Verdict:
     lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
 )
 def judge_programs(missing: list[str]) -> Verdict:
-    """Judge whether the programs that spikecrate calls are installed."""
+    """Judge whether the programs that spikecrate calls are installed.
+
+    Parameters
+    ----------
+    missing : list
+        The programs that are not on PATH.
+    """
     if missing:
         packages = " ".join(sorted({PROGRAMS[name] for name in missing}))
         return warn(f"not on PATH: {', '.join(missing)}", f"sudo apt-get install {packages}")
@@ -105,7 +129,13 @@ def look_selinux(_: Mapping[str, Any]) -> bool:
 
 @CHECKS.add("machine.selinux", "SELinux does not block mounted folders", look_selinux)
 def judge_selinux(enforcing: bool) -> Verdict:
-    """Judge whether SELinux may block folders that are mounted into containers."""
+    """Judge whether SELinux may block folders that are mounted into containers.
+
+    Parameters
+    ----------
+    enforcing : bool
+        As `look_selinux` returns it.
+    """
     if enforcing:
         return warn(
             "SELinux is enforcing: containers cannot read folders that are not labelled for them",
@@ -122,7 +152,13 @@ def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
 
 @CHECKS.add("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary)
 def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
-    """Judge the temporary folder: its space, and whether programs run from it."""
+    """Judge the temporary folder: its space, and whether programs run from it.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_temporary` returns it.
+    """
     free, system = facts
     if "noexec" in system.options:
         return warn(

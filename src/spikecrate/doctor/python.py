@@ -31,7 +31,13 @@ def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
 
 @CHECKS.add("python.tools", "versions of Python, invoke, uv and nox", look_tools)
 def judge_tools(versions: dict[str, str]) -> Verdict:
-    """Judge whether the tools are installed; only spikecrate's developers need nox."""
+    """Judge whether the tools are installed; only spikecrate's developers need nox.
+
+    Parameters
+    ----------
+    versions : dict
+        As `look_tools` returns it.
+    """
     tools = [f"{name} {number}" for name, number in versions.items()]
     message = ", ".join([f"Python {platform.python_version()} ({sys.executable})", *tools])
     if "uv" not in versions:

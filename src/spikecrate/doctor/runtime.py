@@ -45,7 +45,13 @@ class Host:
 
 
 def look_auto(facts: Mapping[str, Any]) -> list[str]:
-    """Return the engines whose checks all passed."""
+    """Return the engines whose checks all passed.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     return [name for name, needed in ENGINES.items() if all(check in facts for check in needed)]
 
 
@@ -56,7 +62,13 @@ def look_auto(facts: Mapping[str, Any]) -> list[str]:
     after=tuple(check for needed in ENGINES.values() for check in needed),
 )
 def judge_auto(usable: list[str]) -> Verdict:
-    """Judge whether jobs run in a container."""
+    """Judge whether jobs run in a container.
+
+    Parameters
+    ----------
+    usable : list
+        As `look_auto` returns it.
+    """
     if not usable:
         return warn(
             "no container engine works: jobs run on the host, without isolation",
@@ -90,7 +102,13 @@ def look_host(_: Mapping[str, Any]) -> Host:
 
 @CHECKS.add("runtime.host", "Python, its headers and a compiler for --runtime host", look_host, limit_s=40)
 def judge_host(host: Host) -> Verdict:
-    """Judge whether the host runtime can run every sorter."""
+    """Judge whether the host runtime can run every sorter.
+
+    Parameters
+    ----------
+    host : Host
+        As `look_host` returns it.
+    """
     if host.problems:
         fix = host.problems[0].next_step or "sudo apt-get install python3.11 python3.11-dev"
         return warn("; ".join(dict.fromkeys(map(str, host.problems))), fix)

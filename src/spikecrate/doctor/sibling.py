@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.doctor.store import probe_folder
 from spikecrate.engines.host_paths import host_path
-from spikecrate.errors import SpikecrateError
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX
 from spikecrate.images.lookup import list_images
@@ -36,8 +35,6 @@ class RoundTrip:
     ----------
     image : str
         The image of the container; empty where the engine has none that can copy.
-    error : SpikecrateError or None
-        Why the daemon made no container.
     code : int
         The exit code of the copy.
     came_back : bool
@@ -47,7 +44,6 @@ class RoundTrip:
     """
 
     image: str = ""
-    error: SpikecrateError | None = None
     code: int = 0
     came_back: bool = False
     owner: int = 0
@@ -55,7 +51,13 @@ class RoundTrip:
 
 
 def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
-    """Write a token, let a container copy it, and read the copy."""
+    """Write a token, let a container copy it, and read the copy.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     client = facts["docker.daemon"].client
     image = _some_image(client)
     if not image:
@@ -63,10 +65,7 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
     token = secrets.token_hex(16)
     with probe_folder() as folder:
         (folder / "token").write_text(token, encoding="utf-8")
-        try:
-            code = _copy(client, image, host_path(folder))
-        except SpikecrateError as error:
-            return RoundTrip(image=image, error=error)
+        code = _copy(client, image, host_path(folder))
         copy = folder / "copy"
         came_back = copy.is_file() and copy.read_text(encoding="utf-8") == token
         owner = copy.stat().st_uid if came_back else -1
@@ -81,13 +80,15 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
     limit_s=30,
 )
 def judge_sibling(trip: RoundTrip) -> Verdict:
-    """Judge whether containers see the same files, and write them as the caller."""
+    """Judge whether containers see the same files, and write them as the caller.
+
+    Parameters
+    ----------
+    trip : RoundTrip
+        As `look_sibling` returns it.
+    """
     if not trip.image:
         return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
-    if trip.error is not None:
-        return fail(
-            str(trip.error), trip.error.next_step or "docker info; the daemon's log may show the cause"
-        )
     if not trip.came_back:
         return fail(
             f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})",

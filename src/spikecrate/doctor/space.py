@@ -44,12 +44,24 @@ class Space:
 
 
 def nearest(path: Path) -> Path:
-    """Return a path, or its nearest parent that exists."""
+    """Return a path, or its nearest parent that exists.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute path.
+    """
     return next(folder for folder in (path, *path.parents) if exists(folder))
 
 
 def exists(path: Path) -> bool:
-    """Whether this user can see something at a path."""
+    """Whether this user can see something at a path.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     try:
         return path.exists()
     except PermissionError:  # of a parent folder
@@ -57,7 +69,13 @@ def exists(path: Path) -> bool:
 
 
 def look(path: Path) -> Space:
-    """Return the free space at a path, which need not exist yet."""
+    """Return the free space at a path.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute path, which need not exist yet.
+    """
     folder = nearest(path)
     status = os.statvfs(folder)
     return Space(
@@ -69,7 +87,15 @@ def look(path: Path) -> Space:
 
 
 def judge(space: Space, fix: str) -> Verdict:
-    """Judge whether the space is enough to work with."""
+    """Judge whether the space is enough to work with.
+
+    Parameters
+    ----------
+    space : Space
+        The free space.
+    fix : str
+        The step that makes more.
+    """
     counted = f" and {space.free_files} inodes" if space.files else ""
     message = f"{format_bytes(space.free_bytes)}{counted} free in {space.folder}"
     files = space.free_files if space.files else GOOD_FILES

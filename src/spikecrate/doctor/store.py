@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
-from spikecrate.errors import StoreError
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.place import Store, place_of, require_usable
 
@@ -35,8 +32,7 @@ LARGER: Final = (
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
 """File systems without the owners, modes or locks that a store needs."""
-PROBE: Final = ".spikecrate-doctor-"
-LEFT_S: Final = 3600
+PROBE: Final = ".new-doctor-"
 CHECKS: Final = Checks()
 PLACE: Final = ("store.place",)
 
@@ -55,50 +51,38 @@ class Place:
         Whether this user can make files in `nearest`.
     mode : int
         The permissions of `nearest`.
-    error : StoreError or None
-        Why spikecrate refuses the folder.
     """
 
     path: Path
     nearest: Path
     writable: bool = True
     mode: int = 0o700
-    error: StoreError | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Locks:
-    """The outcome of taking a lock (empty, or the error), and what is among the lock files."""
-
-    refused: str = ""
-    free: int = 0
-    strange: tuple[str, ...] = ()
 
 
 def look_place(_: Mapping[str, Any]) -> Place:
     """Return the state of the store's folder, and make nothing."""
     path = place_of(None)
     nearest = space.nearest(path)
-    observed, error = nearest.stat(), None
+    observed = nearest.stat()
     if nearest == path:
-        try:
-            require_usable(path, observed)
-        except StoreError as refused:
-            error = refused
+        require_usable(path, observed)
     return Place(
         path=path,
         nearest=nearest,
         writable=nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK),
         mode=stat.S_IMODE(observed.st_mode),
-        error=error,
     )
 
 
 @CHECKS.add("store.place", "the store's folder is usable and safe", look_place)
 def judge_place(place: Place) -> Verdict:
-    """Judge whether the store can be used, or made."""
-    if place.error is not None:
-        return fail(str(place.error), place.error.next_step)
+    """Judge whether the store can be used, or made.
+
+    Parameters
+    ----------
+    place : Place
+        As `look_place` returns it.
+    """
     if not place.writable:
         return fail(f"{place.path} cannot be used: {place.nearest} is not writable", ELSEWHERE)
     if place.nearest != place.path:
@@ -109,7 +93,13 @@ def judge_place(place: Place) -> Verdict:
 
 @CHECKS.add("store.space", "space and inodes in the store", lambda _: space.look(place_of(None)), needs=PLACE)
 def judge_space(found: Space) -> Verdict:
-    """Judge whether there is enough space."""
+    """Judge whether there is enough space.
+
+    Parameters
+    ----------
+    found : Space
+        The space of the store.
+    """
     return space.judge(found, LARGER)
 
 
@@ -120,7 +110,13 @@ def judge_space(found: Space) -> Verdict:
     needs=PLACE,
 )
 def judge_file_system(system: FileSystem) -> Verdict:
-    """Judge whether the file system can hold a store."""
+    """Judge whether the file system can hold a store.
+
+    Parameters
+    ----------
+    system : FileSystem
+        The store's file system.
+    """
     if "noexec" in system.options:
         return warn(f"{system.kind}, noexec: --runtime host cannot run from it", ELSEWHERE)
     if system.kind in ("tmpfs", "ramfs"):
@@ -134,40 +130,31 @@ def judge_file_system(system: FileSystem) -> Verdict:
     return ok(system.kind)
 
 
-def look_locks(_: Mapping[str, Any]) -> Locks:
-    """Take a lock and release it; list what is among the lock files."""
-    refused = ""
-    with probe_folder() as folder:
-        lock = Lock(folder / "lock")
-        try:
-            if not lock.try_acquire():
-                refused = "a new lock is held already"
-            lock.release()
-        except StoreError as error:
-            refused = str(error)
-    free, strange = 0, []
-    for path in Store(place_of(None)).locks.glob("*"):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            strange.append(path.name)
-        else:
-            with suppress(OSError):
-                free += is_free(path)
-    return Locks(refused=refused, free=free, strange=tuple(sorted(strange)))
+def look_locks(_: Mapping[str, Any]) -> None:
+    """Take a lock and release it.
+
+    Raises
+    ------
+    StoreError
+    """
+    with probe_folder() as folder, Lock(folder / "lock"):
+        return
 
 
 @CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
-def judge_locks(locks: Locks) -> Verdict:
-    """Judge whether locks keep two jobs apart."""
-    if locks.refused:
-        return fail(locks.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
-    if locks.strange:
-        return fail(f"not a lock file: {', '.join(locks.strange)}", "spikecrate store.verify")
-    left = f"; {locks.free} lock files of ended processes, which lock nothing" if locks.free else ""
-    return ok(f"the file system has locks{left}")
+def judge_locks(_: None) -> Verdict:
+    """Return that locks keep two jobs apart."""
+    return ok("the file system has locks")
 
 
 def look_orphans(facts: Mapping[str, Any]) -> list[str]:
-    """Return the containers and folders of runs and conversions whose process has ended."""
+    """Return the containers and folders of runs and conversions whose process has ended.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     from spikecrate.images import sif
     from spikecrate.steps.paths import attempts
 
@@ -190,7 +177,13 @@ def look_orphans(facts: Mapping[str, Any]) -> list[str]:
     after=("docker.daemon",),
 )
 def judge_orphans(left: list[str]) -> Verdict:
-    """Judge whether stopped runs left something behind."""
+    """Judge whether stopped runs left something behind.
+
+    Parameters
+    ----------
+    left : list
+        As `look_orphans` returns it.
+    """
     if left:
         return warn(f"left by stopped runs: {shorten(left)}", "spikecrate store.gc")
     return ok("stopped runs left nothing")
@@ -200,14 +193,13 @@ def judge_orphans(left: list[str]) -> Verdict:
 def probe_folder() -> Iterator[Path]:
     """Make a folder for a test, in the store or where the store will be, and remove it.
 
-    It also removes the folder of a doctor that was killed more than an hour ago.
+    `store.gc` removes the folder of a doctor that was killed.
+
+    Yields
+    ------
+    Path
     """
     parent = space.nearest(place_of(None))
-    for left in parent.glob(f"{PROBE}*"):
-        # Another doctor removes its own at any moment.
-        with suppress(OSError):
-            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > LEFT_S:
-                shutil.rmtree(left)
     # Removed at the latest when this process ends, after a Ctrl-C too.
     with tempfile.TemporaryDirectory(prefix=PROBE, dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)

@@ -306,8 +306,9 @@ def _old_hashes(store: Store, now: float, keep_s: float | None) -> list[Path]:
 def _partial_files(store: Store, now: float) -> list[Path]:
     """Return the files and folders of writers that were killed: no writer takes a day."""
     partial = [path for folder in (store.memo, store.index) for path in folder.rglob(".new-*")]
-    for folder in (store.root, store.pins, store.sifs):
-        partial += (path for path in folder.glob(".new-*") if path.is_file())
+    partial += [*store.root.glob(".new-*"), *store.pins.glob(".new-*")]
+    # A folder there belongs to a conversion, which `sweep` knows.
+    partial += (path for path in store.sifs.glob(".new-*") if path.is_file())
     partial += store.environments.glob("*.new-*")
     found = []
     for path in partial:

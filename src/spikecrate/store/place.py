@@ -86,15 +86,33 @@ class Store:
         self.quarantine = self.root / "quarantine"
 
     def result(self, key: str) -> Path:
-        """Return the folder of a job's result."""
+        """Return the folder of a job's result.
+
+        Parameters
+        ----------
+        key : str
+            The job key.
+        """
         return self.results / key[:2] / key
 
     def failure(self, key: str) -> Path:
-        """Return the folder of a job's last failure."""
+        """Return the folder of a job's last failure.
+
+        Parameters
+        ----------
+        key : str
+            The job key.
+        """
         return self.failures / key[:2] / key
 
     def lock(self, name: str) -> Path:
-        """Return the file of a lock."""
+        """Return the file of a lock.
+
+        Parameters
+        ----------
+        name : str
+            The name of the lock: a job key, or another name for other locks.
+        """
         return self.locks / f"{name}.lock"
 
 

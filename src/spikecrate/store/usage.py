@@ -6,23 +6,18 @@ import os
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.store import pins, summary
+from spikecrate.store.place import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
-    from spikecrate.store.place import Store
 
 INDEXED: Final = ("results", "failures")
-KINDS: Final = (
-    *INDEXED,
-    *("work", "locks", "memo", "index", "pins"),
-    *("environments", "sifs", "wheels", "sorters", "recipes", "logs", "quarantine"),
-)
-"""The store's folders, by their names in `Store`."""
+KINDS: Final = tuple(name for name in vars(Store(Path())) if name != "root")
+"""The store's folders, by their names in `Store`, those of `INDEXED` first."""
 
 
 @dataclass(frozen=True)

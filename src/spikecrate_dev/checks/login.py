@@ -54,7 +54,13 @@ def look_identity(_: Mapping[str, Any]) -> dict[str, str] | None:
 
 @CHECKS.add("git.identity", "git's user.name and user.email in this folder", look_identity)
 def judge_identity(identity: dict[str, str] | None) -> Verdict:
-    """Judge whether git can commit."""
+    """Judge whether git can commit.
+
+    Parameters
+    ----------
+    identity : dict[str, str] or None
+        As `look_identity` returns it.
+    """
     if identity is None:
         return warn("git is missing", "sudo apt-get install git", ends=True)
     missing = [name for name, value in identity.items() if not value]
@@ -75,7 +81,13 @@ def look_trust(_: Mapping[str, Any]) -> tuple[str, str]:
 
 @CHECKS.add("git.trust", "git works in this clone (safe.directory)", look_trust, needs=("git.identity",))
 def judge_trust(facts: tuple[str, str]) -> Verdict:
-    """Judge whether git works in this clone: it refuses the clones of other users."""
+    """Judge whether git works in this clone: it refuses the clones of other users.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_trust` returns it.
+    """
     clone, error = facts
     if not clone:
         return ok("not in a clone")
@@ -103,7 +115,13 @@ def look_agent(_: Mapping[str, Any]) -> Agent:
 
 @CHECKS.add("ssh.agent", "the ssh agent answers and has a key", look_agent)
 def judge_agent(agent: Agent) -> Verdict:
-    """Judge whether the ssh agent answers; it is optional."""
+    """Judge whether the ssh agent answers; it is optional.
+
+    Parameters
+    ----------
+    agent : Agent
+        As `look_agent` returns it.
+    """
     if not agent.socket:
         return ok("no SSH_AUTH_SOCK: git over ssh asks for keys itself")
     if not agent.program:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
     from spikecrate_dev.display import Display
     from spikecrate_dev.x11 import Entry
+
 CHECKS: Final = Checks()
 KIND: Final = ("display.kind",)
 
@@ -64,7 +65,13 @@ def look_kind(_: Mapping[str, Any]) -> Kind:
 
 @CHECKS.add("display.kind", "where windows open, and its socket", look_kind)
 def judge_kind(kind: Kind) -> Verdict:
-    """Judge whether windows can open; a display is optional."""
+    """Judge whether windows can open; a display is optional.
+
+    Parameters
+    ----------
+    kind : Kind
+        As `look_kind` returns it.
+    """
     if not kind.text:
         return ok("no DISPLAY: programs cannot open windows, all else works", ends=True)
     if kind.display is None:
@@ -83,7 +90,13 @@ def judge_kind(kind: Kind) -> Verdict:
 
 
 def look_cookie(facts: Mapping[str, Any]) -> Cookie:
-    """Return the display's cookie."""
+    """Return the display's cookie.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     display: Display = facts["display.kind"].display
     file, found, error = cookies_of(display, os.environ)
     entry = next((entry for entry in found if entry.name == x11.COOKIE), None)
@@ -92,7 +105,13 @@ def look_cookie(facts: Mapping[str, Any]) -> Cookie:
 
 @CHECKS.add("display.cookie", "a cookie for the display exists", look_cookie, needs=KIND)
 def judge_cookie(cookie: Cookie) -> Verdict:
-    """Judge whether there is a cookie; some servers need none."""
+    """Judge whether there is a cookie; some servers need none.
+
+    Parameters
+    ----------
+    cookie : Cookie
+        As `look_cookie` returns it.
+    """
     exists = not isinstance(cookie.error, FileNotFoundError)
     if exists and cookie.error is not None:
         return warn(f"{cookie.file} is not readable", f"ls -l {cookie.file}: it should be yours, mode 600")
@@ -107,7 +126,13 @@ def judge_cookie(cookie: Cookie) -> Verdict:
 
 
 def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Connect to the display's server; return its answer."""
+    """Connect to the display's server; return its answer.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     cookie: Cookie | None = facts.get("display.cookie")
     display: Display = facts["display.kind"].display
     address = _socket(display) if display.kind == "local" else (display.host, FIRST_PORT + display.number)
@@ -122,7 +147,13 @@ def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
     after=("display.cookie",),
 )
 def judge_accepts(facts: tuple[str, str]) -> Verdict:
-    """Judge whether the display's server accepts windows."""
+    """Judge whether the display's server accepts windows.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_accepts` returns it.
+    """
     answer, reason = facts
     if answer == "accepted":
         return ok("the display's server accepts windows")
@@ -141,7 +172,13 @@ def judge_accepts(facts: tuple[str, str]) -> Verdict:
     lambda _: (os.environ.get("WAYLAND_DISPLAY", ""), wayland_socket(os.environ) is not None),
 )
 def judge_wayland(facts: tuple[str, bool]) -> Verdict:
-    """Judge whether the socket that WAYLAND_DISPLAY names exists."""
+    """Judge whether the socket that WAYLAND_DISPLAY names exists.
+
+    Parameters
+    ----------
+    facts : tuple
+        The value of WAYLAND_DISPLAY, and whether its socket exists.
+    """
     name, exists = facts
     if not name:
         return ok("no WAYLAND_DISPLAY")
