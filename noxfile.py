@@ -71,6 +71,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     scripts = [*HERE.glob("ci/*.sh"), HERE / ".ci" / "run", *HERE.glob("docker/base/[ms]*[tl]")]
+    scripts += [HERE / "src" / "spikecrate" / "environments" / "compiler.sh"]
     scripts += [HERE / ".devcontainer" / "entrypoint", HERE / "sorters" / "kilosort4" / "take-torch"]
     scripts += [HERE / "sorters" / "threshold-octave" / name for name in ("collect", "run")]
     session.run("shellcheck", *map(str, sorted(scripts)))

@@ -44,13 +44,13 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
 
 HEAD = """# Measured
 
-Made by `nox -s bench -- --write benchmarks/README.md`, which runs everything below side by side, in turn, on one
-machine, and compares medians. Each row's goal stands beside it; a goal that is missed says by how much.
+`nox -s bench -- --write benchmarks/README.md` makes this page. It runs both sides of each row in turn, on one machine, and
+compares medians. The last columns show the goal of each row, and by how much a missed goal is missed.
 """
 
 
 def main() -> None:
-    """Run the benchmarks that are asked for."""
+    """Run the requested benchmarks."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"some of {','.join(BENCHMARKS)}")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

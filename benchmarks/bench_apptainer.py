@@ -1,4 +1,4 @@
-"""Apptainer: making the SIF and starting it through us, against the program by itself; and how large the SIF is."""
+"""Apptainer: making and starting the SIF with spikecrate, against Apptainer itself; and the size of the SIF."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from spikecrate.engines.apptainer import find_program, lacks_capabilities
 from spikecrate.images import sif
 from spikecrate.images.build import build
 from spikecrate.runtimes.apptainer import Apptainer
-from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Limits, Mount, Task
+from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, ContainerSpec, Limits, Mount
 from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import Store, open_store
 
@@ -88,10 +88,10 @@ def _start(request: BuildRequest, store: Store, image: Path, scratch: Path) -> R
 
 
 def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[], float]:
-    """Give a timed start of `true` in place of the sorter, with all that a job's container has."""
+    """Return a timed start of `true` in place of the sorter, in a container with the options of a job."""
     targets = {
         JOB: attempt / "job",
-        RECORDING: attempt / "rec",
+        INPUTS / "recording": attempt / "rec",
         OUT: attempt / "out",
         SCRATCH: attempt / "tmp",
     }
@@ -102,12 +102,12 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
         runtime = Apptainer(store)
         image = runtime.prepare(request, Silent())
         ended = runtime.run(
-            Task(
+            ContainerSpec(
                 name="start",
                 labels={},
                 image=replace(image, entrypoint=(DOES_NOTHING,)),
                 mounts=tuple(
-                    Mount(source=source, target=target, read_only=target in (JOB, RECORDING))
+                    Mount(source=source, target=target, read_only=target not in (OUT, SCRATCH))
                     for target, source in targets.items()
                 ),
                 limits=Limits(cores=1),
@@ -121,7 +121,7 @@ def _nothing(request: BuildRequest, store: Store, attempt: Path) -> Callable[[],
 
 
 def _whole_run(store: Store, scratch: Path) -> Row:
-    """Time `spikecrate sort` against `apptainer exec` of the very same container, both whole processes."""
+    """Time `spikecrate sort` against `apptainer exec` of the same container, both as whole processes."""
     recording = small(scratch)
     done = api.sort(recording, runtime="apptainer", store=store.root, progress=Silent())
     by_hand = container_by_hand(done.record, done.folder / "job.json", scratch / "by-hand")

@@ -18,7 +18,7 @@ ROUNDS = 5
 
 
 def chained_events(scratch: Path) -> list[Row]:  # noqa: ARG001
-    """Time `compare` where every event reaches two others: the time grows with the events, not with their square."""
+    """Time `compare` where every event reaches two others: the time grows linearly with the events."""
     found = interleaved({"long": timed(_chain(EVENTS)), "a tenth": timed(_chain(EVENTS // 10))}, ROUNDS)
     what = f"(k) compare two chains of {EVENTS:,} events"
     return [at_most(what, found, "long", "a tenth", ratio=15, seconds=None)]

@@ -1,4 +1,4 @@
-"""The development container: entering one that runs, and making one."""
+"""The development container: entering a running one, and making one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLD_ROUNDS = 5
 
 
 def enter_and_make(scratch: Path) -> list[Row]:
-    """Time `invoke dev --cmd true` into a running container, and where the container is to be made."""
+    """Time `invoke dev --cmd true` with a running container, and with none."""
     project = find_project(_copy(scratch / "project"))
     environ = {**os.environ, "SPIKECRATE_STORE": str(scratch / "store")}
 
@@ -91,7 +91,7 @@ def enter_and_make(scratch: Path) -> list[Row]:
 
 
 def _copy(project: Path) -> Path:
-    """Lay out a project of its own, so that the developer's container is left alone."""
+    """Make a project with a container of its own."""
     for path in (*read(ROOT, os.environ).inputs, *(ROOT / ".devcontainer").iterdir(), ROOT / "tasks.py"):
         target = project / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ def _copy(project: Path) -> Path:
 
 
 def _docker_run(project: Path, environ: dict[str, str]) -> list[str]:
-    """Give the `docker run` that `invoke dev` makes."""
+    """Return the `docker run` of `invoke dev`."""
     printed = subprocess.run(
         [*DEV, "--rebuild", "--dry-run"], cwd=project, env=environ, check=True, capture_output=True, text=True
     ).stdout

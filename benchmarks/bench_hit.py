@@ -1,4 +1,4 @@
-"""A cache hit, and how fast the command line starts."""
+"""A cache hit, and the start of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def cache_hit(scratch: Path) -> list[Row]:
-    """Time a hit in the library and as a whole process."""
+    """Time a cache hit in the library and as a whole process."""
     recording = small(scratch)
     store = scratch / "store"
     api.sort(recording, runtime="docker", store=store, progress=Silent())

@@ -21,12 +21,12 @@ ROUNDS = 7
 
 
 def small(scratch: Path) -> Path:
-    """Write the small recording that whole runs are timed on: 20 s of four channels."""
+    """Write the recording of whole runs: 20 s of four channels."""
     return write_toy(scratch / "small", duration_s=20)
 
 
 def whole_run(scratch: Path) -> list[Row]:
-    """Time `spikecrate sort` against `docker run` of the very same container, both whole processes."""
+    """Time `spikecrate sort` against `docker run` of the same container, both as whole processes."""
     recording = small(scratch)
     done = api.sort(recording, runtime="docker", store=scratch / "store", progress=Silent())
     by_hand = container_by_hand(done.record, done.folder / "job.json", scratch / "by-hand")
@@ -46,7 +46,7 @@ def whole_run(scratch: Path) -> list[Row]:
 
 
 def container_by_hand(record: dict[str, Any], job: Path, place: Path) -> Callable[[], float]:
-    """Give a timed `docker run` or `apptainer exec` of what a record says was run, in folders of its own."""
+    """Return a timed `docker run` or `apptainer exec` of the command in a run record, in new folders."""
     folders = {target: place / target.strip("/") for target in ("/job", "/out", "/tmp")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def container_against_host(scratch: Path) -> list[Row]:
 
 
 def our_sort(recording: Path, store: Path, runtime: str = "docker") -> Callable[[], float]:
-    """Give a timed whole process of `spikecrate sort` that runs its job each time."""
+    """Return a timed whole process of `spikecrate sort` that runs its job each time."""
     return process(
         [SPIKECRATE, "sort", str(recording), "--runtime", runtime, "--force", "--output", "-"],
         env={**os.environ, "SPIKECRATE_STORE": str(store)},
@@ -95,7 +95,7 @@ def our_sort(recording: Path, store: Path, runtime: str = "docker") -> Callable[
 
 
 def native(recording: Path, scratch: Path) -> Callable[[], float]:
-    """Give a timed whole process of the same job by hand in the host's environment: harness and sorter alone."""
+    """Return a timed whole process of the same job in the host's environment: harness and sorter alone."""
     done = api.sort(recording, runtime="host", force=True, store=scratch / "store", progress=Silent())
     place = scratch / "native"
     paths = {"--job": place / "job.json", "--out": place / "out", "--scratch": place / "scratch"}

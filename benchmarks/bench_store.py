@@ -74,7 +74,7 @@ def timings(store: Store, count: int) -> list[Row]:
 
 
 def put(store: Store, record: dict[str, Any], number: int) -> None:
-    """Put a result into a store as `publish` leaves it, but for the flushing: the job of another seed."""
+    """Put a result into a store as `publish` does, without flushing: the job of another seed."""
     parts = {**copy.deepcopy(record["key_parts"]), "seed": number}
     key = KeyParts(**parts).key
     folder = store.result(key)

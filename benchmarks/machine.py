@@ -1,4 +1,4 @@
-"""What a measurement was taken on."""
+"""The machine of a measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spikecrate.engines.docker import docker_client
 
 
 def facts() -> dict[str, str]:
-    """Name the processor, the cores, the kernel, Python and the engine."""
+    """Return the processor, the cores, the kernel, Python and the engine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     return {

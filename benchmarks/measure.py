@@ -1,4 +1,4 @@
-"""Timing: the actions to compare run in turn, round after round, and are compared by their medians."""
+"""Timing: actions run in turn, round after round, and are compared by their medians."""
 
 from __future__ import annotations
 
@@ -110,7 +110,13 @@ def interleaved(actions: Mapping[str, Callable[[], float]], rounds: int) -> dict
 
 
 def timed(action: Callable[[], object]) -> Callable[[], float]:
-    """Return a callable that runs the action and returns its wall time in seconds."""
+    """Return a callable that runs the action and returns its wall time in seconds.
+
+    Parameters
+    ----------
+    action : callable
+        The action.
+    """
 
     def run() -> float:
         started = time.perf_counter()
@@ -121,7 +127,15 @@ def timed(action: Callable[[], object]) -> Callable[[], float]:
 
 
 def process(argv: Sequence[str], **options: object) -> Callable[[], float]:
-    """Return a callable that times a whole process; a process that fails ends the benchmark."""
+    """Return a callable that times a whole process; a process that fails ends the benchmark.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The command line.
+    options
+        As in `subprocess.run`.
+    """
 
     def run() -> None:
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
@@ -138,7 +152,19 @@ def at_most(
     ratio: float | None,
     seconds: float | None,
 ) -> Row:
-    """Return the row of a goal: ours take at most `ratio` times the other, or at most `seconds`."""
+    """Return the row of a goal: ours take at most `ratio` times the other, or at most `seconds`.
+
+    Parameters
+    ----------
+    what : str
+        The label of the row.
+    found : mapping
+        As `interleaved` returns it.
+    ours, other : str
+        The actions to compare.
+    ratio, seconds : float or None
+        The goal.
+    """
     mine, theirs = statistics.median(found[ours]), statistics.median(found[other])
     bound = seconds if seconds is not None else (ratio or 1) * theirs
     goal = f"≤ {seconds:g} s" if seconds is not None else f"≤ {ratio:g} ×"
@@ -159,7 +185,17 @@ def at_most(
 def faster(
     what: str, found: Mapping[str, list[float]], ours: str, other: str, *, size: int, ratio: float
 ) -> Row:
-    """Return the row of a goal: ours process `size` bytes at least `ratio` times as fast as the other."""
+    """Return the row of a goal: ours process `size` bytes at least `ratio` times as fast as the other.
+
+    Parameters
+    ----------
+    what, found, ours, other
+        As in `at_most`.
+    size : int
+        The bytes that each action processes.
+    ratio : float
+        The goal.
+    """
     mine, theirs = (size / statistics.median(found[name]) for name in (ours, other))
     return Row(
         what=what,
@@ -229,7 +265,17 @@ def paired(found: Mapping[str, list[float]], whole: str, part: str) -> list[floa
 
 
 def size(what: str, ours: int, against: str, other: int, *, ratio: float) -> Row:
-    """Return the row of a goal: ours has at most `ratio` times the other's bytes."""
+    """Return the row of a goal: ours has at most `ratio` times the other's bytes.
+
+    Parameters
+    ----------
+    what, against : str
+        The label of the row, and of the other.
+    ours, other : int
+        The bytes to compare.
+    ratio : float
+        The goal.
+    """
     return Row(
         what=what,
         ours=ours,

@@ -16,7 +16,10 @@ def exit_codes() -> str:
     classes = [
         value
         for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, errors.SpikecrateError)
+        if isinstance(value, type)
+        and issubclass(value, errors.SpikecrateError)
+        # A base of several errors has no code of its own.
+        and "exit_code" in vars(value)
     ]
     # The base class is what an unexpected exception becomes.
     texts = {kind: (kind.__doc__ or "").strip().splitlines()[0] for kind in classes}

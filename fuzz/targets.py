@@ -240,11 +240,15 @@ def _flat() -> dict[str, Any]:
 def _job() -> dict[str, Any]:
     record = json.loads(RECORD.read_bytes())
     return {
-        "contract": 1,
+        "contract": 2,
         "key": record["key"],
-        "sorter": "ms4",
+        "tool": "ms4",
+        "kind": "sorter",
         "parameters": record["parameters"],
-        "recording": record["recording"]["layout"],
+        "inputs": {
+            "recording": {"kind": "recording", "layout": record["inputs"]["recording"]["layout"]},
+            "sorting": {"kind": "folder"},
+        },
         "seed": 0,
         "cores": 2,
         "memory_bytes": None,

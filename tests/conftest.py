@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+# Python's default, which some build machines turn off: modules are compiled once, not in each of the hundreds of
+# processes that tests start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 SPIKECRATE = Path(sys.executable).with_name("spikecrate")
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 ORDER: Final = 5
 """Of the Butterworth band-pass, once forwards and once backwards: zero phase, -6 dB at the edges."""
@@ -43,13 +43,13 @@ REFERENCE_CHANNELS: Final = 20
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -88,9 +88,9 @@ def sort(
 
 
 def settings(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any] | int]:
-    """Give what the filter and HerdingSpikes are told, by their own names.
+    """Return what the filter and HerdingSpikes are told, by their own names.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def settings(
 
 
 def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the pass band that the recording can have; without an upper edge it is a high-pass."""
+    """Return the pass band that the recording can have; without an upper edge it is a high-pass."""
     low, high, nyquist = chosen["freq_min"], chosen["freq_max"], sampling_frequency / 2
     if not chosen["filter"]:
         return {"apply": False, "freq_min": low, "freq_max": high}
@@ -171,7 +171,7 @@ def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any
     return {"apply": True, "freq_min": low, "freq_max": high if high < nyquist else None}
 
 
-def prepare(recording: Recording, told: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(recording: TraceReader, told: Mapping[str, Any], scratch: Path) -> Prepared:
     """Filter a recording into a scratch file.
 
     Raises
@@ -198,7 +198,7 @@ class Blocks:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     told : mapping
         Whether to filter, and the edges in Hz; an upper one of None for a high-pass.
@@ -209,7 +209,7 @@ class Blocks:
         Where the filter rings for longer than a block can be.
     """
 
-    def __init__(self, recording: Recording, told: Mapping[str, Any]) -> None:
+    def __init__(self, recording: TraceReader, told: Mapping[str, Any]) -> None:
         self.recording = recording
         self.apply = told["apply"]
         self.margin = 0
@@ -237,7 +237,7 @@ class Blocks:
         self.first = recording.traces(0, 1).T.astype(np.float64)
 
     def read(self, start: int) -> np.ndarray:
-        """Give the block that starts at a sample, channels x samples, float64."""
+        """Return the block that starts at a sample, channels x samples, float64."""
         recording, margin = self.recording, self.margin
         stop = min(start + self.size, recording.num_samples)
         first, last = max(0, start - margin), min(stop + margin, recording.num_samples)
@@ -266,7 +266,7 @@ class Prepared:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         What they are of.
     path : Path
         File of float32, samples x channels.
@@ -274,13 +274,13 @@ class Prepared:
         Those that are shown; by default all.
     """
 
-    def __init__(self, recording: Recording, path: Path, channels: np.ndarray | None = None) -> None:
+    def __init__(self, recording: TraceReader, path: Path, channels: np.ndarray | None = None) -> None:
         self.recording = recording
         self.path = path
         self.channels = np.arange(recording.num_channels) if channels is None else channels
 
     def heard(self) -> np.ndarray:
-        """Give the channels that HerdingSpikes can scale: it divides by the spread of their values.
+        """Return the channels that HerdingSpikes can scale: it divides by the spread of their values.
 
         Where it measures it they must not have one value 95% of the time.
         """
@@ -295,27 +295,27 @@ class Prepared:
         return np.flatnonzero(high > low)
 
     def get_num_segments(self) -> int:
-        """Give the number of segments."""
+        """Return the number of segments."""
         return 1
 
     def get_num_samples(self, _segment: int | None = None) -> int:
-        """Give the samples per channel."""
+        """Return the samples per channel."""
         return self.recording.num_samples
 
     def get_sampling_frequency(self) -> float:
-        """Give the sampling frequency, Hz."""
+        """Return the sampling frequency, Hz."""
         return self.recording.sampling_frequency
 
     def get_num_channels(self) -> int:
-        """Give the number of channels."""
+        """Return the number of channels."""
         return len(self.channels)
 
     def get_channel_ids(self) -> list[int]:
-        """Give the channels' numbers."""
+        """Return the channels' numbers."""
         return [int(channel) for channel in self.channels]
 
     def get_channel_property(self, channel: int, _key: str) -> np.ndarray:
-        """Give a channel's location, the one property that is asked for."""
+        """Return a channel's location, the one property that is asked for."""
         return self.recording.locations[channel]
 
     def get_traces(self, segment_index: int = 0, start_frame: int = 0, end_frame: int = 0) -> np.ndarray:
@@ -359,7 +359,7 @@ def _zero_what_is_allocated() -> None:
 
 
 def _cluster(spikes: Any, told: Mapping[str, Any], resources: Resources) -> np.ndarray:
-    """Give the unit of each event, from 1; 0 where there are too few events for any unit."""
+    """Return the unit of each event, from 1; 0 where there are too few events for any unit."""
     from herdingspikes import HSClustering
     from joblib import parallel_config
 

@@ -21,8 +21,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 FEW_CHANNELS: Final = 64
 SPARSE_UM: Final = 50
@@ -44,13 +44,13 @@ NOTHING_FOUND: Final = (
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -81,8 +81,8 @@ def sort(
     return times[inside], units[inside] + 1, channels[units[inside]] + 1
 
 
-def settings(recording: Recording, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Say what Kilosort is told: its settings, the arguments beside them, the device and the seed."""
+def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
+    """Return what Kilosort is told: its settings, the arguments beside them, device, threads and seed."""
     inner = {
         name: value
         for name, value in parameters.items()
@@ -98,11 +98,18 @@ def settings(recording: Recording, parameters: Mapping[str, Any], resources: Res
     if arguments["do_CAR"] is None:
         arguments["do_CAR"] = recording.num_channels >= REFERENCE_CHANNELS
     device = "cuda" if resources.gpu else "cpu"
-    return {"settings": inner, **arguments, "device": device, "seed": resources.seed + OWN_SEED}
+    threads = 1 if resources.gpu else resources.cores
+    return {
+        "settings": inner,
+        **arguments,
+        "device": device,
+        "threads": threads,
+        "seed": resources.seed + OWN_SEED,
+    }
 
 
-def spacing(recording: Recording) -> float:
-    """Give the median distance of a contact from its nearest neighbour, in um; infinite for a single one."""
+def spacing(recording: TraceReader) -> float:
+    """Return the median distance of a contact from its nearest neighbour, in um; infinite for a single one."""
     places = recording.locations
     nearest = [
         np.delete(np.linalg.norm(places - place, axis=1), index).min(initial=np.inf)
@@ -120,13 +127,13 @@ class Traces:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         On disk; nothing is kept of it.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: TraceReader) -> None:
         self.recording = recording
         self.shape = (recording.num_samples, recording.num_channels)
         self._gains = recording.gains.astype(np.float32)
@@ -139,7 +146,7 @@ class Traces:
         return counts * self._gains + self._offsets
 
 
-class Percent:
+class StageProgress:
     """Prints how far a stage is, at every tenth of it; Kilosort calls `emit` with a percentage."""
 
     def __init__(self) -> None:
@@ -158,14 +165,14 @@ class Percent:
             print(f"{self.stage}: {10 * tenth}%", flush=True)
 
 
-def _length(recording: Recording, parameters: Mapping[str, Any]) -> int:
+def _length(recording: TraceReader, parameters: Mapping[str, Any]) -> int:
     """Count the samples between tmin and tmax, as Kilosort does."""
     rate, last = recording.sampling_frequency, parameters["tmax"]
     end = recording.num_samples if last is None else min(int(last * rate), recording.num_samples)
     return end - int(parameters["tmin"] * rate)
 
 
-def _require(recording: Recording, told: Mapping[str, Any]) -> None:
+def _require(recording: TraceReader, told: Mapping[str, Any]) -> None:
     """Name what Kilosort would fail at without saying so."""
     inner, rate = told["settings"], recording.sampling_frequency
     least = 3 * inner["nt"]
@@ -184,9 +191,9 @@ def _require(recording: Recording, told: Mapping[str, Any]) -> None:
         raise ValueError(message)
 
 
-def _kilosort(recording: Recording, told: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _kilosort(recording: TraceReader, told: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run Kilosort's stages as `kilosort.run_kilosort._sort` does; give times, units, and each unit's channel."""
-    stages, device = _load(told["device"], told["seed"])
+    stages, device = _load(told["device"], told["seed"], told["threads"])
     import torch
     from kilosort.io import remove_bad_channels
     from kilosort.parameters import DEFAULT_SETTINGS
@@ -201,7 +208,7 @@ def _kilosort(recording: Recording, told: Mapping[str, Any]) -> tuple[np.ndarray
     }
     if told["bad_channels"]:
         probe = remove_bad_channels(probe, told["bad_channels"])
-    traces, tell = Traces(recording), Percent()
+    traces, tell = Traces(recording), StageProgress()
     complete = {**DEFAULT_SETTINGS, **told["settings"], "filename": [recording.path]}
     ops, _ = stages.initialize_ops(
         complete, probe, str(traces.dtype), told["do_CAR"], told["invert_sign"], device, False
@@ -234,7 +241,7 @@ def _kilosort(recording: Recording, told: Mapping[str, Any]) -> tuple[np.ndarray
     return times, units.astype(np.int64), probe["chanMap"][largest]
 
 
-def _load(name: str, seed: int) -> tuple[Any, Any]:
+def _load(name: str, seed: int, threads: int) -> tuple[Any, Any]:
     """Import Kilosort, ready to be repeated, and to run where there is neither a network nor `ps`."""
     # Where the templates are that it would fetch otherwise: with the package.
     package = importlib.util.find_spec("kilosort")
@@ -247,7 +254,7 @@ def _load(name: str, seed: int) -> tuple[Any, Any]:
 
     device = torch.cuda.get_device_name() if name == "cuda" else name
     print(f"device: {device}, PyTorch {torch.__version__}", flush=True)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     # Some of what Kilosort does has no reproducible way on a GPU: it warns there.
     torch.use_deterministic_algorithms(True, warn_only=name == "cuda")
     torch.manual_seed(seed)

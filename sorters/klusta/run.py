@@ -16,8 +16,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 DETECTION: Final = (
     *("filter_low", "filter_high_factor", "filter_butter_order", "n_excerpts", "excerpt_size_seconds"),
@@ -39,19 +39,19 @@ class Traces:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     """
 
     dtype = np.dtype(np.float32)
     ndim = 2
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: TraceReader) -> None:
         self.recording = recording
         self.shape = (recording.num_samples, recording.num_channels)
 
     def __len__(self) -> int:
-        """Give the number of samples."""
+        """Return the number of samples."""
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> np.ndarray:
@@ -64,8 +64,8 @@ class Traces:
         )
 
 
-def settings(recording: Recording, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:  # noqa: ARG001
-    """Give what SpikeDetekt and KlustaKwik 2 are told, by their own names."""
+def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:  # noqa: ARG001
+    """Return what SpikeDetekt and KlustaKwik 2 are told, by their own names."""
     clustering = {
         name: value for name, value in parameters.items() if name not in (*DETECTION, "adjacency_radius")
     }
@@ -81,13 +81,13 @@ def settings(recording: Recording, parameters: Mapping[str, Any], resources: Res
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -129,12 +129,12 @@ def sort(
 
 
 def nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give a sorting without events."""
+    """Return a sorting without events."""
     return np.empty(0), np.empty(0), np.empty(0)
 
 
 def live_channels(traces: Traces, told: Mapping[str, Any]) -> np.ndarray:
-    """Give the channels whose noise is above 0: on the others every sample would be beyond the threshold."""
+    """Return the channels whose noise is above 0: on the others every sample would be beyond the threshold."""
     from klusta.traces import SpikeDetekt
 
     all_channels = {GROUP: list(range(traces.shape[1]))}
@@ -145,7 +145,7 @@ def live_channels(traces: Traces, told: Mapping[str, Any]) -> np.ndarray:
 
 
 def adjacency(locations: np.ndarray, live: np.ndarray, radius: float) -> dict[int, set[int]]:
-    """Give each live channel's neighbours."""
+    """Return each live channel's neighbours."""
     places = np.asarray(locations, dtype=float)
     near = {}
     for channel in live:
@@ -189,7 +189,7 @@ def cluster(features: np.ndarray, masks: np.ndarray, told: Mapping[str, Any]) ->
 
 
 def primary_channels(features: np.ndarray, labels: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """Give each event the channel, from 1, on which the features of its unit have the most energy."""
+    """Return each event the channel, from 1, on which the features of its unit have the most energy."""
     energy = np.sum(np.square(features, dtype=float), axis=2)
     of_units = np.array(
         [live[np.mean(energy[labels == label], axis=0).argmax()] for label in range(labels.max() + 1)]

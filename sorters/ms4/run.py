@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
+from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 ORDER: Final = 5
 """Of the Butterworth band-pass, once forwards and once backwards: zero phase, -6 dB at the edges."""
@@ -49,13 +49,13 @@ FLOOR: Final = 1e-3
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -79,7 +79,7 @@ def sort(
 
 
 def settings(parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what the preparation and MountainSort 4 are told, by their own names."""
+    """Return what the preparation and MountainSort 4 are told, by their own names."""
     return {
         "preparation": {name: parameters[name] for name in PREPARATION},
         "setSortingOpts": {name: parameters[name] for name in SORTING},
@@ -103,11 +103,11 @@ class Prepared:
         self.shape = (num_channels, num_samples)
 
     def get_channel_ids(self) -> list[int]:
-        """Give the channels' numbers."""
+        """Return the channels' numbers."""
         return list(range(self.shape[0]))
 
     def get_num_frames(self) -> int:
-        """Give the samples per channel."""
+        """Return the samples per channel."""
         return self.shape[1]
 
     def get_traces(self, channel_ids: np.ndarray, start_frame: int, end_frame: int) -> np.ndarray:
@@ -121,7 +121,7 @@ class Prepared:
         return traces
 
 
-def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) -> Prepared:
+def prepare(recording: TraceReader, parameters: Mapping[str, Any], scratch: Path) -> Prepared:
     """Filter and whiten a recording into a scratch file.
 
     Raises
@@ -138,7 +138,7 @@ def prepare(recording: Recording, parameters: Mapping[str, Any], scratch: Path) 
     with prepared.path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
         mean, whitener = _whitening(blocks, whiten=parameters["whiten"])
-        tell = Percent(desc="preparing", total=len(blocks.starts))
+        tell = StageProgress(desc="preparing", total=len(blocks.starts))
         for start in blocks.starts:
             block = (whitener @ (blocks.read(start) - mean)).astype(np.float32)
             for channel, row in enumerate(block):
@@ -153,7 +153,7 @@ class Blocks:
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     band : tuple of float, optional
         Lower and upper edge in Hz; the upper may be infinite. Without it the traces are as recorded.
@@ -164,7 +164,7 @@ class Blocks:
         Where the filter rings for longer than a block can be.
     """
 
-    def __init__(self, recording: Recording, band: tuple[float, float] | None) -> None:
+    def __init__(self, recording: TraceReader, band: tuple[float, float] | None) -> None:
         self.recording = recording
         self.band = band
         self.margin = 0
@@ -192,7 +192,7 @@ class Blocks:
         self.offset = self._microvolts(0, 1)
 
     def read(self, start: int) -> np.ndarray:
-        """Give the block that starts at a sample, channels x samples, float64."""
+        """Return the block that starts at a sample, channels x samples, float64."""
         recording, margin = self.recording, self.margin
         stop = min(start + self.size, recording.num_samples)
         first, last = max(0, start - margin), min(stop + margin, recording.num_samples)
@@ -222,7 +222,7 @@ class Blocks:
 
 
 def _band(sampling_frequency: float, parameters: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Give the pass band that the recording can have; None where no filter is asked for."""
+    """Return the pass band that the recording can have; None where no filter is asked for."""
     low, high, nyquist = parameters["freq_min"], parameters["freq_max"], sampling_frequency / 2
     if not parameters["filter"]:
         return None
@@ -241,14 +241,14 @@ def _band(sampling_frequency: float, parameters: Mapping[str, Any]) -> tuple[flo
 
 
 def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Give the channels' mean and the matrix that makes them uncorrelated, each of variance 1 (ZCA)."""
+    """Return the channels' mean and the matrix that makes them uncorrelated, each of variance 1 (ZCA)."""
     channels, count = blocks.recording.num_channels, len(blocks.starts)
     if not whiten:
         return np.zeros((channels, 1)), np.eye(channels)
     chosen = range(count)
     if count > COVARIANCE_BLOCKS:
         chosen = [index * (count - 1) // (COVARIANCE_BLOCKS - 1) for index in range(COVARIANCE_BLOCKS)]
-    tell = Percent(desc="measuring covariance", total=len(chosen))
+    tell = StageProgress(desc="measuring covariance", total=len(chosen))
     total, products, samples = np.zeros((channels, 1)), np.zeros((channels, channels)), 0
     for index in chosen:
         block = blocks.read(blocks.starts[index])
@@ -269,7 +269,7 @@ def _whitening(blocks: Blocks, *, whiten: bool) -> tuple[np.ndarray, np.ndarray]
 
 
 def _mountainsort(
-    prepared: Prepared, recording: Recording, told: Mapping[str, Any], resources: Resources
+    prepared: Prepared, recording: TraceReader, told: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run mountainsort4 on prepared traces."""
     import dask
@@ -313,7 +313,7 @@ def _start_worker(parent: int) -> None:
 
 
 def _principal_components(clips: np.ndarray, count: int) -> np.ndarray:
-    """Give the first principal components, as ms4alg's own; those that do not exist are zero.
+    """Return the first principal components, as ms4alg's own; those that do not exist are zero.
 
     There are no more of them than a clip has values (channels x clip_size), and mountainsort4 asks for four times
     `num_features`: without this it fails with 40 features on one channel and a clip_size below 40.
@@ -323,8 +323,8 @@ def _principal_components(clips: np.ndarray, count: int) -> np.ndarray:
 
 
 def _progress(tasks: int) -> Any:
-    """Give a dask callback that counts finished tasks."""
+    """Return a dask callback that counts finished tasks."""
     from dask.callbacks import Callback
 
-    tell = Percent(desc="sorting", total=tasks)
+    tell = StageProgress(desc="sorting", total=tasks)
     return Callback(posttask=lambda *_: tell.update())

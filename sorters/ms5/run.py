@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
 from spikecrate_harness.spikeinterface import in_microvolts
+from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 CHUNK: Final = "1s"
 """What a worker prepares at once. Fixed, so that each value is always the same, however many workers there are."""
@@ -32,13 +32,13 @@ LONGEST_LINE: Final = 400
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -69,9 +69,9 @@ def sort(
 
 
 def settings(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any]]:
-    """Give what the preparation and MountainSort 5 are told, by their own names.
+    """Return what the preparation and MountainSort 5 are told, by their own names.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def settings(
 
 
 def _filter(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the filter that the recording can have: above half the sampling frequency there is nothing to cut."""
+    """Return the filter that the recording can have: above half the sampling frequency there is nothing to cut."""
     low, high, nyquist = chosen["freq_min"], chosen["freq_max"], sampling_frequency / 2
     if not chosen["filter"]:
         return {"apply": False, "freq_min": low, "freq_max": high}
@@ -135,7 +135,7 @@ def _filter(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, A
     return {"apply": True, "freq_min": low, "freq_max": high if high < nyquist else None}
 
 
-def prepare(recording: Recording, told: Mapping[str, Mapping[str, Any]], resources: Resources) -> Any:
+def prepare(recording: TraceReader, told: Mapping[str, Mapping[str, Any]], resources: Resources) -> Any:
     """Filter and whiten a recording into a scratch folder.
 
     Returns
@@ -146,7 +146,7 @@ def prepare(recording: Recording, told: Mapping[str, Mapping[str, Any]], resourc
     from spikeinterface import preprocessing
     from spikeinterface.core import job_tools
 
-    job_tools.tqdm = Percent
+    job_tools.tqdm = StageProgress
     filtering, whitening = told["filter"], told["whiten"]
     traces = in_microvolts(recording, filtered=not filtering["apply"])
     if filtering["apply"] and filtering["freq_max"] is None:

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
+from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 OPTIONS: Final = {
     "detection": (
@@ -96,13 +96,13 @@ FRAME: Final = re.compile(r"^-+( +\w+ +-+)?$|^\| ")
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -152,9 +152,9 @@ def sort(
 
 
 def settings(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> dict[str, dict[str, Any]]:
-    """Give what SpyKING CIRCUS is told, by the sections and names of its own parameter file.
+    """Return what SpyKING CIRCUS is told, by the sections and names of its own parameter file.
 
     Beside them are the probe, the steps that are run, and the processes that run them.
 
@@ -215,7 +215,7 @@ def settings(
     return told
 
 
-def _hold(recording: Recording, parameters: Mapping[str, Any]) -> None:
+def _hold(recording: TraceReader, parameters: Mapping[str, Any]) -> None:
     """Raise a ValueError where parameters contradict each other or the recording."""
     if parameters["matched_filter"] and parameters["weird_thresh"] is not None:
         message = "weird_thresh cannot be used together with matched_filter"
@@ -239,7 +239,7 @@ def _hold(recording: Recording, parameters: Mapping[str, Any]) -> None:
 
 
 def _cut_off(sampling_frequency: float, parameters: Mapping[str, Any]) -> str:
-    """Give the pass band in the tool's words."""
+    """Return the pass band in the tool's words."""
     low, high, nyquist = parameters["freq_min"], parameters["freq_max"], sampling_frequency / 2
     if high is not None and low >= high:
         message = f"freq_min ({low:g} Hz) must be below freq_max ({high:g} Hz)"
@@ -251,8 +251,8 @@ def _cut_off(sampling_frequency: float, parameters: Mapping[str, Any]) -> str:
     return f"{low}, {'auto' if high is None or high >= nyquist else high}"
 
 
-def _scale(recording: Recording) -> tuple[float | None, int]:
-    """Give the gain in uV and the count of 0 uV that all channels share; a gain of None where they share none."""
+def _scale(recording: TraceReader) -> tuple[float | None, int]:
+    """Return the gain in uV and the count of 0 uV that all channels share; a gain of None where they share none."""
     gains, offsets = recording.gains, recording.offsets
     if gains[0] == 0 or (gains != gains[0]).any() or (offsets != offsets[0]).any():
         return None, 0
@@ -262,8 +262,8 @@ def _scale(recording: Recording) -> tuple[float | None, int]:
     return float(gains[0]), int(zero)
 
 
-def _in_place(recording: Recording, told: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Tell whether SpyKING CIRCUS can read the user's own file: it does not write to it then."""
+def _in_place(recording: TraceReader, told: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Return whether SpyKING CIRCUS can read the user's own file: it does not write to it then."""
     layout = recording.layout
     return (
         not told["run"]["microvolts"]
@@ -274,12 +274,12 @@ def _in_place(recording: Recording, told: Mapping[str, Mapping[str, Any]]) -> bo
     )
 
 
-def _copy(recording: Recording, told: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def _copy(recording: TraceReader, told: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Write the samples so that SpyKING CIRCUS can read them: samples x channels, counts or uV."""
     dtype = np.dtype(told["data"]["data_dtype"])
     size = max(1, BLOCK_VALUES // recording.num_channels)
     starts = range(0, recording.num_samples, size)
-    tell = Percent(starts, desc="copying")
+    tell = StageProgress(starts, desc="copying")
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, dtype.itemsize * recording.num_channels * recording.num_samples)
         for start in tell:
@@ -361,7 +361,7 @@ def _run_step(step: str, data: Path, run: Mapping[str, Any]) -> None:
 
 
 def _has_result(step: str, found: Path) -> bool:
-    """Tell whether a step found anything to go on with: the tool ends with code 0 where it did not, too.
+    """Return whether a step found anything to go on with: the tool ends with code 0 where it did not, too.
 
     Raises
     ------
@@ -418,7 +418,7 @@ def _work(step: str, data: str, processes: int, seed: int) -> None:
     uuid.getnode = lambda: 0
     # The lengths of its chunks follow from the machine's memory.
     psutil.virtual_memory = lambda: SimpleNamespace(total=MEMORY * processes)
-    tqdm.tqdm = functools.partial(Percent, desc=step)
+    tqdm.tqdm = functools.partial(StageProgress, desc=step)
     # It seeds with constants, each step and process with its own.
     plant = np.random.seed
     np.random.seed = lambda number: plant((number + seed) % 2**32)

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
 from spikecrate_harness.spikeinterface import (
     NothingFoundError,
     in_microvolts,
     watch,
     without_silent_channels,
 )
+from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 CHUNK: Final = "1s"
 """What a worker takes at once. Fixed, so that the result does not hang on the number of workers."""
@@ -35,13 +35,13 @@ HIGHEST: Final = 0.49
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -74,8 +74,8 @@ def sort(
     return times[inside], labels[inside]
 
 
-def settings(recording: Recording, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what SpyKING CIRCUS 2 is told, by its own names.
+def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
+    """Return what SpyKING CIRCUS 2 is told, by its own names.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def settings(recording: Recording, parameters: Mapping[str, Any], resources: Res
 
 
 def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, float]:
-    """Give the pass band that the recording can have."""
+    """Return the pass band that the recording can have."""
     low, high, limit = chosen["freq_min"], chosen["freq_max"], HIGHEST * sampling_frequency
     if chosen["apply_preprocessing"] and low >= min(high, limit):
         message = f"freq_min ({low:g} Hz) must be below freq_max ({high:g} Hz) and below {limit:g} Hz"
@@ -180,7 +180,7 @@ def _band(sampling_frequency: float, chosen: Mapping[str, Any]) -> dict[str, flo
     return {"freq_min": low, "freq_max": min(high, limit)}
 
 
-def _spykingcircus2(recording: Recording, told: Mapping[str, Any], resources: Resources) -> Any:
+def _spykingcircus2(recording: TraceReader, told: Mapping[str, Any], resources: Resources) -> Any:
     """Run the sorter with these settings; give SpikeInterface's sorting.
 
     Raises
@@ -190,7 +190,7 @@ def _spykingcircus2(recording: Recording, told: Mapping[str, Any], resources: Re
     """
     import tqdm.auto
 
-    tqdm.auto.tqdm = Percent  # before SpikeInterface takes it from there
+    tqdm.auto.tqdm = StageProgress  # before SpikeInterface takes it from there
     from spikeinterface.core import set_global_job_kwargs
     from spikeinterface.sorters import Spykingcircus2Sorter
 
@@ -218,7 +218,7 @@ def _spykingcircus2(recording: Recording, told: Mapping[str, Any], resources: Re
 
 
 def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings as Python has them: no upper limit of the amplitudes is infinity, which JSON lacks."""
+    """Return the settings as Python has them: no upper limit of the amplitudes is infinity, which JSON lacks."""
     asked = copy.deepcopy(dict(told))
     amplitudes = asked["matching"]["matching_kwargs"]["amplitudes"]
     amplitudes[1] = math.inf if amplitudes[1] is None else amplitudes[1]

@@ -5,7 +5,7 @@
 
 try
   job = read_job ("/job/job.json");
-  recording = open_recording ("/recording", job.recording);
+  recording = open_recording ("/inputs/recording", job.inputs.recording.layout);
 catch problem
   fprintf (stderr, "%s\n", problem.message);
   exit (3);
@@ -17,7 +17,7 @@ try
   fflush (stdout);
   [times, labels, channels] = sort_recording (recording, told);
   write_firings ("/out/firings.mda", times, labels, channels);
-  write_report ("/out/run.json");
+  write_report ("/out/run.json", recording.opened);
 catch problem
   fprintf (stderr, "%s\n", problem.message);
   for frame = problem.stack'

@@ -26,4 +26,5 @@ function recording = open_recording (folder, layout)
   if (isempty (found) || found.size < needed)
     error ("%s is missing or has fewer than %d bytes", recording.path, needed);
   endif
+  recording.opened = struct ("inode", found.ino, "size", found.size);
 endfunction

@@ -1,5 +1,5 @@
-function write_report (path)
-  % Writes what the run took, what is installed and under which settings it ran.
+function write_report (path, opened)
+  % Writes what the run took, what is installed, under which settings it ran and which sample file it opened.
   pinned = {"GLIBC_TUNABLES", "LC_ALL", "TZ", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS"};
   environment = struct ();
   for name = pinned
@@ -7,11 +7,12 @@ function write_report (path)
   endfor
   peak = regexp (fileread ("/proc/self/status"), 'VmHWM:\s+(\d+)', "tokens"){1}{1};
   said = struct ("cpu_s", cputime (), "environment", environment);
-  % A whole number, which Octave's JSON would write as a fraction; packages have names that no field of Octave's can have.
+  % Octave's JSON writes large whole numbers as fractions; packages have names that no field of Octave's can have.
   packages = strtrim (fileread ("/opt/sorter/packages.json"));
   file = fopen (path, "w");
   bytes = 1024 * str2double (peak);
-  fprintf (file, "%s, \"peak_memory_bytes\": %d, \"packages\": %s}\n", jsonencode (said)(1:end - 1), bytes, packages);
+  fprintf (file, "%s, \"peak_memory_bytes\": %d, \"packages\": %s", jsonencode (said)(1:end - 1), bytes, packages);
+  fprintf (file, ", \"opened\": {\"recording\": {\"inode\": %d, \"size\": %d}}}\n", opened.inode, opened.size);
   if (fclose (file) != 0)
     error ("%s cannot be written", path);
   endif

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from spikecrate_harness.percent import Percent
+from spikecrate_harness.stage_progress import StageProgress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from spikecrate_harness.recording import Recording
     from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
 DENSE: Final = 4
 """Up to so many channels tridesclous takes every waveform on all channels."""
@@ -38,13 +38,13 @@ class NothingFoundError(Exception):
 
 
 def sort(
-    recording: Recording, parameters: Mapping[str, Any], resources: Resources
+    recording: TraceReader, parameters: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sort a recording.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         Raw traces.
     parameters : mapping
         Every parameter of sorter.json.
@@ -74,8 +74,8 @@ def sort(
     return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
 
 
-def settings(recording: Recording, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
-    """Give what tridesclous is told, by its own names: what it would choose by itself, and what the user changes.
+def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
+    """Return what tridesclous is told, by its own names: what it would choose by itself, and what the user changes.
 
     Raises
     ------
@@ -173,12 +173,12 @@ def settings(recording: Recording, parameters: Mapping[str, Any], resources: Res
 
 
 def _chosen(value: Any, otherwise: Any) -> Any:
-    """Give what the user chose; where that is nothing, what tridesclous would."""
+    """Return what the user chose; where that is nothing, what tridesclous would."""
     return otherwise if value is None else value
 
 
 def _padding(sampling_frequency: float, chosen: Mapping[str, Any]) -> int:
-    """Give the samples that the filter runs on beyond each piece, as tridesclous does by itself."""
+    """Return the samples that the filter runs on beyond each piece, as tridesclous does by itself."""
     low, high, nyquist = chosen["highpass_freq"], chosen["lowpass_freq"], sampling_frequency / 2
     if low is not None and low >= nyquist:
         message = f"highpass_freq ({low:g} Hz) must be below half the sampling frequency ({nyquist:g} Hz)"
@@ -190,8 +190,8 @@ def _padding(sampling_frequency: float, chosen: Mapping[str, Any]) -> int:
     return max(1, int(sampling_frequency / (300 if low is None else low) * 3))
 
 
-def _chunk(recording: Recording, waveforms: Mapping[str, float], padding: int, shift: int) -> int:
-    """Give the samples of a piece: about one second, and such that (nearly) none are left over.
+def _chunk(recording: TraceReader, waveforms: Mapping[str, float], padding: int, shift: int) -> int:
+    """Return the samples of a piece: about one second, and such that (nearly) none are left over.
 
     The peeler leaves out what is left over. A piece must be longer than the filter's padding and than a waveform.
     """
@@ -217,8 +217,8 @@ def _chunk(recording: Recording, waveforms: Mapping[str, float], padding: int, s
     return recording.num_samples // pieces
 
 
-def _heard(recording: Recording) -> np.ndarray:
-    """Give the channels that are not constant where the noise is estimated: by zero noise they would be divided."""
+def _heard(recording: TraceReader) -> np.ndarray:
+    """Return the channels that are not constant where the noise is estimated: by zero noise they would be divided."""
     stop = min(recording.num_samples, int(NOISE_S * recording.sampling_frequency))
     step = max(1, 2**22 // recording.num_channels)
     varies = np.zeros(recording.num_channels, dtype=bool)
@@ -234,7 +234,7 @@ def _heard(recording: Recording) -> np.ndarray:
 
 
 def _tridesclous(
-    recording: Recording, heard: np.ndarray, told: Mapping[str, Any], resources: Resources
+    recording: TraceReader, heard: np.ndarray, told: Mapping[str, Any], resources: Resources
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Make the catalogue and run the peeler; give times, labels and channels."""
     import tridesclous
@@ -261,7 +261,7 @@ def _tridesclous(
     tridesclous.apply_all_catalogue_steps(constructor, catalogue, verbose=True)
 
     units = data.load_catalogue(chan_grp=CHANNELS)
-    peeling.tqdm = functools.partial(Percent, desc="peeling")
+    peeling.tqdm = functools.partial(StageProgress, desc="peeling")
     peeler = tridesclous.Peeler(data)
     peeler.change_params(catalogue=units, chunksize=catalogue["chunksize"], **told["peeler"])
     peeler.run(duration=None, progressbar=True)
@@ -281,8 +281,8 @@ def _tridesclous(
     return spikes["index"], spikes["cluster_label"] + 1, np.array(channels, dtype=np.int64)
 
 
-def _source(recording: Recording) -> type:
-    """Give a class of tridesclous' data sources that reads a recording.
+def _source(recording: TraceReader) -> type:
+    """Return a class of tridesclous' data sources that reads a recording.
 
     It is made anew by name wherever tridesclous opens its folder again, hence without arguments of its own.
     """
@@ -303,7 +303,7 @@ def _source(recording: Recording) -> type:
             self.dtype = np.dtype(np.float32)
 
         def get_segment_shape(self, _segment: int) -> tuple[int, int]:
-            """Give samples and channels."""
+            """Return samples and channels."""
             return recording.num_samples, recording.num_channels
 
         def get_signals_chunk(
@@ -322,7 +322,7 @@ def _source(recording: Recording) -> type:
 
 
 def _constructor(least: int) -> type:
-    """Give tridesclous' catalogue constructor, which ends where it would fail for want of events or units.
+    """Return tridesclous' catalogue constructor, which ends where it would fail for want of events or units.
 
     Parameters
     ----------

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.sortings import Sorting
     from spikecrate.steps.estimate import Estimate
+    from spikecrate.steps.request import Request
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
@@ -60,9 +61,9 @@ class Result:
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
-        record, sorter = self.record, self.record["sorter"]
-        counts = f"{record['units']} units, {record['events']} events"
-        return f"Result({sorter['name']} {sorter['version']}: {counts}; {self.status}; {str(self.output or self.folder)!r})"
+        record, sorter = self.record, self.record["tool"]
+        counts = f": {record['units']} units, {record['events']} events" if "units" in record else ""
+        return f"Result({sorter['name']} {sorter['version']}{counts}; {self.status}; {str(self.output or self.folder)!r})"
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -76,7 +77,7 @@ class Result:
         from spikecrate.sortings import read_firings
         from spikecrate.steps.paths import FIRINGS
 
-        layout = self.record["recording"]["layout"]
+        layout = self.record["inputs"]["recording"]["layout"]
         return read_firings(
             self.folder / FIRINGS, layout["sampling_frequency"], num_samples=layout["num_samples"]
         )
@@ -89,13 +90,12 @@ class Result:
             "status": self.status,
             "folder": str(self.folder),
             "output": None if self.output is None else str(self.output),
-            "sorter": record["sorter"]["name"],
-            "version": record["sorter"]["version"],
+            "sorter": record["tool"]["name"],
+            "version": record["tool"]["version"],
             "recipe": record["recipe"],
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
-            "units": record["units"],
-            "events": record["events"],
+            **{name: record[name] for name in ("units", "events") if name in record},
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
         }
@@ -215,12 +215,12 @@ def sort(
     return find_or_run(request, open_store(store), progress or default_progress(), output=output)
 
 
-def find_or_run(request: SortRequest, store: Store, progress: Progress, *, output: Output = None) -> Result:
+def find_or_run(request: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
     """Sort as `sort` does, with its arguments as one value.
 
     Parameters
     ----------
-    request : SortRequest
+    request : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -263,12 +263,12 @@ def find_or_run(request: SortRequest, store: Store, progress: Progress, *, outpu
     )
 
 
-def forecast(request: SortRequest, store: Store, progress: Progress) -> Forecast:
+def forecast(request: Request, store: Store, progress: Progress) -> Forecast:
     """Return what `sort` would do, and why; nothing runs.
 
     Parameters
     ----------
-    request : SortRequest
+    request : Request
         Recording, sorter, parameters and limits.
     store : Store
         Where results are.
@@ -287,21 +287,21 @@ def forecast(request: SortRequest, store: Store, progress: Progress) -> Forecast
     from spikecrate.runtimes import choose
     from spikecrate.steps.estimate import estimate
     from spikecrate.steps.paths import WorkPaths
-    from spikecrate.steps.run import make_task
+    from spikecrate.steps.run import make_spec
 
     job = request.job(store, progress)
     job.check()
     _note_assumptions(job, progress)
-    build = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
     engine = choose(request.runtime, store, progress, request=build)
     image = engine.preview(build)
-    task = make_task(job, image, request.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
+    spec = make_spec(job, image, request.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
     return Forecast(
         job=job,
         plan=plan(job, store, progress, force=request.force),
         runtime=engine.name,
         image=image.reference,
-        argv=engine.command(task),
+        argv=engine.command(spec),
         estimate=estimate(job, store),
     )
 
@@ -340,7 +340,7 @@ def load(folder: Path | str) -> Result:
     )
 
 
-def _run(request: SortRequest, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
+def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[Stored, bool]:
     """Run a job that the store has no result of; return the result, and whether this process ran it."""
     # Imported and checked only on a cache miss: the job of a cache hit was checked before it ran.
     from spikecrate.runtimes import choose
@@ -353,10 +353,10 @@ def _run(request: SortRequest, job: Job, store: Store, progress: Progress) -> tu
     if expected is not None and free is not None and expected.memory_bytes > free:
         whose = "the limit is" if request.memory_bytes else "this machine has free"
         needed = format_bytes(expected.memory_bytes)
-        progress.note(f"{job.sorter.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
-    build = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+        progress.note(f"{job.tool.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
+    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
     engine = choose(request.runtime, store, progress, request=build)
-    title = f"{job.sorter.name} ({engine.name})"
+    title = f"{job.tool.name} ({engine.name})"
     with progress.bar(title, 0, expected_s=None if expected is None else expected.wall_s):
         outcome = run(
             job,
@@ -372,15 +372,17 @@ def _run(request: SortRequest, job: Job, store: Store, progress: Progress) -> tu
 
 def _note_assumptions(job: Job, progress: Progress) -> None:
     """Note what is assumed of the recording, and the parameters that do not fit it."""
-    for warning in sort_warnings(job.recording, job.parts.parameters, tool=job.sorter.name):
-        progress.note(str(warning))
+    for recording in job.recordings:
+        for warning in sort_warnings(recording, job.parts.parameters, tool=job.tool.name):
+            progress.note(str(warning))
 
 
 def _target(job: Job, output: Output) -> Path | None:
     named = output(job) if callable(output) else output
     if named is None or str(named) == STORE_ONLY:
         return None
-    if is_inside(Path(named), job.recording):
-        message = f"{named} is inside the recording {job.recording.folder}, where nothing is written"
-        raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
+    for recording in job.recordings:
+        if is_inside(Path(named), recording):
+            message = f"{named} is inside the recording {recording.folder}, where nothing is written"
+            raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
     return Path(named).absolute()

@@ -67,61 +67,65 @@ class UsageError(SpikecrateError):
 # The recording ------------------------------------------------------------------------------------
 
 
-class RecordingNotFoundError(SpikecrateError):
+class RecordingError(SpikecrateError):
+    """Base of the errors of a recording."""
+
+
+class RecordingNotFoundError(RecordingError):
     """The path does not exist or is not a recording."""
 
     exit_code = 10
 
 
-class RecordingFormatError(SpikecrateError):
+class RecordingFormatError(RecordingError):
     """A file of the recording has a missing, malformed or unsupported field."""
 
     exit_code = 11
 
 
-class RecordingTruncatedError(SpikecrateError):
+class RecordingTruncatedError(RecordingError):
     """The sample file is shorter than its header states."""
 
     exit_code = 12
 
 
-class ProbeError(SpikecrateError):
+class ProbeError(RecordingError):
     """The channel locations do not fit the recording."""
 
     exit_code = 13
 
 
-class RecordingValueError(SpikecrateError):
+class RecordingValueError(RecordingError):
     """The samples contain NaN or infinity."""
 
     exit_code = 14
 
 
-class RecordingEmptyError(SpikecrateError):
+class RecordingEmptyError(RecordingError):
     """The recording has no samples or no channels."""
 
     exit_code = 15
 
 
-class RecordingAmbiguousError(SpikecrateError):
+class RecordingAmbiguousError(RecordingError):
     """The folder contains several recordings, and the path names none of them."""
 
     exit_code = 16
 
 
-class RecordingLinkError(SpikecrateError):
+class RecordingLinkError(RecordingError):
     """A symbolic link in the recording is broken or does not lead to a file."""
 
     exit_code = 17
 
 
-class RecordingChangedError(SpikecrateError):
+class RecordingChangedError(RecordingError):
     """The recording changed while it was read or sorted, or after it was sorted."""
 
     exit_code = 18
 
 
-class RecordingPermissionError(SpikecrateError):
+class RecordingPermissionError(RecordingError):
     """The current user cannot read the recording or one of its files."""
 
     exit_code = 19

@@ -24,7 +24,7 @@ PASSED: Final = (
 )
 """Variables passed to each shell, by name only, so that a proxy's password appears in no command line."""
 DETACH_KEYS: Final = "ctrl-@"
-"""Docker's default, Ctrl-P Ctrl-Q, swallows the shell's Ctrl-P: https://github.com/moby/moby/issues/16679."""
+"""Docker's default, Ctrl-P Ctrl-Q, swallows the shell's Ctrl-P: https://github.com/moby/moby/issues/12510."""
 WITHOUT_DOCKER: Final = (
     "--device=/dev/fuse",
     "--security-opt=seccomp=unconfined",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, DevContainerError
@@ -23,13 +22,11 @@ if TYPE_CHECKING:
     from spikecrate.runtimes.contract import Mount
     from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
-    from spikecrate_dev.state import Step
 
 READY: Final = "/run/spikecrate/ready"
 READY_S: Final = 60
 """The entrypoint takes a tenth of a second, and longer on a loaded machine."""
 KNOWN_S: Final = 5
-STOP_S: Final = 5
 
 
 def find(definition: Definition) -> Found:
@@ -67,13 +64,10 @@ def creation(definition: Definition, options: Options, environ: Mapping[str, str
     ------
     GpuMissingError, EngineMissingError, EngineDownError, EnginePermissionError
     """
-    from spikecrate_dev import display
-
-    asked = machine.ask(definition, options)
     return run_argv(
         definition,
         options,
-        replace(asked, devices=display.device_words()) if options.x11 else asked,
+        machine.ask(definition, options),
         more_mounts=terminal_mounts(definition, options, environ),
         ports=publish(options.ports, machine.is_free),
     )
@@ -119,8 +113,10 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
     from spikecrate._util.process import run
 
     if definition.initialize:
+        name, *words = definition.initialize
         try:
-            run(initialization(definition.initialize), cwd=definition.project)
+            # This Python: `python3` may not be on PATH.
+            run([sys.executable if name == "python3" else name, *words], cwd=definition.project)
         except CommandError as error:
             message = f"initializeCommand of {definition.file}: {error}"
             raise DevContainerError(message) from None
@@ -128,26 +124,15 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
     return read(definition.project, environ)
 
 
-def initialization(words: Sequence[str]) -> list[str]:
-    """Return the command with this Python in place of `python3`, which may not be on PATH.
-
-    Parameters
-    ----------
-    words : sequence of str
-        The words of the command.
-    """
-    return [sys.executable if word == "python3" and at == 0 else word for at, word in enumerate(words)]
-
-
-def create(argv: list[str], name: str) -> None:
+def create(argv: Sequence[str], name: str) -> None:
     """Create and start a container, or leave the one that another process creates at the same time.
 
     Parameters
     ----------
-    argv : list of str
+    argv : sequence of str
         The command line.
     name : str
-        The container's name or id.
+        The container's name.
 
     Raises
     ------
@@ -161,63 +146,43 @@ def create(argv: list[str], name: str) -> None:
     except CommandError as error:
         if "is already in use by container" in error.tail:
             return
-        _remove(name)
+        run(remove_argv(name), check=False)
         cause = error.tail.strip() or f"exit code {error.code}"
         message = f"the development container was not created: {cause}"
         raise DevContainerError(message, next_step="invoke dev --dry-run prints the command") from None
 
 
-def act(step: Step, found: Found) -> None:
-    """Remove, start or unpause a container.
+def remove_argv(name: str) -> list[str]:
+    """Return the command line that removes a container.
 
     Parameters
     ----------
-    step : str
-        `remove`, `start` or `unpause`.
-    found : Found
-        The container.
-
-    Raises
-    ------
-    DevContainerError, EngineError
+    name : str
+        The container's name or id.
     """
-    from spikecrate.engines.docker import docker_client, docker_errors
-
-    with docker_errors():
-        container = docker_client().containers.get(found.name)
-        match step:
-            case "remove":
-                container.remove(force=True, v=True)
-            case "start":
-                container.start()
-            case "unpause":
-                container.unpause()
-            case _:
-                message = f"{step} is not a step for the daemon"
-                raise AssertionError(message)
+    return ["docker", "rm", "--force", "--volumes", name]
 
 
-def stop(found: Found, *, remove: bool) -> None:
-    """Stop a container, and optionally remove it.
+def act(argv: Sequence[str]) -> None:
+    """Run a docker command on the container.
 
     Parameters
     ----------
-    found : Found
-        The container.
-    remove : bool
-        Whether to remove the container after stopping it.
+    argv : sequence of str
+        The command line.
 
     Raises
     ------
-    EngineError, EngineDownError
+    DevContainerError
+        With the daemon's message.
     """
-    from spikecrate.engines.docker import docker_client, docker_errors
+    from spikecrate._util.process import run
 
-    with docker_errors():
-        container = docker_client().containers.get(found.name)
-        container.stop(timeout=STOP_S)
-        if remove:
-            container.remove(force=True, v=True)
+    try:
+        run(argv)
+    except CommandError as error:
+        message = f"{' '.join(argv)}: {error.tail.strip() or f'exit code {error.code}'}"
+        raise DevContainerError(message, next_step="invoke dev --rebuild") from None
 
 
 def wait_ready(name: str) -> None:
@@ -245,26 +210,8 @@ def wait_ready(name: str) -> None:
         time.sleep(0.02)
 
 
-def _remove(name: str) -> None:
-    from docker.errors import NotFound
-
-    from spikecrate.engines.docker import docker_client, docker_errors
-
-    with docker_errors():
-        try:
-            docker_client().containers.get(name).remove(force=True, v=True)
-        except NotFound:
-            return
-
-
 def _last_words(name: str) -> str:
-    from docker.errors import NotFound
+    from spikecrate._util.process import run
 
-    from spikecrate.engines.docker import docker_client, docker_errors
-
-    with docker_errors():
-        try:
-            log = docker_client().containers.get(name).logs(tail=10)
-        except NotFound:
-            return "it no longer exists"
-    return bytes(log).decode(errors="replace").strip() or "its log is empty"
+    done = run(["docker", "logs", "--tail=10", name], check=False)
+    return done.output.strip() or "its log is empty"

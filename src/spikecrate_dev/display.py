@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from spikecrate._util.files import write_atomically
 from spikecrate.runtimes.contract import Mount
-from spikecrate_dev import cookie, relay
+from spikecrate_dev import relay, x11
 from spikecrate_dev.attached import Attached, source_of
-from spikecrate_dev.x11 import read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,7 +27,6 @@ SOCKETS: Final = Path("/tmp/.X11-unix")
 FOLDER: Final = PurePosixPath("/run/spikecrate/x11")
 HOST_SOCKETS: Final = PurePosixPath("/run/spikecrate/x11-host")
 """The mount of the host's folder of sockets; the container's own folder also contains relays."""
-DEVICES: Final = Path("/dev/dri")
 
 FIRST_PORT: Final = 6000
 ADDRESS: Final = re.compile(
@@ -123,17 +121,12 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
     own = folder / "x11"
     for place in (own, own / "sockets"):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    there = [Mount(source=SOCKETS, target=HOST_SOCKETS)] if SOCKETS.is_dir() else []
+    host = [Mount(source=SOCKETS, target=HOST_SOCKETS)] if SOCKETS.is_dir() else []
     return (
         Mount(source=own, target=FOLDER),
         Mount(source=own / "sockets", target=PurePosixPath(SOCKETS)),
-        *there,
+        *host,
     )
-
-
-def device_words() -> tuple[str, ...]:
-    """Return the options that pass the graphics card, where there is one."""
-    return (f"--device={DEVICES}",) if DEVICES.is_dir() else ()
 
 
 def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
@@ -178,7 +171,7 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Give a shell this session's display: its cookie, its socket or a relay, and Wayland's socket.
+    """Prepare this session's display for a shell: its cookie, its socket or a relay, and Wayland's socket.
 
     Parameters
     ----------
@@ -228,22 +221,32 @@ def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list
     OSError
         Where the file is not writable.
     """
-    place = own / display.cookie_file
-    file = Path(environ.get("XAUTHORITY") or Path(environ.get("HOME") or Path.home()) / ".Xauthority")
-    try:
-        entries = list(read_entries(file.read_bytes()))
-    except OSError as error:
-        found, why = [], f"{file}: {error.strerror}"
-    else:
-        found = cookie.of_display(
-            entries, display.number, addresses(display), is_local=display.kind in ("local", "loopback")
-        )
-        why = f"{file} has none"
-    content = cookie.write_entries(cookie.anywhere(found, display.inside_number))
-    write_atomically(place, content, flush=False, mode=0o600)
+    file, found, error = cookies_of(display, environ)
+    content = x11.write_entries(x11.anywhere(found, display.inside_number))
+    write_atomically(own / display.cookie_file, content, flush=False, mode=0o600)
     if found or display.kind == "xquartz":
         return []
+    why = f"{file} has none" if error is None else f"{file}: {error.strerror}"
     return [f"no cookie for DISPLAY={environ['DISPLAY']} ({why}): its server may refuse windows"]
+
+
+def cookies_of(display: Display, environ: Mapping[str, str]) -> tuple[Path, list[x11.Entry], OSError | None]:
+    """Return the file of cookies, the cookies of a display in it, and the error of reading it.
+
+    Parameters
+    ----------
+    display : Display
+        The display.
+    environ : mapping
+        The caller's variables.
+    """
+    file = Path(environ.get("XAUTHORITY") or Path(environ.get("HOME") or Path.home()) / ".Xauthority")
+    try:
+        entries = list(x11.read_entries(file.read_bytes()))
+    except OSError as error:
+        return file, [], error
+    is_local = display.kind in ("local", "loopback")
+    return file, x11.of_display(entries, display.number, addresses(display), is_local=is_local), None
 
 
 def addresses(display: Display) -> list[bytes]:

@@ -27,27 +27,11 @@ KNOWN_HOSTS: Final = "known_hosts"
 
 PASSED: Final = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 HOST_S_OWN: Final = (
-    *(
-        "credential.",
-        "include.",
-        "includeif.",
-        "safe.",
-        "gpg.",
-        "pager.",
-        "difftool.",
-        "mergetool.",
-        "filter.",
-    ),
-    *("core.editor", "core.pager", "core.askpass", "core.sshcommand", "core.hookspath", "core.fsmonitor"),
-    *("core.attributesfile", "core.excludesfile", "sequence.editor", "interactive.difffilter"),
-    *(
-        "diff.external",
-        "commit.gpgsign",
-        "tag.gpgsign",
-        "init.templatedir",
-        "http.sslcainfo",
-        "http.sslcapath",
-    ),
+    *("credential.", "include.", "includeif.", "safe.", "gpg.", "pager.", "difftool.", "mergetool."),
+    *("filter.", "core.editor", "core.pager", "core.askpass", "core.sshcommand", "core.hookspath"),
+    *("core.fsmonitor", "core.attributesfile", "core.excludesfile", "sequence.editor"),
+    *("interactive.difffilter", "diff.external", "commit.gpgsign", "tag.gpgsign", "init.templatedir"),
+    *("http.sslcainfo", "http.sslcapath"),
 )
 """git settings that name a program or a file of the host, which git would not find inside."""
 
@@ -91,7 +75,7 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) -> Attached:
-    """Give a shell this session's identity: git's configuration, the ssh agent, ssh's known hosts.
+    """Prepare this session's identity for a shell: git's configuration, the ssh agent, ssh's known hosts.
 
     Parameters
     ----------

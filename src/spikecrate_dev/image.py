@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from spikecrate.images.buildx import CREATED, build_argv, engine_output
-from spikecrate_dev import daemon
 from spikecrate_dev.command import RECIPE_LABEL, image_name
 
 if TYPE_CHECKING:
@@ -35,21 +34,6 @@ def build_command(definition: Definition) -> list[str]:
         arguments=definition.build_arguments,
         options=definition.build_options,
     )
-
-
-def is_there(definition: Definition) -> bool:
-    """Whether the engine has the image of this recipe.
-
-    Parameters
-    ----------
-    definition : Definition
-        The project's description.
-
-    Raises
-    ------
-    EngineMissingError, EngineDownError, EnginePermissionError
-    """
-    return daemon.has_image(image_name(definition))
 
 
 def build(definition: Definition, progress: Progress) -> None:

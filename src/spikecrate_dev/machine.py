@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from spikecrate.engines.docker import gpu_words
 from spikecrate.errors import CommandError, GpuMissingError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
     from spikecrate_dev.state import Found
+
+GRAPHICS: Final = Path("/dev/dri")
 
 
 def ask(definition: Definition, options: Options) -> Machine:
@@ -53,6 +55,7 @@ def ask(definition: Definition, options: Options) -> Machine:
         socket=daemon.engine_socket(),
         user=(0, 0) if mapped else (os.getuid(), os.getgid()),
         gpu=gpu,
+        devices=(f"--device={GRAPHICS}",) if options.x11 and GRAPHICS.is_dir() else (),
         fuse=Path("/dev/fuse").exists(),
         apparmor="name=apparmor" in security,
     )
@@ -119,20 +122,10 @@ def lacks_source(found: Found) -> list[Path]:
     found : Found
         The container.
     """
-    return [mount.source for mount in found.mounts if not exists(mount.source)]
-
-
-def exists(path: Path) -> bool:
-    """Whether something exists at a path; True where this user cannot tell.
-
-    Parameters
-    ----------
-    path : Path
-        The path.
-    """
-    try:
-        return bool(stat.S_IFMT(path.stat().st_mode))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    gone = []
+    for mount in found.mounts:
+        # A folder that this user cannot see may exist.
+        with suppress(PermissionError):
+            if not mount.source.exists():
+                gone.append(mount.source)
+    return gone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,6 @@ IMAGE_S_OWN: Final = (
 """Folders of the container; a host folder mounted over them would break it."""
 ANY_BELOW: Final = ("/tmp", "/var", "/run", "/dev")
 """Those of them that may contain data folders or mounted disks."""
-GPU_CHOICES: Final = ("auto", "on", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def read_mount(text: str, working: Path) -> Mount:
     read_only = ENDINGS.get(ending, True)
     named = text[:-3] if ending in ENDINGS else text
     # Not resolved: the folder keeps the name that the user knows.
-    folder = Path(normal(working / Path(named).expanduser()))
+    folder = Path(os.path.normpath(working / Path(named).expanduser()))
     try:
         is_folder = bool(named) and folder.is_dir()
     except PermissionError:
@@ -86,19 +86,6 @@ def read_mount(text: str, working: Path) -> Mount:
     return Mount(source=folder.resolve(), target=PurePosixPath(folder), read_only=read_only)
 
 
-def normal(path: Path) -> str:
-    """Return a path without `.` and `..`, without resolving links.
-
-    Parameters
-    ----------
-    path : Path
-        The path.
-    """
-    import os
-
-    return os.path.normpath(path)
-
-
 def read_port(text: str) -> int:
     """Parse a port number.
 
@@ -115,24 +102,6 @@ def read_port(text: str) -> int:
         message = f"--port {text!r} is not a number from 1 to 65535"
         raise UsageError(message, next_step="--port 8888")
     return int(text)
-
-
-def read_gpu(text: str) -> str:
-    """Parse the value of `--gpu`.
-
-    Parameters
-    ----------
-    text : str
-        The text.
-
-    Raises
-    ------
-    UsageError
-    """
-    if text not in GPU_CHOICES:
-        message = f"--gpu {text!r} is unknown"
-        raise UsageError(message, next_step=f"one of: {', '.join(GPU_CHOICES)}")
-    return text
 
 
 def publish(ports: Sequence[int], is_free: Callable[[int], bool]) -> dict[int, int]:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from spikecrate.engines.host_paths import is_inside as is_inside  # noqa: PLC0414 (for cli/dev.py)
 from spikecrate.errors import DevContainerError, StoppedError
-from spikecrate_dev import container, machine
-from spikecrate_dev.command import RECIPE_LABEL, exec_argv, inside
-from spikecrate_dev.definition import find_project, read
+from spikecrate_dev import container, daemon, machine
+from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
+from spikecrate_dev.definition import read
 from spikecrate_dev.state import decide, remarks, urls
 
 if TYPE_CHECKING:
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
     from spikecrate_dev.attached import Attached
     from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
-    from spikecrate_dev.state import Found
+    from spikecrate_dev.state import Found, Step
 
 MARK: Final = "SPIKECRATE_SHELL"
 """A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
 STOP: Final = 'for place in /proc/[0-9]*; do grep -qsz "^$1\\$" "$place/environ" && kill -"$2" "${place#/proc/}"; done; true'
 GRACE_S: Final = 5
+STOP_S: Final = 5
 ROOT_ALIKE: Final = (
     "the container has Docker's socket, which equals root on this machine (--no-docker leaves it out)"
 )
@@ -62,21 +62,6 @@ class Request:
     command: str
     options: Options
     rebuild: bool = False
-
-
-def project_of(working: Path) -> Path:
-    """Return the project that a folder belongs to.
-
-    Parameters
-    ----------
-    working : Path
-        A folder on the host.
-
-    Raises
-    ------
-    DevContainerError
-    """
-    return find_project(working)
 
 
 def run_here(command: str) -> NoReturn:
@@ -182,7 +167,7 @@ def bring_up(
         progress.note(f"{gone[0]} no longer exists on this machine: creating the container again")
     steps = decide(
         found.state,
-        has_image=request.rebuild or image.is_there(definition),
+        has_image=request.rebuild or daemon.has_image(image_name(definition)),
         rebuild=request.rebuild,
         lacks_source=bool(gone),
     )
@@ -195,10 +180,9 @@ def bring_up(
             case "create":
                 if request.options.docker:
                     progress.note(ROOT_ALIKE)
-                argv = container.creation(definition, request.options, os.environ)
-                container.create(argv, definition.name)
+                container.create(command_of(step, definition, found, request), definition.name)
             case "remove" | "start" | "unpause":
-                container.act(step, found)
+                container.act(command_of(step, definition, found, request))
     name = definition.name if "create" in steps else found.name
     container.wait_ready(name)
     ready = container.find(definition)
@@ -206,6 +190,39 @@ def bring_up(
         for remark in remarks(ready, definition, request.options):
             progress.note(remark)
     return definition, ready
+
+
+def command_of(step: Step, definition: Definition, found: Found, request: Request) -> list[str]:
+    """Return the command line of a step.
+
+    Parameters
+    ----------
+    step : str
+        The step.
+    definition : Definition
+        The project's description.
+    found : Found
+        The container.
+    request : Request
+        The request.
+
+    Raises
+    ------
+    GpuMissingError, EngineMissingError, EngineDownError, EnginePermissionError
+    """
+    from spikecrate_dev import image
+
+    match step:
+        case "prepare":
+            return list(definition.initialize)
+        case "build":
+            return image.build_command(definition)
+        case "create":
+            return container.creation(definition, request.options, os.environ)
+        case "remove":
+            return container.remove_argv(found.name)
+        case "start" | "unpause":
+            return ["docker", step, found.name]
 
 
 def live(definition: Definition, request: Request, shown: Sequence[Mount], *, make: bool) -> Attached:
@@ -279,26 +296,12 @@ def forecast(request: Request) -> list[str]:
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
     """
-    from spikecrate_dev import image
-
     definition = read(request.project, os.environ)
     found = container.find(definition)
     gone = bool(machine.lacks_source(found)) if found.state == "stopped" else False
-    has_image = found.state == "running" or image.is_there(definition)
+    has_image = found.state == "running" or daemon.has_image(image_name(definition))
     steps = decide(found.state, has_image=has_image, rebuild=request.rebuild, lacks_source=gone)
-    commands: list[list[str]] = []
-    for step in steps:
-        match step:
-            case "prepare":
-                commands.append(list(definition.initialize))
-            case "build":
-                commands.append(image.build_command(definition))
-            case "create":
-                commands.append(container.creation(definition, request.options, os.environ))
-            case "remove":
-                commands.append(["docker", "rm", "--force", "--volumes", found.name])
-            case "start" | "unpause":
-                commands.append(["docker", step, found.name])
+    commands = [command_of(step, definition, found, request) for step in steps]
     shown = found.mounts
     if "create" in steps:
         shown = (*definition.mounts, *container.terminal_mounts(definition, request.options, os.environ))
@@ -363,36 +366,27 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     ------
     DevContainerError
         Where there is none.
-    EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+    EngineMissingError, EngineDownError, EnginePermissionError
     """
     definition = read(project, os.environ)
     found = container.find(definition)
     if found.state == "absent":
         message = f"{project} has no development container"
         raise DevContainerError(message, next_step="invoke dev makes one")
-    container.stop(found, remove=remove)
+    container.act(["docker", "stop", f"--time={STOP_S}", found.name])
+    if remove:
+        container.act(container.remove_argv(found.name))
     return {"name": found.name, "was": found.state, "removed": remove}
 
 
-def drop_caches() -> Path:
-    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history.
-
-    Returns
-    -------
-    Path
-        The folder of the caches.
-    """
-    from spikecrate._util.files import remove_tree
+def drop_caches() -> None:
+    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history."""
+    from spikecrate._util.files import remove
 
     cache = cache_folder()
     for path in cache.iterdir() if cache.is_dir() else ():
-        if path.name == "bash":
-            continue
-        if path.is_dir() and not path.is_symlink():
-            remove_tree(path)
-        else:
-            path.unlink()
-    return cache
+        if path.name != "bash":
+            remove(path)
 
 
 def cache_folder() -> Path:

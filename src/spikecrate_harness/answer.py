@@ -1,4 +1,4 @@
-"""A sorter's answer, checked, and put in order."""
+"""Check a sorter's answer and sort its events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class SortingError(ValueError):
-    """What the sorter answered is not a sorting of the recording."""
+    """The sorter's answer is not a sorting of the recording."""
 
 
 def as_firings(answer: Any, num_samples: int, num_channels: int) -> np.ndarray:
-    """Check a sorter's answer and give it as firings.
+    """Check a sorter's answer and return it as firings.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def as_firings(answer: Any, num_samples: int, num_channels: int) -> np.ndarray:
     Raises
     ------
     SortingError
-        Saying which value of which row is wrong.
+        The answer is no sorting; the message names the value and the row.
     """
     import numpy as np
 
@@ -64,7 +64,7 @@ def as_firings(answer: Any, num_samples: int, num_channels: int) -> np.ndarray:
 
 
 def _hold(name: str, row: np.ndarray, good: np.ndarray, rule: str) -> None:
-    """Raise a SortingError that names the first value which breaks the rule."""
+    """Raise a SortingError that names the first value that breaks the rule."""
     import numpy as np
 
     bad = np.flatnonzero(~(good & np.isfinite(row)))

@@ -11,22 +11,37 @@ from spikecrate_harness.layout import Layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONTRACT: Final = 1
+CONTRACT: Final = 2
 """Of job.json; an image refuses one that it does not know."""
 
 
 class JobError(ValueError):
-    """job.json or the recording is not what the contract says."""
+    """job.json or an input is not what the contract says."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """job.json, read."""
+    """job.json, read.
+
+    Attributes
+    ----------
+    key : str
+        The job key.
+    tool, kind : str
+        Name of the tool and its kind; `sorter` is a kind.
+    parameters : dict
+        Every parameter of the tool.
+    inputs : dict
+        Every input by name: the layout of a recording, None for a folder.
+    seed, cores, memory_bytes, gpu
+        What the tool may use, see `Resources`.
+    """
 
     key: str
-    sorter: str
+    tool: str
+    kind: str
     parameters: dict[str, Any]
-    layout: Layout
+    inputs: dict[str, Layout | None]
     seed: int
     cores: int
     memory_bytes: int | None
@@ -65,20 +80,30 @@ def read_job(path: Path) -> Job:
         return value
 
     nothing = type(None)
-    try:
-        layout = Layout.from_dict(field("recording", (dict,)))
-    except JobError:
-        raise
-    except ValueError as error:
-        message = f"{path}: recording: {error}"
-        raise JobError(message) from None
     return Job(
         key=field("key", (str,)),
-        sorter=field("sorter", (str,)),
+        tool=field("tool", (str,)),
+        kind=field("kind", (str,)),
         parameters=field("parameters", (dict,)),
-        layout=layout,
+        inputs={name: _layout(path, name, entry) for name, entry in field("inputs", (dict,)).items()},
         seed=field("seed", (int,), 0),
         cores=field("cores", (int,), 1),
         memory_bytes=field("memory_bytes", (int, nothing), 1),
         gpu=field("gpu", (bool,)),
     )
+
+
+def _layout(path: Path, name: str, entry: Any) -> Layout | None:
+    """Return the layout of an input that is a recording, None for a folder."""
+    try:
+        match entry:
+            case {"kind": "recording", "layout": dict(fields)}:
+                return Layout.from_dict(fields)
+            case {"kind": "folder"}:
+                return None
+            case _:
+                message = "neither a recording with its layout nor a folder"
+                raise ValueError(message)  # noqa: TRY301
+    except ValueError as error:
+        message = f"{path}: inputs.{name}: {error}"
+        raise JobError(message) from None

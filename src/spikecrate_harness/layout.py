@@ -17,7 +17,7 @@ DTYPE: Final = re.compile(r"\|[iu]1|[<>][iu][248]|[<>]f[248]")
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """One flat file of samples, and what they mean.
+    """One flat file of samples and their meaning.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Layout:
         return self.num_samples * self.file_channels * self.itemsize
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the layout as JSON types."""
+        """Return the layout as JSON types."""
         return {
             "file": self.file,
             "dtype": self.dtype,
@@ -141,7 +141,7 @@ class Layout:
 
     @classmethod
     def from_dict(cls, data: Any) -> Layout:
-        """Read what `as_dict` gave.
+        """Return the layout of a dict from `as_dict`.
 
         Raises
         ------
@@ -181,14 +181,14 @@ def _hold(condition: bool, field: str, problem: str) -> None:
 
 
 def _text(data: dict[str, Any], field: str) -> str:
-    """Give a field that must be text."""
+    """Return a field that must be text."""
     value = data[field]
     _hold(isinstance(value, str), field, f"expected text, got {type(value).__name__}")
     return str(value)
 
 
 def _whole(field: str, value: Any) -> int:
-    """Give a value that must be a whole number; true and false are not numbers here."""
+    """Return a value that must be a whole number; true and false are not numbers here."""
     _hold(
         isinstance(value, int) and not isinstance(value, bool),
         field,
@@ -198,7 +198,7 @@ def _whole(field: str, value: Any) -> int:
 
 
 def _real(field: str, value: Any) -> float:
-    """Give a value that must be a number that a float can hold."""
+    """Return a value that must be a number that a float can hold."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     _hold(number, field, f"expected a number, got {type(value).__name__}")
     try:
@@ -209,6 +209,6 @@ def _real(field: str, value: Any) -> float:
 
 
 def _row(field: str, value: Any) -> list[Any]:
-    """Give a value that must be a list."""
+    """Return a value that must be a list."""
     _hold(isinstance(value, list), field, f"expected a list, got {type(value).__name__}")
     return list(value)

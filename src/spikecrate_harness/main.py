@@ -1,4 +1,4 @@
-"""A job from the inside: read job.json, open the recording, run the sorter, check and write what it found.
+"""A job from the inside: read job.json, open the inputs, run the tool, check and write its output.
 
 Nothing is imported here that costs time before the environment is pinned, for that starts the interpreter anew.
 """
@@ -25,10 +25,13 @@ from spikecrate_harness.job import CONTRACT, JobError, read_job
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
+    from spikecrate_harness.job import Job
+    from spikecrate_harness.resources import Resources
+    from spikecrate_harness.traces import TraceReader
 
-    from spikecrate_harness.layout import Layout
-
+SORTER: Final = "sorter"
+"""The kind of tool whose `run.py` has `sort`; that of any other has `run`."""
+INPUTS: Final = Path("/inputs")
 FAILED: Final = 1
 INVALID_JOB: Final = 3
 INVALID_SORTING: Final = 4
@@ -37,7 +40,7 @@ DISK_FULL: Final = 28
 
 
 def main() -> int:
-    """Run the job that the command line names; give the exit code."""
+    """Run the job that the command line names; return the exit code."""
     options = _parse(sys.argv[1:])
     try:
         return _run(options)
@@ -52,14 +55,14 @@ def main() -> int:
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="spikecrate_harness", allow_abbrev=False)
     parser.add_argument("--job", type=Path, default=Path("/job/job.json"))
-    parser.add_argument("--recording", type=Path, default=Path("/recording"))
+    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH")
     parser.add_argument("--out", type=Path, default=Path("/out"))
     parser.add_argument("--scratch", type=Path, default=Path("/tmp"))
     return parser.parse_args(words)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Do the job, step by step; whatever fails on the way has its exit code."""
+    """Do the job, step by step; each failure has its exit code."""
     started = time.monotonic()
     scratch: Path = options.scratch.resolve()
     try:
@@ -72,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         job = read_job(options.job)
-        recording = _open(job.layout, options.recording)
+        inputs, opened = _open(job, dict(word.partition("=")[::2] for word in options.input))
     except JobError as error:
         return _fail(INVALID_JOB, error)
 
@@ -89,25 +92,22 @@ def _run(options: argparse.Namespace) -> int:
     kills_before = usage.oom_kills(group) or 0
     resources = Resources(scratch, job.cores, job.memory_bytes, job.seed, job.gpu)
     try:
-        answer = _load_sort()(recording, job.parameters, resources)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  (a sorter that exits has not answered)
+        facts = (_sort if job.kind == SORTER else _run_tool)(job, inputs, options.out, resources)
+    except SortingError as error:
+        return _fail(INVALID_SORTING, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a tool that exits has not answered)
         traceback.print_exc()
         if isinstance(error, MemoryError) or (usage.oom_kills(group) or 0) > kills_before:
             return OUT_OF_MEMORY
         return DISK_FULL if _is_disk_full(error) else FAILED
-    try:
-        firings = as_firings(answer, job.layout.num_samples, job.layout.num_channels)
-    except SortingError as error:
-        return _fail(INVALID_SORTING, error)
 
     peak, counted_by = usage.peak_memory(group)
-    _write_firings(options.out / "firings.mda", firings)
     report = {
         "contract": CONTRACT,
         "key": job.key,
-        "sorter": job.sorter,
-        "units": len(np.unique(firings[2])),
-        "events": firings.shape[1],
+        "tool": job.tool,
+        **facts,
+        "opened": opened,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -122,43 +122,83 @@ def _run(options: argparse.Namespace) -> int:
         "oom_kills": usage.oom_kills(group),
     }
     _write(options.out / "run.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
-    print(f"{report['units']} units, {report['events']} events, {report['wall_s']:.1f} s")
+    found = "".join(f"{count} {name}, " for name, count in facts.items())
+    print(f"{found}{report['wall_s']:.1f} s")
     return 0
 
 
-def _open(layout: Layout, folder: Path) -> Any:
-    from spikecrate_harness.recording import open_recording
+def _open(job: Job, paths: dict[str, str]) -> tuple[dict[str, TraceReader | Path], dict[str, dict[str, int]]]:
+    """Open every input of a job; return them, and the identity of each file or folder that was opened.
 
-    try:
-        return open_recording(layout, folder)
-    except (OSError, ValueError) as error:
-        message = f"recording: {error}"
-        raise JobError(message) from None
+    Parameters
+    ----------
+    job : Job
+        The job.
+    paths : dict
+        Where an input lies that is not at `/inputs/NAME`, by its name.
+
+    Raises
+    ------
+    JobError
+        If an input is missing, or shorter than its layout.
+    """
+    from spikecrate_harness.traces import file_identity, open_traces
+
+    inputs: dict[str, TraceReader | Path] = {}
+    opened = {}
+    for name, layout in job.inputs.items():
+        folder = Path(paths.get(name, INPUTS / name))
+        try:
+            inputs[name] = folder if layout is None else open_traces(layout, folder)
+            opened[name] = file_identity(folder if layout is None else folder / layout.file)
+        except (OSError, ValueError) as error:
+            message = f"{name}: {error}"
+            raise JobError(message) from None
+    return inputs, opened
 
 
-def _load_sort() -> Callable[..., Any]:
-    """Import the sorter's run.py, which lies beside `__main__.py`: the first folder on the path."""
-    import importlib
+def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> dict[str, int]:
+    """Sort the recording and write firings.mda; return the numbers of units and events.
 
-    sort: Callable[..., Any] = importlib.import_module("run").sort
-    return sort
+    Raises
+    ------
+    SortingError
+        If the sorter's answer is not a sorting.
+    """
+    import numpy as np
 
-
-def _write_firings(path: Path, firings: np.ndarray) -> None:
     from spikecrate_harness import mda
 
-    _write(path, lambda beside: mda.write(beside, firings))
+    recording = inputs["recording"]
+    answer = _entry("sort")(recording, job.parameters, resources)
+    firings = as_firings(answer, recording.num_samples, recording.num_channels)
+    _write(out / "firings.mda", lambda path: mda.write(path, firings))
+    return {"units": len(np.unique(firings[2])), "events": firings.shape[1]}
+
+
+def _run_tool(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> dict[str, int]:
+    """Run a tool that is no sorter: it writes its files to `out` itself."""
+    _entry("run")(inputs, job.parameters, out, resources)
+    return {}
+
+
+def _entry(name: str) -> Callable[..., Any]:
+    """Return a function of the tool's run.py, which lies beside `__main__.py`: the first folder on the path."""
+    import importlib
+
+    function: Callable[..., Any] = getattr(importlib.import_module("run"), name)
+    return function
 
 
 def _write(path: Path, fill: Callable[[Path], Any]) -> None:
-    """Write a file beside, flush it to disk, rename it into place; where that fails nothing is left."""
-    beside = path.with_name(f".{path.name}.new")
+    """Write a staging file, flush it to disk and rename it; where that fails nothing is left."""
+    staging = path.with_name(f".{path.name}.new")
     try:
-        fill(beside)
-        _flush(beside)
-        beside.replace(path)
+        fill(staging)
+        _flush(staging)
+        staging.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        staging.unlink(missing_ok=True)
     _flush(path.parent)
 
 
@@ -171,7 +211,7 @@ def _flush(path: Path) -> None:
 
 
 def _packages() -> dict[str, str]:
-    """Give the version of every installed package."""
+    """Return the version of every installed package."""
     from importlib.metadata import distributions
 
     found = {entry.metadata["Name"]: entry.version for entry in distributions()}
@@ -179,7 +219,7 @@ def _packages() -> dict[str, str]:
 
 
 def _is_disk_full(error: BaseException | None) -> bool:
-    """Tell whether an error, or one that it comes from, is a full disk; HDF5 tells only in its text."""
+    """Return whether an error, or one of its causes, is a full disk; HDF5 shows it only in its text."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
             return True

@@ -55,7 +55,7 @@ class MdaTruncatedError(MdaError):
 
 @dataclass(frozen=True, kw_only=True)
 class MdaHeader:
-    """What the first bytes of an MDA file say.
+    """The header of an MDA file.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class MdaHeader:
 
 
 def read_header(path: str | Path) -> MdaHeader:
-    """Read the header of an MDA file; the entries are not looked at.
+    """Read the header of an MDA file, not its entries.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Pin what another machine would do otherwise: floating point, threads, hash seed, locale, time zone, folders.
+"""Pin what differs between machines: floating point, threads, hash seed, locale, time zone, folders.
 
-All of it is read by libraries from the environment when they are loaded, so it must stand there before the
-interpreter starts: the harness starts itself anew once. Standard library only.
+Libraries read these settings from the environment when they are loaded, so the variables must be set before the
+interpreter starts: the harness restarts itself once. Standard library only.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ PINNED: Final = {
     "PYTHONHASHSEED": "0",
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",
-    # One thread a process: the order of a sum must not hang on the number of processors.
+    # One thread a process: the order of a sum must not depend on the number of processors.
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "BLIS_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
-    # glibc's exp, log, sin, … give other last bits with fused multiply-add. Up to 2.32 the names end in _Usable.
+    # glibc's exp, log, sin, … differ in their last bits with fused multiply-add. Up to 2.32 the names end in _Usable.
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA,-FMA4,-FMA_Usable,-FMA4_Usable",
 }
 
 BLAS_KERNEL: Final = {"x86_64": "Haswell", "aarch64": "ARMV8"}
-"""Of OpenBLAS, by machine; each package brings its own OpenBLAS, all of them obey the one variable."""
+"""OpenBLAS kernel by machine; each package has its own copy of OpenBLAS, and all obey one variable."""
 BY_MACHINE: Final = {
     "x86_64": {
-        # numba compiles where it runs, by default for the very processor; sums under fastmath differ with its vectors.
-        # No list of features: that of the named processor, not of the one at hand.
+        # numba compiles at run time, by default for the current processor; sums under fastmath depend on its vectors.
+        # No list of features: numba then takes those of the named processor, not of the current one.
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "",
         # PyTorch's own kernels, and those of oneDNN, MKL and faiss.
@@ -66,7 +66,7 @@ DROPPED: Final = (
     *("ATEN_", "ONEDNN_", "DNNL_", "FAISS_", "TORCH_", "PYTORCH_", "CUBLAS_", "OMPI_", "PMIX_"),
     *("VECLIB_", "GLIBC_", "MALLOC_", "LC_", "LD_PRELOAD", "LD_AUDIT", "DASK_", "HDF5_", "XDG_"),
 )
-"""Variables that start like this are taken away: a value forced from outside must not win."""
+"""Prefixes of variables that are removed: no value from outside may override a pinned one."""
 DROPPED_NAMES: Final = frozenset({"LANG", "LANGUAGE", "TMP", "TEMP"})
 
 FOLDERS: Final = {
@@ -78,27 +78,27 @@ FOLDERS: Final = {
     "NUMBA_CACHE_DIR": "home/.cache/numba",
     "MPLCONFIGDIR": "home/.config/matplotlib",
 }
-"""Where libraries write of their own accord, inside the scratch folder."""
+"""Caches and other folders that libraries write to, inside the scratch folder."""
 
 
 class ProcessorError(RuntimeError):
-    """The processor lacks instructions that the pinned arithmetic is made of."""
+    """The processor lacks instructions that the pinned arithmetic needs."""
 
 
 def environment(outside: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Give the environment in which a sorter runs.
+    """Return the environment in which a sorter runs.
 
     Parameters
     ----------
     outside : mapping
-        The environment at hand.
+        The current environment.
     scratch : Path
         The scratch folder, absolute.
 
     Returns
     -------
     dict
-        `pinned(scratch)`, and of `outside` what cannot change a result (PATH, the libraries' path, GPU choice, …).
+        `pinned(scratch)`, and the variables of `outside` that cannot change a result (PATH, the libraries' path, GPU choice, …).
     """
     kept = {
         name: value
@@ -109,7 +109,7 @@ def environment(outside: Mapping[str, str], scratch: Path) -> dict[str, str]:
 
 
 def pinned(scratch: Path) -> dict[str, str]:
-    """Give the variables that are pinned, with their values on this machine."""
+    """Return the variables that are pinned, with their values on this machine."""
     values = dict(PINNED)
     machine = platform.machine()
     if machine in BLAS_KERNEL:
@@ -121,17 +121,17 @@ def pinned(scratch: Path) -> dict[str, str]:
 
 
 def pin(scratch: Path) -> dict[str, str]:
-    """Start this very command anew in the pinned environment, unless it already runs in it.
+    """Restart this command in the pinned environment, unless it already runs in it.
 
     Returns
     -------
     dict
-        The pinned variables, for the record. Where the interpreter was started anew this does not return.
+        The pinned variables, for the record. Does not return where it restarts the interpreter.
 
     Raises
     ------
     ProcessorError
-        Where the processor lacks instructions that the pinned arithmetic is made of.
+        The processor lacks instructions that the pinned arithmetic needs.
     """
     values = pinned(scratch)
     wanted = environment(os.environ, scratch)
@@ -139,7 +139,7 @@ def pin(scratch: Path) -> dict[str, str]:
     if dict(os.environ) != wanted or sys.flags.hash_randomization or sys.flags.ignore_environment:
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, "-s", "-P", *sys.argv], wanted)
-    # Only now: the C library, which is asked, obeys GLIBC_TUNABLES.
+    # Only now: the C library, which reports the instructions, obeys GLIBC_TUNABLES.
     require_processor()
     for name in FOLDERS:
         Path(values[name]).mkdir(parents=True, exist_ok=True)
@@ -147,12 +147,12 @@ def pin(scratch: Path) -> dict[str, str]:
 
 
 def require_processor() -> None:
-    """Make sure that the processor has the instructions of the pinned BLAS kernel.
+    """Check that the processor has the instructions of the pinned BLAS kernel.
 
     Raises
     ------
     ProcessorError
-        Naming those that it lacks. Where nobody tells what it has, it passes.
+        It lacks some; the message names them. A processor that does not report its instructions passes.
     """
     needed, found = KERNEL_NEEDS.get(platform.machine(), frozenset()), instructions()
     if found and (missing := needed - found):
@@ -161,7 +161,7 @@ def require_processor() -> None:
 
 
 def _numpy_features() -> str:
-    """Name what numpy is not to use; empty where there is no numpy. Importing it to ask would cost 0.1 s."""
+    """Return the features that numpy must not use, without importing it, which takes 0.1 s; empty without numpy."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

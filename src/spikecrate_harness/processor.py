@@ -1,4 +1,4 @@
-"""The processor: what it is, which instructions it has, and which the loaded libraries compute with.
+"""The processor: its model, its instructions, and those that the loaded libraries use.
 
 Standard library only.
 """
@@ -20,12 +20,12 @@ MAPS: Final = Path("/proc/self/maps")
 
 
 class Bit(NamedTuple):
-    """Where CPUID tells of an instruction set.
+    """Position of an instruction set in the output of CPUID.
 
     Attributes
     ----------
     leaf : int
-        As glibc counts them: 0 for leaf 1, 1 for leaf 7.
+        Index in glibc: 0 for leaf 1, 1 for leaf 7.
     register : int
         0 to 3 for EAX, EBX, ECX, EDX.
     bit : int
@@ -51,23 +51,23 @@ INSTRUCTIONS: Final = {
     "avx512vl": Bit(1, 1, 31),
     "avx512_vnni": Bit(1, 2, 11),
 }
-"""What libraries choose their arithmetic by on x86_64, under the names of /proc/cpuinfo."""
+"""Instruction sets by which libraries choose their code on x86_64, named as in /proc/cpuinfo."""
 MASKED: Final = "fma"
-"""What the harness itself forbids glibc: it is there where the processor says so, used or not."""
+"""The set that the harness disables in glibc: read from the processor's registers, not from those in use."""
 NUMBERS: Final = 8
-"""That glibc gives for a leaf: four registers as the processor has them, and four of what may be used."""
+"""Numbers per leaf in glibc: four registers of the processor, and four with the features that may be used."""
 
 BLAS_NAMES: Final = tuple(
     f"{prefix}openblas_get_corename{suffix}" for prefix in ("", "scipy_") for suffix in ("", "64_", "_64")
 )
-"""Under which OpenBLAS tells its kernel: a package renames its own copy's functions."""
+"""Functions that return OpenBLAS's kernel: packages rename those of their own copy."""
 
 
 def instructions() -> frozenset[str]:
-    """Name the instruction sets that may be used; empty where nobody tells.
+    """Return the instruction sets that may be used; empty where they are unknown.
 
-    The C library is asked, for it has asked the processor; /proc/cpuinfo is the next best: where another processor
-    is emulated for one program, it shows the machine's own.
+    Ask the C library, which has asked the processor. /proc/cpuinfo is the second choice: under the emulation of another
+    processor it describes the machine's own.
     """
     try:
         features = ctypes.CDLL(None).__x86_get_cpuid_feature_leaf
@@ -84,7 +84,7 @@ def instructions() -> frozenset[str]:
 
 
 def in_use() -> dict[str, Any]:
-    """Name what the loaded libraries compute with: the same on every processor, because it is pinned.
+    """Return what the loaded libraries compute with: pinned, so the same on every processor.
 
     Returns
     -------
@@ -96,13 +96,13 @@ def in_use() -> dict[str, Any]:
 
 
 def around() -> dict[str, Any]:
-    """Name what nobody pins: it may differ between two runs of equal bytes.
+    """Return what is not pinned: it may differ between two runs with equal bytes.
 
     Returns
     -------
     dict
-        `processor` (model), `processors` (that may be used), `instructions`, `libc`, `kernel`, `page_bytes`; None
-        where it cannot be told.
+        `processor` (model), `processors` (available), `instructions`, `libc`, `kernel`, `page_bytes`; None
+        where it is unknown.
     """
     return {
         "processor": _cpuinfo("model name") or None,
@@ -115,7 +115,7 @@ def around() -> dict[str, Any]:
 
 
 def _cpuinfo(*names: str) -> str:
-    """Give the first value that /proc/cpuinfo has under one of the names; nothing where it has none."""
+    """Return the first value in /proc/cpuinfo under one of the names, or an empty text."""
     try:
         lines = CPUINFO.read_text(errors="replace").splitlines()
     except OSError:
@@ -128,7 +128,7 @@ def _cpuinfo(*names: str) -> str:
 
 
 def _blas_kernels() -> Iterator[tuple[str, str]]:
-    """Ask every OpenBLAS that this process has loaded."""
+    """Yield the file name and kernel of every OpenBLAS that this process has loaded."""
     words = (line.split(maxsplit=5) for line in MAPS.read_text(errors="replace").splitlines())
     paths = {row[5] for row in words if len(row) == 6}
     for path in sorted(path for path in paths if "openblas" in Path(path).name):
@@ -136,15 +136,15 @@ def _blas_kernels() -> Iterator[tuple[str, str]]:
             library = ctypes.CDLL(path)
         except OSError:  # no longer there
             continue
-        asked = next((name for name in BLAS_NAMES if hasattr(library, name)), None)
-        if asked is not None:
-            tell = library[asked]
-            tell.restype = ctypes.c_char_p
-            yield Path(path).name, tell().decode()
+        function = next((name for name in BLAS_NAMES if hasattr(library, name)), None)
+        if function is not None:
+            kernel = library[function]
+            kernel.restype = ctypes.c_char_p
+            yield Path(path).name, kernel().decode()
 
 
 def _numpy_dispatched() -> list[str]:
-    # Its name before numpy 2 and since. Only where it is loaded: importing it to ask would change what is asked about.
+    # Its names since numpy 2 and before. Only if it is loaded: importing it here would change the answer.
     for name in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):
         if (loaded := sys.modules.get(name)) is not None:
             return [name for name in loaded.__cpu_dispatch__ if loaded.__cpu_features__[name]]

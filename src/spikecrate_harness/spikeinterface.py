@@ -1,7 +1,4 @@
-"""For sorters that use SpikeInterface: a recording as it takes one, and its steps watched.
-
-A recording is the user's file, read in place, and not a view of it, so that worker processes open it by themselves.
-"""
+"""For tools that use SpikeInterface: a recording in its terms, and its steps watched."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from spikecrate_harness.recording import Recording
+    from spikecrate_harness.traces import TraceReader
 
 BLOCK_SAMPLES: Final = 65536
 
@@ -23,12 +20,12 @@ class NothingFoundError(Exception):
     """There are no events, or none that make a unit: an empty sorting."""
 
 
-def as_spikeinterface(recording: Recording) -> Any:
-    """Give a recording as one of SpikeInterface (0.10x), with gains, offsets and a probe.
+def as_spikeinterface(recording: TraceReader) -> Any:
+    """Return a recording as one of SpikeInterface (0.10x), with gains, offsets and a probe.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         As `sort` is given it.
 
     Returns
@@ -38,43 +35,27 @@ def as_spikeinterface(recording: Recording) -> Any:
     """
     import numpy as np
     from probeinterface import Probe
-    from spikeinterface.core import BinaryRecordingExtractor
 
-    layout = recording.layout
-    columns = list(layout.channels)
-    gains, offsets = np.ones(layout.file_channels), np.zeros(layout.file_channels)
-    gains[columns], offsets[columns] = recording.gains, recording.offsets
-    file = BinaryRecordingExtractor(
-        file_paths=[recording.path],
-        sampling_frequency=layout.sampling_frequency,
-        dtype=layout.dtype,
-        num_channels=layout.file_channels,
-        time_axis=layout.time_axis,
-        file_offset=layout.offset,
-        gain_to_uV=gains,
-        offset_to_uV=offsets,
-        is_filtered=False,
-    )
-    # A file may go on behind the recording's last sample.
-    chosen = file.frame_slice(0, layout.num_samples).select_channels(columns)
-    chosen = chosen.rename_channels(list(range(len(columns))))
+    from spikecrate_harness.si_recording import LayoutRecording
+
+    traces = LayoutRecording(recording.layout.as_dict(), str(recording.folder))
     probe = Probe(ndim=2, si_units="um")
     probe.set_contacts(positions=recording.locations, shapes="circle", shape_params={"radius": 5})
-    probe.set_device_channel_indices(np.arange(len(columns)))
-    chosen.set_probe(probe, group_mode="by_probe")
-    return chosen
+    probe.set_device_channel_indices(np.arange(recording.num_channels))
+    traces.set_probe(probe, group_mode="by_probe")
+    return traces
 
 
-def in_microvolts(recording: Recording, *, filtered: bool) -> Any:
-    """Give a recording as one of SpikeInterface, in uV.
+def in_microvolts(recording: TraceReader, *, filtered: bool) -> Any:
+    """Return a recording as one of SpikeInterface, in uV.
 
     Parameters
     ----------
-    recording : Recording
+    recording : TraceReader
         As `sort` is given it.
     filtered : bool
-        Whether its traces are taken as they are. One that is still to be filtered is given without its offset: the
-        filter takes that away but for rounding, and without it a constant channel is silent to the last bit.
+        Whether its traces are taken as they are. Otherwise its offset is subtracted first: a filter would remove it
+        but for rounding, and without it a constant channel is silent to the last bit.
 
     Returns
     -------
@@ -94,14 +75,14 @@ def in_microvolts(recording: Recording, *, filtered: bool) -> Any:
     return preprocessing.scale(traces, gain=recording.gains, offset=offsets, dtype="float32")
 
 
-def without_silent_channels(traces: Any, recording: Recording) -> Any:
+def without_silent_channels(traces: Any, recording: TraceReader) -> Any:
     """Leave out the channels that never change: their noise level is 0, by which a detection of peaks divides.
 
     Parameters
     ----------
     traces : spikeinterface.core.BaseRecording
         The recording, all its channels.
-    recording : Recording
+    recording : TraceReader
         As `sort` is given it; read no further than to where all channels have changed.
 
     Raises
@@ -122,8 +103,8 @@ def without_silent_channels(traces: Any, recording: Recording) -> Any:
     return traces.select_channels(np.flatnonzero(live))
 
 
-def _live_channels(recording: Recording) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Tell of every channel whether it changes."""
+def _live_channels(recording: TraceReader) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return for every channel whether it changes."""
     import numpy as np
 
     first, live = recording.traces(0, 1)[0], np.zeros(recording.num_channels, dtype=bool)
@@ -136,7 +117,7 @@ def _live_channels(recording: Recording) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def watch(module: ModuleType, name: str, otherwise: str, is_something: Callable[[Any], bool]) -> None:
-    """Make a step of a sorter raise NothingFoundError where what it gives is nothing: the next step would fail.
+    """Make a step of a sorter raise NothingFoundError where it finds nothing: the next step would fail.
 
     Parameters
     ----------
@@ -145,9 +126,9 @@ def watch(module: ModuleType, name: str, otherwise: str, is_something: Callable[
     name : str
         The step, a function.
     otherwise : str
-        What the error says.
+        Message of the error.
     is_something : callable
-        Judges what the step gave.
+        Judges what the step returned.
     """
     step = getattr(module, name)
 

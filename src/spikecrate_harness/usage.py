@@ -1,7 +1,7 @@
-"""What a job has used: processor time, memory, processes ended for want of memory.
+"""Resources that a job has used: processor time, memory, processes that the kernel ended for lack of memory.
 
-Memory is that of the control group where the group is the job's alone, as it is in a container; else the largest
-process's, as the kernel counts it. Standard library only.
+Memory is that of the control group where the group belongs to the job alone, as in a container; otherwise that of the
+largest process. Standard library only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def own_group() -> Group | None:
 
 
 def peak_memory(group: Group | None) -> tuple[int, str]:
-    """Give the peak of memory in bytes, and who counted it: "cgroup" (page cache included) or "process"."""
+    """Return the peak memory in bytes and its source: "cgroup" (page cache included) or "process"."""
     if group is not None:
         try:
             return int(group.peak.read_text()), "cgroup"
@@ -62,7 +62,7 @@ def peak_memory(group: Group | None) -> tuple[int, str]:
 
 
 def oom_kills(group: Group | None) -> int | None:
-    """Count the processes of the group that the kernel ended for want of memory; None where it does not tell."""
+    """Return how many processes of the group the kernel ended for lack of memory; None if unknown."""
     if group is None:
         return None
     try:
@@ -73,18 +73,18 @@ def oom_kills(group: Group | None) -> int | None:
 
 
 def cpu_seconds() -> float:
-    """Give the processor time of this process and of its children that have ended."""
+    """Return the processor time of this process and of its children that have ended."""
     users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, users))
 
 
 def _is_kin(pid: int) -> bool:
-    """Tell whether a process is this one, an ancestor or a descendant of it. One outside our view is not."""
+    """Return whether a process is this one, its ancestor or its descendant; False for one outside this namespace."""
     return os.getpid() in _line(pid) or pid in _line(os.getpid())
 
 
 def _line(pid: int) -> list[int]:
-    """Give a process and its ancestors."""
+    """Return a process and its ancestors."""
     line = []
     while pid > 0:
         line.append(pid)

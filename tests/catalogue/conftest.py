@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from inputs import Inputs
-from matrix import CASES, PARAMETERS, QUICK, RUNTIMES, SORTERS
+from matrix import CASES, PARAMETERS, QUICK, RUNTIMES, SORTERS, THREADS
 from runs import Runs
 
 from spikecrate.store import open_store
@@ -28,8 +28,9 @@ def pytest_generate_tests(metafunc):
     for name, values in (("case", CASES), ("parameter", PARAMETERS)):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, values, ids=["-".join(value) for value in values])
-    if "sorter" in metafunc.fixturenames:
-        metafunc.parametrize("sorter", SORTERS)
+    for name, values in (("sorter", SORTERS), ("threaded", THREADS)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, values)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -56,7 +57,7 @@ def sorter_of(item):
     for name in ("case", "parameter"):
         if name in of_test:
             return of_test[name].sorter
-    return of_test.get("sorter") or of_test["floor"]
+    return next(of_test[name] for name in ("sorter", "threaded", "floor") if name in of_test)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -39,6 +39,7 @@ class Inputs:
             "short": lambda: self.toy(channels, SHORT_S),
             "float32": lambda: self.flat(channels, duration_s, "<f4", UV_PER_COUNT),
             "big-endian": lambda: self.flat(channels, duration_s, ">i2", 1),
+            "channel after channel": lambda: self.flat(channels, duration_s, "<i2", 1, time_axis=1),
             "odd path": lambda: self.copy(channels, duration_s, "Übung 3, with spaces"),
             "silence": lambda: self.silence(channels, duration_s),
         }
@@ -56,20 +57,22 @@ class Inputs:
             shutil.copytree(self.toy(channels, duration_s), folder)
         return folder
 
-    def flat(self, channels, duration_s, dtype, factor):
+    def flat(self, channels, duration_s, dtype, factor, *, time_axis=0):
         """Write the plain recording's samples, times a factor, as another type; in µV they stay the same."""
-        folder = self.root / f"flat-{channels}-{duration_s}-{dtype[1:]}"
+        folder = self.root / f"flat-{channels}-{duration_s}-{dtype[1:]}-{time_axis}"
         if folder.exists():
             return folder
         toy = self.toy(channels, duration_s)
         params = json.loads((toy / "params.json").read_text())
         counts = mda.read(toy / "raw.mda").T
         folder.mkdir()
-        (counts.astype(np.float64) * factor).astype(dtype).tofile(folder / "raw.dat")
+        samples = (counts.astype(np.float64) * factor).astype(dtype)
+        (samples.T if time_axis else samples).copy(order="C").tofile(folder / "raw.dat")
         shutil.copyfile(toy / "geom.csv", folder / "geom.csv")
         described = {
             "file": "raw.dat",
             "dtype": dtype,
+            "time_axis": time_axis,
             "num_channels": channels,
             "sampling_frequency": params["samplerate"],
             "gain_uv": params["scale_factor"] / factor,

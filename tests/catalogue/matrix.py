@@ -38,6 +38,8 @@ def runtimes(name):
     return RUNTIMES[:2] if needs_image else RUNTIMES
 
 
+THREADS = {"kilosort4": "threads", "ms4": "setNumWorkers", "spykingcircus": "processes"}
+"""Sorters that print how many cores their tool uses, and the name of that setting."""
 CASES = [Case(name, runtime) for name in SORTERS for runtime in runtimes(name)]
 PARAMETERS = [
     Parameter(name, parameter)

@@ -18,7 +18,7 @@ from spikecrate.runtimes import choose
 from spikecrate.steps.job import build_request
 from spikecrate.steps.paths import WorkPaths
 from spikecrate.steps.request import SortRequest
-from spikecrate.steps.run import job_document, make_task
+from spikecrate.steps.run import job_document, make_spec
 from spikecrate.store import open_store
 
 SETTINGS = "settings: "
@@ -90,11 +90,11 @@ class Runs:
 
     @contextmanager
     def attempt(self, case, **options):
-        """Lay out a job as the contract says; give its runtime, its task and its folders."""
+        """Lay out a job as the contract says; give its runtime, its step and its folders."""
         asked, store = self.asked(case, **options), open_store()
         job = asked.job(store, Silent())
         if case not in self.images:
-            request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
+            request = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
             engine = choose(case.runtime, store, Silent())
             self.images[case] = engine, engine.prepare(request, Silent())
         engine, image = self.images[case]
@@ -102,16 +102,16 @@ class Runs:
         paths.make()
         try:
             paths.job_json.write_text(json.dumps(job_document(job, asked.limits)))
-            yield engine, make_task(job, image, asked.limits, paths, store), paths
+            yield engine, make_spec(job, image, asked.limits, paths, store), paths
         finally:
             remove_tree(paths.root)
 
     def told(self, case, **parameters):
         """Start a sorter, and end it when it has said what its tool is told."""
-        with self.attempt(case, params=parameters) as (engine, task, _):
+        with self.attempt(case, params=parameters) as (engine, spec, _):
             listener = Listener()
             try:
-                ended = engine.run(task, listener)
+                ended = engine.run(spec, listener)
             except Told as seen:
                 return seen.settings
         raise AssertionError(f"it ended with {ended.code} and without a line {SETTINGS!r}:\n{listener.text}")

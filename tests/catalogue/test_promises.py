@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import working_for
 from inputs import DENSE, SHORT_S
-from matrix import OTHER_UID, SORTERS, SPIKECRATE, Case, runtimes
+from matrix import OTHER_UID, SORTERS, SPIKECRATE, THREADS, Case, runtimes
 from runs import SETTINGS
 
 from spikecrate._util.progress import Silent
@@ -51,7 +51,7 @@ def test_it_leaves_what_the_contract_says(runs, case):
     assert run.record["runtime"] == case.runtime
     assert run.record["units"] >= 1
     assert run.record["events"] > 50
-    assert (run.sorting.channels <= run.record["recording"]["layout"]["file_channels"]).all()
+    assert (run.sorting.channels <= run.record["inputs"]["recording"]["layout"]["file_channels"]).all()
     assert run.record["wall_s"] > 0
     assert run.record["peak_memory_bytes"] > 2**20
 
@@ -97,6 +97,11 @@ def test_it_sorts_samples_of_the_other_byte_order_to_the_same(runs, case):
     assert_same(case, runs.of(case, "big-endian"), runs.of(case))
 
 
+@pytest.mark.main
+def test_it_sorts_a_file_of_one_channel_after_the_other_to_the_same(runs, case):
+    assert_same(case, runs.of(case, "channel after channel"), runs.of(case))
+
+
 def test_it_sorts_microvolts_in_float32_to_the_same_units(runs, case):
     """A sorter that takes counts for µV finds others."""
     assert agree(runs.of(case).sorting, runs.of(case, "float32").sorting).overall > SAME_UNITS
@@ -125,33 +130,33 @@ def assert_same(case, one, other):
 
 def test_it_has_no_network_and_needs_none(runs, case):
     """In a container there is no interface but the one to itself; on the host it is run where there is none."""
-    with runs.attempt(case) as (engine, task, paths):
+    with runs.attempt(case) as (engine, spec, paths):
         if case.runtime == "host":
-            image = replace(task.image, entrypoint=("unshare", "--net", *task.image.entrypoint))
-            ended, text = finished(engine, replace(task, image=image))
+            image = replace(spec.image, entrypoint=("unshare", "--net", *spec.image.entrypoint))
+            ended, text = finished(engine, replace(spec, image=image))
             assert ended.code == 0, text
             assert (paths.out / "firings.mda").exists()
             return
-        image = replace(task.image, entrypoint=("/bin/ls", "/sys/class/net"))
+        image = replace(spec.image, entrypoint=("/bin/ls", "/sys/class/net"))
         if case.runtime == "docker":
-            assert create_arguments(task)["network_mode"] == "none"
-            ended, text = finished(engine, replace(task, image=image))
+            assert create_arguments(spec)["network_mode"] == "none"
+            ended, text = finished(engine, replace(spec, image=image))
             assert (ended.code, text.split()) == (0, NO_INTERFACE_BUT)
         else:
             # Apptainer shows the machine's /sys; what the process itself has stands in /proc.
-            image = replace(task.image, entrypoint=("/bin/cat", "/proc/net/dev"))
-            ended, text = finished(engine, replace(task, image=image))
+            image = replace(spec.image, entrypoint=("/bin/cat", "/proc/net/dev"))
+            ended, text = finished(engine, replace(spec, image=image))
             names = [line.split(":")[0].strip() for line in text.splitlines() if ":" in line]
             assert (ended.code, names) == (0, NO_INTERFACE_BUT)
 
 
 @pytest.mark.main
 def test_it_runs_as_a_user_that_its_image_does_not_know(runs, sorter):
-    with runs.attempt(Case(sorter, "docker")) as (engine, task, paths):
+    with runs.attempt(Case(sorter, "docker")) as (engine, spec, paths):
         for folder in (paths.out, paths.scratch):
             os.chown(folder, OTHER_UID, OTHER_UID)
         paths.root.chmod(0o755)
-        ended, text = finished(engine, replace(task, user=(OTHER_UID, OTHER_UID)))
+        ended, text = finished(engine, replace(spec, user=(OTHER_UID, OTHER_UID)))
         assert ended.code == 0, text
         assert (paths.out / "firings.mda").stat().st_uid == OTHER_UID
         if SORTERS[sorter].deterministic:
@@ -207,10 +212,10 @@ def words(runs, case, kind):
     return ("sort", recording, "--sorter", case.sorter, "--runtime", case.runtime, "--output", "-", "--force")
 
 
-def finished(engine, task):
-    """Run a task to its end; give how it ended, and what it printed."""
+def finished(engine, spec):
+    """Run a step to its end; give how it ended, and what it printed."""
     chunks = []
-    ended = engine.run(task, chunks.append)
+    ended = engine.run(spec, chunks.append)
     return ended, b"".join(chunks).decode(errors="replace")
 
 
@@ -230,6 +235,12 @@ def test_it_is_as_repeatable_as_it_says(runs, sorter, agreements):
 
 
 @pytest.mark.main
+def test_its_tool_uses_the_cores_that_it_is_given(runs, threaded):
+    """On a processor: a GPU leaves the other cores idle."""
+    cores = len(os.sched_getaffinity(0))
+    assert runs.told(Case(threaded, "docker"))[THREADS[threaded]] == cores
+
+
 def test_the_number_of_cores_changes_the_result_only_where_it_says_so(runs, sorter):
     """Against a run with all processors, which must be two at least."""
     case = Case(sorter, "docker")

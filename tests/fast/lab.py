@@ -17,7 +17,7 @@ TWO_EVENTS = "    return np.array([10.0, 20.0]), np.array([1, 2])\n"
 
 
 def write_sorter(catalogue, body, name="lab", **fields):
-    """Write a sorter of a test's own into a catalogue."""
+    """Write a sorter of a test's own into a catalogue; with a `kind` another tool."""
     folder = catalogue / name
     folder.mkdir(parents=True, exist_ok=True)
     properties = {"value": {"type": "number", "default": 1, "description": "Anything."}}
@@ -36,7 +36,7 @@ def write_sorter(catalogue, body, name="lab", **fields):
         "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
         **fields,
     }
-    (folder / "sorter.json").write_text(json.dumps(described))
+    (folder / ("tool.json" if "kind" in fields else "sorter.json")).write_text(json.dumps(described))
     (folder / "Dockerfile").write_text("FROM scratch\n")
     (folder / "requirements.lock").write_text("")
     (folder / "run.py").write_text(body)

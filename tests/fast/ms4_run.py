@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spikecrate_harness.layout import Layout
-from spikecrate_harness.recording import Recording
+from spikecrate_harness.traces import TraceReader
 
 FOLDER = Path(__file__).parents[2] / "sorters" / "ms4"
 SCHEMAS = json.loads((FOLDER / "sorter.json").read_text())["parameters"]["properties"]
@@ -24,7 +24,7 @@ sys.modules[specification.name] = run
 specification.loader.exec_module(run)
 
 
-def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) -> Recording:
+def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) -> TraceReader:
     """Give samples x channels in memory as a recording, channels 20 um apart."""
     channels = samples.shape[1]
     layout = Layout(
@@ -40,7 +40,7 @@ def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) 
         offsets=(0.0,) * channels,
         locations=tuple((0.0, 20.0 * channel) for channel in range(channels)),
     )
-    return Recording(layout, samples, Path(layout.file))
+    return TraceReader(layout, samples, Path())
 
 
 def noise(num_samples: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -51,7 +51,7 @@ def noise(num_samples: int, channels: int, seed: int = 0) -> np.ndarray:
     return (mixed * np.linspace(20, 80, channels) + 2050).astype("<i2")
 
 
-def prepared(recording: Recording, folder: Path, **changes: object) -> np.ndarray:
+def prepared(recording: TraceReader, folder: Path, **changes: object) -> np.ndarray:
     """Give the traces that mountainsort4 would get, channels x samples."""
     traces = run.prepare(recording, DEFAULTS | changes, folder)
     return traces.get_traces(np.arange(recording.num_channels), 0, recording.num_samples)

@@ -29,8 +29,8 @@ def put(store, seed=0, *, sorter="ms4", path="/data/rec", samples="aa" * 32, wal
     record = {
         "key": made_of.key,
         "recipe": made_of.recipe,
-        "sorter": {"name": sorter},
-        "recording": {"path": path},
+        "tool": {"name": sorter, "kind": "sorter"},
+        "inputs": {"recording": {"kind": "recording", "path": path}},
         "runtime": "host",
         "units": 2,
         "events": 40,
@@ -50,13 +50,19 @@ def put(store, seed=0, *, sorter="ms4", path="/data/rec", samples="aa" * 32, wal
     return made_of.key
 
 
-def fail(store, seed=0, sorter="ms4"):
+def fail(store, seed=0, sorter="ms4", path="/data/fly"):
     """Keep a failure; give its key."""
     made_of = parts(seed, sorter)
     folder = store.failure(made_of.key)
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("no\n")
-    what = {"error": "JobFailedError", "key": made_of.key, "key_parts": made_of.as_dict(), "at": "2026-02-01"}
+    what = {
+        "error": "JobFailedError",
+        "key": made_of.key,
+        "key_parts": made_of.as_dict(),
+        "inputs": {"recording": {"kind": "recording", "path": path}},
+        "at": "2026-02-01",
+    }
     (folder / "failure.json").write_text(json.dumps(what))
     return made_of.key
 

@@ -23,10 +23,10 @@ from spikecrate.engines.apptainer import (
 from spikecrate.errors import EngineError, EngineMissingError, EnginePermissionError, ImageInvalidError
 from spikecrate.runtimes import apptainer as runtime
 from spikecrate.runtimes.apptainer import environment, exec_argv, probe_argv
-from spikecrate.runtimes.contract import Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import ContainerSpec, Image, Limits, Mount
 from spikecrate.store.file_hashes import FileHashCache
 
-TASK = Task(
+TASK = ContainerSpec(
     name="spikecrate-abc",
     labels={"spikecrate.key": "abc"},
     image=Image(
@@ -36,7 +36,7 @@ TASK = Task(
         facts={"sif": {"path": "/store/sif/ms4.sif"}},
     ),
     mounts=(
-        Mount(source=Path('/data/my "rec", a:b'), target=PurePosixPath("/recording")),
+        Mount(source=Path('/data/my "rec", a:b'), target=PurePosixPath("/inputs/recording")),
         Mount(source=Path("/store/out"), target=PurePosixPath("/out"), read_only=False),
         Mount(source=Path("/store/scratch"), target=PurePosixPath("/tmp"), read_only=False),
     ),
@@ -62,7 +62,7 @@ ARGV = [
     "--pwd",
     "/tmp",
     "--mount",
-    'type=bind,"source=/data/my ""rec"", a:b",target=/recording,readonly',
+    'type=bind,"source=/data/my ""rec"", a:b",target=/inputs/recording,readonly',
     "--mount",
     "type=bind,source=/store/out,target=/out",
     "--mount",
@@ -102,7 +102,7 @@ def test_no_mount_is_written_in_the_form_that_splits_at_colons():
     assert not {"--bind", "-B", "--scratch", "--workdir", "--writable", "--writable-tmpfs"} & set(argv)
     mounts = [argv[at + 1] for at, word in enumerate(argv) if word == "--mount"]
     (fields,) = csv.reader(io.StringIO(mounts[0]))
-    assert fields == ["type=bind", 'source=/data/my "rec", a:b', "target=/recording", "readonly"]
+    assert fields == ["type=bind", 'source=/data/my "rec", a:b', "target=/inputs/recording", "readonly"]
 
 
 def test_nothing_of_the_users_settings_for_the_program_gets_in(monkeypatch, tmp_path):

@@ -71,7 +71,7 @@ def write(tmp_path, folder, *, name="made.tar", **changed):
     (made / "image.sif").write_bytes(b"a SIF that is none" * 100)
     (made / "wheel").write_bytes(b"a wheel that is none")
     (made / "lock").write_text("x==1 --hash=sha256:00\n")
-    files = {f"sorter/{folder.name}/{path.name}": path for path in folder.iterdir()}
+    files = {f"sorter/{folder.name}/{path.name}": path for path in folder.iterdir() if path.is_file()}
     files |= {
         "sif/image.sif": made / "image.sif",
         "wheels/x-1-py3-none-any.whl": made / "wheel",

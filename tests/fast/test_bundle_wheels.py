@@ -3,85 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import socket
-import threading
-from email.message import Message
-from urllib.error import HTTPError, URLError
+import os
+import zipfile
 
 import pytest
-from lab import Notes
-from packaging.tags import parse_tag
 
 from spikecrate._util.data import data_path
 from spikecrate._util.progress import Silent
-from spikecrate.bundles import wheels
-from spikecrate.bundles.wheels import File, choose, fetch, lock_of, tags_of
-from spikecrate.environments.library import BLOCK
+from spikecrate.bundles.wheels import BLOCK, download, lock_of, platforms
 from spikecrate.errors import BundleError
-
-ONE, TWO, THREE = "11" * 32, "22" * 32, "33" * 32
-TAGS = [
-    tag
-    for name in ("cp311-cp311-manylinux_2_28_x86_64", "cp311-cp311-manylinux_2_17_x86_64", "py3-none-any")
-    for tag in parse_tag(name)
-]
+from spikecrate.store import open_store
 
 
-def package(*files, sdist=None):
-    def listed(name, digest):
-        return {"name": name, "url": f"https://index/{name}", "hashes": {"sha256": digest}}
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A page of links that pip takes wheels from; return what adds a wheel and returns its hash."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    page = folder / "links.html"
+    page.write_text("<!DOCTYPE html>\n")
+    for name, value in {"FIND_LINKS": page, "NO_INDEX": "1", "CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(f"PIP_{name}", str(value))
 
-    wheels = [listed(*file) for file in files]
-    source = {"sdist": listed(*sdist)} if sdist else {}
-    return {"name": "x", "version": "1", "wheels": wheels, **source}
+    def add(name):
+        info = "-".join(name.split("-")[:2]) + ".dist-info"
+        with zipfile.ZipFile(folder / name, "w") as wheel:
+            wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: x\nVersion: 1\n")
+            wheel.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nTag: {name[4:-4]}\n")
+            wheel.writestr(f"{info}/RECORD", "")
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        with page.open("a") as links:
+            links.write(f'<a href="{name}#sha256={digest}">{name}</a>\n')
+        return digest
 
-
-def test_the_wheel_that_fits_best_is_taken():
-    (file,) = choose(
-        [
-            package(
-                ("x-1-py3-none-any.whl", ONE),
-                ("x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl", TWO),
-                ("x-1-cp312-cp312-manylinux_2_28_x86_64.whl", THREE),
-            )
-        ],
-        {ONE, TWO, THREE},
-        TAGS,
-    )
-    assert file.sha256 == TWO
-    assert file.url == "https://index/x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl"
-
-
-def test_a_file_that_the_lock_does_not_name_is_not_taken():
-    (file,) = choose(
-        [package(("x-1-cp311-cp311-manylinux_2_28_x86_64.whl", TWO), ("x-1-py3-none-any.whl", ONE))],
-        {ONE},
-        TAGS,
-    )
-    assert file.sha256 == ONE
+    return add
 
 
-def test_a_source_is_taken_only_where_no_wheel_fits():
-    files = (("x-1-py3-none-any.whl", ONE),)
-    assert choose([package(*files, sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS)[0].sha256 == ONE
-    (file,) = choose(
-        [package(("x-1-cp27-cp27m-win32.whl", ONE), sdist=("x-1.tar.gz", TWO))], {ONE, TWO}, TAGS
-    )
-    assert file.filename == "x-1.tar.gz"
+@pytest.fixture
+def downloaded(tmp_path):
+    """Download what a lock with these hashes allows; return the names of the files."""
+
+    def run(*hashes, python="3.11"):
+        work = tmp_path / "work"
+        work.mkdir()
+        lock = " ".join(["x==1", *(f"--hash=sha256:{digest}" for digest in hashes)])
+        found = download(lock, python, work, open_store(tmp_path / "store"), Silent())
+        return [path.name for path in found]
+
+    return run
 
 
-def test_a_package_without_a_file_that_will_do_is_named():
-    with pytest.raises(BundleError, match="no file of x 1"):
-        choose([package(("x-1-py3-none-any.whl", ONE))], {TWO}, TAGS)
+def test_the_wheel_that_fits_best_is_taken(index, downloaded):
+    names = [
+        "x-1-py3-none-any.whl",
+        "x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
+        "x-1-cp311-cp311-manylinux_2_34_x86_64.whl",
+        "x-1-cp312-cp312-manylinux_2_28_x86_64.whl",
+    ]
+    hashes = [index(name) for name in names]
+    assert downloaded(*hashes) == [names[1]]
+
+
+def test_the_other_machine_may_have_another_python(index, downloaded):
+    names = ["x-1-cp311-cp311-manylinux_2_28_x86_64.whl", "x-1-cp313-cp313-manylinux_2_28_x86_64.whl"]
+    hashes = [index(name) for name in names]
+    assert downloaded(*hashes, python="3.13") == [names[1]]
+
+
+def test_a_file_that_the_lock_does_not_name_is_not_taken(index, downloaded):
+    index("x-1-cp311-cp311-manylinux_2_28_x86_64.whl")
+    allowed = index("x-1-py3-none-any.whl")
+    assert downloaded(allowed) == ["x-1-py3-none-any.whl"]
+
+
+def test_a_package_without_a_file_that_will_do_is_named(index, downloaded):
+    index("x-1-cp27-cp27m-manylinux_2_28_x86_64.whl")
+    with pytest.raises(BundleError, match="No matching distribution found for x==1"):
+        downloaded("11" * 32)
+
+
+def test_a_file_with_another_hash_is_refused(index, downloaded):
+    index("x-1-py3-none-any.whl")
+    with pytest.raises(BundleError, match="HASHES"):
+        downloaded("11" * 32)
 
 
 def test_wheels_for_an_old_c_library_come_before_those_for_a_new_one():
-    tags = list(map(str, tags_of("3.11")))
-    old = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_28_")]
-    new = [at for at, tag in enumerate(tags) if tag.startswith("cp311-cp311-manylinux_2_36_")]
+    found = platforms()
+    old = [at for at, name in enumerate(found) if name.startswith("manylinux_2_28_")]
+    new = [at for at, name in enumerate(found) if name.startswith("manylinux_2_36_")]
     assert not new or old[0] < new[0]
-    assert not any(tag.startswith("cp312-cp312") for tag in tags)
 
 
 def test_the_lock_of_a_bundle_allows_its_wheels_alone(tmp_path):
@@ -96,61 +107,3 @@ def test_the_lock_of_a_bundle_allows_its_wheels_alone(tmp_path):
 def test_the_project_s_lock_travels_with_the_library():
     names = {found[1] for found in BLOCK.finditer(data_path("requirements.lock").read_text())}
     assert {"blake3", "docker", "invoke", "uv", "numpy"} <= names
-
-
-WHEEL = b"a wheel"
-
-
-@pytest.fixture
-def index(monkeypatch):
-    """A file of an index, and the answers that this will give to who fetches it."""
-    answers = []
-
-    def answer(url):
-        given = answers.pop(0)
-        if given is None:
-            raise URLError(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
-        if given >= 400:
-            raise HTTPError(url, given, "no", Message(), io.BytesIO())
-        return io.BytesIO(WHEEL)
-
-    monkeypatch.setattr(wheels, "WAITS_S", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(wheels, "_open", answer)
-    name = "x-1-py3-none-any.whl"
-    return answers, File(name, f"https://index/{name}", hashlib.sha256(WHEEL).hexdigest())
-
-
-def test_an_index_that_stumbles_is_asked_again_and_this_is_told(index, tmp_path):
-    answers, file = index
-    answers += [None, 502, 200]
-    notes = Notes()
-    assert fetch(file, tmp_path, threading.Event(), notes).read_bytes() == WHEEL
-    assert [text.partition(":")[0] for text in notes.notes] == [f"{file.filename} could not be fetched"] * 2
-
-
-def test_what_is_there_is_not_fetched_again(index, tmp_path):
-    answers, file = index
-    answers += [200]
-    assert {fetch(file, tmp_path, threading.Event(), Silent()) for _ in range(2)} == {
-        tmp_path / file.sha256 / file.filename
-    }
-
-
-@pytest.mark.parametrize(("given", "left"), [([404, 200], [200]), ([503, None] * 3, [503, None])])
-def test_a_file_that_is_not_to_be_had_is_named_at_the_end(index, tmp_path, given, left):
-    answers, file = index
-    answers += given
-    with pytest.raises(BundleError, match=f"{file.filename} could not be fetched: "):
-        fetch(file, tmp_path, threading.Event(), Silent())
-    assert answers == left
-    assert not any(path.is_file() for path in tmp_path.rglob("*"))
-
-
-def test_nothing_is_tried_again_once_all_is_to_stop(index, tmp_path):
-    answers, file = index
-    answers += [503, 200]
-    stop = threading.Event()
-    stop.set()
-    with pytest.raises(BundleError, match="could not be fetched"):
-        fetch(file, tmp_path, stop, Silent())
-    assert answers == [200]

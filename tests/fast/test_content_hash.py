@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
+import threading
+import time
 from contextlib import contextmanager
 
 import blake3
@@ -157,6 +160,21 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     hash_samples(recording, Silent())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024
+
+
+def test_ctrl_c_is_obeyed_while_a_large_recording_is_hashed(tmp_path):
+    """A sparse terabyte would take minutes to hash."""
+    with (tmp_path / "big.raw").open("wb") as file:
+        file.truncate(2**40)
+    facts = {"file": "big.raw", "dtype": "int16", "num_channels": 4, "sampling_frequency": 30000}
+    (tmp_path / "recording.json").write_text(json.dumps(facts))
+    recording, started = open_recording(tmp_path), time.monotonic()
+    interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        hash_samples(recording, Silent())
+    interrupt.join()
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import ImageInvalidError
+from spikecrate.images.layers import debian_packages
 from spikecrate.images.lockfile import read_contents
-from spikecrate.images.packages import debian_packages
 
 SITE = "opt/sorter/lib/python3.11/site-packages"
 STATUS = """Package: adduser

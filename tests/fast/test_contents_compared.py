@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -53,7 +54,7 @@ def write(tmp_path, **changes):
 def test_an_image_does_not_differ_from_itself(capsys):
     found = compare(contents(), contents())
     assert [getattr(found, kind) for kind in ("debian", "python", "settings", "files")] == [[], [], [], []]
-    show_differences(found.as_dict())
+    show_differences(asdict(found))
     assert capsys.readouterr().out.splitlines()[-1] == "nothing differs"
 
 
@@ -77,7 +78,7 @@ def test_every_difference_is_named_from_both_sides(capsys):
         ("/b", "only in the first"),
         ("/c", "only in the second"),
     ]
-    show_differences(found.as_dict())
+    show_differences(asdict(found))
     said = capsys.readouterr().out
     assert "adduser: 3.134 (sha256:3.134) | 3.135 (sha256:3.135)" in said
     assert "numpy: 1.26.4 (sha256:aa) | 1.26.4 (sha256:bb)" in said
@@ -87,9 +88,9 @@ def test_every_difference_is_named_from_both_sides(capsys):
 def test_many_files_are_cut_short_for_people_and_complete_for_programs(capsys):
     many = {f"f{number}": File("file", 0o644, "0:0", 1.0, "") for number in range(100)}
     found = compare(contents(), contents(files={**contents().files, **many}))
-    show_differences(found.as_dict())
+    show_differences(asdict(found))
     assert "and 60 more files" in capsys.readouterr().out
-    as_json(found.as_dict())
+    as_json(asdict(found))
     assert len(json.loads(capsys.readouterr().out)["files"]) == 100
 
 
@@ -99,7 +100,7 @@ def test_against_a_lock_the_packages_are_compared_and_the_rest_is_said_to_be_lef
     assert [row.name for row in found.debian] == ["libc6:amd64"]
     assert found.python == []
     assert found.files is None
-    show_differences(found.as_dict())
+    show_differences(asdict(found))
     assert "a lock lists packages only" in capsys.readouterr().out
 
 

@@ -13,10 +13,12 @@ from spikecrate.catalogue.tools import Sorter
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
-from spikecrate.runtimes.contract import JOB, Exit, Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import JOB, ContainerSpec, ExitStatus, Image, Limits, Mount
 from spikecrate.steps.crate import CONTEXT, ro_crate
+from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.record import run_record
+from spikecrate.store.file_hashes import FileState
 
 # Terms of RO-Crate 1.1's context and of the workflow-run context. A validator refuses every other.
 TERMS = {
@@ -53,6 +55,8 @@ def record_of(recording, tmp_path):
     def make(runtime="docker", report=REPORT, **sorter):
         described = {
             "name": "ms4",
+            "kind": "sorter",
+            "inputs": {"recording": "recording"},
             "aliases": (),
             "title": "MountainSort 4",
             "version": "1.0.7",
@@ -76,12 +80,18 @@ def record_of(recording, tmp_path):
             "label": "a b",
             "cap": None,
         }
+        found = RecordingInput(
+            name="recording",
+            recording=recording,
+            state=FileState.of(recording.sample_file),
+            identity=content.identity(recording, "ef" * 32),
+        )
         parts = KeyParts(
             tool="ms4",
             recipe="cd" * 32,
             parameters=parameters,
             seed=7,
-            inputs={"recording": content.identity(recording, "ef" * 32)},
+            inputs={"recording": found.identity},
             cores=None,
         )
         image = (
@@ -92,8 +102,10 @@ def record_of(recording, tmp_path):
             )
         )
         return run_record(
-            SimpleNamespace(key=parts.key, sorter=Sorter(**described), recording=recording, parts=parts),
-            task=Task(
+            SimpleNamespace(
+                key=parts.key, tool=Sorter(**described), inputs={"recording": found}, parts=parts
+            ),
+            spec=ContainerSpec(
                 name="spikecrate-1",
                 labels={},
                 image=image,
@@ -106,7 +118,7 @@ def record_of(recording, tmp_path):
             seed=7,
             started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
             ended=datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC),
-            ended_as=Exit(code=0),
+            ended_as=ExitStatus(code=0),
             report=report,
             facts={"units": 2, "events": 31},
             files={

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from test_doctor_judgments import CHECKS as OF_THE_LIBRARY
 
-from spikecrate.errors import EngineDownError
 from spikecrate_dev import x11
 from spikecrate_dev.checks import CHECKS as OF_A_CLONE
-from spikecrate_dev.checks import container, display, identity
+from spikecrate_dev.checks import clone, login, windows
 from spikecrate_dev.display import read_display
 
 CHECKS = {check.name: check for check in OF_A_CLONE}
@@ -40,7 +39,7 @@ def record(family, address, number, data=b"c" * 16, name=x11.COOKIE):
 
 
 def kind(text, socket=True):
-    return display.Kind(text=text, display=read_display(text, "here"), socket=socket)
+    return windows.Kind(text=text, display=read_display(text, "here"), socket=socket)
 
 
 def test_the_cookie_that_is_shown_is_one_for_the_display_and_of_the_kind_that_servers_know(
@@ -54,16 +53,16 @@ def test_the_cookie_that_is_shown_is_one_for_the_display_and_of_the_kind_that_se
     monkeypatch.setenv("XAUTHORITY", str(tmp_path / "authority"))
 
     def cookie(text):
-        return display.look_cookie({"display.kind": kind(text)})
+        return windows.look_cookie({"display.kind": kind(text)})
 
     assert cookie(":0").entry == x11.Entry(
         family=x11.LOCAL, address=here, number=b"0", name=x11.COOKIE, data=b"c" * 16
     )
     assert cookie(":2").entry is None
     monkeypatch.setenv("XAUTHORITY", str(tmp_path))
-    assert (cookie(":0").there, cookie(":0").readable) == (True, False)
+    assert isinstance(cookie(":0").error, IsADirectoryError)
     monkeypatch.setenv("XAUTHORITY", str(tmp_path / "none"))
-    assert (cookie(":0").there, cookie(":0").readable) == (False, False)
+    assert isinstance(cookie(":0").error, FileNotFoundError)
 
 
 def test_an_authority_that_is_cut_off_is_read_as_far_as_it_goes():
@@ -96,13 +95,13 @@ ENTRY = x11.Entry(family=x11.WILD, address=b"", number=b"0", name=x11.COOKIE, da
     [
         ({}, "ok", [], ""),
         ({"entry": None}, "warn", ["no cookie for display 3"], "ssh -X"),
-        ({"there": False, "entry": None}, "warn", ["does not exist"], "ssh -X"),
-        ({"readable": False, "entry": None}, "warn", ["not readable"], "ls -l /h/.Xauthority"),
+        ({"error": FileNotFoundError(), "entry": None}, "warn", ["does not exist"], "ssh -X"),
+        ({"error": PermissionError(), "entry": None}, "warn", ["not readable"], "ls -l /h/.Xauthority"),
     ],
 )
 def test_a_missing_cookie_is_told_from_an_unreadable_file(facts, state, names, fix):
-    usual = {"file": Path("/h/.Xauthority"), "there": True, "readable": True, "entry": ENTRY, "number": 3}
-    cookie = display.Cookie(**{**usual, **facts})
+    usual = {"file": Path("/h/.Xauthority"), "error": None, "entry": ENTRY, "number": 3}
+    cookie = windows.Cookie(**{**usual, **facts})
     judged("display.cookie", cookie, state, ["/h/.Xauthority", *names], fix)
 
 
@@ -150,7 +149,7 @@ def test_a_clone_that_git_refuses_is_named_with_the_command_that_git_wants(clone
     ],
 )
 def test_an_agent_that_does_not_answer_is_named(facts, state, names, fix):
-    judged("ssh.agent", identity.Agent(**facts), state, names, fix)
+    judged("ssh.agent", login.Agent(**facts), state, names, fix)
 
 
 # The development container
@@ -158,7 +157,7 @@ def test_an_agent_that_does_not_answer_is_named(facts, state, names, fix):
 
 def packages(installed, *, inside=False):
     pinned = {"blake3": "1.0", "uv": "0.9"}
-    return container.Packages(pinned=pinned, installed=installed, inside=inside)
+    return clone.Packages(pinned=pinned, installed=installed, inside=inside)
 
 
 def test_packages_that_differ_from_the_lock_are_named():
@@ -174,7 +173,7 @@ def test_a_lock_is_read_for_this_machine_alone():
         "Typing_Extensions==4 ; python_version >= '3' \\\n    --hash=sha256:00\n"
         "colorama==1 ; sys_platform == 'win32' \\\n    --hash=sha256:00\n"
     )
-    assert container.read_lock(text) == {"blake3": "1.0", "typing-extensions": "4"}
+    assert clone.read_lock(text) == {"blake3": "1.0", "typing-extensions": "4"}
 
 
 def test_a_development_container_of_an_older_description_is_named():
@@ -183,4 +182,3 @@ def test_a_development_container_of_an_older_description_is_named():
     judged("dev.container", {"state": "absent"}, "ok", ["invoke dev"])
     judged("dev.container", running, "ok", ["spikecrate-x", "running"])
     judged("dev.container", {**running, "stale": True}, "warn", ["spikecrate-x"], "invoke dev --rebuild")
-    judged("dev.container", EngineDownError("down", next_step="start it"), "fail", ["down"], "start it")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikecrate_dev import cookie, display, relay
+from spikecrate_dev import display, machine, relay, x11
 from spikecrate_dev.display import read_display
+from spikecrate_dev.options import Options
 from spikecrate_dev.x11 import LOCAL, WILD, Entry, read_entries
 
 HOST = socket.gethostname().encode()
@@ -75,12 +76,12 @@ def test_no_display_has_a_cookie_file_outside_of_its_folder(text):
 
 @given(st.lists(ENTRY))
 def test_cookies_are_read_as_they_were_written(entries):
-    assert list(read_entries(cookie.write_entries(entries))) == entries
+    assert list(read_entries(x11.write_entries(entries))) == entries
 
 
 @given(st.lists(ENTRY), st.integers(0, 9))
 def test_a_cookie_for_a_container_is_valid_on_any_machine_and_is_the_same(entries, number):
-    made = cookie.anywhere(entries, number)
+    made = x11.anywhere(entries, number)
     assert [(one.name, one.data) for one in made] == [(one.name, one.data) for one in entries]
     assert all((one.family, one.number) == (WILD, str(number).encode()) for one in made)
 
@@ -88,12 +89,12 @@ def test_a_cookie_for_a_container_is_valid_on_any_machine_and_is_the_same(entrie
 def test_the_surest_cookie_comes_first_and_other_displays_cookies_stay_outside():
     old, wild, sure = entry(b"0", address=b"old-name"), entry(b"", b"w", WILD, b""), entry(b"0", b"s")
     others = [entry(b"1"), entry(b"0", family=0, address=b"\x0a\0\0\1")]
-    assert cookie.of_display([old, wild, *others, sure], 0, [HOST], is_local=True) == [sure, wild, old]
+    assert x11.of_display([old, wild, *others, sure], 0, [HOST], is_local=True) == [sure, wild, old]
 
 
 def test_a_remote_display_s_cookie_stands_under_its_address():
     remote = entry(b"0", family=0, address=b"\x0a\0\0\1")
-    assert cookie.of_display([entry(b"0"), remote], 0, [b"\x0a\0\0\1"], is_local=False) == [remote]
+    assert x11.of_display([entry(b"0"), remote], 0, [b"\x0a\0\0\1"], is_local=False) == [remote]
 
 
 def test_a_container_sees_what_later_displays_need(own):
@@ -113,7 +114,7 @@ def test_a_machine_without_a_display_s_folder_mounts_what_there_is(own):
 def test_a_local_display_is_reached_through_a_link_with_its_cookie(own, tmp_path):
     shown = display.mounts(own)
     file = tmp_path / "cookies"
-    file.write_bytes(cookie.write_entries([entry(b"7"), entry(b"8", b"other")]))
+    file.write_bytes(x11.write_entries([entry(b"7"), entry(b"8", b"other")]))
     with listening(display.SOCKETS / "X7"):
         given = display.attach({"DISPLAY": ":7.0", "XAUTHORITY": str(file)}, shown)
     assert given.notes == ()
@@ -134,7 +135,7 @@ def test_a_new_login_s_cookie_replaces_the_old_one_s(own, tmp_path):
     file = tmp_path / "cookies"
     with listening(display.SOCKETS / "X7"):
         for data in (b"first", b"second"):
-            file.write_bytes(cookie.write_entries([entry(b"7", data)]))
+            file.write_bytes(x11.write_entries([entry(b"7", data)]))
             display.attach({"DISPLAY": ":7", "XAUTHORITY": str(file)}, shown)
     (handed,) = read_entries((own / "x11" / "Xauthority-7").read_bytes())
     assert handed.data == b"second"
@@ -142,7 +143,7 @@ def test_a_new_login_s_cookie_replaces_the_old_one_s(own, tmp_path):
 
 
 def test_the_cookie_is_looked_for_in_the_home_where_no_variable_names_it(own, tmp_path):
-    (tmp_path / ".Xauthority").write_bytes(cookie.write_entries([entry(b"7")]))
+    (tmp_path / ".Xauthority").write_bytes(x11.write_entries([entry(b"7")]))
     with listening(display.SOCKETS / "X7"):
         given = display.attach({"DISPLAY": ":7", "HOME": str(tmp_path)}, display.mounts(own))
     assert given.notes == ()
@@ -194,7 +195,7 @@ def test_a_container_that_cannot_show_windows_is_said(own):
 
 def test_a_dry_run_tells_the_same_and_makes_nothing(own, tmp_path):
     shown = display.mounts(own)
-    (tmp_path / "cookies").write_bytes(cookie.write_entries([entry(b"7")]))
+    (tmp_path / "cookies").write_bytes(x11.write_entries([entry(b"7")]))
     environ = {"DISPLAY": ":7", "XAUTHORITY": str(tmp_path / "cookies")}
     with listening(display.SOCKETS / "X7"):
         told = display.expected(environ, shown)
@@ -218,14 +219,21 @@ def test_wayland_s_socket_is_handed_in_alone(own, tmp_path):
 
 
 def test_a_graphics_card_is_handed_in_only_where_there_is_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(display, "DEVICES", tmp_path / "dri")
-    assert display.device_words() == ()
+    monkeypatch.setattr(machine.daemon, "info", dict)
+    monkeypatch.setattr(machine.daemon, "engine_socket", lambda: tmp_path / "socket")
+    monkeypatch.setattr(machine, "GRAPHICS", tmp_path / "dri")
+
+    def devices(**choices):
+        return machine.ask(None, Options(gpu="off", **choices)).devices
+
+    assert devices() == ()
     (tmp_path / "dri").mkdir()
-    assert display.device_words() == (f"--device={tmp_path}/dri",)
+    assert devices() == (f"--device={tmp_path}/dri",)
+    assert devices(x11=False) == ()
 
 
 def test_a_display_by_ssh_is_relayed_under_the_number_of_its_port(own, tmp_path):
-    (tmp_path / "cookies").write_bytes(cookie.write_entries([entry(b"10", b"key")]))
+    (tmp_path / "cookies").write_bytes(x11.write_entries([entry(b"10", b"key")]))
     held = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay, "hold", lambda *words: held.append(words))

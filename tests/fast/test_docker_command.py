@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecrate.errors import StoppedError
-from spikecrate.runtimes.contract import Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import ContainerSpec, Image, Limits, Mount
 from spikecrate.runtimes.docker import Docker, create_arguments, run_argv
 from spikecrate.runtimes.mounts import mount_option
 
@@ -26,7 +26,7 @@ NO_PROXIES = [
 ]
 
 
-def task(**changes):
+def spec(**changes):
     fields = {
         "name": "spikecrate-abc",
         "labels": {"spikecrate.key": "abc"},
@@ -36,17 +36,17 @@ def task(**changes):
             entrypoint=("/opt/sorter/bin/python", "-I", "/opt/spikecrate"),
         ),
         "mounts": (
-            Mount(source=Path("/data/my rec"), target=PurePosixPath("/recording")),
+            Mount(source=Path("/data/my rec"), target=PurePosixPath("/inputs/recording")),
             Mount(source=Path("/store/out"), target=PurePosixPath("/out"), read_only=False),
         ),
         "limits": Limits(cores=2, memory_bytes=2**30, timeout_s=60),
         "user": (1000, 1001),
     }
-    return Task(**{**fields, **changes})
+    return ContainerSpec(**{**fields, **changes})
 
 
 def test_the_command_line_of_a_task_is_this():
-    assert run_argv(task()) == [
+    assert run_argv(spec()) == [
         "docker",
         "run",
         "--rm",
@@ -62,7 +62,7 @@ def test_the_command_line_of_a_task_is_this():
         "HOME=/tmp",
         *NO_PROXIES,
         "--mount",
-        "type=bind,source=/data/my rec,target=/recording,readonly",
+        "type=bind,source=/data/my rec,target=/inputs/recording,readonly",
         "--mount",
         "type=bind,source=/store/out,target=/out",
         "--read-only",
@@ -85,17 +85,17 @@ def test_the_command_line_of_a_task_is_this():
 
 
 def test_the_image_runs_by_digest_not_by_tag():
-    assert create_arguments(task())["image"] == "sha256:f00"
+    assert create_arguments(spec())["image"] == "sha256:f00"
 
 
 def test_the_recording_is_mounted_read_only_and_nothing_but_out_is_writable():
-    mounts = {mount["Target"]: mount["ReadOnly"] for mount in create_arguments(task())["mounts"]}
-    assert mounts == {"/recording": True, "/out": False}
-    assert create_arguments(task())["read_only"] is True
+    mounts = {mount["Target"]: mount["ReadOnly"] for mount in create_arguments(spec())["mounts"]}
+    assert mounts == {"/inputs/recording": True, "/out": False}
+    assert create_arguments(spec())["read_only"] is True
 
 
 def test_privileges_are_dropped():
-    arguments = create_arguments(task())
+    arguments = create_arguments(spec())
     assert arguments["cap_drop"] == ["ALL"]
     assert arguments["security_opt"] == ["no-new-privileges"]
     assert arguments["network_mode"] == "none"
@@ -105,21 +105,21 @@ def test_privileges_are_dropped():
 
 def test_a_container_sees_the_gpus_only_for_a_task_that_runs_on_one(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    without, with_one = create_arguments(task()), create_arguments(task(gpu=True))
+    without, with_one = create_arguments(spec()), create_arguments(spec(gpu=True))
     assert "device_requests" not in without
     assert [dict(one) for one in with_one["device_requests"]] == [
         {"Driver": "", "Count": -1, "DeviceIDs": [], "Capabilities": [["gpu"]], "Options": {}}
     ]
     assert without["environment"] == {"HOME": "/tmp"}
     assert with_one["environment"] == {"HOME": "/tmp", "CUDA_VISIBLE_DEVICES": "1"}
-    line = run_argv(task(gpu=True))
+    line = run_argv(spec(gpu=True))
     assert "--gpus=all" in line
     assert "CUDA_VISIBLE_DEVICES=1" in line
-    assert "--gpus=all" not in run_argv(task())
+    assert "--gpus=all" not in run_argv(spec())
 
 
 def test_proxies_of_dockers_configuration_are_kept_out():
-    assert create_arguments(task())["use_config_proxy"] is False
+    assert create_arguments(spec())["use_config_proxy"] is False
 
 
 class Attached:
@@ -172,14 +172,14 @@ def test_a_reader_of_the_output_that_fails_ends_the_container_and_blames_no_engi
     runtime = Docker.__new__(Docker)
     runtime.client = Engine()
     with pytest.raises(type(error)) as raised:
-        runtime.run(task(), on_output)
+        runtime.run(spec(), on_output)
     assert raised.value is error
     assert runtime.client.removed
 
 
 @pytest.mark.parametrize("memory", [None, 2**30])
 def test_memory_is_limited_only_when_asked_for_and_swap_does_not_widen_it(memory):
-    arguments = create_arguments(task(limits=Limits(cores=1, memory_bytes=memory)))
+    arguments = create_arguments(spec(limits=Limits(cores=1, memory_bytes=memory)))
     assert arguments.get("mem_limit") == arguments.get("memswap_limit") == memory
 
 
@@ -187,6 +187,6 @@ def test_memory_is_limited_only_when_asked_for_and_swap_does_not_widen_it(memory
 def test_any_path_survives_the_mount_option(name):
     """Commas, quotes, colons and line breaks are data: the option is one line of CSV."""
     source = Path("/data") / name.replace("/", "_")
-    option = mount_option(Mount(source=source, target=PurePosixPath("/recording")))
+    option = mount_option(Mount(source=source, target=PurePosixPath("/inputs/recording")))
     (fields,) = csv.reader(io.StringIO(option, newline=""))
-    assert fields == ["type=bind", f"source={source}", "target=/recording", "readonly"]
+    assert fields == ["type=bind", f"source={source}", "target=/inputs/recording", "readonly"]

@@ -23,9 +23,11 @@ from spikecrate.cli.parse import parse
 from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
+from spikecrate.steps.inputs import RecordingInput
+from spikecrate.store.file_hashes import FileState
 from spikecrate_harness.answer import as_firings
 from spikecrate_harness.layout import Layout
-from spikecrate_harness.recording import open_recording as open_traces
+from spikecrate_harness.traces import open_traces
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -70,13 +72,13 @@ def parse_command(_program, words):
 
 
 def parse_task(program, words):
-    """Parse as invoke would; an unknown task or flag, or a missing argument, raises."""
+    """Parse as invoke would; an unknown step or flag, or a missing argument, raises."""
     bundled = Program(name=program)
     options, *contexts = Parser(contexts=NAMESPACE.to_contexts(), initial=bundled.initial_context).parse_argv(
         words
     )
     wanted = options.args["help"].value
-    assert contexts or wanted or options.args["version"].value or words == ["--list"], "names no task"
+    assert contexts or wanted or options.args["version"].value or words == ["--list"], "names no step"
     if isinstance(wanted, str):
         assert wanted in NAMESPACE.task_names, f"--help {wanted}"
 
@@ -134,7 +136,7 @@ WRONG = [["sort"], ["sort", "rec", "--nope"], ["nope"], ["job.show", "a", "b"], 
 def test_a_command_that_does_not_exist_is_noticed(words):
     with pytest.raises((UsageError, AssertionError), match=r"no command|no option|needs|no further|names no"):
         parse_command("spikecrate", words)
-    with pytest.raises(Exception, match=r"No idea|required|names no task"):
+    with pytest.raises(Exception, match=r"No idea|required|names no step"):
         parse_task("invoke", words)
 
 
@@ -182,17 +184,20 @@ def test_the_harness_s_exit_codes_are_those_of_the_contract():
 def test_the_contract_names_every_field_of_job_json(tmp_path):
     run = importlib.import_module("spikecrate.steps.run")
     recording = open_recording(write_toy(tmp_path / "toy", duration_s=1, num_channels=1, num_units=1))
+    found = RecordingInput(
+        name="recording", recording=recording, state=FileState.of(recording.sample_file), identity={}
+    )
     job = SimpleNamespace(
         key="ab" * 32,
-        sorter=SimpleNamespace(name="ms4"),
+        tool=SimpleNamespace(name="ms4", kind="sorter"),
         parts=SimpleNamespace(parameters={}, seed=0),
-        recording=recording,
+        inputs={"recording": found},
         gpu=False,
     )
     document = run.job_document(job, SimpleNamespace(cores=1, memory_bytes=None))
     assert [row[0] for row in table(DOCS / "contract.md", "## `job.json`")] == list(document)
-    fields = [row[0] for row in table(DOCS / "contract.md", "Fields of `recording`:")]
-    assert sorted(fields) == sorted(document["recording"])
+    fields = [row[0] for row in table(DOCS / "contract.md", "Fields of `layout`:")]
+    assert sorted(fields) == sorted(document["inputs"]["recording"]["layout"])
     assert sorted(fields) == sorted(field.name for field in dataclasses.fields(Layout))
 
 
@@ -271,13 +276,13 @@ def test_the_attributes_that_the_pages_use_are_there():
 
 
 def test_the_record_s_fields_are_those_of_the_page():
-    from spikecrate.steps.kinds import SORTER
+    from spikecrate.steps.kinds import KINDS
 
     tree = ast.parse((ROOT / "src/spikecrate/steps/record.py").read_text())
     (function,) = [node for node in tree.body if getattr(node, "name", "") == "run_record"]
     returned = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     # `**facts` of the tool's kind has no key of its own.
-    fields = {key.value for key in returned.keys if key is not None} | {*SORTER.facts}
+    fields = {key.value for key in returned.keys if key is not None} | {*KINDS["sorter"].facts}
     said = {name for row in table(DOCS / "results.md", "## The run record") for name in row[0].split(", ")}
     assert said == fields
 
@@ -285,9 +290,5 @@ def test_the_record_s_fields_are_those_of_the_page():
 def test_the_store_s_folders_are_those_of_the_page():
     from spikecrate.store.place import Store
 
-    folders = {
-        getattr(Store(Path("/")), name).name
-        for name, value in vars(Store).items()
-        if isinstance(value, property)
-    }
+    folders = {path.name for name, path in vars(Store(Path("/"))).items() if name != "root"}
     assert {row[0].strip("/") for row in table(DOCS / "results.md", "## The store")} == folders

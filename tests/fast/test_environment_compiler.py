@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from spikecrate.environments.baseline import WRAPPER, baseline_compiler
+from spikecrate.environments.toolchain import WRAPPER, baseline_compiler
 from spikecrate.store import open_store
 
 

@@ -8,13 +8,12 @@ import pkgutil
 
 import pytest
 
-import spikecrate.catalogue
-import spikecrate.sortings
+import spikecrate
 
 MODULES = sorted(
     module.name
-    for package in (spikecrate.catalogue, spikecrate.sortings)
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    for module in pkgutil.walk_packages(spikecrate.__path__, "spikecrate.")
+    if module.name.split(".")[1] in ("catalogue", "recordings", "sortings")
 )
 
 

@@ -6,9 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from recording_files import GAIN, OPENEPHYS, samples, write_openephys
+from recording_files import GAIN, OPENEPHYS, places, samples, write_geom, write_openephys
 
 from spikecrate.errors import (
+    ProbeError,
     RecordingAmbiguousError,
     RecordingEmptyError,
     RecordingFormatError,
@@ -93,6 +94,58 @@ def test_units_become_microvolts(tmp_path, unit, factor):
     assert recording.layout.gains == (GAIN * factor,) * 4
 
 
+SETTINGS = """<SETTINGS><INFO><VERSION>0.6.7</VERSION></INFO><SIGNALCHAIN>
+<PROCESSOR name="Neuropix-PXI" libraryVersion="0.4.0" nodeId="100"><STREAM name="Probe"/><EDITOR>
+<NP_PROBE slot="3" port="1" dock="1" probe_part_number="NP2000" probe_serial_number="1"><SELECTED_ELECTRODES {}/>
+</NP_PROBE></EDITOR></PROCESSOR></SIGNALCHAIN></SETTINGS>"""
+
+
+def write_settings(folder, electrodes, name="settings.xml"):
+    chosen = " ".join(f'E{index}="{electrode}"' for index, electrode in enumerate(electrodes))
+    (folder / "Record Node 101" / name).write_text(SETTINGS.format(chosen))
+
+
+def test_the_places_of_a_neuropixels_probe_are_those_of_the_settings(tmp_path):
+    write_openephys(tmp_path, samples(), geom=False, adc=1)
+    write_settings(tmp_path, [0, 1, 2, 3], "settings_2.xml")
+    assert any("20 um" in note for note in open_recording(tmp_path).notes)
+    write_settings(tmp_path, [5, 2, 0, 1])
+    assert open_recording(tmp_path).layout.locations == ((32, 30), (0, 15), (0, 0), (32, 0))
+    write_geom(tmp_path / RECORDING / "continuous" / "Probe-100.0" / "geom.csv", 4)
+    assert [list(row) for row in open_recording(tmp_path).layout.locations] == places(4)
+
+
+@pytest.mark.parametrize(
+    ("electrodes", "problem"),
+    [
+        ([0, 1], "2 electrodes for the 4 channels"),
+        ([9999] * 4, r"settings\.xml: probeinterface cannot read the probe of Probe-100"),
+    ],
+)
+def test_settings_that_do_not_fit_the_channels_are_refused(tmp_path, electrodes, problem):
+    write_openephys(tmp_path, samples(), geom=False)
+    write_settings(tmp_path, electrodes)
+    with pytest.raises(ProbeError, match=problem):
+        open_recording(tmp_path)
+
+
+def test_of_several_streams_the_one_with_electrodes_is_meant(tmp_path):
+    write_openephys(tmp_path, samples(), streams=("A-100.board", "A-100.memory_usage"))
+    path = tmp_path / RECORDING / "structure.oebin"
+    structure = json.loads(path.read_text())
+    structure["continuous"][1]["channels"] = [
+        {"channel_name": "MEM", "bit_volts": 1, "units": "%", "type": 0}
+    ]
+    structure["continuous"][1]["num_channels"] = 1
+    path.write_text(json.dumps(structure))
+    assert open_recording(tmp_path).folder.name == "A-100.board"
+
+
+@pytest.mark.parametrize("name", ["AuxCortex1", "HPC_ADC2", "PFC1"])
+def test_a_renamed_headstage_channel_is_kept(tmp_path, name):
+    assert open_recording(write_openephys(tmp_path, samples(), channel_name=name)).notes == ()
+
+
 def test_unknown_places_are_a_column_and_noted(tmp_path):
     recording = open_recording(write_openephys(tmp_path, samples(), geom=False))
     assert recording.layout.locations[1] == (0.0, 20.0)
@@ -154,3 +207,9 @@ def test_samples_without_their_structure_say_where_it_belongs(tmp_path):
     (tmp_path / RECORDING / "structure.oebin").unlink()
     with pytest.raises(RecordingFormatError, match=r"there is no structure\.oebin"):
         open_recording(tmp_path / RECORDING / "continuous" / "Probe-100.0" / "continuous.dat")
+
+
+def test_settings_without_places_of_this_stream_leave_a_column(tmp_path):
+    write_openephys(tmp_path, samples(), geom=False, streams=("NI-DAQmx-103.Other",))
+    write_settings(tmp_path, [0, 1, 2, 3])
+    assert any("20 um" in note for note in open_recording(tmp_path).notes)

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from probeinterface.neuropixels_tools import read_spikeglx
 from recording_files import DATA, GAIN, places, samples, write_geom, write_spikeglx
 
 from spikecrate.errors import (
@@ -45,6 +46,20 @@ def test_gains_and_places_of_a_real_probe_are_read(tmp_path, name):
     assert layout.locations[: len(first)] == tuple(first)
     assert recording.channel_ids[0] == "AP0"
     assert any("1 sync" in note for note in recording.notes)
+
+
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_places_are_those_of_probeinterface_from_the_edge_of_the_shank(tmp_path, name):
+    source = DATA / "spikeglx" / f"{name}.meta"
+    num_channels = REAL[name][0]
+    size = 2 * 10 * (num_channels + 1)
+    (tmp_path / f"{name}.meta").write_text(
+        re.sub("fileSizeBytes=.*", f"fileSizeBytes={size}", source.read_text())
+    )
+    (tmp_path / f"{name}.bin").write_bytes(bytes(size))
+    probe = read_spikeglx(source)
+    edge = probe.probe_planar_contour[:, 0].min()
+    assert np.allclose(open_recording(tmp_path).layout.locations, probe.contact_positions - [edge, 0])
 
 
 def test_each_channel_may_have_a_gain_of_its_own(tmp_path):
@@ -140,9 +155,39 @@ def test_a_geom_beside_the_samples_serves_where_there_is_no_map(tmp_path):
     assert [list(row) for row in open_recording(binary).layout.locations] == places(4)
 
 
-def test_a_map_with_too_few_entries_is_refused(tmp_path):
-    with pytest.raises(ProbeError, match="snsGeomMap: 1 entries for 4 channels"):
-        open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": "(x,1,0,70)(0:1:2:1)"}))
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_map_that_does_not_fit_the_channels_is_refused(tmp_path, count):
+    geom = "(NP2013,4,250,70)" + "".join(f"(0:0:{25 * index}:1)" for index in range(count))
+    with pytest.raises(ProbeError, match=f"snsGeomMap: {count} entries for 4 channels"):
+        open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": geom}))
+
+
+def test_a_part_that_was_split_off_takes_its_own_entries_of_the_map(tmp_path):
+    geom = "(NP2013,4,250,70)" + "".join(f"({index // 4}:27:{25 * index}:1)" for index in range(16))
+    changes = {"snsSaveChanSubset": "0:4", "snsSaveChanSubset_orig": "4:5,8:9,384", "~snsGeomMap": geom}
+    recording = open_recording(write_spikeglx(tmp_path, samples(), **changes))
+    assert recording.layout.locations == ((277, 100), (277, 125), (527, 200), (527, 225))
+
+
+@pytest.mark.parametrize("empty", [None, "(PRB_1_4_0480_1,1,0,70)"])
+def test_an_lf_stream_has_the_places_of_its_electrodes(tmp_path, empty):
+    table = "(0,6)" + "".join(f"({index} {index % 2} 0 500 250 1)" for index in range(6))
+    changes = {
+        "imDatPrb_pn": "PRB_1_4_0480_1",
+        "imDatPrb_type": "0",
+        "acqApLfSy": "6,6,1",
+        "snsApLfSy": "0,4,1",
+    }
+    changes |= {"snsSaveChanSubset": "7:10,12", "~imroTbl": table, "~snsGeomMap": empty}
+    recording = open_recording(write_spikeglx(tmp_path, samples(), name="run_g0_t0.imec0.lf", **changes))
+    # Electrodes 385, 2, 387, 4: two in a row, banks of 384.
+    assert recording.layout.locations == ((59, 3840), (11, 20), (43, 3860), (27, 40))
+
+
+def test_notes_in_another_code_page_are_passed_over(tmp_path):
+    meta = write_spikeglx(tmp_path, samples()).with_suffix(".meta")
+    meta.write_bytes(meta.read_bytes() + "userNotes=5 µm für Björn\n".encode("cp1252"))
+    assert np.array_equal(open_recording(meta).traces(), samples())
 
 
 def test_of_a_probes_folder_the_spikes_are_meant(tmp_path):

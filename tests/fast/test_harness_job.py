@@ -22,11 +22,12 @@ LAYOUT = {
     "locations": [[0.0, 0.0], [0.0, 20.0]],
 }
 JOB = {
-    "contract": 1,
+    "contract": 2,
     "key": "0" * 64,
-    "sorter": "fake",
+    "tool": "fake",
+    "kind": "sorter",
     "parameters": {"a": 1},
-    "recording": LAYOUT,
+    "inputs": {"recording": {"kind": "recording", "layout": LAYOUT}, "sorting": {"kind": "folder"}},
     "seed": 0,
     "cores": 2,
     "memory_bytes": None,
@@ -41,8 +42,15 @@ def written(path, job):
 
 def test_a_job_is_read_whole(tmp_path):
     job = read_job(written(tmp_path / "job.json", JOB))
-    assert (job.sorter, job.parameters, job.cores, job.memory_bytes) == ("fake", {"a": 1}, 2, None)
-    assert job.layout.as_dict() == LAYOUT
+    assert (job.tool, job.kind, job.parameters, job.cores, job.memory_bytes) == (
+        "fake",
+        "sorter",
+        {"a": 1},
+        2,
+        None,
+    )
+    assert job.inputs["recording"].as_dict() == LAYOUT
+    assert job.inputs["sorting"] is None
 
 
 @pytest.mark.parametrize("name", sorted(set(JOB)))
@@ -55,7 +63,8 @@ def test_a_missing_field_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("contract", 2),
+        ("contract", 1),
+        ("kind", None),
         ("key", 1),
         ("parameters", []),
         ("seed", -1),
@@ -64,13 +73,27 @@ def test_a_missing_field_is_named(tmp_path, name):
         ("cores", "2"),
         ("gpu", 1),
         ("memory_bytes", 0),
-        ("recording", {**LAYOUT, "num_samples": 0}),
-        ("recording", {**LAYOUT, "gains": [1.0]}),
+        ("inputs", []),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path, name, value):
     with pytest.raises(JobError, match=rf"job\.json: {name}: "):
         read_job(written(tmp_path / "job.json", {**JOB, name: value}))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kind": "recording", "layout": {**LAYOUT, "num_samples": 0}},
+        {"kind": "recording", "layout": {**LAYOUT, "gains": [1.0]}},
+        {"kind": "recording"},
+        {"kind": "table"},
+        "recording",
+    ],
+)
+def test_a_wrong_input_is_named(tmp_path, entry):
+    with pytest.raises(JobError, match=r"job\.json: inputs\.recording: "):
+        read_job(written(tmp_path / "job.json", {**JOB, "inputs": {"recording": entry}}))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])

@@ -99,11 +99,12 @@ def job(code, tmp_path):
             **changes.pop("layout", {}),
         }
         fields = {
-            "contract": 1,
+            "contract": 2,
             "key": "ab" * 32,
-            "sorter": "fake",
+            "tool": "fake",
+            "kind": "sorter",
             "parameters": {"do": do},
-            "recording": layout,
+            "inputs": {"recording": {"kind": "recording", "layout": layout}},
             "seed": 7,
             "cores": 3,
             "memory_bytes": 10**9,
@@ -111,10 +112,9 @@ def job(code, tmp_path):
             **changes,
         }
         (tmp_path / "job.json").write_text(json.dumps(fields))
-        folders = (
-            word for name in ("recording", "out", "scratch") for word in (f"--{name}", tmp_path / name)
-        )
-        return [sys.executable, "-I", code, "--job", tmp_path / "job.json", *folders]
+        folders = (word for name in ("out", "scratch") for word in (f"--{name}", tmp_path / name))
+        recording = f"recording={tmp_path / 'recording'}"
+        return [sys.executable, "-I", code, "--job", tmp_path / "job.json", "--input", recording, *folders]
 
     return command
 

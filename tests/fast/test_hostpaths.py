@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikecrate.engines import host_paths as hostpaths
 from spikecrate.engines.host_paths import host_path, own_id, read_mounts, read_variable, translate
 from spikecrate.errors import EngineError, HostPathError
-from spikecrate.runtimes.contract import RECORDING, Image, Limits, Mount, Task
+from spikecrate.runtimes.contract import INPUTS, ContainerSpec, Image, Limits, Mount
 from spikecrate.runtimes.docker import Docker, create_arguments, run_argv
 from spikecrate.steps.record import _mount
 
@@ -137,12 +137,12 @@ def test_a_file_system_in_memory_is_nobody_else_s():
         translate(Path("/data/tmp/x"), roots)
 
 
-def task(source):
-    return Task(
+def spec(source):
+    return ContainerSpec(
         name="name",
         labels={},
         image=Image(reference="image", digest="", entrypoint=("run",)),
-        mounts=(Mount(source=source, target=RECORDING),),
+        mounts=(Mount(source=source, target=INPUTS / "recording"),),
         limits=Limits(cores=1),
         user=(1, 1),
     )
@@ -150,9 +150,9 @@ def task(source):
 
 def test_the_daemon_is_told_the_host_s_path_and_the_record_tells_both(monkeypatch):
     inside(monkeypatch, {"/data": "/nas"})
-    asked = task(Path("/data/rec"))
+    asked = spec(Path("/data/rec"))
     assert create_arguments(asked)["mounts"][0]["Source"] == "/nas/rec"
-    assert "type=bind,source=/nas/rec,target=/recording,readonly" in run_argv(asked)
+    assert "type=bind,source=/nas/rec,target=/inputs/recording,readonly" in run_argv(asked)
     described = _mount(asked.mounts[0], by_daemon=True)
     assert (described["source"], described["host"]) == ("/data/rec", "/nas/rec")
     # A runtime of this very machine, inside, uses the path as it is.
@@ -162,7 +162,7 @@ def test_the_daemon_is_told_the_host_s_path_and_the_record_tells_both(monkeypatc
 def test_a_job_on_a_folder_that_the_daemon_does_not_see_is_refused(monkeypatch):
     inside(monkeypatch, {"/data": "/nas"})
     with pytest.raises(HostPathError, match="/elsewhere/rec"):
-        create_arguments(task(Path("/elsewhere/rec")))
+        create_arguments(spec(Path("/elsewhere/rec")))
 
 
 @pytest.mark.parametrize("url", ["tcp://elsewhere:2376", "ssh://me@elsewhere"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import pytest
 from lab import ANSWER, TWO_EVENTS, write_sorter
 
 from spikecrate._util.progress import Silent
+from spikecrate.bundles import bundle as bundles
 from spikecrate.catalogue.tools import read
 from spikecrate.environments import environment
 from spikecrate.errors import SorterInvalidError
@@ -128,6 +130,43 @@ def test_an_edit_while_an_environment_is_made_does_not_reach_it(request_, tmp_pa
     made = environment.make(request_, store, Silent())
     assert (made.code / "run.py").read_bytes() == original
     assert installed == [""]
+
+
+def test_an_edit_while_a_bundle_is_written_does_not_reach_its_wheels_or_its_sorter(
+    request_, tmp_path, monkeypatch
+):
+    original = files_in(request_.folder)
+    (request_.folder / ".secret").write_text("hidden")
+    seen = []
+
+    def of_sorter(request, *_words):
+        seen.append(files_in(request.folder))
+        return []
+
+    def edit_meanwhile(*_words):
+        for name in ("run.py", "requirements.lock", "README.md"):
+            (request_.folder / name).write_text("edited")
+        return tmp_path / "spikecrate-1-py3-none-any.whl"
+
+    (tmp_path / "spikecrate-1-py3-none-any.whl").write_text("")
+    monkeypatch.setattr(bundles.wheels, "own_wheel", edit_meanwhile)
+    monkeypatch.setattr(bundles.wheels, "needed_lock", lambda _wheel: "")
+    monkeypatch.setattr(bundles.wheels, "download", lambda *_words: [])
+    monkeypatch.setattr(bundles.wheels, "of_sorter", of_sorter)
+    store = open_store(tmp_path / "store")
+    bundles.bundle(request_, store, Silent(), target=tmp_path / "lab.tar", parts=("host",))
+    assert seen == [original]
+    with tarfile.open(tmp_path / "lab.tar") as opened:
+        opened.extractall(tmp_path / "files", filter="data")
+    assert files_in(tmp_path / "files" / "sorter" / "lab") == original
+
+
+def test_a_folder_that_was_edited_is_not_bundled(request_, tmp_path):
+    (request_.folder / "run.py").write_text("edited")
+    store, target = open_store(tmp_path / "store"), tmp_path / "lab.tar"
+    with pytest.raises(SorterInvalidError, match="changed after its recipe was hashed"):
+        bundles.bundle(request_, store, Silent(), target=target, parts=("host",))
+    assert not target.exists()
 
 
 def test_an_environment_is_not_made_from_a_folder_that_was_edited(request_, tmp_path):

@@ -50,7 +50,7 @@ def put_result(store, key, recipe):
     record = {
         "key": key,
         "recipe": recipe,
-        "sorter": {"name": "ms4"},
+        "tool": {"name": "ms4"},
         "recording": {"path": "/rec"},
         "runtime": "host",
         "units": 1,
@@ -168,7 +168,7 @@ def test_a_sif_stays_while_a_job_of_its_sorter_runs_in_apptainer(store, put_sif)
     key = "c" * 64
     paths = WorkPaths.fresh(store.work, key)
     paths.make()
-    paths.job_json.write_text('{"sorter": "ms4"}')
+    paths.job_json.write_text('{"tool": "ms4"}')
     paths.owner.write_text('{"runtime": "apptainer", "pid": 1}')
     with Lock(store.lock(key)):
         assert sorters_running(store, "docker") == set()

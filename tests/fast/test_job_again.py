@@ -177,7 +177,7 @@ def test_two_jobs_are_held_to_each_other_part_by_part(recording, sorter, store):
     assert found["key"][1:] == ["parameters.value: 2.0 (was 1.0)"]
     assert found["recipe"] == ["sorter/run.py"]
     assert found["image"] == found["environment"] == found["machine"] == found["run"] == []
-    assert found["result"][:2] == ["events: 1 (was 2)", "units: 1 (was 2)"]
+    assert found["result"][:2] == ["units: 1 (was 2)", "events: 1 (was 2)"]
     assert found["result"][-1] == "agreement 0.5000 within 0.4 ms (unit 2: 0.000)"
     assert difference(one, one, store)["equal"]
 

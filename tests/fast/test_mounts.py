@@ -21,12 +21,12 @@ def test_what_is_mounted_below_a_read_only_mount_is_mounted_read_only_too(tmp_pa
     (tmp_path / "record").mkdir()
     escaped = os.fsencode(tmp_path / "rec" / "day 1").replace(b" ", rb"\040")
     table = mount_table(tmp_path, b"/", escaped + b"/raw", escaped, os.fsencode(tmp_path / "record"))
-    recording = Mount(source=tmp_path / "rec", target=PurePosixPath("/recording"))
+    recording = Mount(source=tmp_path / "rec", target=PurePosixPath("/inputs/recording"))
     out = Mount(source=tmp_path, target=PurePosixPath("/out"), read_only=False)
     assert read_only_throughout([recording, out], table) == [
         recording,
-        Mount(source=tmp_path / "rec" / "day 1", target=PurePosixPath("/recording/day 1")),
-        Mount(source=tmp_path / "rec" / "day 1" / "raw", target=PurePosixPath("/recording/day 1/raw")),
+        Mount(source=tmp_path / "rec" / "day 1", target=PurePosixPath("/inputs/recording/day 1")),
+        Mount(source=tmp_path / "rec" / "day 1" / "raw", target=PurePosixPath("/inputs/recording/day 1/raw")),
         out,
     ]
 
@@ -34,7 +34,7 @@ def test_what_is_mounted_below_a_read_only_mount_is_mounted_read_only_too(tmp_pa
 def test_a_mount_that_is_covered_by_a_later_one_is_left_out(tmp_path):
     (tmp_path / "rec").mkdir()
     table = mount_table(tmp_path, os.fsencode(tmp_path / "rec" / "covered"))
-    recording = Mount(source=tmp_path / "rec", target=PurePosixPath("/recording"))
+    recording = Mount(source=tmp_path / "rec", target=PurePosixPath("/inputs/recording"))
     assert read_only_throughout([recording], table) == [recording]
 
 

@@ -15,7 +15,7 @@ from spikecrate.catalogue.tools import check, find, read
 from spikecrate.environments.environment import place
 from spikecrate.errors import EnvironmentBuildError, SorterInvalidError
 from spikecrate.images.inventory import _recipe_of
-from spikecrate.images.prebuilt import digest_of
+from spikecrate.images.lookup import digest_of
 from spikecrate.steps.job import build_request, recipe
 
 DIGEST = "sha256:" + "0a" * 32

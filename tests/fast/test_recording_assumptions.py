@@ -18,7 +18,7 @@ from recording_files import (
 
 from spikecrate import api
 from spikecrate.recordings import open_recording, sort_warnings
-from spikecrate.recordings.assumptions import parameter_misfits, smallest_distance
+from spikecrate.recordings.assumptions import smallest_distance
 from spikecrate.steps.request import SortRequest
 
 
@@ -70,14 +70,6 @@ def test_channels_that_the_probe_s_map_marks_as_not_in_use_are_counted(tmp_path)
     assert fields(write_spikeglx(tmp_path / "all", samples())) == ["channels"]
 
 
-def test_a_probe_s_map_with_more_entries_than_channels_is_said(tmp_path):
-    geom = "(NP2013,4,250,70)" + "".join(f"(0:0:{25 * index}:1)" for index in range(6))
-    found = open_recording(write_spikeglx(tmp_path, samples(), **{"~snsGeomMap": geom})).assumptions
-    assert any(
-        "snsGeomMap has 6 entries for 4 channels; the first 4 are taken" in item.message for item in found
-    )
-
-
 def test_a_missing_gain_is_assumed(tmp_path):
     write_mountainsort(tmp_path / "a", samples())
     (tmp_path / "a" / "params.json").write_text('{"samplerate": 20000}')
@@ -112,7 +104,7 @@ def test_a_filtered_recording_is_said(tmp_path):
 )  # fmt: skip
 def test_a_sorter_that_looks_for_the_other_sign_is_a_misfit(tmp_path, sign, parameters, message):
     recording = open_recording(write_mountainsort(tmp_path, samples(), spike_sign=sign))
-    (misfit,) = parameter_misfits(recording, parameters, tool="ms4")
+    (misfit,) = sort_warnings(recording, parameters, tool="ms4")
     assert str(misfit) == f"this recording's spikes are {message}"
 
 
@@ -121,7 +113,7 @@ def test_a_sorter_that_looks_for_the_other_sign_is_a_misfit(tmp_path, sign, para
 )
 def test_a_sorter_that_looks_for_the_recording_s_sign_fits(tmp_path, parameters):
     recording = open_recording(write_mountainsort(tmp_path, samples(), spike_sign=-1))
-    assert parameter_misfits(recording, parameters, tool="ms4") == ()
+    assert sort_warnings(recording, parameters, tool="ms4") == ()
 
 
 def probe_of(folder, places):
@@ -133,16 +125,16 @@ def probe_of(folder, places):
 
 def test_one_neighbourhood_of_all_channels_is_a_misfit_on_a_dense_probe(tmp_path):
     dense = probe_of(tmp_path / "dense", [(32 * (i % 2), 20 * (i // 2)) for i in range(384)])
-    (misfit,) = parameter_misfits(dense, {"adjacency_radius": -1}, tool="ms4")
+    (misfit,) = sort_warnings(dense, {"adjacency_radius": -1}, tool="ms4")
     assert str(misfit) == (
         "adjacency_radius=-1 makes ms4 treat all 384 channels as one neighbourhood, which is slow beyond 32; "
         "pass --param adjacency_radius=100"
     )
-    assert parameter_misfits(dense, {"adjacency_radius": 100}, tool="ms4") == ()
+    assert sort_warnings(dense, {"adjacency_radius": 100}, tool="ms4") == ()
     small = probe_of(tmp_path / "small", [(0, 20 * i) for i in range(32)])
     sparse = probe_of(tmp_path / "sparse", [(0, 400 * i) for i in range(40)])
     for recording in (small, sparse):
-        assert parameter_misfits(recording, {"adjacency_radius": -1}, tool="ms4") == ()
+        assert sort_warnings(recording, {"adjacency_radius": -1}, tool="ms4") == ()
 
 
 def test_the_smallest_distance_is_that_of_every_pair():

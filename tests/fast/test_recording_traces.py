@@ -10,7 +10,7 @@ import pytest
 from recording_files import samples
 
 from spikecrate_harness.layout import Layout
-from spikecrate_harness.recording import open_recording
+from spikecrate_harness.traces import open_traces
 
 
 def layout_for(dtype, num_samples, file_channels, channels=None, *, time_axis=0, offset=0):
@@ -35,7 +35,7 @@ def layout_for(dtype, num_samples, file_channels, channels=None, *, time_axis=0,
 def test_every_type_and_byte_order_is_read_in_the_machines_own(tmp_path, dtype, order):
     traces = samples(50, 3, dtype)
     (tmp_path / "x.raw").write_bytes(traces.astype(order + dtype).tobytes())
-    found = open_recording(layout_for(order + dtype, 50, 3), tmp_path).traces()
+    found = open_traces(layout_for(order + dtype, 50, 3), tmp_path).traces()
     assert found.dtype == np.dtype(dtype)
     assert found.dtype.isnative
     assert np.array_equal(found, traces)
@@ -49,7 +49,7 @@ def test_any_channels_of_either_order_behind_any_header_are_read(tmp_path, chann
     stored = traces.T if time_axis else traces
     (tmp_path / "x.raw").write_bytes(bytes(offset) + stored.tobytes() + b"more")
     layout = layout_for("<i2", 60, 4, channels, time_axis=time_axis, offset=offset)
-    recording = open_recording(layout, tmp_path)
+    recording = open_traces(layout, tmp_path)
     wanted = traces if channels is None else traces[:, channels]
     assert np.array_equal(recording.traces(), wanted)
     part = recording.traces(5, 20)
@@ -60,7 +60,7 @@ def test_any_channels_of_either_order_behind_any_header_are_read(tmp_path, chann
 
 def test_what_a_sorter_asks_of_a_recording_is_there(tmp_path):
     (tmp_path / "x.raw").write_bytes(samples(60, 4).tobytes())
-    recording = open_recording(layout_for("<i2", 60, 4, (3, 1)), tmp_path)
+    recording = open_traces(layout_for("<i2", 60, 4, (3, 1)), tmp_path)
     assert (recording.num_samples, recording.num_channels, recording.sampling_frequency) == (60, 2, 20000.0)
     assert recording.locations.tolist() == [[0.0, 60.0], [0.0, 20.0]]
     assert recording.gains.tolist() == [0.5, 0.5]
@@ -71,7 +71,7 @@ def test_traces_may_be_changed_and_the_file_stays_as_it_was(tmp_path):
     path = tmp_path / "x.raw"
     path.write_bytes(samples(60, 4).tobytes())
     before = path.read_bytes()
-    open_recording(layout_for("<i2", 60, 4), tmp_path).traces()[:] = 0
+    open_traces(layout_for("<i2", 60, 4), tmp_path).traces()[:] = 0
     assert path.read_bytes() == before
 
 
@@ -79,13 +79,13 @@ def test_traces_may_be_changed_and_the_file_stays_as_it_was(tmp_path):
 def test_a_range_outside_the_recording_is_refused(tmp_path, start, stop):
     (tmp_path / "x.raw").write_bytes(samples(60, 4).tobytes())
     with pytest.raises(ValueError, match="of a recording with 60"):
-        open_recording(layout_for("<i2", 60, 4), tmp_path).traces(start, stop)
+        open_traces(layout_for("<i2", 60, 4), tmp_path).traces(start, stop)
 
 
 def test_a_file_shorter_than_the_layout_is_refused_with_both_sizes(tmp_path):
     (tmp_path / "x.raw").write_bytes(bytes(479))
     with pytest.raises(ValueError, match="480 bytes are needed, the file holds 479"):
-        open_recording(layout_for("<i2", 60, 4), tmp_path)
+        open_traces(layout_for("<i2", 60, 4), tmp_path)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sparse files")
@@ -93,7 +93,7 @@ def test_a_piece_of_a_huge_file_takes_the_memory_of_the_piece(tmp_path):
     num_samples = 2**32
     with (tmp_path / "x.raw").open("wb") as file:
         file.truncate(num_samples * 4 * 2)
-    recording = open_recording(layout_for("<i2", num_samples, 4), tmp_path)
+    recording = open_traces(layout_for("<i2", num_samples, 4), tmp_path)
     tracemalloc.start()
     piece = recording.traces(num_samples - 1000, num_samples)
     _, peak = tracemalloc.get_traced_memory()

@@ -16,12 +16,11 @@ from lab import Notes
 from spikecrate._util.progress import Silent
 from spikecrate.engines.apptainer import Program
 from spikecrate.errors import DiskFullError, EngineMissingError, ImageInvalidError, UsageError
-from spikecrate.images import provenance, sif
-from spikecrate.images import sif_build as squash
+from spikecrate.images import provenance, sif, sif_build
 from spikecrate.images.build import BuildRequest
 from spikecrate.images.oci import machine_architecture, read_archive
-from spikecrate.images.sif import Sif
-from spikecrate.images.sif_source import Source
+from spikecrate.images.provenance import Sif
+from spikecrate.images.sif_build import Source
 from spikecrate.runtimes import choice
 from spikecrate.runtimes.host import Host
 from spikecrate.store import open_store
@@ -161,27 +160,29 @@ def test_an_unknown_compression_is_refused_with_those_that_are_known(store):
 
 
 def test_a_conversion_names_no_path_in_which_a_colon_would_be_misread():
-    argv = squash.build_argv(Program("/usr/bin/apptainer", "apptainer", "1.4.5"), "docker-archive", "zstd")
+    argv = sif_build.build_argv(Program("/usr/bin/apptainer", "apptainer", "1.4.5"), "docker-archive", "zstd")
     assert argv == [
         *("/usr/bin/apptainer", "build", "--disable-cache"),
         *("--mksquashfs-args", "-comp zstd -Xcompression-level 3"),
         *("image.sif", "docker-archive:image.tar"),
     ]
-    assert "--mksquashfs-args" not in squash.build_argv(Program("s", "singularity", "3"), "oci-archive", None)
+    assert "--mksquashfs-args" not in sif_build.build_argv(
+        Program("s", "singularity", "3"), "oci-archive", None
+    )
 
 
 @pytest.mark.parametrize("name", ["a:b", "quote'", 'double"', "dollar$", "with space"])
 def test_the_scratch_folder_lies_elsewhere_where_the_program_would_misread_its_path(tmp_path, name):
     odd = tmp_path / name
     odd.mkdir()
-    assert squash.scratch_place(odd) != odd
-    assert squash.scratch_place(tmp_path) == tmp_path
+    assert sif_build.scratch_place(odd) != odd
+    assert sif_build.scratch_place(tmp_path) == tmp_path
     work = odd / ".new-f00-1"
-    squash.make_folders(odd, work)
-    scratch = (work / squash.SCRATCH).resolve()
+    sif_build.make_folders(odd, work)
+    scratch = (work / sif_build.SCRATCH).resolve()
     assert scratch.is_dir()
     assert not scratch.is_relative_to(odd)
-    squash.remove(work)
+    sif_build.remove(work)
     assert not scratch.exists()
     assert not work.exists()
 
@@ -189,8 +190,8 @@ def test_the_scratch_folder_lies_elsewhere_where_the_program_would_misread_its_p
 def test_too_little_space_is_said_with_how_much_it_takes(tmp_path):
     source = Source(digest=DIGEST, unpacked_bytes=2**60)
     with pytest.raises(DiskFullError, match=r"takes about .* TiB in .* are free"):
-        squash.require_space("ms4", source, tmp_path)
-    squash.require_space("ms4", Source(digest=DIGEST, unpacked_bytes=1), tmp_path)
+        sif_build.require_space("ms4", source, tmp_path)
+    sif_build.require_space("ms4", Source(digest=DIGEST, unpacked_bytes=1), tmp_path)
 
 
 def test_what_a_killed_conversion_left_is_removed_unless_another_is_at_it(store):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from spikecrate_harness.layout import Layout
-from spikecrate_harness.recording import open_recording
 from spikecrate_harness.resources import Resources
+from spikecrate_harness.traces import open_traces
 
 FOLDER = Path(__file__).parents[2] / "sorters" / "spykingcircus"
 SCHEMAS = json.loads((FOLDER / "sorter.json").read_text())["parameters"]["properties"]
@@ -56,7 +56,7 @@ def recorded(folder, content=None, **fields):
         "offsets": (0.0, 0.0, 0.0),
         "locations": ((0.0, 0.0), (0.0, 20.0), (0.0, 40.0)),
     }
-    return open_recording(Layout(**(layout | fields)), folder)
+    return open_traces(Layout(**(layout | fields)), folder)
 
 
 def told(recording, scratch, cores=1, seed=0, **changes):

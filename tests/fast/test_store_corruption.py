@@ -18,7 +18,7 @@ from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.errors import RecordingChangedError, StoreError
 from spikecrate.recordings import open_recording
-from spikecrate.steps.job import samples_hash
+from spikecrate.steps.inputs import samples_hash
 from spikecrate.store import file_hashes as memo
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results, verify
@@ -321,7 +321,7 @@ def test_what_is_no_lock_is_named_and_set_aside(store, tmp_path, kind):
     with pytest.raises(StoreError, match=path.name) as caught:
         Lock(path).try_acquire()
     assert "store.verify" in caught.value.next_step
-    _, (found,) = verify.verify(verify.checks(store), Silent(), dry_run=False)
+    (found,) = verify.verify(verify.checks(store), Silent(), dry_run=False).found
     assert (found.kind, found.what) == ("lock", str(path))
     assert not (tmp_path / "elsewhere").exists()
     with Lock(path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 
 import pytest
 import shelf
@@ -33,7 +34,7 @@ DAY = 86400.0
 
 
 def collect(store, *, keep_s=None, max_bytes=None, dry_run=False):
-    return gc.collect(store, Silent(), keep_s=keep_s, max_bytes=max_bytes, dry_run=dry_run)
+    return asdict(gc.collect(store, Silent(), keep_s=keep_s, max_bytes=max_bytes, dry_run=dry_run))
 
 
 def old(store, seed, days=40):
@@ -124,10 +125,10 @@ def test_noting_a_use_is_no_change_to_the_result_and_is_not_done_at_every_hit(st
 
 def test_the_store_is_brought_below_its_maximum_the_longest_unused_first(store):
     keys = [old(store, seed, days=10 - seed) for seed in range(6)]
-    whole = usage.usage(store, Silent())["bytes"]
-    size = gc.collect(store, Silent(), keep_s=1e9, max_bytes=None, dry_run=True)["freed_bytes"]
+    whole = usage.usage(store, Silent()).bytes
+    size = gc.collect(store, Silent(), keep_s=1e9, max_bytes=None, dry_run=True).freed_bytes
     assert size == 0
-    of_two = 2 * (usage.usage(store, Silent())["kinds"][0]["bytes"] // 6)
+    of_two = 2 * (usage.usage(store, Silent()).kinds[0].bytes // 6)
     done = collect(store, max_bytes=whole - of_two + 10)
     assert set(results.keys(store)) == {*keys[2:]}
     assert done["left_bytes"] <= whole - of_two + 10
@@ -279,13 +280,16 @@ def test_halves_of_files_and_the_index_of_shards_that_are_gone_go(store, monkeyp
     (store.memo / "ab").mkdir()
     half, young = store.memo / "ab" / ".new-1", store.root / ".new-2"
     half.write_text("")
-    assert collect(store)["rests"] == 0
+    of_a_doctor = store.root / ".new-doctor-1"
+    of_a_doctor.mkdir()
+    assert collect(store)["partial_files"] == 0
     store.result(key).rename(store.work / "elsewhere")
     store.result(key).parent.rmdir()
     monkeypatch.setattr(gc, "DAY_S", -1.0)
-    assert collect(store)["rests"] == 2
+    assert collect(store)["partial_files"] == 3
     write_atomically(young, b"")
     assert not half.exists()
+    assert not of_a_doctor.exists()
     assert list((store.index / "results").iterdir()) == []
 
 

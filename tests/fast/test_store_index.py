@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -181,9 +182,26 @@ def test_jobs_are_listed_the_latest_first_and_filtered(store):
     assert [row["key"] for row in list_jobs(store, sorters={"lab"})] == [other]
     assert [row["key"] for row in list_jobs(store, recording="mouse1")] == [ours[1]]
     assert [row["key"] for row in list_jobs(store, status="failed")] == [failed]
+    assert [row["key"] for row in list_jobs(store, recording="fly")] == [failed]
     assert list_jobs(store, status="running") == []
     with pytest.raises(UsageError, match="done"):
         list_jobs(store, status="done")
+
+
+def test_a_result_and_a_failure_of_an_earlier_record_are_listed(store):
+    """Until schema 2 a record had `sorter` and `recording` in place of `tool` and `inputs`."""
+    for key, name, recording in (
+        (shelf.put(store, 1), "run.json", {"path": "/data/rat"}),
+        (shelf.fail(store, 2), "failure.json", "/data/rat"),
+    ):
+        path = (store.result(key) if name == "run.json" else store.failure(key)) / name
+        record = json.loads(path.read_bytes())
+        record.pop("inputs")
+        tool = record.pop("tool", None)
+        earlier = {"recording": recording, **({"sorter": tool} if tool else {})}
+        path.write_text(json.dumps(record | earlier))
+    assert {row["recording"] for row in list_jobs(store)} == {"/data/rat"}
+    assert {row["sorter"] for row in list_jobs(store)} == {"ms4"}
 
 
 def test_a_key_is_completed_from_its_first_digits(store):

@@ -150,10 +150,13 @@ LAB = f"lab{os.getpid()}"
 
 @pytest.fixture
 def lab_sorter(tmp_path, monkeypatch):
-    """Make a sorter of ms4's environment with a run.py of the test's own; it builds in seconds."""
+    """Make a sorter, or with a `kind` another tool, of ms4's environment with a run.py of the test's own.
+
+    It builds in seconds.
+    """
     root = tmp_path / "sorters"
 
-    def make(body, name=LAB):
+    def make(body, name=LAB, **fields):
         folder = root / name
         folder.mkdir(parents=True)
         ms4 = find("ms4").folder
@@ -166,8 +169,10 @@ def lab_sorter(tmp_path, monkeypatch):
             "aliases": [],
             "version": "1",
             "parameters": {"type": "object", "additionalProperties": False, "properties": properties},
+            **fields,
         }
-        (folder / "sorter.json").write_text(json.dumps(described))
+        description = "tool.json" if "kind" in fields else "sorter.json"
+        (folder / description).write_text(json.dumps(described))
         (folder / "run.py").write_text(body)
         monkeypatch.setenv("SPIKECRATE_SORTERS", str(root))
         return name

@@ -140,7 +140,7 @@ def test_a_bare_machine_without_a_network_installs_it_and_sorts_to_the_same_byte
     assert last_json(run(program, "sort", "rec", "--json", "--output", "-"))["status"] == "cached"
 
     # What is installed gives the wheel that it was installed from.
-    code = "import pathlib, sys; from spikecrate.environments.library import own_wheel; own_wheel(pathlib.Path(sys.argv[1]))"
+    code = "import pathlib, sys; from spikecrate.bundles.wheels import own_wheel; own_wheel(pathlib.Path(sys.argv[1]))"
     (home / "again").mkdir()
     run(home / "spikecrate" / "bin" / "python", "-c", code, home / "again")
     (wheel,) = (home / "again").iterdir()

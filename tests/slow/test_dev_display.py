@@ -19,8 +19,7 @@ from conftest import last_json
 from dev_person import UID, Person
 
 from spikecrate_dev import relay
-from spikecrate_dev.cookie import write_entries
-from spikecrate_dev.x11 import WILD, Entry
+from spikecrate_dev.x11 import WILD, Entry, write_entries
 
 FORWARDER = textwrap.dedent("""
     import socketserver, sys, threading

@@ -150,8 +150,13 @@ class Probe(NamedTuple):
     def words(self, folder):
         for name in ("out", "scratch"):
             (folder / name).mkdir(parents=True)
-        folders = {"recording": self.recording, "out": folder / "out", "scratch": folder / "scratch"}
-        pairs = {"job": self.job, **folders}
+        recording = f"recording={self.recording}"
+        pairs = {
+            "job": self.job,
+            "input": recording,
+            "out": folder / "out",
+            "scratch": folder / "scratch",
+        }
         return [self.code, *(word for name, path in pairs.items() for word in (f"--{name}", path))]
 
     def pinned(self, folder):
@@ -235,7 +240,8 @@ def probe(environments, tmp_path_factory):
     shutil.copytree(code, root / "code")
     write_probe(root / "code")
     job = json.loads((result.folder / "job.json").read_text())
-    job["recording"]["num_samples"] = SECONDS * int(job["recording"]["sampling_frequency"])
+    layout = job["inputs"]["recording"]["layout"]
+    layout["num_samples"] = SECONDS * int(layout["sampling_frequency"])
     job["cores"] = 1
     (root / "job.json").write_text(json.dumps(job))
     return Probe(python, str(root / "code"), root / "job.json", recording)

@@ -67,7 +67,7 @@ def state(folder):
 def test_a_recording_cannot_be_changed(run, toy):
     before = state(toy)
     result = run("""
-files = [path for path in Path("/recording").rglob("*") if path.is_file()]
+files = [path for path in Path("/inputs/recording").rglob("*") if path.is_file()]
 tries = {}
 for path in files:
     tries[f"write {path}"] = refused(lambda: os.open(path, os.O_WRONLY))
@@ -75,10 +75,10 @@ for path in files:
     tries[f"unlink {path}"] = refused(path.unlink)
     tries[f"chmod {path}"] = refused(lambda: path.chmod(0o777))
     tries[f"touch {path}"] = refused(lambda: os.utime(path, (0, 0)))
-    tries[f"rename {path}"] = refused(lambda: path.rename("/recording/other"))
+    tries[f"rename {path}"] = refused(lambda: path.rename("/inputs/recording/other"))
     tries[f"link {path}"] = refused(lambda: os.link(path, "/out/linked"))
-tries["remount"] = None if os.system("mount -o remount,rw /recording 2>/dev/null") == 0 else "refused"
-tries["unmount"] = None if os.system("umount /recording 2>/dev/null") == 0 else "refused"
+tries["remount"] = None if os.system("mount -o remount,rw /inputs/recording 2>/dev/null") == 0 else "refused"
+tries["unmount"] = None if os.system("umount /inputs/recording 2>/dev/null") == 0 else "refused"
 Path("/out/seen.json").write_text(json.dumps(tries))
 """)
     tries = seen(result)
@@ -98,9 +98,9 @@ def test_a_file_system_below_the_recording_cannot_be_changed_either(run, toy, tm
         result = run(
             """
 tries = {
-    "write": refused(lambda: Path("/recording/with, comma/samples").write_text("x")),
-    "make": refused(lambda: Path("/recording/with, comma/planted").write_text("x")),
-    "read": None if Path("/recording/with, comma/samples").read_text() != "as they are" else "refused",
+    "write": refused(lambda: Path("/inputs/recording/with, comma/samples").write_text("x")),
+    "make": refused(lambda: Path("/inputs/recording/with, comma/planted").write_text("x")),
+    "read": None if Path("/inputs/recording/with, comma/samples").read_text() != "as they are" else "refused",
 }
 Path("/out/seen.json").write_text(json.dumps(tries))
 """,
@@ -294,7 +294,7 @@ FORGED = {
     "a file without end": 'leave(firings([[1], [5], [1]])) if os.truncate(os.open("/out/firings.mda", os.O_CREAT | os.O_RDWR), 2**43) else None\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
     "nothing in it": 'leave(b"")',
     "a link to a file of the system": 'os.symlink("/etc/passwd", "/out/firings.mda")\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
-    "a link to the recording": 'os.symlink("/recording/raw.mda", "/out/firings.mda")\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
+    "a link to the recording": 'os.symlink("/inputs/recording/raw.mda", "/out/firings.mda")\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
     "a folder": 'os.mkdir("/out/firings.mda")\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
     "a pipe": 'os.mkfifo("/out/firings.mda")\nPath("/out/run.json").write_text("{}")\nos._exit(0)',
     "a report that is a link": 'os.symlink("/job/job.json", "/out/run.json")\nPath("/out/firings.mda").write_bytes(firings([[1], [5], [1]]))\nos._exit(0)',

@@ -8,6 +8,7 @@ import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict
 
 import pytest
 from conftest import SPIKECRATE, last_json
@@ -56,7 +57,8 @@ def pruned(name, **options):
     """Prune what is of one sorter, as `image.prune --sorter` does."""
     store = open_store()
     busy = sorters_running(store, "apptainer")
-    return prune(store, {name: recipe(find(name))}, Silent(), only=name, busy=busy, **options).as_dict()
+    done = prune(store, {name: recipe(find(name))}, Silent(), only=name, busy=busy, **options)
+    return asdict(done)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_the_page_on_adding_a_sorter_is_true(command, tmp_path, monkeypatch, doc
         for line in commands("docs/add-a-sorter.md"):
             if line.startswith(("export ", "nox ")):
                 continue
-            done = command(*shlex.split(line)[1:])
+            done = command(*shlex.split(line.replace("$HOME", str(tmp_path)))[1:])
             assert done.returncode == 0, f"{line}\n{done.stderr}"
             if " sorters.new " in line:
                 for kind, name in (("json", "sorter.json"), ("python", "run.py")):

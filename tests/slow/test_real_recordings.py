@@ -37,7 +37,7 @@ def test_a_real_recording_is_sorted_in_place(name, channels, units, capsys):
     recording = DATA / name
     before = state(recording)
     result = spikecrate.sort(recording, sorter="ms4", runtime="docker")
-    layout = result.record["recording"]["layout"]
+    layout = result.record["inputs"]["recording"]["layout"]
     assert len(layout["channels"]) == channels
     assert len(result.sorting.unit_ids) >= units
     assert np.all(np.diff(result.sorting.times) >= 0)

@@ -159,8 +159,8 @@ PROBE = (
         return None
     status = Path("/proc/self/status").read_text()
     seen = {
-        "recording": refused(lambda: Path("/recording/planted").write_text("x")),
-        "append": refused(lambda: next(p for p in Path("/recording").rglob("*") if p.is_file()).open("ab")),
+        "recording": refused(lambda: Path("/inputs/recording/planted").write_text("x")),
+        "append": refused(lambda: next(p for p in Path("/inputs/recording").rglob("*") if p.is_file()).open("ab")),
         "job": refused(lambda: Path("/job/planted").write_text("x")),
         "root": refused(lambda: Path("/planted").write_text("x")),
         "var": refused(lambda: Path("/var/tmp/planted").write_text("x")),
@@ -211,7 +211,7 @@ def test_any_folder_name_is_sorted(toy, tmp_path, name):
     folder.parent.mkdir()
     subprocess.run(["cp", "-r", "--", toy, folder], check=True)
     result = run_any(folder, ANSWER + NOTHING)
-    assert result.record["recording"]["path"] == str(folder)
+    assert result.record["inputs"]["recording"]["path"] == str(folder)
     assert result.record["events"] == 2
 
 
@@ -233,7 +233,7 @@ def test_a_sample_file_that_links_out_is_read_and_its_neighbours_are_not_seen(to
     (folder / "raw.mda").symlink_to(archive / "raw.mda")
     body = ANSWER + (
         "    from pathlib import Path\n"
-        "    print('sees', sorted(path.name for path in Path('/recording').iterdir()))\n"
+        "    print('sees', sorted(path.name for path in Path('/inputs/recording').iterdir()))\n"
         "    assert recording.traces(0, 10).shape == (10, 4)\n"
     )
     result = run_any(folder, body + NOTHING)

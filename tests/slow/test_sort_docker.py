@@ -63,7 +63,7 @@ def test_the_stream_of_an_open_ephys_recording_is_sorted_in_place():
     (stream,) = root.rglob("File_Reader-106.0")
     before = state(root)
     result = spikecrate.sort(stream, sorter="ms4", runtime="docker")
-    assert result.record["recording"]["format"] == "openephys"
+    assert result.record["inputs"]["recording"]["format"] == "openephys"
     assert result.record["units"] >= 1
     assert state(root) == before
 
@@ -81,7 +81,7 @@ def test_the_record_says_what_ran(toy, docker):
     assert record["cpu_s"] > 0.5
     assert record["started"] < record["ended"]
     mounts = {mount["target"]: mount for mount in record["mounts"]}
-    assert mounts["/recording"]["read_only"]
+    assert mounts["/inputs/recording"]["read_only"]
     assert {target for target, mount in mounts.items() if not mount["read_only"]} == {"/out", "/tmp"}
 
 
@@ -159,8 +159,8 @@ PROBE = (
             return error.strerror or "refused"
         return None
     seen = {
-        "recording": refused(lambda: Path("/recording/planted").write_text("x")),
-        "append": refused(lambda: next(p for p in Path("/recording").rglob("*") if p.is_file()).open("ab")),
+        "recording": refused(lambda: Path("/inputs/recording/planted").write_text("x")),
+        "append": refused(lambda: next(p for p in Path("/inputs/recording").rglob("*") if p.is_file()).open("ab")),
         "root": refused(lambda: Path("/planted").write_text("x")),
         "network": refused(lambda: socket.create_connection(("192.0.2.1", 80), timeout=2)),
         "interfaces": sorted(os.listdir("/sys/class/net")),
@@ -200,7 +200,7 @@ def test_any_folder_name_is_sorted(toy, lab_sorter, tmp_path, name):
     folder.parent.mkdir()
     subprocess.run(["cp", "-r", "--", toy, folder], check=True)
     result = spikecrate.sort(folder, sorter=lab_sorter(ANSWER + NOTHING), runtime="docker")
-    assert result.record["recording"]["path"] == str(folder)
+    assert result.record["inputs"]["recording"]["path"] == str(folder)
     assert result.record["events"] == 2
 
 
@@ -215,7 +215,7 @@ def test_a_sample_file_that_links_out_is_read_and_its_neighbours_are_not_seen(to
     (folder / "raw.mda").symlink_to(archive / "raw.mda")
     body = ANSWER + (
         "    from pathlib import Path\n"
-        "    print('sees', sorted(path.name for path in Path('/recording').iterdir()))\n"
+        "    print('sees', sorted(path.name for path in Path('/inputs/recording').iterdir()))\n"
         "    assert recording.traces(0, 10).shape == (10, 4)\n"
     )
     name = lab_sorter(body + NOTHING)

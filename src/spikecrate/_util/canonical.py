@@ -1,8 +1,7 @@
-"""One JSON value, one sequence of bytes, one hash.
+"""The canonical bytes of a JSON value, and their hash.
 
-Keys, recipes and seals are hashes of JSON values. The bytes are those of RFC 8785 in spirit: keys sorted, no
-white space, UTF-8, the shortest decimal that reads back as the same float. NaN and infinity have no JSON
-form and are refused.
+Job keys, recipes and manifests are hashes of JSON values. The bytes follow RFC 8785 in spirit: sorted keys, no white space,
+UTF-8, the shortest decimal that reads back as the same float. NaN and infinity have no JSON form and are refused.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from blake3 import blake3
 
 
 def canonical(value: Any) -> bytes:
-    """Give the canonical bytes of a JSON value.
+    """Return the canonical bytes of a JSON value.
 
     Parameters
     ----------
     value : JSON value
-        Tuples count as arrays. `1` and `1.0` differ: whoever builds the value settles the type.
+        Tuples count as arrays. `1` and `1.0` differ.
 
     Raises
     ------
@@ -33,5 +32,16 @@ def canonical(value: Any) -> bytes:
 
 
 def digest(value: Any) -> str:
-    """Give the BLAKE3 hash (64 hex digits) of a JSON value's canonical bytes."""
+    """Return the BLAKE3 hash, 64 hexadecimal digits, of a JSON value's canonical bytes.
+
+    Parameters
+    ----------
+    value : JSON value
+        As in `canonical`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `canonical`.
+    """
     return str(blake3(canonical(value)).hexdigest())

@@ -1,14 +1,54 @@
-"""Which file system a path is on."""
+"""The file system that a path is on."""
 
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 IN_MEMORY: Final = {0x01021994, 0x858458F6, 0x958458F6}
 """Magic numbers of tmpfs, ramfs and hugetlbfs."""
 OVERLAY: Final = 0x794C7630
+ESCAPED: Final = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSystem:
+    """The type (`ext4`, `tmpfs`, `nfs4`, …) and all options of a mounted file system."""
+
+    kind: str
+    options: frozenset[str]
+
+
+def file_system(path: Path, mounts: str | None = None) -> FileSystem:
+    """Return the file system that a path is on.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute path without links.
+    mounts : str, optional
+        The mount table; by default /proc/self/mountinfo.
+
+    Raises
+    ------
+    OSError
+        Where the mount table cannot be read.
+    """
+    if mounts is None:
+        mounts = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    depth, found = -1, FileSystem(kind="unknown", options=frozenset())
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(ESCAPED.sub(lambda octal: chr(int(octal[1], 8)), before.split()[4]))
+        # The last mount at a place hides the earlier ones.
+        if path.is_relative_to(point) and len(point.parts) >= depth:
+            depth = len(point.parts)
+            options = f"{before.split()[5]},{after.split()[-1]}".split(",")
+            found = FileSystem(kind=after.split()[0], options=frozenset(options))
+    return found
 
 
 def is_memory_backed(path: Path) -> bool:
@@ -47,17 +87,8 @@ def _file_system_type(path: Path) -> int | None:
 
 def _upper_folder(path: Path) -> Path | None:
     """Return the writable layer of the overlay that a path is on; None where this process cannot see it."""
-    point, found = "", None
     try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        options = file_system(path).options
     except OSError:
         return None
-    for line in lines:
-        before, _, after = os.fsdecode(line).partition(" - ")
-        where, kind = before.split()[4], after.split()[0]
-        # The last one mounted at a place hides those before it.
-        if path.is_relative_to(where) and len(where) >= len(point):
-            options = after.split()[-1].split(",")
-            upper = [option[9:] for option in options if option.startswith("upperdir=")]
-            point, found = where, Path(upper[0]) if kind == "overlay" and upper else None
-    return found
+    return next((Path(option[9:]) for option in options if option.startswith("upperdir=")), None)

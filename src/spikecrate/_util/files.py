@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK: Final = 1 << 30
-
-
 SHARED: Final = stat.S_ISGID | stat.S_IWGRP
 """Mode bits of a folder that a Unix group shares."""
 MAX_INNER_PATH: Final = 2048
@@ -31,12 +29,12 @@ AT_FDCWD: Final = -100
 def disk_full_named(place: Path) -> Iterator[None]:
     """Turn a full disk or quota inside the block into a `DiskFullError` that names the place.
 
-    Any other `OSError` without a path, as one of a write, gets the place for its path.
+    Any other `OSError` without a path, such as that of a write, gets the place as its path.
 
     Parameters
     ----------
     place : Path
-        What the block writes to.
+        The file or folder that the block writes.
 
     Raises
     ------
@@ -59,7 +57,7 @@ def disk_full_named(place: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: bytes, *, flush: bool = True, mode: int = 0o666) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new one, nothing between.
+    """Write a file so that a reader, or a crash, sees the old content or the new one, never a part.
 
     Parameters
     ----------
@@ -111,14 +109,14 @@ def make_folder(folder: Path) -> None:
 
 
 def share(path: Path) -> None:
-    """Give the group the owner's rights to a path whose folder a Unix group shares; leave any other as it is.
+    """Extend the owner's rights on a path to the group, where a Unix group shares its folder.
 
     Parameters
     ----------
     path : Path
         A file or folder of this user.
     """
-    # Another member of the group may have made it, and shares it then, or may have removed it.
+    # Another member of the group may have made it, who shares it, or removed it.
     with suppress(PermissionError, FileNotFoundError):
         if not is_shared(path.parent):
             return
@@ -129,21 +127,27 @@ def share(path: Path) -> None:
 
 
 def is_shared(folder: Path) -> bool:
-    """Whether a Unix group shares a folder: what is made in it belongs to the group, which can write it."""
+    """Whether a Unix group shares a folder: new files in it belong to the group, and the group can write them.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    """
     return folder.stat().st_mode & SHARED == SHARED
 
 
 def tame_modes(folder: Path, *, shared: bool = False) -> None:
-    """Give the owner the rights to all files of a folder, and drop set-uid, set-gid and sticky bits.
+    """Add the owner's rights on all files of a folder, and drop set-uid, set-gid and sticky bits.
 
-    A sorter may leave any mode. A set-uid program in a result would run with the rights of whoever owns it.
+    A sorter may leave any mode. A set-uid program in a result would run with the rights of the result's owner.
 
     Parameters
     ----------
     folder : Path
         A folder of this user; its own mode is changed too. Links are left alone.
     shared : bool
-        Whether the group gets the rights of the owner.
+        Whether to extend the owner's rights to the group.
     """
     for path in [folder, *entries(folder)]:
         if path.is_symlink():
@@ -227,13 +231,41 @@ def sync_folder(folder: Path) -> None:
         The folder.
     """
     for path in [folder, *entries(folder)]:
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if not path.is_symlink() and (path.is_dir() or path.is_file()):
+            sync(path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or the entries of a folder to the disk.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder and all it holds; nothing happens where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        What to remove; a link is not followed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        remove_tree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -323,8 +355,8 @@ def _empty(root: int) -> None:
 def _names(folder: int) -> list[str]:
     """List an open folder through a new handle.
 
-    btrfs lists through one handle only what was there when the handle was opened, since Linux 6.5 (the commit "btrfs:
-    fix infinite directory reads").
+    Since Linux 6.5, btrfs lists through one handle only the entries that existed when the handle was opened:
+    https://git.kernel.org/linus/9b378f6ad48c.
     """
     handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
     try:
@@ -340,7 +372,7 @@ def _move_up(name: str, folder: int, new_name: str, root: int) -> None:
     try:
         os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=root)
     except OSError as error:
-        # overlayfs does not rename a folder of a lower layer.
+        # overlayfs does not rename a folder of a lower layer: https://github.com/moby/moby/issues/25409.
         if error.errno != errno.EXDEV:
             raise
         _empty(inner)

@@ -1,8 +1,8 @@
-"""The one way to run a command.
+"""Run commands.
 
-Commands are argument lists, never shell text. Output is streamed line by line to a callback and the end of
-it is kept for the error. Each command runs in a session of its own, so that Ctrl-C reaches spikecrate first,
-which then ends the whole process group: politely, and after a few seconds for good.
+Commands are argument lists, never shell text. Output is passed line by line to a callback, and its end is kept for the
+error. Each command runs in its own session, so that Ctrl-C reaches only spikecrate, which then ends the whole process
+group with SIGTERM, and after a few seconds with SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GRACE_S: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Completed:
-    """What a command left.
+    """The outcome of a command.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Completed:
     output : str
         Standard output and standard error, interleaved as they came; the last 40 lines when streamed.
     timed_out : bool
-        Whether it was ended because `timeout` passed.
+        Whether the time limit ended it.
     """
 
     code: int
@@ -54,22 +54,22 @@ def run(
     timeout: float | None = None,
     check: bool = True,
 ) -> Completed:
-    """Run a command, stream its lines, obey its exit code.
+    """Run a command.
 
     Parameters
     ----------
     argv : sequence of str or Path
         The command; the first entry is looked up on PATH.
     cwd : Path, optional
-        Where to run it.
+        The working folder.
     env : mapping, optional
         The complete environment; by default the caller's.
     on_line : callable, optional
         Called with each line of output (standard error included), without its newline.
     timeout : float, optional
-        Seconds after which the process group is ended.
+        Time limit in seconds.
     check : bool
-        Raise on an exit code other than 0, and on a time-out.
+        Whether to raise on an exit code other than 0, and when the time limit ends the command.
 
     Returns
     -------
@@ -137,10 +137,19 @@ def capture(
 ) -> str:
     """Run a short command and return all of its standard output, stripped.
 
+    Parameters
+    ----------
+    argv, cwd, timeout, check
+        As in `run`.
+
+    Returns
+    -------
+    str
+
     Raises
     ------
     CommandError
-        As `run`; the tail is its standard error.
+        As in `run`, with the command's standard error.
     """
     words = [os.fspath(word) for word in argv]
     try:
@@ -163,7 +172,13 @@ def capture(
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """End a child's process group: SIGTERM, and SIGKILL for what is left when it ends or after a few seconds."""
+    """End a child's process group with SIGTERM, and with SIGKILL when the child has ended or after a few seconds.
+
+    Parameters
+    ----------
+    child : Popen
+        The leader of the group.
+    """
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):

@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import UsageError
 
-BYTES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-SECONDS: Final = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
+PREFIXES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+BYTES: Final = {f"{prefix}{ending}": size for prefix, size in PREFIXES.items() for ending in ("", "B", "IB")}
+SECONDS: Final = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
+AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
 
 
 def parse_bytes(text: str) -> int:
-    """Read an amount of memory: `8G`, `512M`, `1.5GiB`, `1000000`; binary units.
+    """Parse an amount of memory in binary units.
+
+    Parameters
+    ----------
+    text : str
+        Such as `8G`, `512M`, `1.5GiB` or `1000000`.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
     UsageError
         Naming the text and the form expected.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5GiB")
+    1610612736
     """
-    number, unit = _split(text, "memory", "8G or 512M")
-    unit = unit.removesuffix("B").removesuffix("I")
-    if unit not in BYTES:
-        raise _refused(text, "memory", "8G or 512M")
-    return int(number * BYTES[unit])
+    return int(_parse(text, BYTES, "memory", "8G or 512M"))
 
 
 def parse_seconds(text: str) -> float:
-    """Read an amount of time: `2h`, `90m`, `45s`, `1d`, `3600`.
+    """Parse an amount of time.
+
+    Parameters
+    ----------
+    text : str
+        Such as `2h`, `90m`, `45s`, `1d` or `3600`.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
     UsageError
         Naming the text and the form expected.
+
+    Examples
+    --------
+    >>> parse_seconds("2h")
+    7200.0
     """
-    number, unit = _split(text, "time", "2h or 90m")
-    if unit not in SECONDS:
-        raise _refused(text, "time", "2h or 90m")
-    return number * SECONDS[unit]
+    return _parse(text, SECONDS, "time", "2h or 90m")
 
 
 def format_bytes(number: float) -> str:
-    """Write an amount of memory with a binary unit: `1.5 GiB`."""
+    """Format an amount of memory with a binary unit.
+
+    Parameters
+    ----------
+    number : float
+        The bytes.
+
+    Examples
+    --------
+    >>> format_bytes(1.5 * 2**30)
+    '1.5 GiB'
+    """
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(number) < 1024:
             return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
@@ -51,12 +86,9 @@ def format_bytes(number: float) -> str:
     return f"{number:.1f} TiB"
 
 
-def _split(text: str, what: str, example: str) -> tuple[float, str]:
-    match = _AMOUNT.fullmatch(text.strip())
-    if match is None:
-        raise _refused(text, what, example)
-    return float(match[1]), match[2].upper()
-
-
-def _refused(text: str, what: str, example: str) -> UsageError:
-    return UsageError(f"{text!r} is not an amount of {what}", next_step=f"write it as {example}")
+def _parse(text: str, units: Mapping[str, int], what: str, example: str) -> float:
+    found = AMOUNT.fullmatch(text.strip())
+    if found is None or found[2].upper() not in units:
+        message = f"{text!r} is not an amount of {what}"
+        raise UsageError(message, next_step=f"write it as {example}")
+    return float(found[1]) * units[found[2].upper()]

@@ -18,30 +18,22 @@ from spikecrate.bundles import pack, wheels
 from spikecrate.bundles.manifest import PARTS, Manifest
 from spikecrate.engines.apptainer import find_program
 from spikecrate.engines.docker import docker_client, docker_errors
-from spikecrate.environments import environment, library
-from spikecrate.errors import (
-    BundleError,
-    CommandError,
-    EngineError,
-    EngineMissingError,
-    EnginePermissionError,
-    ImageInvalidError,
-    SorterInvalidError,
-    UsageError,
-)
+from spikecrate.environments import environment
+from spikecrate.environments.toolchain import find_interpreter
+from spikecrate.errors import BundleError, CommandError, EngineError, SpikecrateError, UsageError
 from spikecrate.images import sif
 from spikecrate.images.build import build, unpacked_size
 from spikecrate.images.oci import machine_architecture, read_archive
 from spikecrate.images.recipe import LOCK
+from spikecrate.images.staging import staged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
     from spikecrate.store import Store
 
 INSTALLER: Final = Path(__file__).with_name("install.py")
+README: Final = Path(__file__).with_name("README.txt")
 PYTHON: Final = re.compile(r"3\.(1[1-9]|[2-9]\d)", re.ASCII)
 
 
@@ -132,13 +124,11 @@ def bundle(
     if not target.parent.is_dir() or target.is_dir():
         message = f"--output {target} is a folder, or its folder does not exist"
         raise UsageError(message, next_step="name a file in a folder that exists")
-    host = request
-    if python:
-        if PYTHON.fullmatch(python) is None:
-            message = f"--python {python!r} is not a version of Python that spikecrate runs in"
-            raise UsageError(message, next_step="--python 3.12")
-        # `find_interpreter` then finds that version, or raises.
-        host = replace(request, python=f"{request.python},=={python}.*")
+    if python and PYTHON.fullmatch(python) is None:
+        message = f"--python {python!r} is not a version of Python that spikecrate runs in"
+        raise UsageError(message, next_step="--python 3.12")
+    # `find_interpreter` then finds that version, or raises.
+    wanted = f"{request.python},=={python}.*" if python else request.python
     work = target.parent / f".{target.name}.new-{secrets.token_hex(4)}"
     try:
         work.mkdir(mode=0o700)
@@ -146,39 +136,43 @@ def bundle(
         message = f"--output {target}: {error.strerror}"
         raise UsageError(message, next_step="name a file in a folder that you can write to") from None
     try:
-        python = python or _python(host, chosen)
-        files = {**_sorter(request.folder), "install.py": INSTALLER}
-        files |= _library(python, store, work, progress)
-        if "host" in chosen:
-            environment.require_harness(host)
-            files |= _host(host, python, store, work, progress)
-        digests = []
-        for part, collect in (("sif", _sif), ("docker", _docker)):
-            if part in chosen:
-                digest, found = collect(request, store, work, progress)
-                digests.append(digest)
-                files |= found
-        if len(set(digests)) > 1:
-            message = f"the image of {request.name} changed while it was bundled"
-            raise BundleError(message, next_step="bundle again")
-        (work / "README.txt").write_text(_readme(request, chosen, python), encoding="utf-8")
-        files["README.txt"] = work / "README.txt"
-        manifest = Manifest(
-            spikecrate=__version__,
-            sorter=request.name,
-            version=request.version,
-            recipe=request.recipe,
-            reference=request.reference,
-            image_digest=digests[0] if digests else "",
-            architecture=machine_architecture(),
-            python=python,
-            parts=tuple(part for part in PARTS if part in chosen),
-            members=pack.describe(files, progress),
-        )
-        # A folder of its own, because the build tools in `work` need no flush.
-        written = work / "done" / "bundle.tar"
-        written.parent.mkdir()
-        pack.write(written, manifest, files, progress)
+        # The copy keeps its recipe where somebody edits the folder meanwhile.
+        with staged(request, extra=_visible(request.folder)) as copy:
+            host = replace(copy, python=wanted)
+            python = python or _python(host, chosen)
+            files = {"install.py": INSTALLER, "README.txt": work / "README.txt"}
+            files["README.txt"].write_text(_readme(request, chosen, python), encoding="utf-8")
+            files |= _library(python, store, work, progress)
+            for path in copy.folder.rglob("*"):
+                if path.is_file():
+                    files[f"sorter/{request.folder.name}/{path.relative_to(copy.folder).as_posix()}"] = path
+            if "host" in chosen:
+                files |= _host(host, python, store, work, progress)
+            digests = []
+            for part, collect in (("sif", _sif), ("docker", _docker)):
+                if part in chosen:
+                    digest, found = collect(request, store, work, progress)
+                    digests.append(digest)
+                    files |= found
+            if len(set(digests)) > 1:
+                message = f"the image of {request.name} changed while it was bundled"
+                raise BundleError(message, next_step="bundle again")
+            manifest = Manifest(
+                spikecrate=__version__,
+                sorter=request.name,
+                version=request.version,
+                recipe=request.recipe,
+                reference=request.reference,
+                image_digest=digests[0] if digests else "",
+                architecture=machine_architecture(),
+                python=python,
+                parts=tuple(part for part in PARTS if part in chosen),
+                members=pack.describe(files, progress),
+            )
+            # A folder of its own, because the build tools in `work` need no flush.
+            written = work / "done" / "bundle.tar"
+            written.parent.mkdir()
+            pack.write(written, manifest, files, progress)
         sync_folder(written.parent)
         size = written.stat().st_size
         written.replace(target)
@@ -192,7 +186,7 @@ def _default_parts(request: BuildRequest, progress: Progress) -> tuple[str, ...]
     host = ("host",) if request.has_harness else ()
     try:
         find_program()
-    except (EngineMissingError, EnginePermissionError, EngineError, ImageInvalidError) as error:
+    except SpikecrateError as error:
         progress.note(f"{error}: the bundle gets the Docker image instead of a SIF")
         return ("docker", *host)
     return ("sif", *host)
@@ -202,66 +196,35 @@ def _python(request: BuildRequest, chosen: tuple[str, ...]) -> str:
     """Return the Python version of the wheels: the sorter's, which the library runs in too."""
     version = platform.python_version()
     if "host" in chosen:
-        _, version = environment.find_interpreter(request)
+        _, version = find_interpreter(request)
     return ".".join(version.split(".")[:2])
 
 
-def _sorter(folder: Path) -> dict[str, Path]:
-    """Return the files of a sorter's folder without the hidden ones."""
-    found = {}
-    for path in _visible(folder):
-        if not path.is_file():
-            message = f"{path} is not a regular file"
-            raise SorterInvalidError(message, next_step="remove it from the folder")
-        found[f"sorter/{folder.name}/{path.relative_to(folder).as_posix()}"] = path
-    return found
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name == "__pycache__":
-            continue
-        if path.is_dir():
-            yield from _visible(path)
-        else:
-            yield path
+def _visible(folder: Path) -> list[str]:
+    """Return the files of a sorter's folder without the hidden ones, also those that no recipe hashes."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*")]
+    return [
+        path.as_posix()
+        for path in paths
+        if not any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    ]
 
 
 def _library(python: str, store: Store, work: Path, progress: Progress) -> dict[str, Path]:
     folder = work / "library"
     folder.mkdir()
-    own = library.own_wheel(folder)
-    needed = wheels.collect(library.needed_lock(own), python, store, progress)
-    sources = [path.name for path in needed if not _is_wheel(path)]
-    if sources:
-        message = f"the library needs {', '.join(sources)}, which has no wheel for Python {python}"
-        raise BundleError(message, next_step="bundle with another Python")
+    own = wheels.own_wheel(folder)
+    needed = wheels.download(wheels.needed_lock(own), python, folder, store, progress)
     return _with_lock("library", [own, *needed], folder)
 
 
 def _host(
     request: BuildRequest, python: str, store: Store, work: Path, progress: Progress
 ) -> dict[str, Path]:
-    found = wheels.collect((request.folder / LOCK).read_text(encoding="utf-8"), python, store, progress)
-    ready = [path for path in found if _is_wheel(path)]
-    sources = [path for path in found if not _is_wheel(path)]
+    environment.require_harness(request)
     folder = work / "host"
     folder.mkdir()
-    if sources:
-        build_lock = request.folder / environment.BUILD_LOCK
-        if not build_lock.exists():
-            names = ", ".join(path.name for path in sources)
-            message = f"{names} has no wheel, and {request.name} has no build.lock"
-            raise BundleError(message, next_step="write a build.lock as docs/add-a-sorter.md describes")
-        tools = wheels.collect(build_lock.read_text(encoding="utf-8"), python, store, progress)
-        interpreter, _ = environment.find_interpreter(request)
-        environ = environment.build_environ(request, store, progress, portable=True)
-        ready += wheels.build(sources, tools, interpreter, environ, folder, progress)
-    return _with_lock("wheels", ready, folder)
-
-
-def _is_wheel(path: Path) -> bool:
-    return path.suffix == ".whl"
+    return _with_lock("wheels", wheels.of_sorter(request, python, folder, store, progress), folder)
 
 
 def _with_lock(name: str, ready: list[Path], folder: Path) -> dict[str, Path]:
@@ -304,7 +267,7 @@ def _docker(
 
 def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
     title = f"{request.title} {request.version}, for a machine without a network"
-    return README.format(
+    return README.read_text(encoding="utf-8").format(
         title=title,
         rule="=" * len(title),
         parts=", ".join(parts),
@@ -312,31 +275,3 @@ def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
         sorter=request.name,
         recipe=request.recipe,
     )
-
-
-README: Final = """\
-{title}
-{rule}
-
-This bundle, FILE, holds spikecrate, the sorter and its image or wheels ({parts}).
-The machine needs Linux and Python {python}, and no root.
-
-Install everything into ~/spikecrate:
-
-    tar -xf FILE install.py
-    python3 install.py FILE
-
-Sort:
-
-    ~/spikecrate/bin/spikecrate sort RECORDING --sorter {sorter}
-
-With spikecrate already installed:
-
-    spikecrate image.unbundle FILE
-
-Both check every file before they install anything. To check the files by hand:
-
-    tar -xf FILE && sha256sum --check SHA256SUMS
-
-recipe {recipe}
-"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import stat
 import tarfile
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final, NoReturn
@@ -71,22 +72,16 @@ def describe(files: Mapping[str, Path], progress: Progress) -> tuple[Member, ...
     """
     require_paths(list(files))
     members = []
-    total = sum(path.stat().st_size for path in files.values())
-    with progress.bar("hashing the bundle's files", total) as advance:
+    with progress.bar(
+        "hashing the bundle's files", sum(path.stat().st_size for path in files.values())
+    ) as advance:
         for name, path in sorted(files.items()):
             state = path.stat()
             with path.open("rb") as file:
-                reader = _HashingReader(file, advance)
-                while reader.read(CHUNK):
-                    pass
-            members.append(
-                Member(
-                    path=name,
-                    size=state.st_size,
-                    sha256=reader.digest.hexdigest(),
-                    executable=bool(state.st_mode & 0o100),
-                )
-            )
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            executable = bool(state.st_mode & stat.S_IXUSR)
+            members.append(Member(path=name, size=state.st_size, sha256=digest, executable=executable))
+            advance(state.st_size)
     return tuple(members)
 
 

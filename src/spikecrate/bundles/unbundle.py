@@ -17,17 +17,14 @@ from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.environments import environment
 from spikecrate.errors import (
     BundleError,
-    EngineError,
-    EngineMissingError,
-    EnginePermissionError,
     ImageInvalidError,
     SorterInvalidError,
     SorterNotFoundError,
+    SpikecrateError,
     UsageError,
 )
-from spikecrate.images import build, sif
-from spikecrate.images import sif_build as squash
-from spikecrate.images.oci import machine_architecture, read_archive
+from spikecrate.images import lookup, sif, sif_build
+from spikecrate.images.oci import machine_architecture
 from spikecrate.images.recipe import same_files
 from spikecrate.store.lock import Lock
 
@@ -131,11 +128,11 @@ def unbundle(
         with disk_full_named(store.root):
             store.sifs.mkdir(exist_ok=True)
         stack.enter_context(Lock(store.lock(f"sif-{_name(manifest)}")))
-        for left in store.sifs.glob(f"{squash.NEW}{_name(manifest)}-*"):
+        for left in store.sifs.glob(f"{sif_build.NEW}{_name(manifest)}-*"):
             remove_tree(left)
         size = sum(member.size for member in manifest.members)
         pack.require_space(store.root, size, f"{path.name}, unpacked,")
-        staging = store.sifs / f"{squash.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
+        staging = store.sifs / f"{sif_build.NEW}{_name(manifest)}-{secrets.token_hex(4)}"
         stack.callback(remove_tree, staging)
         with disk_full_named(staging):
             staging.mkdir(mode=0o700)
@@ -205,14 +202,12 @@ def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) 
     """Check that the image archive holds the bundle's image and sets its tag alone."""
     require_own_tag(path, request.reference)
     try:
-        archive = read_archive(path)
+        digest = sif_build.from_archive(request, path).digest
+        problem = "" if digest == manifest.image_digest else f"it holds the image {digest}"
     except ImageInvalidError as error:
-        message = f"the bundle's image archive cannot be used: {error}"
-        raise BundleError(message, next_step="bundle again") from None
-    # The digest of a prebuilt image is its recipe.
-    recipe = request.recipe if request.image else archive.labels.get("spikecrate.recipe")
-    if (archive.digest, recipe) != (manifest.image_digest, manifest.recipe):
-        message = "the bundle's image archive does not match its manifest"
+        problem = str(error)
+    if problem:
+        message = f"the bundle's image archive does not match its manifest: {problem}"
         raise BundleError(message, next_step="bundle again")
 
 
@@ -271,7 +266,7 @@ def _swap(source: Path, target: Path, staging: Path) -> None:
 def _has_apptainer() -> bool:
     try:
         find_program()
-    except (EngineMissingError, EnginePermissionError, EngineError, ImageInvalidError):
+    except SpikecrateError:
         return False
     return True
 
@@ -280,7 +275,7 @@ def _load(client: DockerClient, request: BuildRequest, archive: Path, progress: 
     progress.note(f"loading {request.reference} into Docker")
     with docker_errors(), archive.open("rb") as file:
         client.images.load(file)
-    if build.find(client, request) is None:
+    if lookup.find(client, request) is None:
         message = f"Docker loaded the archive, but {request.reference} is not the image of this recipe"
         raise BundleError(message, next_step=f"docker image rm {request.reference}, and unbundle again")
     return request.reference

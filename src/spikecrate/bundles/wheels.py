@@ -1,71 +1,63 @@
-"""Fetch the wheels that a lock names for one Python, and build those that the index has only as a source.
+"""The wheels in a bundle: the library's own, and those that locks name for one Python.
 
-uv reads the index with the user's settings and lists its files; every fetched file must have one of the lock's
-hashes. A source is built with the sorter's pinned build tools for the oldest C library in use, so that the other
-machine needs neither a compiler nor Python's headers. uv has no `pip download`
-(https://github.com/astral-sh/uv/issues/3163), so the files are fetched here.
+pip reads the index with the user's settings and checks every file against the lock's hashes. A source is built with the
+sorter's pinned build tools for the oldest C library in use, so that the other machine needs neither a compiler nor
+Python's headers. uv has no `pip download` (https://github.com/astral-sh/uv/issues/3163).
 """
 
 from __future__ import annotations
 
+import base64
+import csv
+import email
 import hashlib
-import json
+import importlib.metadata
+import importlib.util
+import io
+import os
 import re
-import secrets
-import shutil
-import threading
-import tomllib
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.canonical import digest
-from spikecrate._util.files import disk_full_named, remove_tree, write_atomically
+from spikecrate._util.data import PACKAGE, data_path
+from spikecrate._util.files import disk_full_named
 from spikecrate._util.process import run
-from spikecrate.errors import BundleError, CommandError
+from spikecrate.environments import environment
+from spikecrate.environments.toolchain import find_interpreter
+from spikecrate.errors import BundleError, CommandError, DiskFullError
+from spikecrate.images.buildx import is_disk_full
+from spikecrate.images.recipe import LOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from packaging.tags import Tag
+    from collections.abc import Iterable
 
     from spikecrate._util.progress import Progress
+    from spikecrate.images.request import BuildRequest
     from spikecrate.store import Store
 
-HASH: Final = re.compile(r"sha256:([0-9a-f]{64})")
 MANYLINUX: Final = re.compile(r"manylinux_2_(\d+)_")
 OLDEST_GLIBC: Final = 28
-"""Minor version of glibc, as in environment.ZIG_FLAGS: wheels for a newer one than 2.28 are the second choice."""
-FETCHERS: Final = 4
-TIMEOUT_S: Final = 60
-WAITS_S: Final = (1, 2, 4, 8, 16)
-"""Seconds before each further attempt: a name server or proxy that stumbles is up again within their sum."""
-SERVER_ERRORS: Final = 500
-"""HTTP status codes from here on are faults of the server, which can pass."""
-INDEX_NEXT: Final = "bundling fetches wheels: is the package index in reach?"
+"""Minor version of glibc, as in toolchain.ZIG_FLAGS: wheels for a newer one than 2.28 are the second choice."""
+NAME: Final = "spikecrate"
+BLOCK: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)==.*\n(?:[ \t].*\n)*", re.MULTILINE)
+"""A package in a lock, with its lines of hashes."""
+OF_THE_INSTALLATION: Final = frozenset({"INSTALLER", "REQUESTED", "RECORD", "direct_url.json"})
+"""Files that an installer adds to those of the wheel."""
+DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class File:
-    """A file in the index that the lock allows.
-
-    Attributes
-    ----------
-    filename, url, sha256 : str
-        Name, address and hash of the file.
-    """
-
-    filename: str
-    url: str
-    sha256: str
-
-
-def collect(lock: str, python: str, store: Store, progress: Progress) -> list[Path]:
-    """Fetch one file of every package in a lock; a file that the store has is not fetched again.
+def download(
+    lock: str,
+    python: str,
+    folder: Path,
+    store: Store,
+    progress: Progress,
+    *,
+    tools: Path | None = None,
+) -> list[Path]:
+    """Download one file of every package in a lock.
 
     Parameters
     ----------
@@ -73,10 +65,14 @@ def collect(lock: str, python: str, store: Store, progress: Progress) -> list[Pa
         Text of a lock with hashes.
     python : str
         Python version that the wheels must fit: `3.11`.
+    folder : Path
+        Folder for the files.
     store : Store
-        Keeps the files under `environments/downloads/`.
+        Keeps the files for the next bundle, under `environments/downloads/`.
     progress : Progress
-        Shows a bar.
+        Shows a bar and receives the log.
+    tools : Path, optional
+        Environment with build tools, in which pip reads the metadata of sources. Without it only wheels are taken.
 
     Returns
     -------
@@ -90,157 +86,114 @@ def collect(lock: str, python: str, store: Store, progress: Progress) -> list[Pa
     DiskFullError
         The disk is full.
     """
-    folder = store.environments / "downloads"
+    names = folder / "wanted.txt"
+    downloaded = folder / "downloaded"
     with disk_full_named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    files = _chosen(lock, python, folder)
-    found = []
-    stop = threading.Event()
-    with progress.bar("fetching wheels", len(files)) as advance, ThreadPoolExecutor(FETCHERS) as pool:
-        jobs = [pool.submit(fetch, file, folder, stop, progress) for file in files]
-        try:
-            for job in jobs:
-                found.append(job.result())
-                advance(1)
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-    return found
+        names.write_text(lock, encoding="utf-8")
+    argv = [
+        *(sys.executable, "-m", "pip"),
+        *([] if tools is None else [f"--python={tools}"]),
+        *("download", "--no-deps", "--require-hashes", "--disable-pip-version-check"),
+        # pip asks a source for its metadata even with --no-deps: https://github.com/pypa/pip/issues/1884
+        "--only-binary=:all:" if tools is None else "--no-build-isolation",
+        *(f"--python-version={python}", "--implementation=cp"),
+        *(f"--platform={platform}" for platform in platforms()),
+        f"--cache-dir={store.environments / 'downloads'}",
+        *(f"--dest={downloaded}", f"--requirement={names}"),
+    ]
+    try:
+        with progress.bar("downloading wheels", 0):
+            run(argv, on_line=progress.line)
+    except CommandError as error:
+        if is_disk_full(error):
+            message = f"the wheels cannot be downloaded: the disk is full\n{error.tail}"
+            raise DiskFullError(message, next_step="free some space, or choose a larger disk") from None
+        message = f"the wheels for Python {python} cannot be downloaded:\n{error.tail}"
+        raise BundleError(
+            message,
+            next_step="check that the package index is in reach; a package without a wheel for this Python needs "
+            "a build.lock (docs/add-a-sorter.md)",
+        ) from None
+    return sorted(downloaded.iterdir())
 
 
-def choose(packages: Iterable[dict[str, Any]], allowed: set[str], tags: Sequence[Tag]) -> list[File]:
-    """Choose the best wheel of every package, or its source where no wheel fits.
-
-    Parameters
-    ----------
-    packages : iterable of dict
-        The `packages` of a pylock.toml.
-    allowed : set of str
-        SHA-256 hashes in the lock.
-    tags : sequence of Tag
-        Tags that a wheel can have, the best first.
-
-    Returns
-    -------
-    list of File
-        One for each package.
-
-    Raises
-    ------
-    BundleError
-        Naming a package that has neither.
-    """
-    from packaging.pylock import PackageSdist, PackageWheel, Pylock, PylockSelectError, PylockValidationError
-
-    chosen = []
-    for package in packages:
-        kept: dict[str, Any] = {"name": package["name"], "version": package["version"]}
-        kept["wheels"] = [entry for entry in package.get("wheels", ()) if _sha256_of(entry) in allowed]
-        if _sha256_of(package.get("sdist", {})) in allowed:
-            kept["sdist"] = package["sdist"]
-        lock = {"lock-version": "1.0", "created-by": "uv", "packages": [kept]}
-        try:
-            ((_, file),) = Pylock.from_dict(lock).select(tags=tags)
-        except (PylockSelectError, PylockValidationError):
-            message = f"the index has no file of {kept['name']} {kept['version']} that the lock allows"
-            raise BundleError(
-                message, next_step="write the lock anew, or bundle with another Python"
-            ) from None
-        assert isinstance(file, PackageWheel | PackageSdist)
-        chosen.append(File(file.filename, file.url or "", file.hashes["sha256"]))
-    return chosen
-
-
-def tags_of(python: str) -> list[Tag]:
-    """Return the tags of wheels for this processor, those for an old C library first.
-
-    Parameters
-    ----------
-    python : str
-        Python version: `3.11`.
+def platforms() -> list[str]:
+    """Return the platforms of wheels for this processor, those for an old C library first.
 
     Returns
     -------
-    list of Tag
+    list of str
         The best first.
     """
     from packaging import tags
-
-    version = tuple(map(int, python.split(".")))
 
     def is_new(platform: str) -> bool:
         found = MANYLINUX.match(platform)
         return found is not None and int(found[1]) > OLDEST_GLIBC
 
-    platforms = sorted(tags.platform_tags(), key=is_new)
-    interpreter = f"cp{version[0]}{version[1]}"
-    return [
-        *tags.cpython_tags(version, platforms=platforms),
-        *tags.compatible_tags(version, interpreter, platforms=platforms),
-    ]
+    return sorted(tags.platform_tags(), key=is_new)
 
 
-def build(
-    sources: Sequence[Path],
-    tools: Sequence[Path],
-    interpreter: Path,
-    environ: dict[str, str],
-    folder: Path,
-    progress: Progress,
+def of_sorter(
+    request: BuildRequest, python: str, folder: Path, store: Store, progress: Progress
 ) -> list[Path]:
-    """Build wheels from sources; the same sources give the same bytes in any folder.
+    """Download the wheels of a sorter's lock and build the missing ones; the same sources give the same bytes.
 
     Parameters
     ----------
-    sources, tools : sequence of Path
-        Source archives, and the wheels of their build tools.
-    interpreter : Path
-        Python that the wheels are for.
-    environ : dict
-        Environment with the compiler and its flags.
+    request : BuildRequest
+        The sorter, with a folder that nobody edits.
+    python : str
+        Python version that the wheels must fit: `3.11`.
     folder : Path
         Folder to work in.
+    store : Store
+        Keeps downloads and the compiler.
     progress : Progress
         Receives the log.
 
     Returns
     -------
     list of Path
-        The wheels, in the folder's `built/`.
+        The wheels.
 
     Raises
     ------
     BundleError
-        A build fails; with the last lines of its log.
+        The index is out of reach, or a build fails; with the last lines of its log.
+    EnvironmentBuildError
+        A wheel must be built, and this machine lacks the Python, its headers or a compiler.
+    DiskFullError
+        The disk is full.
     """
     import uv
 
-    tool = uv.find_uv_bin()
-    python = folder / "tools" / "bin" / "python"
+    lock = (request.folder / LOCK).read_text(encoding="utf-8")
+    build_lock = request.folder / environment.BUILD_LOCK
+    if not build_lock.exists():
+        return download(lock, python, folder, store, progress)
+    tools = folder / "tools" / "bin" / "python"
+    interpreter, _ = find_interpreter(request)
+    environ = environment.build_environ(request, store, progress, portable=True)
     # Assertions in headers compile their path into the code.
     nowhere = f" -ffile-prefix-map={folder}=."
-    environ = {
-        **environ,
-        "UV_CACHE_DIR": str(folder / "cache"),
-        "CFLAGS": environ.get("CFLAGS", "") + nowhere,
-        "CXXFLAGS": environ.get("CXXFLAGS", "") + nowhere,
-    }
+    environ |= {name: environ.get(name, "") + nowhere for name in ("CFLAGS", "CXXFLAGS")}
+    environ["UV_CACHE_DIR"] = str(folder / "cache")
+    words = ["--wheel", "--no-build-isolation", "--no-config", "--offline", f"--python={tools}"]
+    ready = []
     try:
-        run([tool, "venv", "--quiet", "--python", interpreter, folder / "tools"], env=environ)
-        run([tool, "pip", "install", "--python", python, "--no-index", "--no-deps", *tools], env=environ)
-        for source in sources:
-            progress.note(f"building a wheel of {source.name}")
-            words = ["--wheel", "--no-build-isolation", "--no-config", "--offline", "--python", str(python)]
-            run(
-                [tool, "build", *words, "--out-dir", str(folder / "built"), str(source)],
-                env=environ,
-                on_line=progress.line,
-            )
+        environment.install_locked(folder / "tools", interpreter, build_lock)
+        for path in download(lock, python, folder, store, progress, tools=tools):
+            if path.suffix == ".whl":
+                ready.append(path)
+                continue
+            progress.note(f"building a wheel of {path.name}")
+            argv = [uv.find_uv_bin(), "build", *words, f"--out-dir={folder / 'built'}", str(path)]
+            run(argv, env=environ, on_line=progress.line)
     except CommandError as error:
         message = f"a wheel could not be built; {error}"
         raise BundleError(message, next_step="the lines above name what the build lacks") from None
-    return sorted((folder / "built").glob("*.whl"))
+    return [*ready, *sorted((folder / "built").glob("*.whl"))]
 
 
 def lock_of(wheels: Iterable[Path]) -> str:
@@ -261,117 +214,146 @@ def lock_of(wheels: Iterable[Path]) -> str:
     lines = []
     for path in sorted(wheels, key=lambda path: path.name):
         name, version, *_ = parse_wheel_filename(path.name)
-        lines.append(f"{name}=={version} --hash=sha256:{_sha256(path)}\n")
+        with path.open("rb") as file:
+            lines.append(
+                f"{name}=={version} --hash=sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}\n"
+            )
     return "".join(lines)
 
 
-def _sha256_of(entry: dict[str, Any]) -> str:
-    return str(entry.get("hashes", {}).get("sha256", ""))
+def own_wheel(folder: Path) -> Path:
+    """Write the wheel of the spikecrate that runs; the same files give the same bytes.
 
-
-def _chosen(lock: str, python: str, folder: Path) -> list[File]:
-    """Choose the files of a lock; ask the index once, because what a lock allows does not change."""
-    tags = tags_of(python)
-    remembered = folder / f"{digest(['files', lock, python, list(map(str, tags))])[:32]}.json"
-    if remembered.exists():
-        return [File(**entry) for entry in json.loads(remembered.read_bytes())]
-    files = choose(_packages(lock, python, folder), set(HASH.findall(lock)), tags)
-    write_atomically(remembered, json.dumps([asdict(file) for file in files]).encode())
-    return files
-
-
-def _packages(lock: str, python: str, folder: Path) -> list[dict[str, Any]]:
-    """Return the files that the index has of every package in a lock."""
-    import uv
-
-    work = folder / f"asked-{secrets.token_hex(4)}"
-    work.mkdir()
-    try:
-        (work / "lock.txt").write_text(lock, encoding="utf-8")
-        words = ["--quiet", "--no-deps", "--no-header", "--format", "pylock.toml", "--python-version", python]
-        output = work / "pylock.toml"
-        run([uv.find_uv_bin(), "pip", "compile", *words, "--output-file", output, work / "lock.txt"])
-        packages: list[dict[str, Any]] = tomllib.loads(output.read_text(encoding="utf-8")).get("packages", [])
-    except CommandError as error:
-        message = f"the package index does not list the wheels; {error}"
-        raise BundleError(message, next_step=INDEX_NEXT) from None
-    finally:
-        remove_tree(work)
-    for package in packages:
-        for entry in [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]:
-            # uv names a file of a local folder by its path, relative to pylock.toml.
-            if "path" in entry:
-                entry["url"] = (work / entry.pop("path")).resolve().as_uri()
-    return packages
-
-
-def fetch(file: File, folder: Path, stop: threading.Event, progress: Progress) -> Path:
-    """Fetch a file and check its hash.
+    A clone is built with the project's build backend, which is fetched where it is not installed. An installed
+    spikecrate is packed again from its files, each compared with its hash in RECORD.
 
     Parameters
     ----------
-    file : File
-        File to fetch.
     folder : Path
-        Folder of all files; each lies in a folder named after its hash.
-    stop : threading.Event
-        No attempt follows a failed one once this is set.
-    progress : Progress
-        Receives a note before every further attempt.
+        Folder for the wheel.
 
     Returns
     -------
     Path
-        The file.
+        The wheel.
 
     Raises
     ------
     BundleError
-        The file is out of reach, or has another hash.
-    DiskFullError
-        The disk is full.
+        The build fails, or an installed file has changed.
     """
-    target = folder / file.sha256 / file.filename
-    if target.exists() and _sha256(target) == file.sha256:
-        return target
-    for wait_s in (*WAITS_S, None):
-        try:
-            _download(file, target, folder / f".new-{secrets.token_hex(8)}")
-            break
-        except (URLError, TimeoutError, ConnectionError) as error:
-            is_final = False
-            if isinstance(error, HTTPError):
-                error.close()
-                is_final = error.code < SERVER_ERRORS
-            message = f"{file.filename} could not be fetched: {error}"
-            if wait_s is None or is_final or stop.is_set():
-                raise BundleError(message, next_step=INDEX_NEXT) from None
-            progress.note(f"{message}; next attempt in {wait_s} s")
-            stop.wait(wait_s)
-    return target
+    root = PACKAGE.parents[1]
+    return _built(root, folder) if (root / "pyproject.toml").exists() else _repacked(folder)
 
 
-def _download(file: File, target: Path, staging: Path) -> None:
+def needed_lock(wheel: Path) -> str:
+    """Return the part of the project's lock that the wheel and its dependencies need.
+
+    Parameters
+    ----------
+    wheel : Path
+        The library's wheel.
+
+    Returns
+    -------
+    str
+        A lock with hashes.
+
+    Raises
+    ------
+    BundleError
+        The lock lacks a package.
+    """
+    blocks: dict[str, str] = {}
+    for found in BLOCK.finditer(data_path("requirements.lock").read_text(encoding="utf-8")):
+        # A lock can hold several versions of a package, one for each Python.
+        blocks[_canonical(found[1])] = blocks.get(_canonical(found[1]), "") + found[0]
+    with zipfile.ZipFile(wheel) as opened:
+        name = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
+        wanted = _required(email.message_from_bytes(opened.read(name)).get_all("Requires-Dist", []))
+    needed: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name not in needed:
+            needed.add(name)
+            wanted |= _required(importlib.metadata.requires(name) or [])
+    missing = sorted(needed - set(blocks))
+    if missing:
+        message = f"requirements.lock lacks {', '.join(missing)}, which spikecrate needs"
+        raise BundleError(message, next_step="write the lock anew; its first lines name the command")
+    return "".join(blocks[name] for name in sorted(needed))
+
+
+def _built(root: Path, folder: Path) -> Path:
+    import uv
+
+    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    words = [
+        "--quiet",
+        "--wheel",
+        *isolation,
+        "--python",
+        sys.executable,
+        "--out-dir",
+        str(folder),
+        str(root),
+    ]
     try:
-        with disk_full_named(staging.parent):
-            target.parent.mkdir(exist_ok=True)
-            with _open(file.url) as reader, staging.open("xb") as writer:
-                shutil.copyfileobj(reader, writer)
-            if _sha256(staging) != file.sha256:
-                message = f"{file.filename} does not have the hash that the lock names"
-                raise BundleError(message, next_step="bundle again; does a proxy change what it passes on?")
-            staging.replace(target)
-    finally:
-        staging.unlink(missing_ok=True)
+        run([uv.find_uv_bin(), "build", *words], env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
+    except CommandError as error:
+        message = f"the wheel of spikecrate cannot be built; {error}"
+        raise BundleError(
+            message, next_step="pip install hatchling, which builds it without a network"
+        ) from None
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
 
-def _open(url: str) -> Any:
-    if urlsplit(url).scheme not in ("https", "http", "file"):
-        message = f"the index names {url}, which is not the address of a file"
-        raise BundleError(message, next_step="check the index that uv is configured with")
-    return urllib.request.urlopen(url, timeout=TIMEOUT_S)
+def _repacked(folder: Path) -> Path:
+    distribution = importlib.metadata.distribution(NAME)
+    info = f"{NAME}-{distribution.version}.dist-info"
+    wheel = folder / f"{NAME}-{distribution.version}-py3-none-any.whl"
+    record = io.StringIO()
+    rows = csv.writer(record, lineterminator="\n")
+    with zipfile.ZipFile(wheel, "x", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(distribution.files or [], key=str):
+            if file.hash is None or ".." in file.parts or _is_of_the_installation(file.parts, info):
+                continue
+            path = Path(str(file.locate()))
+            data = path.read_bytes()
+            if _urlsafe(data) != file.hash.value:
+                message = f"{path} has changed since it was installed"
+                raise BundleError(message, next_step="install spikecrate again")
+            _add(archive, str(file), data, executable=bool(path.stat().st_mode & 0o100))
+            rows.writerow((str(file), f"sha256={_urlsafe(data)}", len(data)))
+        rows.writerow((f"{info}/RECORD", "", ""))
+        _add(archive, f"{info}/RECORD", record.getvalue().encode(), executable=False)
+    return wheel
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_of_the_installation(parts: tuple[str, ...], info: str) -> bool:
+    mine = parts[0] == info and (parts[-1] in OF_THE_INSTALLATION or parts[-1].startswith("uv_"))
+    return mine or "__pycache__" in parts
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, *, executable: bool) -> None:
+    entry = zipfile.ZipInfo(name, DATE)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    # The recipe hash includes the executable bit, which an installer takes from here.
+    entry.external_attr = (0o100755 if executable else 0o100644) << 16
+    archive.writestr(entry, data)
+
+
+def _urlsafe(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def _required(lines: Iterable[str]) -> set[str]:
+    from packaging.requirements import Requirement
+
+    found = map(Requirement, lines)
+    return {_canonical(one.name) for one in found if one.marker is None or one.marker.evaluate({"extra": ""})}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

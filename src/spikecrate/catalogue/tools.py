@@ -1,8 +1,8 @@
-"""The catalogue: every sorter is a folder with a sorter.json.
+"""The catalogue: every tool is a folder with a sorter.json or tool.json.
 
-The folders in `SPIKECRATE_SORTERS`, a lab's own, come first; then the repository's `sorters/`, which the wheel contains.
-The library knows of a sorter what its sorter.json describes: the help, the defaults and the checks of the parameters
-come from that one file.
+The folders in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, a lab's own, come first; then the repository's `sorters/`, which
+the wheel contains. The library knows of a tool what this one file describes: the help, the defaults and the checks of
+the parameters come from it.
 """
 
 from __future__ import annotations
@@ -41,14 +41,23 @@ HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")
 """Entry point of an image whose sorter names none."""
 
 
+DESCRIPTIONS: Final = ("sorter.json", "tool.json")
+"""Names of the file that describes a tool; a sorter.json describes a sorter where it names no other kind."""
+SORTER: Final = "sorter"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sorter:
-    """One sorter of the catalogue, as its sorter.json describes it.
+    """One tool of the catalogue, as its sorter.json or tool.json describes it; most are sorters.
 
     Attributes
     ----------
     name : str
         Name of the sorter and of its folder.
+    kind : str
+        What it computes, see `spikecrate.steps.kinds`.
+    inputs : dict
+        Its inputs by name: `recording` or `folder`.
     aliases : tuple of str
         Other names.
     title, description : str
@@ -82,6 +91,8 @@ class Sorter:
     """
 
     name: str
+    kind: str
+    inputs: dict[str, str]
     aliases: tuple[str, ...]
     title: str
     version: str
@@ -124,16 +135,18 @@ def catalogue() -> dict[str, Sorter]:
     for folder in _folders():
         if folder.name not in found:
             found[folder.name] = read(folder)
-    return dict(sorted(found.items()))
+    return {name: tool for name, tool in sorted(found.items()) if tool.kind == SORTER}
 
 
-def find(name: str) -> Sorter:
-    """Find a sorter by its name or one of its aliases.
+def find(name: str, *, kind: str = "") -> Sorter:
+    """Find a tool by its name or one of its aliases.
 
     Parameters
     ----------
     name : str
         The name or alias.
+    kind : str
+        The kind that it must have; by default any.
 
     Returns
     -------
@@ -142,7 +155,7 @@ def find(name: str) -> Sorter:
     Raises
     ------
     SorterNotFoundError
-        If there is none; the message has the nearest name.
+        If there is none; the message has the nearest name, or says that the tool is of another kind.
 
     Examples
     --------
@@ -155,7 +168,11 @@ def find(name: str) -> Sorter:
     # Look by folder first: a cache hit then reads one sorter.json and no more.
     for folder in _folders():
         if folder.name == name:
-            return read(folder)
+            tool = read(folder)
+            if kind and tool.kind != kind:
+                message = f"{name} is a {tool.kind}, not a {kind}"
+                raise SorterNotFoundError(message)
+            return tool
     sorters = catalogue()
     for sorter in sorters.values():
         if name in sorter.aliases:
@@ -185,7 +202,7 @@ def read(folder: Path) -> Sorter:
     SorterInvalidError
         If the file cannot be read or a field is wrong; the message names both.
     """
-    path = folder / "sorter.json"
+    path = description(folder)
     try:
         fields = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -196,6 +213,8 @@ def read(folder: Path) -> Sorter:
     try:
         sorter = Sorter(
             name=fields["name"],
+            kind=fields.get("kind", SORTER),
+            inputs=fields.get("inputs", {"recording": "recording"}),
             aliases=tuple(fields.get("aliases", ())),
             title=fields["title"],
             version=fields["version"],
@@ -238,7 +257,7 @@ def check(folder: Path) -> None:
     """
     import jsonschema
 
-    path = folder / "sorter.json"
+    path = description(folder)
     fields = json.loads(path.read_bytes())
     validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_bytes()))
     error = jsonschema.exceptions.best_match(validator.iter_errors(fields))
@@ -287,12 +306,23 @@ def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
     )
 
 
+def description(folder: Path) -> Path:
+    """Return the file that describes a tool: its sorter.json, else its tool.json."""
+    first, second = (folder / name for name in DESCRIPTIONS)
+    return second if second.is_file() and not first.is_file() else first
+
+
 def _folders() -> list[Path]:
-    own = [Path(part) for part in os.environ.get("SPIKECRATE_SORTERS", "").split(os.pathsep) if part]
-    for root in own:
-        if not root.is_dir():
-            message = f"SPIKECRATE_SORTERS names {root}, which is not a folder"
-            raise SorterInvalidError(message, next_step="fix or unset SPIKECRATE_SORTERS")
+    roots = []
+    for variable in ("SPIKECRATE_TOOLS", "SPIKECRATE_SORTERS"):
+        for root in (Path(part) for part in os.environ.get(variable, "").split(os.pathsep) if part):
+            if not root.is_dir():
+                message = f"{variable} names {root}, which is not a folder"
+                raise SorterInvalidError(message, next_step=f"fix or unset {variable}")
+            roots.append(root)
     return [
-        path.parent for root in [*own, data_path("sorters")] for path in sorted(root.glob("*/sorter.json"))
+        folder
+        for root in [*roots, data_path("sorters")]
+        for folder in sorted(root.iterdir())
+        if description(folder).is_file()
     ]

@@ -63,7 +63,7 @@ def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
     from spikecrate.recordings import open_recording
     from spikecrate.sortings import compare, unit_quality
     from spikecrate.studies.quality import truth_of
-    from spikecrate_harness.recording import open_recording as open_traces
+    from spikecrate_harness.traces import open_traces
 
     opened = open_recording(recording)
     truth = truth_of(opened)

@@ -57,23 +57,25 @@ def dev_open(
     spikecrate dev --cmd 'make test'
     spikecrate dev --mount /data --port 8888
     """
+    from spikecrate.engines.host_paths import is_inside
     from spikecrate_dev import session
-    from spikecrate_dev.options import Options, read_gpu, read_mount, read_port
+    from spikecrate_dev.definition import find_project
+    from spikecrate_dev.options import Options, read_mount, read_port
 
-    if session.is_inside(os.environ):
+    if is_inside(os.environ):
         if cmd:
             session.run_here(cmd)
         return say("this is the development container already")
     working = Path.cwd()
     request = session.Request(
-        project=session.project_of(working),
+        project=find_project(working),
         working=working,
         command=cmd,
         rebuild=rebuild or fresh,
         options=Options(
             mounts=tuple(read_mount(text, working) for text in mount or []),
             ports=tuple(map(read_port, port or [])),
-            gpu=read_gpu(gpu),
+            gpu=gpu,
             x11=x11,
             docker=docker,
         ),
@@ -94,8 +96,9 @@ def dev_status() -> dict[str, Any]:
     spikecrate dev.status
     """
     from spikecrate_dev import session
+    from spikecrate_dev.definition import find_project
 
-    return session.status(session.project_of(Path.cwd()))
+    return session.status(find_project(Path.cwd()))
 
 
 @command("dev.stop", MACHINE)
@@ -112,8 +115,9 @@ def dev_stop(remove: bool = False) -> dict[str, Any]:
     spikecrate dev.stop
     """
     from spikecrate_dev import session
+    from spikecrate_dev.definition import find_project
 
-    return session.stop(session.project_of(Path.cwd()), remove=remove)
+    return session.stop(find_project(Path.cwd()), remove=remove)
 
 
 def _drop_caches(progress: Progress) -> None:

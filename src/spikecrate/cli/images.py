@@ -1,6 +1,7 @@
 """Commands on images."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -200,10 +201,10 @@ def image_pull(sorter: SorterName, *, progress: Progress) -> Any:
     spikecrate image.pull mysorter
     """
     from spikecrate.images import build as images
-    from spikecrate.images import prebuilt
+    from spikecrate.images.lookup import pull
 
     request = _request(sorter)
-    prebuilt.pull(request, progress)
+    pull(request, progress)
     return images.build(request, progress)
 
 
@@ -277,7 +278,7 @@ def image_prune(sorter: SorterName = "", dry_run: bool = False, *, progress: Pro
     store = open_store()
     only = find(sorter).name if sorter else None
     busy = sorters_running(store, "apptainer")
-    return prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run).as_dict()
+    return asdict(prune(store, _recipes(), progress, only=only, busy=busy, dry_run=dry_run))
 
 
 @command("image.lock", IMAGES, "reading the image of {sorter}")
@@ -318,7 +319,7 @@ def image_diff(first: str, second: str, *, progress: Progress) -> dict[str, Any]
     """
     from spikecrate.images import lockfile
 
-    return lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)).as_dict()
+    return asdict(lockfile.compare(lockfile.read(first, progress), lockfile.read(second, progress)))
 
 
 def _request(sorter: str, *, gpu: bool = False) -> "BuildRequest":

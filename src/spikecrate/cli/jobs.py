@@ -1,6 +1,5 @@
 """Commands on jobs: finished, failed, running."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,7 +12,7 @@ from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import fields, say, table
-from spikecrate.errors import SpikecrateError, UsageError
+from spikecrate.errors import UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -150,32 +149,25 @@ def show_record(record: dict[str, Any]) -> None:
     record : dict
         The run record; of a failure or a running job, what the store has.
     """
-    from spikecrate.recordings.describe import summarize
-    from spikecrate_harness.layout import Layout
-
     if "inside" not in record:
         # A failure or a running job: few fields, all of them short but the key's parts.
         return fields({name: value for name, value in record.items() if name != "key_parts"})
-    recording, layout = record["recording"], record["recording"]["layout"]
-    image = record["image"] or record["environment"]
+    tool, image = record["tool"], record["image"] or record["environment"]
     peak = record["peak_memory_bytes"]
     return fields(
         {
             "key": record["key"],
             "status": record["status"],
-            "sorter": f"{record['sorter']['name']} {record['sorter']['version']}",
+            tool["kind"]: f"{tool['name']} {tool['version']}",
             "parameters": ", ".join(f"{name}={value}" for name, value in record["parameters"].items()),
             "seed": record["seed"],
-            "recording": recording["path"],
-            "format": recording["format"],
-            "duration": f"{layout['num_samples'] / layout['sampling_frequency']:.1f} s",
-            **summarize(Layout.from_dict(layout), recording["channel_ids"]).as_text(),
+            **{name: found["path"] for name, found in record["inputs"].items()},
+            **_recording_fields(record["inputs"].get("recording")),
             "runtime": record["runtime"],
             "image": f"{image['reference']} {image['digest']}" if record["image"] else image["folder"],
             "started": record["started"],
             "took": f"{record['wall_s']:.1f} s" + (f", {format_bytes(peak)} of memory" if peak else ""),
-            "units": record["units"],
-            "events": record["events"],
+            **{name: record[name] for name in ("units", "events") if name in record},
             "more": f"spikecrate job.show {record['key'][:12]} --json",
         }
     )
@@ -224,9 +216,6 @@ def job_list(
         limit=most + 1 if most else None,
     )
     shown = rows[:most] if most else rows
-    for row in shown:
-        if row["status"] == "failed" and not row["recording"]:
-            row["recording"] = _recording_of_failure(row["key"])
     return Shown(shown, partial(show_jobs, more=len(rows) > len(shown)))
 
 
@@ -369,13 +358,15 @@ def _names_of(word: str) -> set[str]:
         return {word}
 
 
-def _recording_of_failure(key: str) -> str | None:
-    from spikecrate.steps.listing import show_job
+def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
+    from spikecrate.recordings.describe import summarize
+    from spikecrate_harness.layout import Layout
 
-    try:
-        failure = show_job(open_store(), key)
-    except SpikecrateError:
-        # Removed at this moment.
-        return None
-    recording = failure.get("recording")
-    return recording.get("path") if isinstance(recording, Mapping) else recording
+    if recording is None or recording["kind"] != "recording":
+        return {}
+    layout = Layout.from_dict(recording["layout"])
+    return {
+        "format": recording["format"],
+        "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
+        **summarize(layout, recording["channel_ids"]).as_text(),
+    }

@@ -166,7 +166,7 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
     Described
     """
     from spikecrate.recordings import open_recording
-    from spikecrate.steps.job import samples_hash
+    from spikecrate.steps.inputs import samples_hash
     from spikecrate.store.file_hashes import FileHashCache, FileState
 
     recording = open_recording(path)

@@ -220,7 +220,7 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     from spikecrate.steps.output import default_output, is_inside
 
     def default(job: "Job") -> Path | None:
-        place = default_output(job.recording, job.sorter.name, job.key)
+        place = default_output(job.recording, job.tool.name, job.key)
         existing = next(parent for parent in place.parents if parent.exists())
         if is_inside(place, job.recording):
             reason = "is inside the recording"
@@ -309,7 +309,7 @@ def show_result(done: "Result") -> None:
         if done.status == "ran"
         else f"cache hit in {done.elapsed_s * 1000:.0f} ms (sorted in {record['wall_s']:.1f} s)"
     )
-    sorter = record["sorter"]
+    sorter = record["tool"]
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")

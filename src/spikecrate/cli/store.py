@@ -1,6 +1,7 @@
 """Commands on the store."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -83,7 +84,7 @@ def usage(*, progress: Progress) -> dict[str, Any]:
     """
     from spikecrate.store.usage import usage as measure
 
-    return measure(open_store(), progress)
+    return asdict(measure(open_store(), progress))
 
 
 @command("store.gc", STORE, "collecting garbage", show=show_collected)
@@ -115,7 +116,7 @@ def collect_garbage(
     else:
         removed = [name for runtime in usable(store) for name in sweep(store, runtime)]
     done = gc.collect(store, progress, keep_s=keep, max_bytes=max, dry_run=dry_run)
-    return {"removed": removed, "partial_files": done.pop("rests"), **done}
+    return {"removed": removed, **asdict(done)}
 
 
 @command("store.pin", STORE)
@@ -181,19 +182,21 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
 
     store = open_store()
     every = chain(checking.checks(store), provenance.checks(store))
-    count, found = checking.verify(every, progress, dry_run=dry_run)
+    done = checking.verify(every, progress, dry_run=dry_run)
+    found = done.found
     if found:
         first = "; ".join(f"{finding.kind} {finding.what}: {finding.problem}" for finding in found[:NAMED])
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        done = "left where it was" if dry_run else "set aside"
-        message = f"{len(found)} of {count} things in the store are corrupt, {done}: {first}{also}"
-        advice = "sort again what is needed, and check the disk"
+        fate = "left where it was" if dry_run else "set aside"
+        message = f"{len(found)} of {done.checked} things in the store are corrupt, {fate}: {first}{also}"
         raise StoreCorruptError(
             message,
-            next_step="spikecrate store.verify sets them aside" if dry_run else advice,
-            details=checking.as_dict(count, found),
+            next_step="spikecrate store.verify sets them aside"
+            if dry_run
+            else "sort again what is needed, and check the disk",
+            details=asdict(done),
         )
-    return checking.as_dict(count, found)
+    return asdict(done)
 
 
 def _pinned_key(store: "Store", job: str) -> str:

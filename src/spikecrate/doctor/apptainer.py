@@ -1,21 +1,19 @@
-"""Apptainer or SingularityCE: installed, allowed by the kernel, able to mount and make a SIF, able to run."""
+"""Apptainer or SingularityCE: installed, able to mount and make a SIF, able to run."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
-from spikecrate.doctor.docker import numbers
+from spikecrate.doctor.check import Checks, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineMissingError, SpikecrateError
+from spikecrate.errors import CommandError, SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
@@ -24,93 +22,72 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
+    from spikecrate.doctor.space import Space
     from spikecrate.engines.apptainer import Program
 
 PROBE_S: Final = 20
 REPRODUCIBLE: Final = (1, 5)
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+CHECKS: Final = Checks()
+INSTALLED: Final = ("apptainer.installed",)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Namespaces:
-    """The kernel's settings on user namespaces (None for one it lacks), and whether the program is setuid."""
+@CHECKS.add(
+    "apptainer.installed",
+    "Apptainer or SingularityCE is installed and starts",
+    lambda _: apptainer.find_program(),
+)
+def judge_installed(program: Program) -> Verdict:
+    """Return the version of the installed program.
 
-    settings: dict[str, str | None]
-    setuid: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """The outcome of an attempt: its error, and whether it ran in the development container."""
-
-    error: SpikecrateError | None = None
-    inside: bool = False
-
-
-def look_installed(_: Mapping[str, Any]) -> Program | SpikecrateError:
-    """Return the program, or the error of looking for it."""
-    try:
-        return apptainer.find_program()
-    except SpikecrateError as error:
-        return error
-
-
-def judge_installed(program: Program | SpikecrateError) -> Verdict:
-    """Judge whether a program is installed and starts."""
-    if isinstance(program, EngineMissingError):
-        return warn(
-            f"{program}; --runtime docker and --runtime host work without", program.next_step, ends=True
-        )
-    if isinstance(program, SpikecrateError):
-        return fail(str(program), program.next_step)
+    Parameters
+    ----------
+    program : Program
+        The program.
+    """
     message = f"{program.engine} {program.version}, {program.path}"
     if program.engine == "apptainer" and numbers(program.version) >= REPRODUCIBLE:
         return ok(f"{message}; makes reproducible SIFs")
     return ok(message)
 
 
-def look_namespaces(facts: Mapping[str, Any]) -> Namespaces:
-    """Return the kernel's settings, and how the program is installed."""
-    return Namespaces(
-        settings={name: apptainer.read_setting(name) for name, _, _ in apptainer.MENDS},
-        setuid="_SUID_INSTALL=1" in _configuration(facts["apptainer.installed"]),
-    )
+def look_fuse(facts: Mapping[str, Any]) -> SpikecrateError | None:
+    """Try whether this user can mount a SIF; return the error in a development container.
 
-
-def judge_namespaces(facts: Namespaces) -> Verdict:
-    """Judge whether an ordinary user can make a user namespace; root always can."""
-    if facts.setuid:
-        return ok("installed setuid: no user namespace is needed")
-    for name, bad, good in apptainer.MENDS:
-        if facts.settings[name] == bad:
-            fix = f"sudo sysctl -w {name.replace('/', '.')}={good}"
-            # AppArmor exempts programs that have a profile of their own; apptainer.runs decides.
-            judge = warn if "apparmor" in name else fail
-            return judge(f"{name} is {bad}, which forbids user namespaces", fix)
-    known = [
-        f"{name.partition('/')[2]}={value}" for name, value in facts.settings.items() if value is not None
-    ]
-    return ok(f"allowed ({', '.join(known)})" if known else "allowed")
-
-
-def look_fuse(facts: Mapping[str, Any]) -> Trial:
-    """Try whether this user can mount a SIF."""
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     if os.geteuid() == 0 and not apptainer.lacks_capabilities():
-        return Trial()
+        return None
     try:
         apptainer.require_fuse(facts["apptainer.installed"])
     except SpikecrateError as error:
-        return Trial(error=error, inside=is_inside(os.environ))
-    return Trial()
+        return _by_design(error)
+    return None
 
 
-def judge_fuse(trial: Trial) -> Verdict:
-    """Judge whether this user can mount a SIF."""
-    return _judged(trial, "this user can mount a SIF")
+@CHECKS.add("apptainer.fuse", "this user can mount a SIF", look_fuse, needs=INSTALLED)
+def judge_fuse(error: SpikecrateError | None) -> Verdict:
+    """Judge whether this user can mount a SIF.
+
+    Parameters
+    ----------
+    error : SpikecrateError or None
+        As `look_fuse` returns it.
+    """
+    return _judged(error, "this user can mount a SIF")
 
 
 def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
-    """Return which of the programs that make and mount a SIF are installed."""
+    """Return which of the programs that make and mount a SIF are installed.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     configured = dict(
         line.partition("=")[::2] for line in _configuration(facts["apptainer.installed"]).splitlines()
     )
@@ -122,8 +99,15 @@ def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
+@CHECKS.add("apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, needs=INSTALLED)
 def judge_tools(installed: dict[str, bool]) -> Verdict:
-    """Judge whether this user can make and mount SIFs."""
+    """Judge whether this user can make and mount SIFs.
+
+    Parameters
+    ----------
+    installed : dict
+        As `look_tools` returns it.
+    """
     if not installed["mksquashfs"]:
         return warn("mksquashfs is missing, so no SIF can be made", "sudo apt-get install squashfs-tools")
     if not installed["squashfuse"]:
@@ -131,10 +115,17 @@ def judge_tools(installed: dict[str, bool]) -> Verdict:
     return ok("mksquashfs, squashfuse")
 
 
-def look_runs(facts: Mapping[str, Any]) -> Trial:
-    """Run a program in an empty container."""
+def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
+    """Run a program in an empty container; return the error in a development container.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     program: Program = facts["apptainer.installed"]
-    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
+    # After a Ctrl-C it is removed while the program may still end in it.
+    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         done = run(
             probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities()),
@@ -144,26 +135,37 @@ def look_runs(facts: Mapping[str, Any]) -> Trial:
         )
     if done.timed_out or done.code != 0:
         output = done.output or f"FATAL: no answer within {PROBE_S} s"
-        return Trial(error=apptainer.refusal(output), inside=is_inside(os.environ))
-    return Trial()
+        return _by_design(apptainer.refusal(output))
+    return None
 
 
-def judge_runs(trial: Trial) -> Verdict:
-    """Judge whether a container runs."""
-    return _judged(trial, "a container ran")
+@CHECKS.add("apptainer.runs", "a container runs", look_runs, needs=INSTALLED, limit_s=PROBE_S + 10)
+def judge_runs(error: SpikecrateError | None) -> Verdict:
+    """Judge whether a container runs.
+
+    Parameters
+    ----------
+    error : SpikecrateError or None
+        As `look_runs` returns it.
+    """
+    return _judged(error, "a container ran")
 
 
-def _judged(trial: Trial, good: str) -> Verdict:
-    if trial.error is None:
+def _by_design(error: SpikecrateError) -> SpikecrateError:
+    """Return an error in a development container, where only one without Docker's socket may run Apptainer."""
+    if is_inside(os.environ):
+        return error
+    raise error
+
+
+def _judged(error: SpikecrateError | None, good: str) -> Verdict:
+    if error is None:
         return ok(good)
-    if trial.inside:
-        # By design: only a development container without Docker's socket may run Apptainer.
-        return warn(
-            f"not in this development container: {trial.error}",
-            "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
-            ends=True,
-        )
-    return fail(str(trial.error), trial.error.next_step)
+    return warn(
+        f"not in this development container: {error}",
+        "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
+        ends=True,
+    )
 
 
 def _configuration(program: Program) -> str:
@@ -173,31 +175,18 @@ def _configuration(program: Program) -> str:
         return ""
 
 
-INSTALLED: Final = ("apptainer.installed",)
-CHECKS: Final = (
-    Check(
-        "apptainer.installed",
-        "Apptainer or SingularityCE is installed and starts",
-        look_installed,
-        judge_installed,
-    ),
-    Check(
-        "apptainer.namespaces",
-        "the kernel allows user namespaces",
-        look_namespaces,
-        judge_namespaces,
-        needs=INSTALLED,
-    ),
-    Check("apptainer.fuse", "this user can mount a SIF", look_fuse, judge_fuse, needs=INSTALLED),
-    Check(
-        "apptainer.tools", "mksquashfs and squashfuse are installed", look_tools, judge_tools, needs=INSTALLED
-    ),
-    Check("apptainer.runs", "a container runs", look_runs, judge_runs, needs=INSTALLED, limit_s=PROBE_S + 10),
-    Check(
-        "apptainer.temp",
-        "space where an image is unpacked",
-        lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
-        lambda found: space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk"),
-        needs=INSTALLED,
-    ),
+@CHECKS.add(
+    "apptainer.temp",
+    "space where an image is unpacked",
+    lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
+    needs=INSTALLED,
 )
+def judge_temp(found: Space) -> Verdict:
+    """Judge whether there is enough space.
+
+    Parameters
+    ----------
+    found : Space
+        Space of the folder where an image is unpacked.
+    """
+    return space.judge(found, "export SPIKECRATE_STORE=FOLDER, on a larger disk")

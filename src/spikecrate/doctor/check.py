@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    Judge = TypeVar("Judge", bound=Callable[[Any], "Verdict"])
 
 State = Literal["ok", "warn", "fail"]
 SHOWN: Final = 4
@@ -46,7 +49,7 @@ class Check:
         What the check tests, in a few words.
     look : callable
         Collects facts and changes nothing. It receives the facts of earlier checks by name: of all in `needs`, and of
-        those in `after` that passed.
+        those in `after` that passed. A `SpikecrateError` that it raises is the verdict: its message and next step.
     judge : callable
         Turns the facts into a verdict; pure.
     needs : tuple of str
@@ -70,22 +73,93 @@ class Check:
     stuck: str = "find out what hangs, then run it again"
 
 
+class Checks(list[Check]):
+    """The checks of a module, in report order."""
+
+    def add(
+        self, name: str, about: str, look: Callable[[Mapping[str, Any]], Any], **options: Any
+    ) -> Callable[[Judge], Judge]:
+        """Return a decorator that adds a check with the decorated function as its judge.
+
+        Parameters
+        ----------
+        name, about, look, options
+            The fields of `Check`.
+        """
+
+        def added(judge: Judge) -> Judge:
+            self.append(Check(name, about, look, judge, **options))
+            return judge
+
+        return added
+
+
 def ok(message: str, *, ends: bool = False) -> Verdict:
-    """Return the verdict that all is well."""
+    """Return the verdict that all is well.
+
+    Parameters
+    ----------
+    message : str
+        What the check found.
+    ends : bool
+        Whether the checks that need this one are skipped.
+    """
     return Verdict(state="ok", message=message, ends=ends)
 
 
 def warn(message: str, fix: str, *, ends: bool = False) -> Verdict:
-    """Return the verdict that spikecrate works, with less."""
+    """Return the verdict that spikecrate works, with less.
+
+    Parameters
+    ----------
+    message, fix : str
+        What the check found, and the one step that fixes it.
+    ends : bool
+        Whether the checks that need this one are skipped.
+    """
     return Verdict(state="warn", message=message, fix=fix, ends=ends)
 
 
 def fail(message: str, fix: str) -> Verdict:
-    """Return the verdict that something is present and broken."""
+    """Return the verdict that something is present and broken.
+
+    Parameters
+    ----------
+    message, fix : str
+        What the check found, and the one step that fixes it.
+    """
     return Verdict(state="fail", message=message, fix=fix, ends=True)
 
 
 def shorten(names: Sequence[str]) -> str:
-    """Return the first few names of a list, and how many more there are."""
+    """Return the first few names of a list, and the number of the others.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The names.
+
+    Examples
+    --------
+    >>> shorten(["a", "b", "c", "d", "e", "f"])
+    'a, b, c, d and 2 more'
+    """
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the first dotted number of a version as a tuple; empty where there is none.
+
+    Parameters
+    ----------
+    version : str
+        The text of a version.
+
+    Examples
+    --------
+    >>> numbers("26.1.5+dfsg1")
+    (26, 1, 5)
+    """
+    found = re.search(r"\d+(?:\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 import shutil
 import stat
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
-from spikecrate.engines.docker import START, docker_client, engine_url, socket_of
+from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineDownError, SpikecrateError
+from spikecrate.errors import CommandError, EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
@@ -41,6 +40,9 @@ REPRODUCIBLE: Final = (25, 0)
 BUILDX: Final = (0, 10)
 SNAPSHOTTER: Final = "io.containerd.snapshotter.v1"
 CONTAINERD: Final = Path("/var/lib/containerd")
+CHECKS: Final = Checks()
+INSTALLED: Final = ("docker.installed",)
+DAEMON: Final = ("docker.daemon",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +87,15 @@ def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
     return url, shutil.which("docker"), socket is None or _is_socket(socket)
 
 
+@CHECKS.add("docker.installed", "a docker command or a daemon's socket exists", look_installed)
 def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
-    """Judge whether Docker is installed."""
+    """Judge whether Docker is installed.
+
+    Parameters
+    ----------
+    facts : tuple[str, str or None, bool]
+        As `look_installed` returns it.
+    """
     url, command, reachable = facts
     if command is None and not reachable:
         return warn(
@@ -116,8 +125,15 @@ def look_permission(_: Mapping[str, Any]) -> Access | None:
     return Access(socket=socket, allowed=allowed, group=name, gid=gid, user=user, listed=listed)
 
 
+@CHECKS.add("docker.permission", "this user can use the daemon", look_permission, needs=INSTALLED)
 def judge_permission(access: Access | None) -> Verdict:
-    """Judge whether this user can use the daemon; a login session keeps the groups it started with."""
+    """Judge whether this user can use the daemon; a login session keeps the groups it started with.
+
+    Parameters
+    ----------
+    access : Access or None
+        As `look_permission` returns it.
+    """
     if access is None:
         return ok("no local socket")
     if access.allowed:
@@ -130,33 +146,55 @@ def judge_permission(access: Access | None) -> Verdict:
     return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
-def look_daemon(_: Mapping[str, Any]) -> Daemon | SpikecrateError:
-    """Connect to the daemon; return it, or the error."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
+def look_daemon(_: Mapping[str, Any]) -> Daemon:
+    """Connect to the daemon.
 
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError, EngineError
+    """
     try:
-        client = docker_client()
-        return Daemon(client=client, info=client.info(), version=client.version())
+        with docker_errors():
+            client = docker_client()
+            return Daemon(client=client, info=client.info(), version=client.version())
     except EngineDownError as error:
         if named := os.environ.get("DOCKER_HOST"):
             error.next_step = f"unset DOCKER_HOST, or start the daemon at {named}"
-        return error
-    except SpikecrateError as error:
-        return error
-    except (DockerException, RequestException) as error:
-        return SpikecrateError(f"the daemon stopped answering: {error}", next_step=START)
+        raise
 
 
-def judge_daemon(daemon: Daemon | SpikecrateError) -> Verdict:
-    """Judge whether the daemon answers."""
-    if isinstance(daemon, SpikecrateError):
-        return fail(str(daemon), daemon.next_step)
+@CHECKS.add(
+    "docker.daemon",
+    "the daemon answers",
+    look_daemon,
+    needs=("docker.installed", "docker.permission"),
+    stuck=RESTART,
+)
+def judge_daemon(daemon: Daemon) -> Verdict:
+    """Return the system of a daemon that answers.
+
+    Parameters
+    ----------
+    daemon : Daemon
+        As `look_daemon` returns it.
+    """
     return ok(f"running; {daemon.info.get('OperatingSystem', 'unknown system')}")
 
 
+@CHECKS.add(
+    "docker.version",
+    "the daemon's version and API",
+    lambda facts: facts["docker.daemon"].version,
+    needs=DAEMON,
+)
 def judge_version(version: Mapping[str, Any]) -> Verdict:
-    """Judge whether the daemon is recent enough."""
+    """Judge whether the daemon is recent enough.
+
+    Parameters
+    ----------
+    version : mapping
+        The daemon's answer to `docker version`.
+    """
     number = str(version.get("Version", ""))
     message = f"Docker {number}, API {version.get('ApiVersion', '?')}"
     names = " ".join(str(part.get("Name", "")) for part in version.get("Components") or ())
@@ -171,13 +209,28 @@ def judge_version(version: Mapping[str, Any]) -> Verdict:
 
 
 def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the daemon's answer to `docker info`."""
+    """Return the daemon's answer to `docker info`.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     info: dict[str, Any] = facts["docker.daemon"].info
     return info
 
 
+@CHECKS.add(
+    "docker.mode", "neither rootless nor remapped: results belong to the caller", look_info, needs=DAEMON
+)
 def judge_mode(info: Mapping[str, Any]) -> Verdict:
-    """Judge whether a uid in a container is the same uid outside; jobs run as the caller's."""
+    """Judge whether a uid in a container is the same uid outside; jobs run as the caller's.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     security = " ".join(info.get("SecurityOptions") or ())
     if "name=rootless" in security:
         return warn("rootless: results belong to a subordinate uid", OWN_DAEMON)
@@ -188,8 +241,15 @@ def judge_mode(info: Mapping[str, Any]) -> Verdict:
     return ok("this machine's own daemon; uids inside are uids outside")
 
 
+@CHECKS.add("docker.storage", "storage driver and containerd image store", look_info, needs=DAEMON)
 def judge_storage(info: Mapping[str, Any]) -> Verdict:
-    """Judge how the daemon stores images."""
+    """Judge how the daemon stores images.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     driver = str(info.get("Driver", "unknown"))
     if driver == "vfs":
         return warn(
@@ -211,8 +271,15 @@ def look_buildx(_: Mapping[str, Any]) -> str | None:
         return None
 
 
+@CHECKS.add("docker.buildx", "buildx, which builds the images", look_buildx, needs=INSTALLED)
 def judge_buildx(line: str | None) -> Verdict:
-    """Judge whether buildx can build the images."""
+    """Judge whether buildx can build the images.
+
+    Parameters
+    ----------
+    line : str or None
+        As `look_buildx` returns it.
+    """
     if line is None:
         return fail("docker buildx is missing, so images cannot be built", BUILDX_INSTALL)
     words = line.split()
@@ -229,8 +296,20 @@ def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
     return name, done.output
 
 
+@CHECKS.add(
+    "docker.builder",
+    "buildx can use the builder inside the daemon",
+    look_builder,
+    needs=("docker.daemon", "docker.buildx"),
+)
 def judge_builder(facts: tuple[str, str]) -> Verdict:
-    """Judge whether buildx can use the builder inside the daemon."""
+    """Judge whether buildx can use the builder inside the daemon.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_builder` returns it.
+    """
     name, output = facts
     fields = dict(line.partition(":")[::2] for line in output.splitlines())
     if fields.get("Status", "").strip() == "running" and "Error" not in fields:
@@ -243,7 +322,13 @@ def judge_builder(facts: tuple[str, str]) -> Verdict:
 
 
 def look_space(facts: Mapping[str, Any]) -> list[Space]:
-    """Return the free space of the daemon's image folders; empty where they are on another machine."""
+    """Return the free space of the daemon's image folders; empty where they are on another machine.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     info = facts["docker.daemon"].info
     if socket_of(engine_url()) is None or is_inside(os.environ):
         return []
@@ -253,16 +338,30 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
     return [space.look(place) for place in places if space.exists(place)]
 
 
+@CHECKS.add("docker.space", "space and inodes where the daemon keeps images", look_space, needs=DAEMON)
 def judge_space(found: list[Space]) -> Verdict:
-    """Judge whether there is space for images."""
+    """Judge whether there is space for images.
+
+    Parameters
+    ----------
+    found : list
+        As `look_space` returns it.
+    """
     if not found:
         return ok("the daemon's folders are not visible from here")
     fix = "run docker system df to see what fills it; spikecrate image.prune removes stale images"
     return space.judge(min(found, key=lambda one: one.free_bytes), fix)
 
 
+@CHECKS.add("docker.limits", "cgroups enforce the limits of a job", look_info, needs=DAEMON)
 def judge_limits(info: Mapping[str, Any]) -> Verdict:
-    """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes."""
+    """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes.
+
+    Parameters
+    ----------
+    info : mapping
+        As `look_info` returns it.
+    """
     group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
     if info.get("CgroupDriver") == "none" or not info.get("MemoryLimit", True):
         return warn(
@@ -279,71 +378,8 @@ def judge_limits(info: Mapping[str, Any]) -> Verdict:
     return ok(f"{group}: memory, processor and process limits are enforced")
 
 
-def numbers(version: str) -> tuple[int, ...]:
-    """Return the first dotted number of a version as a tuple; empty where there is none."""
-    found = re.search(r"\d+(?:\.\d+)*", version)
-    return tuple(map(int, found[0].split("."))) if found else ()
-
-
 def _is_socket(path: Path) -> bool:
     try:
         return stat.S_ISSOCK(path.stat().st_mode)
     except OSError:
         return False
-
-
-INSTALLED: Final = ("docker.installed",)
-DAEMON: Final = ("docker.daemon",)
-CHECKS: Final = (
-    Check(
-        "docker.installed", "a docker command or a daemon's socket exists", look_installed, judge_installed
-    ),
-    Check(
-        "docker.permission",
-        "this user can use the daemon",
-        look_permission,
-        judge_permission,
-        needs=INSTALLED,
-    ),
-    Check(
-        "docker.daemon",
-        "the daemon answers",
-        look_daemon,
-        judge_daemon,
-        needs=("docker.installed", "docker.permission"),
-        stuck=RESTART,
-    ),
-    Check(
-        "docker.version",
-        "the daemon's version and API",
-        lambda facts: facts["docker.daemon"].version,
-        judge_version,
-        needs=DAEMON,
-    ),
-    Check(
-        "docker.mode",
-        "neither rootless nor remapped: results belong to the caller",
-        look_info,
-        judge_mode,
-        needs=DAEMON,
-    ),
-    Check(
-        "docker.storage", "storage driver and containerd image store", look_info, judge_storage, needs=DAEMON
-    ),
-    Check("docker.buildx", "buildx, which builds the images", look_buildx, judge_buildx, needs=INSTALLED),
-    Check(
-        "docker.builder",
-        "buildx can use the builder inside the daemon",
-        look_builder,
-        judge_builder,
-        needs=("docker.daemon", "docker.buildx"),
-    ),
-    Check(
-        "docker.space",
-        "space and inodes where the daemon keeps images",
-        look_space,
-        judge_space,
-        needs=DAEMON,
-    ),
-    Check("docker.limits", "cgroups enforce the limits of a job", look_info, judge_limits, needs=DAEMON),
-)

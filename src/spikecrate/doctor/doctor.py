@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor import apptainer, docker, gpu, images, machine, python, runtime, sibling, store
 from spikecrate.doctor.check import Verdict, fail, warn
-from spikecrate.errors import SpikecrateError, UsageError
+from spikecrate.errors import EngineMissingError, SpikecrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +105,13 @@ def examine(checks: Sequence[Check]) -> Iterator[Line]:
 
 
 def worst(lines: Iterable[Line]) -> State:
-    """Return the worst state of some lines."""
+    """Return the worst state of some lines.
+
+    Parameters
+    ----------
+    lines : iterable of Line
+        The report.
+    """
     states = {line.verdict.state for line in lines if line.verdict is not None}
     return "fail" if "fail" in states else "warn" if "warn" in states else "ok"
 
@@ -154,8 +160,10 @@ class _Probe(threading.Thread):
 def _broken(error: Exception) -> Verdict:
     """Return the verdict on a check that raised: the refusal of the machine, or a fault of spikecrate."""
     match error:
+        case EngineMissingError():
+            return warn(f"{error}; the other runtimes work without it", error.next_step or AGAIN, ends=True)
         case SpikecrateError():
-            return fail(f"the check failed: {error}", error.next_step or AGAIN)
+            return fail(str(error), error.next_step or AGAIN)
         case OSError():
             return warn(f"the check failed: {error}", AGAIN, ends=True)
         case _:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.engines.docker import gpu_words
 from spikecrate.runtimes import gpu
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TOOLKIT: Final = "install nvidia-container-toolkit, then sudo nvidia-ctk runtime configure and restart Docker"
 LIBRARIES: Final = ("libcuda.so.1", "libnvidia-ml.so.1")
 """Libraries that Apptainer's --nv looks up."""
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +60,15 @@ def look_driver(_: Mapping[str, Any]) -> Driver:
     )
 
 
+@CHECKS.add("gpu.driver", "NVIDIA's driver, where a sorter uses a GPU", look_driver)
 def judge_driver(driver: Driver) -> Verdict:
-    """Judge whether the sorters that use a GPU have one."""
+    """Judge whether the sorters that use a GPU have one.
+
+    Parameters
+    ----------
+    driver : Driver
+        As `look_driver` returns it.
+    """
     if not driver.present:
         if driver.required:
             return warn(
@@ -78,8 +86,20 @@ def judge_driver(driver: Driver) -> Verdict:
     return ok("; ".join(driver.devices))
 
 
+@CHECKS.add(
+    "gpu.docker",
+    "Docker can pass the GPU to a container",
+    lambda facts: gpu_words(facts["docker.daemon"].info),
+    needs=("gpu.driver", "docker.daemon"),
+)
 def judge_docker(words: tuple[str, ...]) -> Verdict:
-    """Judge whether the daemon can pass a GPU to a container."""
+    """Judge whether the daemon can pass a GPU to a container.
+
+    Parameters
+    ----------
+    words : tuple
+        Options of `docker run` that pass the GPUs.
+    """
     if not words:
         return warn("the daemon has neither NVIDIA's runtime nor CDI devices", TOOLKIT)
     return ok(" ".join(words))
@@ -92,27 +112,20 @@ def look_apptainer(_: Mapping[str, Any]) -> list[str]:
     return [name for name in LIBRARIES if name not in known]
 
 
+@CHECKS.add(
+    "gpu.apptainer",
+    "Apptainer finds the driver's libraries",
+    look_apptainer,
+    needs=("gpu.driver", "apptainer.installed"),
+)
 def judge_apptainer(missing: list[str]) -> Verdict:
-    """Judge whether `apptainer --nv` finds the driver's libraries."""
+    """Judge whether `apptainer --nv` finds the driver's libraries.
+
+    Parameters
+    ----------
+    missing : list
+        As `look_apptainer` returns it.
+    """
     if missing:
         return warn(f"--nv does not find {', '.join(missing)}", "sudo ldconfig, after installing the driver")
     return ok("--nv finds the driver's libraries")
-
-
-CHECKS: Final = (
-    Check("gpu.driver", "NVIDIA's driver, where a sorter uses a GPU", look_driver, judge_driver),
-    Check(
-        "gpu.docker",
-        "Docker can pass the GPU to a container",
-        lambda facts: gpu_words(facts["docker.daemon"].info),
-        judge_docker,
-        needs=("gpu.driver", "docker.daemon"),
-    ),
-    Check(
-        "gpu.apptainer",
-        "Apptainer finds the driver's libraries",
-        look_apptainer,
-        judge_apptainer,
-        needs=("gpu.driver", "apptainer.installed"),
-    ),
-)

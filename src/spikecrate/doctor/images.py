@@ -1,4 +1,4 @@
-"""Images and SIFs: what they are built from, which sorters have one, which are stale."""
+"""Images and SIFs: what they are built from, and which sorters have one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
-from spikecrate.errors import SpikecrateError
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
 from spikecrate.images.lookup import find_image
@@ -21,26 +20,40 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
     from spikecrate.images.inventory import Entry
 
+CHECKS: Final = Checks()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stock:
-    """The sorters' names, all images and SIFs, and why the catalogue cannot be read where it cannot."""
+    """The sorters' names, and all images and SIFs."""
 
     sorters: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
-    error: SpikecrateError | None = None
 
 
 def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Return whether the engine has both base images, and whether it has Debian's."""
+    """Return whether the engine has both base images, and whether it has Debian's.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     client = facts["docker.daemon"].client
     recipe = base_hash(data_path("docker") / "base")[:12]
     bases = all(find_image(client, f"{PREFIX}{name}:{recipe}") is not None for name in BASES)
     return bases, find_image(client, DEBIAN) is not None
 
 
+@CHECKS.add("images.base", "there is an image to build on", look_base, needs=("docker.daemon",))
 def judge_base(facts: tuple[bool, bool]) -> Verdict:
-    """Judge whether there is an image to build on."""
+    """Judge whether there is an image to build on.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_base` returns it.
+    """
     bases, debian = facts
     if bases:
         return ok("the engine has spikecrate's base images")
@@ -53,22 +66,32 @@ def judge_base(facts: tuple[bool, bool]) -> Verdict:
 
 
 def look_sorters(facts: Mapping[str, Any]) -> Stock:
-    """Return the catalogue, the engine's images and the store's SIFs."""
+    """Return the catalogue, the engine's images and the store's SIFs.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     from spikecrate.steps.job import recipe
 
-    try:
-        recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
-    except SpikecrateError as error:
-        return Stock(error=error)
+    recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
     daemon = facts.get("docker.daemon")
     images = [] if daemon is None else in_engine(daemon.client, recipes)
     return Stock(sorters=tuple(recipes), entries=(*images, *in_store(Store(place_of(None)), recipes)))
 
 
+@CHECKS.add(
+    "images.sorters", "the sorters that have an image or a SIF", look_sorters, after=("docker.daemon",)
+)
 def judge_sorters(stock: Stock) -> Verdict:
-    """Return what each sorter has; its first job makes a missing image."""
-    if stock.error is not None:
-        return fail(str(stock.error), stock.error.next_step or "spikecrate sorters.list")
+    """Return what each sorter has; its first job makes a missing image.
+
+    Parameters
+    ----------
+    stock : Stock
+        As `look_sorters` returns it.
+    """
     parts = []
     for name in stock.sorters:
         current = [entry for entry in stock.entries if entry.name == name and entry.state == "current"]
@@ -76,29 +99,3 @@ def judge_sorters(stock: Stock) -> Verdict:
         sif = ["SIF"] if any(entry.sif for entry in current) else []
         parts.append(f"{name}: {' and '.join([*image, *sif]) or 'made by its first job'}")
     return ok("; ".join(parts))
-
-
-def look_stale(facts: Mapping[str, Any]) -> list[str]:
-    """Return the images and SIFs of recipes that no sorter has any more."""
-    stock: Stock = facts["images.sorters"]
-    return [str(entry.reference or entry.sif) for entry in stock.entries if entry.state == "stale"]
-
-
-def judge_stale(stale: list[str]) -> Verdict:
-    """Judge whether stale images take disk space."""
-    if stale:
-        return warn(f"of recipes that no sorter has any more: {shorten(stale)}", "spikecrate image.prune")
-    return ok("none")
-
-
-CHECKS: Final = (
-    Check("images.base", "there is an image to build on", look_base, judge_base, needs=("docker.daemon",)),
-    Check(
-        "images.sorters",
-        "the sorters that have an image or a SIF",
-        look_sorters,
-        judge_sorters,
-        after=("docker.daemon",),
-    ),
-    Check("images.stale", "stale images and SIFs", look_stale, judge_stale, needs=("images.sorters",)),
-)

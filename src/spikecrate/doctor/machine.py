@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate_harness.pinning import KERNEL_NEEDS
 from spikecrate_harness.processor import instructions
@@ -20,17 +21,30 @@ from spikecrate_harness.processor import instructions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from spikecrate._util.file_systems import FileSystem
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import FileSystem, Space
+    from spikecrate.doctor.space import Space
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
 """Programs that spikecrate calls on every machine, and their Debian packages."""
 ENFORCING: Final = Path("/sys/fs/selinux/enforce")
+CHECKS: Final = Checks()
 
 
+@CHECKS.add(
+    "machine.processor",
+    "the instructions that arithmetic is pinned to",
+    lambda _: (platform.machine(), instructions()),
+)
 def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
-    """Judge whether arithmetic can be pinned on this processor."""
+    """Judge whether arithmetic can be pinned on this processor.
+
+    Parameters
+    ----------
+    facts : tuple
+        The architecture, and the instructions it has.
+    """
     kind, available = facts
     if kind not in KERNEL_NEEDS and kind != "aarch64":
         return warn(f"arithmetic is not pinned on {kind}", "sort on a machine with x86_64 or aarch64")
@@ -44,8 +58,17 @@ def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     return ok(f"{kind} with {', '.join(sorted(needed))}" if needed else kind)
 
 
+@CHECKS.add(
+    "machine.kernel", "Linux; WSL 2, not WSL 1", lambda _: f"{os.uname().sysname} {os.uname().release}"
+)
 def judge_kernel(kernel: str) -> Verdict:
-    """Judge whether the kernel supports containers; Windows' does since WSL 2."""
+    """Judge whether the kernel supports containers; Windows' does since WSL 2.
+
+    Parameters
+    ----------
+    kernel : str
+        Name and release of the kernel.
+    """
     text = kernel.lower()
     if not kernel.startswith("Linux "):
         return fail(f"{kernel}: spikecrate needs Linux", "run spikecrate in a Linux virtual machine")
@@ -56,8 +79,17 @@ def judge_kernel(kernel: str) -> Verdict:
     return ok(kernel)
 
 
+@CHECKS.add(
+    "machine.clock", "the clock is not in the past", lambda _: (time.time(), Path(__file__).stat().st_mtime)
+)
 def judge_clock(facts: tuple[float, float]) -> Verdict:
-    """Judge the clock: it must be later than the release and the installation of spikecrate."""
+    """Judge the clock: it must be later than the release and the installation of spikecrate.
+
+    Parameters
+    ----------
+    facts : tuple
+        The time, and that of spikecrate's installation, in seconds since 1970.
+    """
     now, installed = facts
     time_text = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M UTC")
     fix = "sudo timedatectl set-ntp true"
@@ -68,8 +100,19 @@ def judge_clock(facts: tuple[float, float]) -> Verdict:
     return ok(time_text)
 
 
+@CHECKS.add(
+    "machine.programs",
+    "git and setpriv are installed",
+    lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
+)
 def judge_programs(missing: list[str]) -> Verdict:
-    """Judge whether the programs that spikecrate calls are installed."""
+    """Judge whether the programs that spikecrate calls are installed.
+
+    Parameters
+    ----------
+    missing : list
+        The programs that are not on PATH.
+    """
     if missing:
         packages = " ".join(sorted({PROGRAMS[name] for name in missing}))
         return warn(f"not on PATH: {', '.join(missing)}", f"sudo apt-get install {packages}")
@@ -84,8 +127,15 @@ def look_selinux(_: Mapping[str, Any]) -> bool:
         return False
 
 
+@CHECKS.add("machine.selinux", "SELinux does not block mounted folders", look_selinux)
 def judge_selinux(enforcing: bool) -> Verdict:
-    """Judge whether SELinux may block folders that are mounted into containers."""
+    """Judge whether SELinux may block folders that are mounted into containers.
+
+    Parameters
+    ----------
+    enforcing : bool
+        As `look_selinux` returns it.
+    """
     if enforcing:
         return warn(
             "SELinux is enforcing: containers cannot read folders that are not labelled for them",
@@ -97,11 +147,18 @@ def judge_selinux(enforcing: bool) -> Verdict:
 def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
     """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
-    return space.look(folder), space.file_system(folder)
+    return space.look(folder), file_system(folder.resolve())
 
 
+@CHECKS.add("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary)
 def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
-    """Judge the temporary folder: its space, and whether programs run from it."""
+    """Judge the temporary folder: its space, and whether programs run from it.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_temporary` returns it.
+    """
     free, system = facts
     if "noexec" in system.options:
         return warn(
@@ -113,33 +170,3 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
         # It holds logs and sockets only; large files are in the store.
         return warn(verdict.message, verdict.fix)
     return verdict
-
-
-CHECKS: Final = (
-    Check(
-        "machine.processor",
-        "the instructions that arithmetic is pinned to",
-        lambda _: (platform.machine(), instructions()),
-        judge_processor,
-    ),
-    Check(
-        "machine.kernel",
-        "Linux; WSL 2, not WSL 1",
-        lambda _: f"{os.uname().sysname} {os.uname().release}",
-        judge_kernel,
-    ),
-    Check(
-        "machine.clock",
-        "the clock is not in the past",
-        lambda _: (time.time(), Path(__file__).stat().st_mtime),
-        judge_clock,
-    ),
-    Check(
-        "machine.programs",
-        "git and setpriv are installed",
-        lambda _: [name for name in PROGRAMS if shutil.which(name) is None],
-        judge_programs,
-    ),
-    Check("machine.selinux", "SELinux does not block mounted folders", look_selinux, judge_selinux),
-    Check("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary, judge_temporary),
-)

@@ -1,56 +1,45 @@
-"""Python: the interpreter and the packages it needs at run time."""
+"""Python: the interpreter and the tools that spikecrate calls."""
 
 from __future__ import annotations
 
+import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor.check import Check, fail, ok
+from spikecrate.doctor.check import Checks, fail, ok
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spikecrate.doctor.check import Verdict
 
-OLDEST: Final = (3, 11)
 TOOLS: Final = ("invoke", "uv", "nox")
+CHECKS: Final = Checks()
 
 
-def judge_version(facts: tuple[tuple[int, ...], str]) -> Verdict:
-    """Judge whether this Python is new enough."""
-    numbers, path = facts
-    message = f"Python {'.'.join(map(str, numbers))}, {path}"
-    if numbers < OLDEST:
-        return fail(f"{message}; 3.11 or newer is needed", "sudo apt-get install python3.11 python3.11-venv")
-    return ok(message)
+def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of the installed tools."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
-def judge_tools(versions: dict[str, str | None]) -> Verdict:
-    """Judge whether the tools are installed; only spikecrate's developers need nox."""
-    message = ", ".join(f"{name} {number}" for name, number in versions.items() if number is not None)
-    if versions["uv"] is None:
+@CHECKS.add("python.tools", "versions of Python, invoke, uv and nox", look_tools)
+def judge_tools(versions: dict[str, str]) -> Verdict:
+    """Judge whether the tools are installed; only spikecrate's developers need nox.
+
+    Parameters
+    ----------
+    versions : dict
+        As `look_tools` returns it.
+    """
+    tools = [f"{name} {number}" for name, number in versions.items()]
+    message = ", ".join([f"Python {platform.python_version()} ({sys.executable})", *tools])
+    if "uv" not in versions:
         return fail(f"{message}; uv is missing, which makes the environments of sorters", "pip install uv")
     return ok(message)
-
-
-def installed_version(name: str) -> str | None:
-    """Return the version of an installed package; None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-CHECKS: Final = (
-    Check(
-        "python.version",
-        "Python 3.11 or newer",
-        lambda _: (sys.version_info[:3], sys.executable),
-        judge_version,
-    ),
-    Check(
-        "python.tools",
-        "versions of invoke, uv and nox",
-        lambda _: {name: installed_version(name) for name in TOOLS},
-        judge_tools,
-    ),
-)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.process import run
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Check, ok, warn
-from spikecrate.environments import environment
-from spikecrate.errors import CommandError, EnvironmentBuildError
+from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.environments import environment, toolchain
+from spikecrate.errors import SpikecrateError
 from spikecrate.images.recipe import LOCK
 
 if TYPE_CHECKING:
@@ -24,7 +19,7 @@ if TYPE_CHECKING:
 
 ENGINES: Final = {"docker": ("docker.daemon",), "apptainer": ("apptainer.runs", "apptainer.fuse")}
 """The checks that an engine must pass, the preferred engine first."""
-INTERPRETER_S: Final = 20
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +28,7 @@ class Host:
 
     Attributes
     ----------
-    problems : tuple of EnvironmentBuildError
+    problems : tuple of SpikecrateError
         Of the sorters without a Python that runs, or without its headers.
     compiler : str or None
         The machine's C++ compiler.
@@ -43,19 +38,37 @@ class Host:
         Whether each of these locks a compiler that can be downloaded.
     """
 
-    problems: tuple[EnvironmentBuildError, ...]
+    problems: tuple[SpikecrateError, ...]
     compiler: str | None
     to_compile: tuple[str, ...]
     brings: bool
 
 
 def look_auto(facts: Mapping[str, Any]) -> list[str]:
-    """Return the engines whose checks all passed."""
+    """Return the engines whose checks all passed.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     return [name for name, needed in ENGINES.items() if all(check in facts for check in needed)]
 
 
+@CHECKS.add(
+    "runtime.auto",
+    "where jobs run without --runtime",
+    look_auto,
+    after=tuple(check for needed in ENGINES.values() for check in needed),
+)
 def judge_auto(usable: list[str]) -> Verdict:
-    """Judge whether jobs run in a container."""
+    """Judge whether jobs run in a container.
+
+    Parameters
+    ----------
+    usable : list
+        As `look_auto` returns it.
+    """
     if not usable:
         return warn(
             "no container engine works: jobs run on the host, without isolation",
@@ -75,90 +88,33 @@ def look_host(_: Mapping[str, Any]) -> Host:
         request = build_request(sorter, recipe(sorter))
         compiled = (sorter.folder / environment.BUILD_LOCK).exists()
         try:
-            interpreter, version = environment.find_interpreter(request)
-            require_running(interpreter, version)
+            interpreter = toolchain.find_interpreter(request)[0]
             if compiled:
-                environment.require_headers(request, interpreter)
-        except EnvironmentBuildError as error:
+                toolchain.require_headers(request, interpreter)
+        except SpikecrateError as error:
             problems.append(error)
-        except CommandError as error:
-            problems.append(EnvironmentBuildError(f"{sorter.name}: {error}", next_step=_python_fix()))
         if compiled:
             to_compile.append(sorter.name)
             brings = brings and (sorter.folder / environment.COMPILER_LOCK).exists()
-    compiler = next((found for name in environment.COMPILERS if (found := shutil.which(name))), None)
+    compiler = next((found for name in toolchain.COMPILERS if (found := shutil.which(name))), None)
     return Host(problems=tuple(problems), compiler=compiler, to_compile=tuple(to_compile), brings=brings)
 
 
-@functools.cache
-def require_running(interpreter: Path, version: str) -> None:
-    """Run an interpreter as a job does: through a link as in a virtual environment, without the caller's variables.
-
-    A pyenv shim passes every other test: it is executable, and it runs where the caller's variables and the folder
-    select a version. In a job it ends with exit code 127.
+@CHECKS.add("runtime.host", "Python, its headers and a compiler for --runtime host", look_host, limit_s=40)
+def judge_host(host: Host) -> Verdict:
+    """Judge whether the host runtime can run every sorter.
 
     Parameters
     ----------
-    interpreter : Path
-        The interpreter.
-    version : str
-        The version it must report.
-
-    Raises
-    ------
-    EnvironmentBuildError
-        Where it does not run, or reports another version.
+    host : Host
+        As `look_host` returns it.
     """
-    with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-") as name:
-        link = Path(name) / "python"
-        link.symlink_to(interpreter)
-        done = run(
-            [link, "-I", "-c", "import platform; print(platform.python_version())"],
-            cwd=Path(name),
-            env={"PATH": os.defpath, "HOME": name},
-            timeout=INTERPRETER_S,
-            check=False,
-        )
-    if done.code != 0:
-        cause = "no answer" if done.timed_out else f"exit code {done.code}"
-        message = f"{interpreter} does not run in a job's environment ({cause}): is it a pyenv shim?"
-        raise EnvironmentBuildError(message, next_step=_python_fix())
-    if done.output.strip() != version:
-        message = f"{interpreter} is Python {done.output.strip()} in a job's environment, and {version} here"
-        raise EnvironmentBuildError(message, next_step=_python_fix())
-
-
-def judge_host(host: Host) -> Verdict:
-    """Judge whether the host runtime can run every sorter."""
     if host.problems:
-        return warn("; ".join(dict.fromkeys(map(str, host.problems))), host.problems[0].next_step)
+        fix = host.problems[0].next_step or "sudo apt-get install python3.11 python3.11-dev"
+        return warn("; ".join(dict.fromkeys(map(str, host.problems))), fix)
     if host.to_compile and host.compiler is None:
         names = ", ".join(host.to_compile)
         if not host.brings:
             return warn(f"no C++ compiler, and {names} must be compiled", "sudo apt-get install g++")
         return ok(f"no C++ compiler; the one that {names} locks is downloaded when needed")
     return ok("a Python for every sorter" + (f", {host.compiler}" if host.compiler else ""))
-
-
-def _python_fix() -> str:
-    if shutil.which("pyenv") is not None:
-        return "put the real interpreter first on PATH: export PATH=$(pyenv prefix)/bin:$PATH"
-    return "sudo apt-get install python3.11 python3.11-dev"
-
-
-CHECKS: Final = (
-    Check(
-        "runtime.auto",
-        "where jobs run without --runtime",
-        look_auto,
-        judge_auto,
-        after=tuple(check for needed in ENGINES.values() for check in needed),
-    ),
-    Check(
-        "runtime.host",
-        "Python, its headers and a compiler for --runtime host",
-        look_host,
-        judge_host,
-        limit_s=2 * INTERPRETER_S,
-    ),
-)

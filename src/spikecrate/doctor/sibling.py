@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor.check import Check, fail, ok, warn
+from spikecrate.doctor.check import Checks, fail, ok, warn
 from spikecrate.doctor.store import probe_folder
 from spikecrate.engines.host_paths import host_path
-from spikecrate.errors import SpikecrateError
 from spikecrate.images.base import DEBIAN
 from spikecrate.images.inventory import BASES, PREFIX
 from spikecrate.images.lookup import list_images
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from spikecrate.doctor.check import Verdict
 
 INSIDE: Final = "/doctor"
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,6 @@ class RoundTrip:
     ----------
     image : str
         The image of the container; empty where the engine has none that can copy.
-    error : SpikecrateError or None
-        Why the daemon made no container.
     code : int
         The exit code of the copy.
     came_back : bool
@@ -46,7 +44,6 @@ class RoundTrip:
     """
 
     image: str = ""
-    error: SpikecrateError | None = None
     code: int = 0
     came_back: bool = False
     owner: int = 0
@@ -54,7 +51,13 @@ class RoundTrip:
 
 
 def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
-    """Write a token, let a container copy it, and read the copy."""
+    """Write a token, let a container copy it, and read the copy.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     client = facts["docker.daemon"].client
     image = _some_image(client)
     if not image:
@@ -62,24 +65,30 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
     token = secrets.token_hex(16)
     with probe_folder() as folder:
         (folder / "token").write_text(token, encoding="utf-8")
-        try:
-            code = _copy(client, image, host_path(folder))
-        except SpikecrateError as error:
-            return RoundTrip(image=image, error=error)
+        code = _copy(client, image, host_path(folder))
         copy = folder / "copy"
         came_back = copy.is_file() and copy.read_text(encoding="utf-8") == token
         owner = copy.stat().st_uid if came_back else -1
     return RoundTrip(image=image, code=code, came_back=came_back, owner=owner, user=os.geteuid())
 
 
+@CHECKS.add(
+    "store.sibling",
+    "a container reads the store, and writes it as you",
+    look_sibling,
+    needs=("docker.daemon", "store.place"),
+    limit_s=30,
+)
 def judge_sibling(trip: RoundTrip) -> Verdict:
-    """Judge whether containers see the same files, and write them as the caller."""
+    """Judge whether containers see the same files, and write them as the caller.
+
+    Parameters
+    ----------
+    trip : RoundTrip
+        As `look_sibling` returns it.
+    """
     if not trip.image:
         return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
-    if trip.error is not None:
-        return fail(
-            str(trip.error), trip.error.next_step or "docker info; the daemon's log may show the cause"
-        )
     if not trip.came_back:
         return fail(
             f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})",
@@ -128,15 +137,3 @@ def _copy(client: DockerClient, image: str, folder: Path) -> int:
         finally:
             with suppress(APIError):  # the engine removes it, before or at this moment
                 container.remove(force=True, v=True)
-
-
-CHECKS: Final = (
-    Check(
-        "store.sibling",
-        "a container reads the store, and writes it as you",
-        look_sibling,
-        judge_sibling,
-        needs=("docker.daemon", "store.place"),
-        limit_s=30,
-    ),
-)

@@ -1,44 +1,40 @@
-"""The store: owner, space, file system, locks, clock, and the remains of stopped runs."""
+"""The store: owner, space, file system, locks, and the remains of stopped runs."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import stat
 import tempfile
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.file_systems import file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
-from spikecrate.errors import StoreError
+from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
 from spikecrate.store.lock import Lock, is_free
-from spikecrate.store.place import SCHEMA, Store, place_of
+from spikecrate.store.place import Store, place_of, require_usable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from docker import DockerClient
 
+    from spikecrate._util.file_systems import FileSystem
     from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import FileSystem
+    from spikecrate.doctor.space import Space
 
 ELSEWHERE: Final = "export SPIKECRATE_STORE=FOLDER, a folder of your own"
 LARGER: Final = (
     "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
 )
-SHARED: Final = 0o2070
-"""Set-gid, and all permissions for the group: a store that a Unix group shares."""
-SKEW_S: Final = 2.0
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
 """File systems without the owners, modes or locks that a store needs."""
-PROBE: Final = ".spikecrate-doctor-"
-LEFT_S: Final = 3600
+PROBE: Final = ".new-doctor-"
+CHECKS: Final = Checks()
+PLACE: Final = ("store.place",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,87 +45,81 @@ class Place:
     ----------
     path : Path
         The folder, which may not exist yet.
-    kind : str
-        `folder`, `link`, `other`; empty where nothing exists yet.
-    owner, user : int
-        The uid of the folder, and of this process.
-    mode : int
-        The folder's permissions.
-    above : Path
+    nearest : Path
         The folder, or its nearest parent that exists.
     writable : bool
-        Whether this user can make files in `above`.
-    schema : int or None
-        The schema of `store.json`; None where there is none, -1 where it cannot be read.
+        Whether this user can make files in `nearest`.
+    mode : int
+        The permissions of `nearest`.
     """
 
     path: Path
-    kind: str
-    owner: int
-    user: int
-    mode: int
-    above: Path
-    writable: bool
-    schema: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Locks:
-    """The outcome of taking a lock (empty, or the error), and what is among the lock files."""
-
-    refused: str = ""
-    free: int = 0
-    strange: tuple[str, ...] = ()
+    nearest: Path
+    writable: bool = True
+    mode: int = 0o700
 
 
 def look_place(_: Mapping[str, Any]) -> Place:
     """Return the state of the store's folder, and make nothing."""
     path = place_of(None)
-    above = space.nearest(path)
-    kind, owner, mode = "", os.geteuid(), 0o700
-    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-        # As `open_store`: only a link that the user named is followed.
-        status = path.stat() if os.environ.get("SPIKECRATE_STORE") else path.lstat()
-        owner, mode = status.st_uid, stat.S_IMODE(status.st_mode)
-        kind = "folder" if stat.S_ISDIR(status.st_mode) else "link" if path.is_symlink() else "other"
+    nearest = space.nearest(path)
+    observed = nearest.stat()
+    if nearest == path:
+        require_usable(path, observed)
     return Place(
         path=path,
-        kind=kind,
-        owner=owner,
-        user=os.geteuid(),
-        mode=mode,
-        above=above,
-        writable=above.is_dir() and os.access(above, os.W_OK | os.X_OK),
-        schema=_schema(path / "store.json"),
+        nearest=nearest,
+        writable=nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK),
+        mode=stat.S_IMODE(observed.st_mode),
     )
 
 
+@CHECKS.add("store.place", "the store's folder is usable and safe", look_place)
 def judge_place(place: Place) -> Verdict:
-    """Judge whether the store can be used, or made."""
-    schema = SCHEMA if place.schema is None else place.schema
-    shared = place.mode & SHARED == SHARED
-    for wrong, problem in (
-        (place.kind in ("link", "other"), "is not a folder"),
-        (place.owner != place.user and not shared, f"belongs to user {place.owner}, you are {place.user}"),
-        (not place.writable, f"cannot be used: {place.above} is not writable"),
-        (schema < 0, "has an unreadable store.json: is it a store of spikecrate?"),
-    ):
-        if wrong:
-            return fail(f"{place.path} {problem}", ELSEWHERE)
-    if schema > SCHEMA:
-        return fail(f"{place.path} is of a newer spikecrate (schema {schema})", "pip install -U spikecrate")
-    if not place.kind:
+    """Judge whether the store can be used, or made.
+
+    Parameters
+    ----------
+    place : Place
+        As `look_place` returns it.
+    """
+    if not place.writable:
+        return fail(f"{place.path} cannot be used: {place.nearest} is not writable", ELSEWHERE)
+    if place.nearest != place.path:
         return ok(f"the first job makes {place.path}")
-    if place.mode & stat.S_IWOTH:
-        return fail(f"every user can write to {place.path} (mode {place.mode:o})", f"chmod o-w {place.path}")
-    return ok(f"{place.path}, {'shared by its group' if shared else 'yours'}, mode {place.mode:o}")
+    users = "shared by its group" if place.mode & stat.S_IWGRP else "yours"
+    return ok(f"{place.path}, {users}, mode {place.mode:o}")
 
 
+@CHECKS.add("store.space", "space and inodes in the store", lambda _: space.look(place_of(None)), needs=PLACE)
+def judge_space(found: Space) -> Verdict:
+    """Judge whether there is enough space.
+
+    Parameters
+    ----------
+    found : Space
+        The space of the store.
+    """
+    return space.judge(found, LARGER)
+
+
+@CHECKS.add(
+    "store.filesystem",
+    "the store's file system: not in memory, not noexec",
+    lambda _: file_system(space.nearest(place_of(None))),
+    needs=PLACE,
+)
 def judge_file_system(system: FileSystem) -> Verdict:
-    """Judge whether the file system can hold a store."""
+    """Judge whether the file system can hold a store.
+
+    Parameters
+    ----------
+    system : FileSystem
+        The store's file system.
+    """
     if "noexec" in system.options:
         return warn(f"{system.kind}, noexec: --runtime host cannot run from it", ELSEWHERE)
-    if system.kind in space.IN_MEMORY:
+    if system.kind in ("tmpfs", "ramfs"):
         return warn(f"{system.kind}: results use memory and are lost at the next reboot", ELSEWHERE)
     if system.kind == "overlay":
         return warn("overlay: the store is in a container's own layer and is lost with it", ELSEWHERE)
@@ -140,61 +130,31 @@ def judge_file_system(system: FileSystem) -> Verdict:
     return ok(system.kind)
 
 
-def look_clock(_: Mapping[str, Any]) -> float:
-    """Return by how many seconds the file system's clock is ahead of this machine's."""
-    with probe_folder() as folder:
-        before = time.time()
-        file = folder / "token"
-        file.write_bytes(b"")
-        after, written = time.time(), file.stat().st_mtime
-    # The kernel dates files by a clock that ticks every few milliseconds.
-    return max(written - after, 0.0) or min(written - before, 0.0)
+def look_locks(_: Mapping[str, Any]) -> None:
+    """Take a lock and release it.
+
+    Raises
+    ------
+    StoreError
+    """
+    with probe_folder() as folder, Lock(folder / "lock"):
+        return
 
 
-def judge_clock(ahead: float) -> Verdict:
-    """Judge whether the clocks agree: file hashes are remembered by the files' dates."""
-    if abs(ahead) > SKEW_S:
-        which = "ahead of" if ahead > 0 else "behind"
-        return warn(
-            f"file dates are {abs(ahead):.0f} s {which} this machine's clock",
-            "sudo timedatectl set-ntp true, here and on the file server",
-        )
-    return ok("file dates agree with this machine's clock")
-
-
-def look_locks(_: Mapping[str, Any]) -> Locks:
-    """Take a lock and release it; list what is among the lock files."""
-    refused = ""
-    with probe_folder() as folder:
-        lock = Lock(folder / "lock")
-        try:
-            if not lock.try_acquire():
-                refused = "a new lock is held already"
-            lock.release()
-        except StoreError as error:
-            refused = str(error)
-    free, strange = 0, []
-    for path in Store(place_of(None)).locks.glob("*"):
-        if not stat.S_ISREG(path.lstat().st_mode):
-            strange.append(path.name)
-        else:
-            with suppress(OSError):
-                free += is_free(path)
-    return Locks(refused=refused, free=free, strange=tuple(sorted(strange)))
-
-
-def judge_locks(locks: Locks) -> Verdict:
-    """Judge whether locks keep two jobs apart."""
-    if locks.refused:
-        return fail(locks.refused, "export SPIKECRATE_STORE=FOLDER, on a file system with locks")
-    if locks.strange:
-        return fail(f"not a lock file: {', '.join(locks.strange)}", "spikecrate store.verify")
-    left = f"; {locks.free} lock files of ended processes, which lock nothing" if locks.free else ""
-    return ok(f"the file system has locks{left}")
+@CHECKS.add("store.locks", "the file system has locks", look_locks, needs=PLACE)
+def judge_locks(_: None) -> Verdict:
+    """Return that locks keep two jobs apart."""
+    return ok("the file system has locks")
 
 
 def look_orphans(facts: Mapping[str, Any]) -> list[str]:
-    """Return the containers and folders of runs and conversions whose process has ended."""
+    """Return the containers and folders of runs and conversions whose process has ended.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     from spikecrate.images import sif
     from spikecrate.steps.paths import attempts
 
@@ -209,8 +169,21 @@ def look_orphans(facts: Mapping[str, Any]) -> list[str]:
     return [*(f"container {name}" for name in containers), *folders, *map(str, sif.left_behind(store))]
 
 
+@CHECKS.add(
+    "store.orphans",
+    "containers and folders of stopped runs",
+    look_orphans,
+    needs=PLACE,
+    after=("docker.daemon",),
+)
 def judge_orphans(left: list[str]) -> Verdict:
-    """Judge whether stopped runs left something behind."""
+    """Judge whether stopped runs left something behind.
+
+    Parameters
+    ----------
+    left : list
+        As `look_orphans` returns it.
+    """
     if left:
         return warn(f"left by stopped runs: {shorten(left)}", "spikecrate store.gc")
     return ok("stopped runs left nothing")
@@ -220,26 +193,16 @@ def judge_orphans(left: list[str]) -> Verdict:
 def probe_folder() -> Iterator[Path]:
     """Make a folder for a test, in the store or where the store will be, and remove it.
 
-    It also removes the folder of a doctor that was killed more than an hour ago.
+    `store.gc` removes the folder of a doctor that was killed.
+
+    Yields
+    ------
+    Path
     """
     parent = space.nearest(place_of(None))
-    for left in parent.glob(f"{PROBE}*"):
-        # Another doctor removes its own at any moment.
-        with suppress(OSError):
-            if left.lstat().st_uid == os.geteuid() and time.time() - left.lstat().st_mtime > LEFT_S:
-                shutil.rmtree(left)
     # Removed at the latest when this process ends, after a Ctrl-C too.
     with tempfile.TemporaryDirectory(prefix=PROBE, dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-def _schema(path: Path) -> int | None:
-    try:
-        return int(json.loads(path.read_bytes())["schema"])
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return -1
 
 
 def _orphan_containers(store: Store, client: DockerClient) -> list[str]:
@@ -262,39 +225,3 @@ def _is_over(store: Store, key: str) -> bool:
         return True
     except OSError:
         return False
-
-
-PLACE: Final = ("store.place",)
-CHECKS: Final = (
-    Check("store.place", "the store's folder is usable and safe", look_place, judge_place),
-    Check(
-        "store.space",
-        "space and inodes in the store",
-        lambda _: space.look(place_of(None)),
-        lambda found: space.judge(found, LARGER),
-        needs=PLACE,
-    ),
-    Check(
-        "store.filesystem",
-        "the store's file system: not in memory, not noexec",
-        lambda _: space.file_system(place_of(None)),
-        judge_file_system,
-        needs=PLACE,
-    ),
-    Check("store.locks", "the file system has locks", look_locks, judge_locks, needs=PLACE),
-    Check(
-        "store.clock",
-        "the file system's clock agrees with this machine's",
-        look_clock,
-        judge_clock,
-        needs=PLACE,
-    ),
-    Check(
-        "store.orphans",
-        "containers and folders of stopped runs",
-        look_orphans,
-        judge_orphans,
-        needs=PLACE,
-        after=("docker.daemon",),
-    ),
-)

@@ -178,7 +178,7 @@ def refusal(said: str, setting: Callable[[str], str | None] = read_setting) -> S
             + (", or install Apptainer's own package, which AppArmor lets pass" if "apparmor" in name else "")
             if wrong
             else "ask the administrator to allow them or to install apptainer-suid; or run with --runtime host",
-            doctor="apptainer.namespaces" if wrong else "apptainer.runs",
+            doctor="apptainer.runs",
         )
     if str(FUSE) in text:
         return EnginePermissionError(

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import secrets
-import shlex
 import shutil
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
 from spikecrate._util.files import disk_full_named, remove_tree
-from spikecrate._util.process import capture, run
-from spikecrate.environments.baseline import WRAPPED, baseline_compiler, compiler_words
+from spikecrate._util.process import run
+from spikecrate.environments.toolchain import (
+    COMPILERS,
+    WRAPPED,
+    baseline_compiler,
+    find_interpreter,
+    require_headers,
+    zig_compiler,
+)
 from spikecrate.errors import CommandError, EnvironmentBuildError
-from spikecrate.images.build_log import build_log
+from spikecrate.images.buildx import build_log
 from spikecrate.images.recipe import GPU_LOCK, LOCK
 from spikecrate.images.staging import staged
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.request import BuildRequest
@@ -36,16 +40,9 @@ BUILD_LOCK: Final = "build.lock"
 """Pins the build tools of packages without a wheel; a sorter that needs only wheels has none."""
 COMPILER_LOCK: Final = "compiler.lock"
 """Pins a C++ compiler from the Python package index, for a machine without one."""
-COMPILERS: Final = ("g++", "c++", "clang++")
 
 C_FLAGS: Final = "-O2 -g0 -DNDEBUG -fwrapv -ffp-contract=off"
 """As in docker/base/make-environment: the processor's baseline, no fused multiply-add, no build path."""
-ZIG_FLAGS: Final = (
-    # The oldest glibc in use, and the processor's baseline instead of this processor.
-    *("-target", f"{platform.machine()}-linux-gnu.2.28", "-mcpu=baseline", "-fno-sanitize=undefined"),
-    # Debian's pyconfig.h needs /usr/include, which must come after zig's own headers.
-    *("-idirafter", "/usr/include"),
-)
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,10 @@ def place(request: BuildRequest, store: Store) -> Environment:
     store : Store
         Holds the environments.
 
+    Returns
+    -------
+    Environment
+
     Raises
     ------
     EnvironmentBuildError
@@ -108,6 +109,10 @@ def wheels_folder(request: BuildRequest, store: Store, version: str) -> Path:
         Holds the folder.
     version : str
         Version of Python: `3.11`, or longer.
+
+    Returns
+    -------
+    Path
     """
     minor = ".".join(version.split(".")[:2])
     made_for = digest(["wheels", _locks(request), minor, platform.machine()])
@@ -142,30 +147,33 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     environment = place(request, store)
     if environment.python.parents[1].exists() and environment.code.exists():
         return environment
-    # An edit since the hashing must not enter an environment with the name of the old hash.
-    with staged(request, extra=[COMPILER_LOCK]) as copy:
-        return _make(copy, store, progress)
-
-
-def _make(request: BuildRequest, store: Store, progress: Progress) -> Environment:
-    environment = place(request, store)
     store.environments.mkdir(exist_ok=True)
-    with Lock(store.lock(f"environment-{environment.hash[:16]}")):
-        folder = environment.python.parents[1]
+    folder = environment.python.parents[1]
+    # The copy has the recipe that names the environment, also where somebody edits the folder meanwhile.
+    with (
+        staged(request, extra=[COMPILER_LOCK]) as copy,
+        Lock(store.lock(f"environment-{environment.hash[:16]}")),
+    ):
         if not folder.exists():
             progress.note(f"making the environment of {request.name} {request.version} in {folder}")
-            _make_whole(folder, functools.partial(_install, request, store, progress))
+            _make_whole(folder, lambda staging: _install(copy, store, progress, staging))
         if not environment.code.exists():
-            _make_whole(environment.code, functools.partial(_copy_code, request))
+            _make_whole(environment.code, lambda staging: _copy_code(copy, staging))
     return environment
 
 
 def require_harness(request: BuildRequest) -> None:
     """Refuse a sorter without the harness: it runs only in its image.
 
+    Parameters
+    ----------
+    request : BuildRequest
+        The sorter.
+
     Raises
     ------
     EnvironmentBuildError
+        The harness does not call the sorter.
     """
     if not request.has_harness:
         message = f"the host runtime needs a sorter with the harness; {request.name} runs only in its image"
@@ -209,41 +217,63 @@ def _copy_code(request: BuildRequest, folder: Path) -> None:
 
 
 def _install(request: BuildRequest, store: Store, progress: Progress, folder: Path) -> None:
-    import uv
-
-    tool = uv.find_uv_bin()
     interpreter, version = find_interpreter(request)
-    lock, build_lock = request.lock, request.folder / BUILD_LOCK
-    builds = ["--no-build-isolation"] if build_lock.exists() else ["--no-build"]
+    build_lock = request.folder / BUILD_LOCK
     brought = wheels_folder(request, store, version)
+    environ = _environ(store) if brought.exists() else build_environ(request, store, progress)
     if brought.exists():
         progress.note(f"installing the wheels of a bundle, in {brought}")
-        lock, builds = brought / LOCK, ["--no-build", "--no-index", "--find-links", str(brought)]
-        environ = _environ(store)
+        words = ["--no-build", "--no-index", f"--find-links={brought}", f"--requirements={brought / LOCK}"]
+        steps = [["install", *words]]
+    elif build_lock.exists():
+        # Build tools go into the environment itself, as in docker/base/make-environment: not every package declares
+        # what it is built with.
+        steps = [
+            ["install", "--no-build", f"--requirements={build_lock}"],
+            ["sync", "--no-build-isolation", str(request.lock)],
+        ]
     else:
-        environ = build_environ(request, store, progress)
-    title = f"making the environment of {request.name}"
-    path = None
-    try:
-        with build_log(f"environment-{request.name}", title, store.logs, progress) as log:
-            path = log.path
-            # Not relocatable: only the interpreter is called, by its path.
-            run([tool, "venv", "--quiet", "--python", interpreter, folder], env=environ, on_line=log.on_line)
-            install = install_argv(tool, folder)
-            if "--no-build-isolation" in builds:
-                # In the environment itself, as docker/base/make-environment: not every package declares what it is
-                # built with.
-                tools = ["--no-build", "--requirements", str(build_lock)]
-                run([*install, *tools], env=environ, on_line=log.on_line)
-                install[install.index("install")] = "sync"
-                run([*install, *builds, str(lock)], env=environ, on_line=log.on_line)
-            else:
-                run([*install, *builds, "--requirements", str(lock)], env=environ, on_line=log.on_line)
-    except CommandError as error:
+        steps = [["install", "--no-build", f"--requirements={request.lock}"]]
+
+    def failure(error: CommandError, log: Path) -> EnvironmentBuildError:
         message = f"the environment of {request.name} could not be made; {error}"
-        raise EnvironmentBuildError(
-            message, next_step=f"read the whole log, {path}; check that the package index is in reach"
-        ) from None
+        next_step = f"read the whole log, {log}; check that the package index is in reach"
+        return EnvironmentBuildError(message, next_step=next_step)
+
+    title = f"making the environment of {request.name}"
+    with build_log(f"environment-{request.name}", title, store.logs, progress, failure) as on_line:
+        _run_uv(folder, interpreter, steps, env=environ, on_line=on_line)
+
+
+def install_locked(folder: Path, interpreter: Path, lock: Path) -> None:
+    """Create a virtual environment with the wheels of a lock.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the environment.
+    interpreter : Path
+        Python of the environment.
+    lock : Path
+        Lock with hashes.
+
+    Raises
+    ------
+    CommandError
+        With the last lines of the installer.
+    """
+    _run_uv(folder, interpreter, [["install", "--no-build", f"--requirements={lock}"]])
+
+
+def _run_uv(folder: Path, interpreter: Path, steps: list[list[str]], **options: Any) -> None:
+    """Create a virtual environment and run `uv pip` in it; every package must have its hash."""
+    import uv
+
+    tool, python = uv.find_uv_bin(), folder / "bin" / "python"
+    # Not relocatable: only the interpreter is called, by its path.
+    run([tool, "venv", "--quiet", "--python", interpreter, folder], **options)
+    for word, *words in steps:
+        run([tool, "pip", word, f"--python={python}", "--require-hashes", *words], **options)
 
 
 def _environ(store: Store) -> dict[str, str]:
@@ -273,6 +303,11 @@ def build_environ(
         Prefer the compiler of the sorter's compiler.lock: what it makes also runs with older C libraries than this
         machine's.
 
+    Returns
+    -------
+    dict
+        Environment variables.
+
     Raises
     ------
     EnvironmentBuildError
@@ -292,15 +327,8 @@ def build_environ(
     return {**_environ(store), **flags}
 
 
-def install_argv(tool: str, folder: Path) -> list[str]:
-    """Return the first words of the command that installs a lock; every package must have its hash."""
-    return [tool, "pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes"]
-
-
 def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portable: bool) -> dict[str, str]:
     """Return the variables of a C++ compiler: the machine's, or the one in the sorter's compiler.lock."""
-    import uv
-
     interpreter, _ = find_interpreter(request)
     require_headers(request, interpreter)
     lock = request.folder / COMPILER_LOCK
@@ -315,85 +343,14 @@ def _compiler(request: BuildRequest, store: Store, progress: Progress, *, portab
     identity = digest(lock.read_text(encoding="utf-8"))
     folder = store.environments / f"compiler-{identity[:16]}"
     if not folder.exists():
-        _make_whole(folder, functools.partial(_install_compiler, lock, interpreter, uv.find_uv_bin()))
+        try:
+            _make_whole(folder, lambda staging: install_locked(staging, interpreter, lock))
+        except CommandError as error:
+            message = f"the C++ compiler could not be installed; {error}"
+            raise EnvironmentBuildError(message, next_step="sudo apt-get install g++") from None
     if any(sign.isspace() for sign in str(folder)):
         message = f"the path of the C++ compiler has a space, where build tools split it: {folder}"
         raise EnvironmentBuildError(
             message, next_step="sudo apt-get install g++, or set SPIKECRATE_STORE to a folder without spaces"
         )
-    words = [str(folder / "bin" / "python"), "-m", "ziglang", "c++", *ZIG_FLAGS]
-    caches = {name: str(folder / "cache") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
-    return {**compiler_words(shlex.join(words)), **caches}
-
-
-def _install_compiler(lock: Path, interpreter: Path, tool: str, folder: Path) -> None:
-    try:
-        run([tool, "venv", "--quiet", "--python", interpreter, folder])
-        run(
-            [
-                *install_argv(tool, folder),
-                *("--no-build", "--requirements", str(lock)),
-            ]
-        )
-    except CommandError as error:
-        message = f"the C++ compiler could not be installed; {error}"
-        raise EnvironmentBuildError(message, next_step="sudo apt-get install g++") from None
-
-
-def require_headers(request: BuildRequest, interpreter: Path) -> None:
-    """Check that an interpreter has its headers, for packages that are compiled.
-
-    Raises
-    ------
-    EnvironmentBuildError
-    """
-    code = "import sysconfig; print(sysconfig.get_paths()['include'])"
-    include = Path(capture([interpreter, "-I", "-c", code]))
-    if not (include / "Python.h").exists():
-        _, version = find_interpreter(request)
-        short = ".".join(version.split(".")[:2])
-        message = (
-            f"{request.name} has a package that must be compiled, and the headers of Python {short} are missing "
-            f"({include}/Python.h)"
-        )
-        raise EnvironmentBuildError(message, next_step=f"sudo apt-get install libpython{short}-dev")
-
-
-@functools.cache
-def find_interpreter(request: BuildRequest) -> tuple[Path, str]:
-    """Return a Python that fits the sorter's lock, and its version: this one, or one on PATH.
-
-    Raises
-    ------
-    EnvironmentBuildError
-        Where none fits.
-    """
-    from packaging.specifiers import SpecifierSet
-
-    fits = SpecifierSet(request.python)
-    own = platform.python_version()
-    if fits.contains(own):
-        return Path(getattr(sys, "_base_executable", sys.executable)), own
-    for minor in range(20, 8, -1):
-        found = shutil.which(f"python3.{minor}")
-        answer = None if found is None else _ask_interpreter(found)
-        if answer is not None and fits.contains(answer[1]):
-            return answer
-    message = (
-        f"{request.name} needs Python {request.python}; this one is {own}, and PATH has no other that fits"
-    )
-    raise EnvironmentBuildError(message, next_step="sudo apt-get install python3.11 python3.11-dev")
-
-
-def _ask_interpreter(program: str) -> tuple[Path, str] | None:
-    """Return the interpreter itself and its version; None for a program that starts none.
-
-    A name on PATH can be a shim, a script of pyenv or asdf that looks up the interpreter by the user's variables, which
-    a job does not have (https://github.com/pyenv/pyenv#understanding-shims).
-    """
-    code = "import platform, sys; print(sys._base_executable, platform.python_version(), sep='\\n')"
-    try:
-        path, version = capture([program, "-I", "-c", code]).splitlines()[-2:]
-    except (CommandError, ValueError):
-        return None
-    return Path(path), version
+    return zig_compiler(folder)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.data import data_path
-from spikecrate._util.process import run
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import BaseImageMissingError, CommandError
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
-from spikecrate.images.lookup import find_image
+from spikecrate.images.lookup import find_image, pull_image
 from spikecrate.images.recipe import base_hash
 from spikecrate.images.staging import staged_folder
 
@@ -125,10 +124,8 @@ def ensure_debian(client: DockerClient, progress: Progress) -> Image:
     image = find_image(client, DEBIAN)
     if image is not None:
         return image
-    progress.note(f"pulling {DEBIAN}")
     try:
-        with progress.bar(f"pulling {DEBIAN}", 0):
-            run(["docker", "pull", DEBIAN], on_line=progress.line, timeout=PULL_TIMEOUT_S)
+        pull_image(DEBIAN, progress, timeout=PULL_TIMEOUT_S)
     except CommandError as error:
         cause = error.tail.strip().rsplit("\n", 1)[-1] or f"no answer within {PULL_TIMEOUT_S} s"
         message = f"{DEBIAN} is not in the engine and cannot be pulled: {cause}"

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from spikecrate._util.quantities import format_bytes
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageNotReproducibleError, SorterInvalidError, UsageError
-from spikecrate.images import prebuilt
 from spikecrate.images.base import Bases, ensure_bases
 from spikecrate.images.buildx import CREATED, build_argv, build_logged, engine_output
-from spikecrate.images.lookup import find_image
+from spikecrate.images.lookup import find, require_prebuilt
 from spikecrate.images.request import BuildRequest
 from spikecrate.images.staging import staged
 from spikecrate_harness.job import CONTRACT
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
 
-__all__ = ["BuildRequest", "BuiltImage", "Verification", "build", "find", "verify"]
+__all__ = ["BuildRequest", "BuiltImage", "Verification", "build", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +115,8 @@ def build(
     image: Image | None
     if request.image:
         if no_cache or wheelhouse is not None:
-            raise prebuilt.refuse_build(request)
-        image = prebuilt.require(client, request)
+            raise _prebuilt(request)
+        image = require_prebuilt(client, request)
     else:
         image = None if no_cache else find(client, request)
     exists = image is not None
@@ -142,26 +141,6 @@ def build(
     if built.built:
         progress.note(f"built {built.reference}: {format_bytes(built.size_bytes)}, {built.seconds:.0f} s")
     return built
-
-
-def find(client: DockerClient, request: BuildRequest) -> Image | None:
-    """Return a sorter's image, by its recipe or its digest; None where the engine does not have it.
-
-    Parameters
-    ----------
-    client : DockerClient
-        The engine.
-    request : BuildRequest
-        The image.
-
-    Returns
-    -------
-    Image or None
-    """
-    if request.image:
-        return prebuilt.find(client, request)
-    image = find_image(client, request.reference)
-    return image if image is not None and image.labels.get("spikecrate.recipe") == request.recipe else None
 
 
 def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None = None) -> Verification:
@@ -190,7 +169,7 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     from spikecrate.images.oci import archive_digest, first_difference
 
     if request.image:
-        raise prebuilt.refuse_build(request)
+        raise _prebuilt(request)
     started = time.monotonic()
     client = docker_client()
     _require(request, wheelhouse)
@@ -258,7 +237,20 @@ def sorter_argv(
     return build_argv(
         request.folder,
         output=output,
-        labels=labels(request, bases),
+        # Without the catalogue's git revision, which changes with every commit.
+        labels={
+            "org.opencontainers.image.title": request.title,
+            "org.opencontainers.image.description": request.description,
+            "org.opencontainers.image.version": request.version,
+            "org.opencontainers.image.licenses": request.license,
+            "org.opencontainers.image.url": request.url,
+            "org.opencontainers.image.created": CREATED,
+            "org.opencontainers.image.base.name": bases.runtime,
+            "org.opencontainers.image.base.digest": bases.runtime_digest,
+            "spikecrate.contract": str(CONTRACT),
+            "spikecrate.sorter": request.name,
+            "spikecrate.recipe": request.recipe,
+        },
         arguments={
             "BASE": bases.runtime,
             "BUILDER": bases.builder,
@@ -272,33 +264,12 @@ def sorter_argv(
     )
 
 
-def labels(request: BuildRequest, bases: Bases) -> dict[str, str]:
-    """Return an image's labels, without the catalogue's git revision, which changes with every commit.
-
-    Parameters
-    ----------
-    request : BuildRequest
-        The image.
-    bases : Bases
-        The base images.
-
-    Returns
-    -------
-    dict
-    """
-    return {
-        "org.opencontainers.image.title": request.title,
-        "org.opencontainers.image.description": request.description,
-        "org.opencontainers.image.version": request.version,
-        "org.opencontainers.image.licenses": request.license,
-        "org.opencontainers.image.url": request.url,
-        "org.opencontainers.image.created": CREATED,
-        "org.opencontainers.image.base.name": bases.runtime,
-        "org.opencontainers.image.base.digest": bases.runtime_digest,
-        "spikecrate.contract": str(CONTRACT),
-        "spikecrate.sorter": request.name,
-        "spikecrate.recipe": request.recipe,
-    }
+def _prebuilt(request: BuildRequest) -> UsageError:
+    """Return the error for building or verifying a prebuilt image, or giving it wheels."""
+    message = f"the image of {request.name} is prebuilt ({request.image}): there is nothing to build"
+    return UsageError(
+        message, next_step=f"check that Docker has it: spikecrate build --sorter {request.name}"
+    )
 
 
 def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
@@ -315,7 +286,10 @@ def _require(request: BuildRequest, wheelhouse: Path | None) -> None:
 
 
 def unpacked_size(image: Image) -> int:
-    """Return the size of all layers. The size that `inspect` gives is compressed or not, depending on the engine's store.
+    """Return the size of all layers.
+
+    The size that `inspect` gives is compressed or not, depending on the engine's store:
+    https://github.com/moby/moby/issues/53398
 
     Parameters
     ----------

@@ -8,17 +8,21 @@ that of the image, and no provenance or SBOM, which would name this build, is at
 from __future__ import annotations
 
 import os
+import re
+import tempfile
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.files import disk_full_named
 from spikecrate._util.process import capture, run
 from spikecrate.errors import CommandError, DiskFullError, EngineMissingError, ImageBuildError
-from spikecrate.images.build_log import build_log
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from spikecrate._util.progress import Progress
 
@@ -30,6 +34,9 @@ CA_BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LAST_LINES: Final = 20
 NO_BUILDER: Final = ("no builder ", "context not found")
 """Messages of buildx where the build does not start."""
+
+STEP: Final = re.compile(r"#\d+ \[(?P<stage>(?!internal\b)[^\]]+)\] ", re.ASCII)
+"""How buildx begins a step with `--progress=plain`: `#9 [environment 2/3] RUN make-environment`."""
 
 
 def build_argv(
@@ -161,6 +168,65 @@ def require_buildx() -> None:
         ) from None
 
 
+@contextmanager
+def build_log(
+    name: str,
+    title: str,
+    folder: Path,
+    progress: Progress,
+    failure: Callable[[CommandError, Path], Exception],
+) -> Iterator[Callable[[str], None]]:
+    """Keep the log of a build in a file that stays only where a command of the build fails.
+
+    Parameters
+    ----------
+    name : str
+        Begins the file's name.
+    title : str
+        Shown as progress, followed by the step of `docker buildx` that is running.
+    folder : Path
+        Where the file goes: the store's `logs/`.
+    progress : Progress
+        Gets the title, the step and every line.
+    failure : callable
+        Return the error to raise where a command fails; gets the path of the log.
+
+    Yields
+    ------
+    callable
+        Takes each line of the build.
+
+    Raises
+    ------
+    Exception
+        What `failure` returns.
+    DiskFullError
+    """
+    with disk_full_named(folder):
+        prefix = f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', name)}-"
+        descriptor, path = tempfile.mkstemp(prefix=prefix, suffix=".txt", dir=folder)
+    log = Path(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file, ExitStack() as shown:
+            shown.enter_context(progress.bar(title, 0))
+
+            def on_line(line: str) -> None:
+                print(line, file=file, flush=True)
+                progress.line(line)
+                step = STEP.match(line)
+                if step is not None:
+                    shown.close()
+                    shown.enter_context(progress.bar(f"{title}: {step['stage']}", 0))
+
+            yield on_line
+    except CommandError as error:
+        raise failure(error, log) from None
+    except BaseException:
+        log.unlink(missing_ok=True)
+        raise
+    log.unlink(missing_ok=True)
+
+
 def build_logged(argv: list[str], title: str, progress: Progress) -> None:
     """Run a build; show its step as progress and keep the whole log where it fails.
 
@@ -186,27 +252,54 @@ def build_logged(argv: list[str], title: str, progress: Progress) -> None:
     """
     require_buildx()
     name = f"build-{title.removeprefix('spikecrate/')}"
-    path = None
-    try:
-        with build_log(name, f"building {title}", open_store().logs, progress) as log:
-            path = log.path
-            run(argv, on_line=log.on_line)
-    except CommandError as error:
-        assert path is not None
-        raise _failure(title, error, path) from None
+    logs = open_store().logs
+    with build_log(name, f"building {title}", logs, progress, partial(_failure, title)) as on_line:
+        run(argv, on_line=on_line)
+
+
+def is_disk_full(error: CommandError) -> bool:
+    """Whether a command failed because a disk is full.
+
+    Parameters
+    ----------
+    error : CommandError
+        The failure.
+
+    Returns
+    -------
+    bool
+    """
+    return "no space left on device" in error.tail.lower()
+
+
+def engine_full(message: str, **details: object) -> DiskFullError:
+    """Return the error for a full disk of the engine.
+
+    Parameters
+    ----------
+    message : str
+        What could not be done.
+    **details : object
+        Fields for `--json`.
+
+    Returns
+    -------
+    DiskFullError
+    """
+    return DiskFullError(
+        message,
+        next_step="see what fills the engine's disk: docker system df",
+        details=details,
+        doctor="docker.space",
+    )
 
 
 def _failure(title: str, error: CommandError, log: Path) -> ImageBuildError | DiskFullError:
     last = "\n".join(error.tail.splitlines()[-LAST_LINES:])
-    details = {"log": str(log), "code": error.code}
-    if "no space left on device" in error.tail.lower():
+    if is_disk_full(error):
         message = f"{title} could not be built: the disk is full\n{last}"
-        return DiskFullError(
-            message,
-            next_step="see what fills the engine's disk: docker system df",
-            details=details,
-            doctor="docker.space",
-        )
+        return engine_full(message, log=str(log), code=error.code)
     message = f"{title} could not be built; the log ends with:\n{last}"
     doctor = "docker.builder" if any(sign in error.tail for sign in NO_BUILDER) else None
+    details = {"log": str(log), "code": error.code}
     return ImageBuildError(message, next_step=f"read the whole log: {log}", details=details, doctor=doctor)

@@ -149,20 +149,15 @@ def joined(images: Iterable[Entry], sifs: Iterable[Entry], used: Mapping[str, in
     -------
     list of Entry
     """
-    rows = list(images)
-    for sif in sifs:
-        at = next(
-            (
-                at
-                for at, row in enumerate(rows)
-                if sif.digest and row.digest == sif.digest and row.name == sif.name and row.sif is None
-            ),
-            None,
-        )
-        if at is None:
-            rows.append(sif)
+    rows, alone = [], list(sifs)
+    for image in images:
+        made = [sif for sif in alone if (sif.name, sif.digest) == (image.name, image.digest)]
+        if made:
+            alone.remove(made[0])
+            rows.append(replace(image, sif=made[0].sif, sif_bytes=made[0].sif_bytes))
         else:
-            rows[at] = replace(rows[at], sif=sif.sif, sif_bytes=sif.sif_bytes)
+            rows.append(image)
+    rows += alone
     counted = [row if row.name in BASES else replace(row, results=used.get(row.recipe, 0)) for row in rows]
     return sorted(counted, key=lambda row: (row.name, row.state, row.recipe, row.digest))
 

@@ -1,4 +1,7 @@
-"""The files in an image's layers, and how two of them differ.
+"""The files in an image's layers, how two of them differ, and the Debian and Python packages that they make.
+
+Debian's packages are those of /var/lib/dpkg/status, Python's those with a `.dist-info` folder. Both come with a list of
+their files and the hash of each, dpkg's `.md5sums` and Python's RECORD; the hash of that list stands for the package.
 
 The format of a layer, whiteouts included, is that of https://github.com/opencontainers/image-spec/blob/main/layer.md
 """
@@ -7,16 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tarfile
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    import tarfile
+    from collections.abc import Iterable, Mapping
 
 WHITEOUT: Final = ".wh."
 OPAQUE: Final = ".wh..wh..opq"
 XATTR: Final = "SCHILY.xattr."
-CHUNK: Final = 1 << 20
+DPKG_STATUS: Final = "var/lib/dpkg/status"
+DPKG_PARTS: Final = "var/lib/dpkg/status.d/"
+"""One file each for packages of which an image has only some files; dpkg does not know them, and they have no list."""
+DPKG_LISTS: Final = "var/lib/dpkg/info"
+METADATA: Final = ".dist-info/METADATA"
+
+Package = dict[str, str | None]
+"""`version`, and `record`: the SHA-256 of the package's list of files, or None."""
 
 
 class File(NamedTuple):
@@ -34,44 +44,15 @@ class File(NamedTuple):
     attributes: str = ""
 
 
-def read_layer(
-    packed: IO[bytes],
-    keep: Callable[[str], bool] = lambda _path: False,
-    texts: dict[str, bytes] | None = None,
-) -> dict[str, File]:
-    """Read the files of one layer.
-
-    Parameters
-    ----------
-    packed : binary file
-        The layer, compressed or not.
-    keep, texts
-        As in `read_members`.
-
-    Returns
-    -------
-    dict
-        Files by path, without the first slash; whiteouts included.
-    """
-    with tarfile.open(fileobj=packed, mode="r|*") as layer:
-        return read_members(layer, keep, {} if texts is None else texts)
-
-
-def read_members(
-    layer: tarfile.TarFile,
-    keep: Callable[[str], bool] = lambda _path: False,
-    texts: dict[str, bytes] | None = None,
-) -> dict[str, File]:
+def read_layer(layer: tarfile.TarFile, texts: dict[str, bytes] | None = None) -> dict[str, File]:
     """Read the files of one layer.
 
     Parameters
     ----------
     layer : TarFile
         The layer.
-    keep : callable
-        Whether to keep the bytes of the file at a path.
     texts : dict, optional
-        Gets these bytes, by their SHA-256.
+        Gets the bytes of the files that name packages, by their SHA-256.
 
     Returns
     -------
@@ -85,8 +66,7 @@ def read_members(
             # A second name of a file that stands earlier in the same layer.
             found[path] = found[_plain(member.linkname)]
         elif path not in {"", "."}:
-            content = _content(layer, member, None if texts is None or not keep(path) else texts)
-            found[path] = _file(member, content)
+            found[path] = _file(layer, member, texts if names_packages(path) else None)
     return found
 
 
@@ -94,40 +74,30 @@ def _plain(name: str) -> str:
     return name.removeprefix("./").strip("/")
 
 
-def _file(member: tarfile.TarInfo, content: str) -> File:
-    kind = "device"
+def _file(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> File:
     if member.isdir():
-        kind = "folder"
+        kind, content = "folder", ""
     elif member.issym():
-        kind = "link"
+        kind, content = "link", member.linkname
     elif member.isreg():
-        kind = "file"
+        kind, content = "file", _hash(layer, member, texts)
+    else:
+        kind, content = "device", f"{member.type!r} {member.devmajor}:{member.devminor}"
     xattrs = {name: value for name, value in sorted(member.pax_headers.items()) if name.startswith(XATTR)}
     attributes = json.dumps(xattrs) if xattrs else ""
-    owner = f"{member.uid}:{member.gid}"
-    return File(kind, member.mode, owner, float(member.mtime), content, attributes)
+    return File(kind, member.mode, f"{member.uid}:{member.gid}", float(member.mtime), content, attributes)
 
 
-def _content(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> str:
-    """Return what `File.content` holds; keep the bytes of a regular file in `texts`."""
-    if member.isdir():
-        return ""
-    if member.issym():
-        return member.linkname
-    if not member.isreg():
-        return f"{member.type!r} {member.devmajor}:{member.devminor}"
-    hashed = hashlib.sha256()
-    kept = bytearray()
+def _hash(layer: tarfile.TarFile, member: tarfile.TarInfo, texts: dict[str, bytes] | None) -> str:
+    """Return the SHA-256 of a regular file; keep its bytes in `texts`."""
     file = layer.extractfile(member)
     assert file is not None
-    with file:
-        while chunk := file.read(CHUNK):
-            hashed.update(chunk)
-            if texts is not None:
-                kept += chunk
-    if texts is not None:
-        texts[hashed.hexdigest()] = bytes(kept)
-    return hashed.hexdigest()
+    if texts is None:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    data = file.read()
+    digest = hashlib.sha256(data).hexdigest()
+    texts[digest] = data
+    return digest
 
 
 def apply_layer(files: dict[str, File], layer: Mapping[str, File]) -> None:
@@ -217,3 +187,105 @@ def first_change(first: Mapping[str, File], second: Mapping[str, File]) -> str:
     str
     """
     return next((f"{path}: {change}" for path, change in changed_files(first, second).items()), "")
+
+
+def names_packages(path: str) -> bool:
+    """Whether a file of an image has to be read to know its packages.
+
+    Parameters
+    ----------
+    path : str
+        Path in the image.
+
+    Returns
+    -------
+    bool
+    """
+    return path == DPKG_STATUS or path.startswith(DPKG_PARTS) or path.endswith(METADATA)
+
+
+def debian_status(files: Mapping[str, File], texts: Mapping[str, bytes]) -> str:
+    """Return dpkg's status file, with the packages that only have some files in the image.
+
+    Parameters
+    ----------
+    files : mapping
+        All files of the image.
+    texts : mapping
+        Bytes of the files that name packages, by their SHA-256.
+
+    Returns
+    -------
+    str
+    """
+    paths = [path for path in files if path == DPKG_STATUS or path.startswith(DPKG_PARTS)]
+    return "\n\n".join(texts[files[path].content].decode() for path in paths if files[path].kind == "file")
+
+
+def debian_packages(status: str, files: Mapping[str, File]) -> dict[str, Package]:
+    r"""Read the installed packages from dpkg's status file.
+
+    Parameters
+    ----------
+    status : str
+        As `debian_status`.
+    files : mapping
+        All files of the image.
+
+    Returns
+    -------
+    dict
+        By package, named as `dpkg --list` does: `libc6:amd64`.
+
+    Examples
+    --------
+    >>> debian_packages("Package: adduser\nStatus: install ok installed\nVersion: 3.134\n", {})
+    {'adduser': {'version': '3.134', 'record': None}}
+    """
+    found: dict[str, Package] = {}
+    for paragraph in status.split("\n\n"):
+        lines = [line.partition(":") for line in paragraph.splitlines() if not line[:1].isspace()]
+        fields = {name: value.strip() for name, _, value in lines}
+        if fields.get("Status", "").split()[-1:] != ["installed"]:
+            continue
+        # The architecture is part of the name where several can be installed at once.
+        suffix = f":{fields['Architecture']}" if fields.get("Multi-Arch") == "same" else ""
+        name = fields["Package"] + suffix
+        found[name] = _package(fields["Version"], files.get(f"{DPKG_LISTS}/{name}.md5sums"))
+    return dict(sorted(found.items()))
+
+
+def python_packages(files: Mapping[str, File], texts: Mapping[str, bytes]) -> dict[str, dict[str, Package]]:
+    """Read the installed Python packages.
+
+    Parameters
+    ----------
+    files : mapping
+        All files of the image.
+    texts : mapping
+        Bytes of those of which `names_packages` holds, by their SHA-256.
+
+    Returns
+    -------
+    dict
+        By folder, then by package.
+    """
+    from email.parser import BytesHeaderParser
+
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, dict[str, Package]] = {}
+    for path in sorted(files):
+        folder, _, _ = path.removesuffix(METADATA).rpartition("/")
+        # Copies that a package vendors are not installed.
+        if not path.endswith(METADATA) or not folder.endswith(("/site-packages", "/dist-packages")):
+            continue
+        headers = BytesHeaderParser().parsebytes(texts[files[path].content])
+        record = files.get(path.removesuffix("METADATA") + "RECORD")
+        package = _package(str(headers["Version"]), record)
+        found.setdefault(f"/{folder}", {})[canonicalize_name(headers["Name"])] = package
+    return found
+
+
+def _package(version: str, record: File | None) -> Package:
+    return {"version": version, "record": None if record is None else f"sha256:{record.content}"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -15,10 +15,9 @@ from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.errors import ImageInvalidError, OutputError, UsageError
 from spikecrate.images.build import build, has_containerd_store
-from spikecrate.images.layers import changed_files
+from spikecrate.images.layers import changed_files, debian_packages, debian_status, python_packages
 from spikecrate.images.lookup import find_image
 from spikecrate.images.oci import read_files
-from spikecrate.images.packages import debian_packages, debian_status, names_packages, python_packages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
     from docker.models.images import Image
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.layers import File
-    from spikecrate.images.packages import Package
+    from spikecrate.images.layers import File, Package
     from spikecrate.images.request import BuildRequest
 
 SCHEMA: Final = 1
@@ -118,10 +116,6 @@ class Comparison:
     python: list[Change]
     settings: list[Change] | None
     files: list[FileChange] | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return asdict(self)
 
 
 def lock(request: BuildRequest, progress: Progress) -> Path:
@@ -300,7 +294,7 @@ def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: st
     ImageInvalidError
         Where the archive is damaged, or compressed in a way that Python cannot read (zstd).
     """
-    image = read_files(archive, progress, title, keep=names_packages)
+    image = read_files(archive, progress, title)
     return Contents(
         title=title,
         digest=digest,

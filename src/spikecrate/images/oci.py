@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
 from spikecrate.errors import ImageInvalidError
-from spikecrate.images.layers import apply_layer, first_change, read_layer, read_members
+from spikecrate.images.layers import apply_layer, first_change, read_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
@@ -75,7 +74,7 @@ class ImageFiles:
     files : dict
         Files by path, without the first slash.
     texts : dict
-        Bytes of the files that were asked for, by their SHA-256.
+        Bytes of the files that name packages, by their SHA-256.
     """
 
     config: dict[str, Any]
@@ -132,9 +131,7 @@ def read_archive(path: Path) -> Archive:
         ) from None
 
 
-def read_files(
-    archive: IO[bytes], progress: Progress, title: str, *, keep: Callable[[str], bool] = lambda _path: False
-) -> ImageFiles:
+def read_files(archive: IO[bytes], progress: Progress, title: str) -> ImageFiles:
     """Read all files of an image, its layers laid one on another.
 
     Parameters
@@ -145,8 +142,6 @@ def read_files(
         Gets a bar.
     title : str
         Name of the image, for progress and errors.
-    keep : callable
-        Whether to return the bytes of the file at a path.
 
     Returns
     -------
@@ -167,7 +162,7 @@ def read_files(
                 for name in layout.layers:
                     with _open(opened, name) as packed:
                         _require_readable(packed, title)
-                        apply_layer(files, read_layer(packed, keep, texts))
+                        apply_layer(files, _read_layer(packed, texts))
                     advance(sizes[name])
     except DAMAGED as error:
         message = f"the archive of {title} cannot be read: {type(error).__name__}: {error}"
@@ -211,14 +206,14 @@ def first_difference(first: Path, second: Path) -> str:
     """
     with tarfile.open(first) as one, tarfile.open(second) as other:
         if not _is_image(one) or not _is_image(other):
-            return first_change(read_members(one), read_members(other))
+            return first_change(read_layer(one), read_layer(other))
         layouts = _layout(one), _layout(other)
         layers = [layout.layers for layout in layouts]
         for number, names in enumerate(zip(*layers, strict=False), 1):
             if names[0] == names[1]:
                 continue
             with _open(one, names[0]) as packed, _open(other, names[1]) as other_packed:
-                change = first_change(read_layer(packed), read_layer(other_packed))
+                change = first_change(_read_layer(packed), _read_layer(other_packed))
             return f"layer {number}: {change or 'order of the files, or compression'}"
         if len(layers[0]) != len(layers[1]):
             return f"{len(layers[0])} layers and {len(layers[1])}"
@@ -236,28 +231,20 @@ def _is_image(opened: tarfile.TarFile) -> bool:
 def _layout(opened: tarfile.TarFile) -> _Layout:
     names = set(opened.getnames())
     if "manifest.json" in names:
-        return _docker_layout(opened, names)
-    if "index.json" in names:
-        return _oci_layout(opened)
-    message = "it has neither a manifest.json nor an index.json"
-    raise ValueError(message)
-
-
-def _docker_layout(opened: tarfile.TarFile, names: set[str]) -> _Layout:
-    images = _json(opened, "manifest.json")
-    if len(images) != 1:
-        message = f"it holds {len(images)} images"
+        images = _json(opened, "manifest.json")
+        if len(images) != 1:
+            message = f"it holds {len(images)} images"
+            raise ValueError(message)
+        (image,) = images
+        digest = f"sha256:{image['Config'].removesuffix('.json').rsplit('/', 1)[-1]}"
+        if "index.json" in names:
+            digest = str(_json(opened, "index.json")["manifests"][0]["digest"])
+        return _Layout("docker-archive", digest, _json(opened, image["Config"]), list(image["Layers"]))
+    if "index.json" not in names:
+        message = "it has neither a manifest.json nor an index.json"
         raise ValueError(message)
-    (image,) = images
-    digest = f"sha256:{image['Config'].removesuffix('.json').rsplit('/', 1)[-1]}"
-    if "index.json" in names:
-        digest = str(_json(opened, "index.json")["manifests"][0]["digest"])
-    return _Layout("docker-archive", digest, _json(opened, image["Config"]), list(image["Layers"]))
-
-
-def _oci_layout(opened: tarfile.TarFile) -> _Layout:
-    descriptor = _of_this_machine(_json(opened, "index.json")["manifests"])
-    manifest = _json(opened, _blob(descriptor))
+    descriptor: dict[str, Any] = {}
+    manifest = _json(opened, "index.json")
     while "manifests" in manifest:
         descriptor = _of_this_machine(manifest["manifests"])
         manifest = _json(opened, _blob(descriptor))
@@ -281,6 +268,11 @@ def _unpacked_size(opened: tarfile.TarFile, layer: str) -> int:
     with _open(opened, layer) as file:
         compressed = file.read(len(ZSTD)).startswith(COMPRESSED)
     return opened.getmember(layer).size * (UNPACKED_RATIO if compressed else 1)
+
+
+def _read_layer(packed: IO[bytes], texts: dict[str, bytes] | None = None) -> dict[str, File]:
+    with tarfile.open(fileobj=packed, mode="r|*") as layer:
+        return read_layer(layer, texts)
 
 
 def _require_readable(packed: IO[bytes], title: str) -> None:

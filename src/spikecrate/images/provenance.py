@@ -6,6 +6,8 @@ The file is sealed by a hash of its own, so that a changed byte is noticed.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +25,59 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sif:
+    """A SIF in the store.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    blake3, sha256 : str
+        Hashes of its bytes.
+    size_bytes : int
+        Its size.
+    reference, image_digest : str
+        Name and id of the image.
+    recipe : str
+        The image's recipe.
+    sorter : str
+        The sorter in it.
+    architecture : str
+        Processor, as images name it.
+    compression : str
+        One of `COMPRESSIONS`.
+    engine, engine_version : str
+        The program that made it.
+    created : str
+        Time, in UTC.
+    seconds : float
+        Duration of the conversion.
+    converted : bool
+        Whether this call made it.
+    """
+
+    path: Path
+    blake3: str
+    sha256: str
+    size_bytes: int
+    reference: str
+    image_digest: str
+    recipe: str
+    sorter: str
+    architecture: str
+    compression: str
+    engine: str
+    engine_version: str
+    created: str
+    seconds: float
+    converted: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return {**asdict(self), "path": str(self.path)}
 
 
 def sealed(sif: dict[str, Any], labels: dict[str, str]) -> dict[str, Any]:
@@ -117,6 +172,29 @@ def lock_of(store: Store, recipe: str) -> Lock:
     return Lock(store.lock(f"sif-{recipe[:16]}"))
 
 
+@contextmanager
+def if_free(store: Store, path: Path) -> Iterator[bool]:
+    """Hold the lock of a SIF, unless another process has it.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+    path : Path
+        The SIF, or the folder in which one is made.
+
+    Yields
+    ------
+    bool
+        Whether the lock was free.
+    """
+    lock = lock_of(store, recipe_of(path))
+    try:
+        yield lock.try_acquire()
+    finally:
+        lock.release()
+
+
 def recipe_of(path: Path) -> str:
     """Return a recipe's first digits from the name of a SIF, or of the folder in which one is made.
 
@@ -158,6 +236,10 @@ def checks(store: Store) -> Iterator[Check]:
     ----------
     store : Store
         Holds the SIFs.
+
+    Yields
+    ------
+    Check
     """
     for path in sorted({file.with_suffix(".sif") for file in store.sifs.glob("[!.]*.*")}):
         try:
@@ -174,13 +256,8 @@ def checks(store: Store) -> Iterator[Check]:
 
 
 def _problem(store: Store, path: Path) -> str | None:
-    lock = lock_of(store, recipe_of(path))
-    if not lock.try_acquire():
-        return None
-    try:
-        return problem_of(path)
-    finally:
-        lock.release()
+    with if_free(store, path) as free:
+        return problem_of(path) if free else None
 
 
 def _move(store: Store, path: Path) -> Path | None:

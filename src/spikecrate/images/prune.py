@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from spikecrate.engines.docker import docker_errors
 from spikecrate.images import sif
@@ -58,10 +58,6 @@ class Pruned:
     kept: list[Kept]
     freed_bytes: int
     dry_run: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return asdict(self)
 
 
 def prune(

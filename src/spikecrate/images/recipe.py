@@ -22,7 +22,7 @@ SCHEMA: Final = 1
 """Increment when spikecrate builds a different image from the same files."""
 
 NOT_IN_IMAGE: Final = frozenset(
-    {"sorter.json", "README.md", "compiler.lock", "image.lock", "quality.json", "measured.json"}
+    {"sorter.json", "tool.json", "README.md", "compiler.lock", "image.lock", "quality.json", "measured.json"}
 )
 """Files of a sorter's folder that no image contains. The fields of sorter.json that count are hashed separately."""
 

@@ -12,7 +12,7 @@ import json
 import secrets
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,10 @@ from spikecrate._util.files import disk_full_named, sync_folder, write_atomicall
 from spikecrate._util.process import capture
 from spikecrate._util.quantities import format_bytes
 from spikecrate.engines.apptainer import find_program, read_labels
-from spikecrate.errors import (
-    CommandError,
-    ImageInvalidError,
-    UsageError,
-)
+from spikecrate.errors import CommandError, ImageInvalidError, UsageError
 from spikecrate.images import provenance, sif_build
 from spikecrate.images.oci import machine_architecture
-from spikecrate.images.sif_source import from_archive, from_docker
+from spikecrate.images.provenance import Sif
 from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.lock import is_free
 from spikecrate.store.result_manifest import hash_file
@@ -39,61 +35,8 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
     from spikecrate.images.request import BuildRequest
-    from spikecrate.images.sif_source import Source
+    from spikecrate.images.sif_build import Source
     from spikecrate.store import Store
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sif:
-    """A SIF in the store.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    blake3, sha256 : str
-        Hashes of its bytes.
-    size_bytes : int
-        Its size.
-    reference, image_digest : str
-        Name and id of the image.
-    recipe : str
-        The image's recipe.
-    sorter : str
-        The sorter in it.
-    architecture : str
-        Processor, as images name it.
-    compression : str
-        One of `COMPRESSIONS`.
-    engine, engine_version : str
-        The program that made it.
-    created : str
-        Time, in UTC.
-    seconds : float
-        Duration of the conversion.
-    converted : bool
-        Whether this call made it.
-    """
-
-    path: Path
-    blake3: str
-    sha256: str
-    size_bytes: int
-    reference: str
-    image_digest: str
-    recipe: str
-    sorter: str
-    architecture: str
-    compression: str
-    engine: str
-    engine_version: str
-    created: str
-    seconds: float
-    converted: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON types."""
-        return {**asdict(self), "path": str(self.path)}
 
 
 def convert(
@@ -140,7 +83,10 @@ def convert(
         message = f"--compression {compression!r} is not known"
         raise UsageError(message, next_step=f"one of: {', '.join(sif_build.COMPRESSIONS)}")
     program = find_program()
-    source = from_docker(request, progress) if archive is None else from_archive(request, archive)
+    if archive is None:
+        source = sif_build.from_docker(request, progress)
+    else:
+        source = sif_build.from_archive(request, archive)
     with _locked(request, store, progress):
         found = _checked(request, store, progress, digest=source.digest)
         if found is not None and found.compression == compression:
@@ -155,6 +101,10 @@ def ensure(request: BuildRequest, store: Store, progress: Progress) -> Sif:
     ----------
     request, store, progress
         As in `convert`.
+
+    Returns
+    -------
+    Sif
 
     Raises
     ------
@@ -180,6 +130,10 @@ def stored(request: BuildRequest, store: Store, digest: str | None = None) -> li
         Holds the SIFs.
     digest : str, optional
         Only SIFs of the image with this id.
+
+    Returns
+    -------
+    list of Sif
     """
     found = []
     for path in store.sifs.glob(f"{request.name}-{request.recipe[:16]}-*.json"):
@@ -226,15 +180,23 @@ def adopt(
         found = _checked(request, store, progress, digest=digest)
         if found is not None:
             return found.path
-        target.unlink(missing_ok=True)
-        placed = provenance.sealed({**entry["sif"], "path": str(target)}, entry.get("labels", {}))
-        write_atomically(target.with_suffix(".json"), json.dumps(placed, indent=1).encode())
-        image.rename(target)
+        _put(image, target, entry["sif"], entry.get("labels", {}))
     return target
 
 
 def docker_digest(request: BuildRequest) -> str | None:
-    """Return the id of a sorter's image in Docker; None without Docker or without the image."""
+    """Return the id of a sorter's image in Docker.
+
+    Parameters
+    ----------
+    request : BuildRequest
+        The image.
+
+    Returns
+    -------
+    str or None
+        None without Docker or without the image.
+    """
     # The recipe of a prebuilt image determines its bytes.
     if request.image:
         return None
@@ -250,35 +212,62 @@ def docker_digest(request: BuildRequest) -> str | None:
 
 
 def remove(store: Store, path: Path) -> bool:
-    """Remove a SIF with its provenance; return False where another process is making or checking it."""
-    lock = provenance.lock_of(store, provenance.recipe_of(path))
-    if not lock.try_acquire():
-        return False
-    try:
-        # The provenance goes first: without it no job uses the SIF, and the next call removes what is left.
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
-    finally:
-        lock.release()
-    return True
+    """Remove a SIF with its provenance.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIF.
+    path : Path
+        The SIF.
+
+    Returns
+    -------
+    bool
+        False where another process is making or checking it.
+    """
+    with provenance.if_free(store, path) as free:
+        if free:
+            # The provenance goes first: without it no job uses the SIF, and the next call removes what is left.
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+    return free
 
 
 def sweep(store: Store) -> list[str]:
-    """Remove the leftovers of conversions whose process was killed; return their paths."""
+    """Remove the leftovers of conversions whose process was killed.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+
+    Returns
+    -------
+    list of str
+        The paths.
+    """
     removed = []
     for path in store.sifs.glob(f"{sif_build.NEW}*"):
-        lock = provenance.lock_of(store, provenance.recipe_of(path))
-        if lock.try_acquire():
-            try:
+        with provenance.if_free(store, path) as free:
+            if free:
                 sif_build.remove(path)
                 removed.append(str(path))
-            finally:
-                lock.release()
     return removed
 
 
 def left_behind(store: Store) -> list[Path]:
-    """Return what `sweep` would remove."""
+    """Return what `sweep` would remove.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the SIFs.
+
+    Returns
+    -------
+    list of Path
+    """
     found = []
     for path in sorted(store.sifs.glob(f"{sif_build.NEW}*")):
         try:
@@ -341,11 +330,12 @@ def _make(
     progress: Progress,
 ) -> Sif:
     started = time.monotonic()
-    for left in store.sifs.glob(f"{sif_build.NEW}{request.recipe[:16]}-*"):
+    name = f"{sif_build.NEW}{request.recipe[:16]}"
+    for left in store.sifs.glob(f"{name}-*"):
         sif_build.remove(left)
     sif_build.require_space(request.name, source, store.sifs)
     progress.note(f"making the SIF of {request.origin}; this takes up to a minute")
-    work = store.sifs / f"{sif_build.NEW}{request.recipe[:16]}-{secrets.token_hex(4)}"
+    work = store.sifs / f"{name}-{secrets.token_hex(4)}"
     try:
         with disk_full_named(store.root):
             sif_build.make_folders(store.sifs, work)
@@ -356,36 +346,35 @@ def _make(
             if not request.image and labels.get("spikecrate.recipe") != request.recipe:
                 message = f"the image of {request.name} changed while it was converted"
                 raise ImageInvalidError(message, next_step="convert it again")
-            sif = _described(request, source, program, packed, image)
-            target = _place(request, store, source.digest)
-            sif = replace(sif, path=target, seconds=round(time.monotonic() - started, 3), converted=True)
+            with image.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            sif = Sif(
+                path=_place(request, store, source.digest),
+                blake3=hash_file(image),
+                sha256=sha256,
+                size_bytes=image.stat().st_size,
+                reference=request.origin,
+                image_digest=source.digest,
+                recipe=request.recipe,
+                sorter=request.name,
+                architecture=machine_architecture(),
+                compression=packed,
+                engine=program.engine,
+                engine_version=program.version,
+                created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                seconds=round(time.monotonic() - started, 3),
+            )
             sync_folder(work)
-            target.unlink(missing_ok=True)
-            entry = provenance.sealed({**sif.as_dict(), "converted": False}, labels)
-            write_atomically(target.with_suffix(".json"), json.dumps(entry, indent=1).encode())
-            image.rename(target)
+            _put(image, sif.path, sif.as_dict(), labels)
     finally:
         sif_build.remove(work)
-    progress.note(f"made {target}: {format_bytes(sif.size_bytes)}, {sif.seconds:.0f} s")
-    return sif
+    progress.note(f"made {sif.path}: {format_bytes(sif.size_bytes)}, {sif.seconds:.0f} s")
+    return replace(sif, converted=True)
 
 
-def _described(request: BuildRequest, source: Source, program: Program, packed: str, path: Path) -> Sif:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Sif(
-        path=path,
-        blake3=hash_file(path),
-        sha256=sha256,
-        size_bytes=path.stat().st_size,
-        reference=request.origin,
-        image_digest=source.digest,
-        recipe=request.recipe,
-        sorter=request.name,
-        architecture=machine_architecture(),
-        compression=packed,
-        engine=program.engine,
-        engine_version=program.version,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        seconds=0.0,
-    )
+def _put(image: Path, target: Path, described: dict[str, Any], labels: dict[str, str]) -> None:
+    """Move a SIF into place; its provenance goes first, because without it no job uses the SIF."""
+    target.unlink(missing_ok=True)
+    entry = provenance.sealed({**described, "path": str(target)}, labels)
+    write_atomically(target.with_suffix(".json"), json.dumps(entry, indent=1).encode())
+    image.rename(target)

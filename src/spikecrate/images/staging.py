@@ -30,6 +30,8 @@ SOURCE_DATE_EPOCH: Final = 1767225600
 """The date of everything in an image, in seconds since 1970. Newer than any file that matters; it only has to be the
 same for everyone."""
 
+PREFIX: Final = "spikecrate-build-"
+
 
 @contextmanager
 def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[BuildRequest]:
@@ -55,14 +57,16 @@ def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[Bu
     """
     parts = ingredients(request.folder, harness=request.harness, base=request.base)
     names = {part: [name for name, *_ in entries] for part, entries in parts.items()}
-    names["sorter"] += [name for name in extra if (request.folder / name).is_file()]
-    with _temporary_folder() as root:
+    names["sorter"] += [name for name in {*extra} - {*names["sorter"]} if (request.folder / name).is_file()]
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+        root = Path(name)
         copy = replace(request, folder=root / "sorter", harness=root / "harness", base=root / "base")
         _copy_files(request.folder, names["sorter"], copy.folder)
         _copy_files(request.harness, names["harness"], copy.harness)
         _copy_files(request.base, names["base"], copy.base)
         _level_folders(root)
-        if _hash(copy) != request.recipe:
+        # The recipe of a prebuilt image hashes no files.
+        if not request.image and _hash(copy) != request.recipe:
             message = f"the files of {request.name} changed after its recipe was hashed: {request.folder}"
             raise SorterInvalidError(message, next_step="run the command again once the files are saved")
         yield copy
@@ -77,22 +81,22 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     folder : Path
         A folder.
 
+    Yields
+    ------
+    Path
+        The copy. It is removed at the end.
+
     Raises
     ------
     SorterInvalidError
         Where a file cannot be read.
     DiskFullError
     """
-    with _temporary_folder() as root:
-        _copy_files(folder, file_names(folder), root / "copy")
-        _level_folders(root)
-        yield root / "copy"
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="spikecrate-build-") as name:
-        yield Path(name)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+        copy = Path(name, "copy")
+        _copy_files(folder, file_names(folder), copy)
+        _level_folders(copy.parent)
+        yield copy
 
 
 def _copy_files(source: Path, names: Iterable[str], target: Path) -> None:
@@ -115,7 +119,7 @@ def _copy_files(source: Path, names: Iterable[str], target: Path) -> None:
 
 
 def _level_folders(root: Path) -> None:
-    """Give all folders below one mode and date: `COPY` takes both into the image."""
+    """Set one mode and date on all folders below: `COPY` takes both into the image."""
     for path, folders, _ in os.walk(root):
         for name in folders:
             folder = Path(path, name)

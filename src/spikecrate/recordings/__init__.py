@@ -1,7 +1,14 @@
 """Recordings of every supported format, read in place.
 
+>>> from pathlib import Path
+>>> from tempfile import TemporaryDirectory
 >>> from spikecrate.recordings import open_recording
->>> recording = open_recording("rec/")  # doctest: +SKIP
+>>> from spikecrate.recordings.toy import write_toy
+>>> with TemporaryDirectory() as folder:
+...     recording = open_recording(write_toy(Path(folder) / "toy", duration_s=1))
+...     traces = recording.traces(0, 300)
+>>> recording.format, recording.duration_s, traces.shape
+('mountainsort', 1.0, (300, 4))
 """
 
 from spikecrate.recordings.assumptions import Assumption, sort_warnings

@@ -67,30 +67,8 @@ def sort_warnings(
     tuple of Assumption
         What the reader assumed, then the parameters that do not fit the recording.
     """
-    return recording.assumptions + parameter_misfits(recording, parameters, tool=tool)
-
-
-def parameter_misfits(
-    recording: Recording, parameters: Mapping[str, Any], *, tool: str
-) -> tuple[Assumption, ...]:
-    """Return the parameters that are valid by themselves but do not fit this recording.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    parameters : mapping
-        The complete parameters of the sorter.
-    tool : str
-        The sorter's name, for the messages.
-
-    Returns
-    -------
-    tuple of Assumption
-        One for each such parameter.
-    """
     found = (_spike_sign(recording, parameters, tool), _neighborhood(recording, parameters, tool))
-    return tuple(misfit for misfit in found if misfit is not None)
+    return recording.assumptions + tuple(misfit for misfit in found if misfit is not None)
 
 
 def smallest_distance(locations: Sequence[Sequence[float]]) -> float | None:

@@ -113,7 +113,23 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
     """
     layout = recording.layout
     return {
-        **_facts(recording, samples_hash),
+        "format": recording.format,
+        "path": str(recording.path),
+        "folder": str(recording.folder),
+        "sample_file": str(recording.sample_file),
+        "num_channels": layout.num_channels,
+        "num_samples": layout.num_samples,
+        "sampling_frequency": layout.sampling_frequency,
+        "duration_s": recording.duration_s,
+        "dtype": dtype_name(layout),
+        "byte_order": "big" if layout.dtype[0] == ">" else "little",
+        "time_axis": layout.time_axis,
+        "offset": layout.offset,
+        "file_channels": layout.file_channels,
+        "size_bytes": recording.size_bytes,
+        "spike_sign": recording.spike_sign,
+        "samples_hash": samples_hash,
+        "notes": list(recording.notes),
         "channels": [
             {
                 "id": name,
@@ -147,33 +163,10 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     dict
         JSON types only, in the order to print them.
     """
-    facts = _facts(recording, samples_hash)
+    facts = describe(recording, samples_hash)
     notes = facts.pop("notes")
+    del facts["channels"]
     return {**facts, **summarize(recording.layout, recording.channel_ids).as_text(), "notes": notes}
-
-
-def _facts(recording: Recording, samples_hash: str | None) -> dict[str, Any]:
-    """Return the facts of the recording as a whole."""
-    layout = recording.layout
-    return {
-        "format": recording.format,
-        "path": str(recording.path),
-        "folder": str(recording.folder),
-        "sample_file": str(recording.sample_file),
-        "num_channels": layout.num_channels,
-        "num_samples": layout.num_samples,
-        "sampling_frequency": layout.sampling_frequency,
-        "duration_s": recording.duration_s,
-        "dtype": dtype_name(layout),
-        "byte_order": "big" if layout.dtype[0] == ">" else "little",
-        "time_axis": layout.time_axis,
-        "offset": layout.offset,
-        "file_channels": layout.file_channels,
-        "size_bytes": recording.size_bytes,
-        "spike_sign": recording.spike_sign,
-        "samples_hash": samples_hash,
-        "notes": list(recording.notes),
-    }
 
 
 def _range(values: tuple[float, float]) -> str:

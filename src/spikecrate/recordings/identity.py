@@ -1,7 +1,8 @@
-"""What of a recording enters a job's key: a hash of its samples, and the few facts a sorter sees."""
+"""The identity of a recording in a job key: a hash of its samples, and the facts that a sorter sees."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -29,14 +30,14 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
 
     The canonical form is little-endian, sample after sample, the recording's channels in their order: the same
     samples have the same hash in every format. A file that is like that already is hashed as it lies. The file
-    is read, not mapped: on a file that shrinks meanwhile, a map would end the process.
+    is read, not mapped: a mapped file that shrinks meanwhile would end the process.
 
     Parameters
     ----------
     recording : Recording
-        What to hash.
+        The recording.
     progress : Progress
-        Told of the bytes.
+        Shows the bytes read.
 
     Returns
     -------
@@ -59,13 +60,9 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
     digest = blake3(max_threads=blake3.AUTO)
     with reading(path), path.open("rb", buffering=0) as file:
         before = _state(os.fstat(file.fileno()))
-        done = 0
         with progress.bar(f"hashing {path.name}", layout.num_bytes) as advance:
-            for block in _blocks(recording, file):
-                if layout.dtype[1] == "f":
-                    _refuse_not_finite(recording, block, done)
+            for block in _read_ahead(_blocks(recording, file)):
                 digest.update(block.data.cast("B"))
-                done += len(block)
                 advance(len(block) * layout.file_channels * layout.itemsize)
         if not before == _state(os.fstat(file.fileno())) == _state(path.stat()):
             raise _changed(recording)
@@ -73,7 +70,7 @@ def hash_samples(recording: Recording, progress: Progress) -> str:
 
 
 def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
-    """Give everything of a recording that can change a sorting, and nothing else.
+    """Return everything of a recording that can change a sorting, and nothing else.
 
     Equal for the same samples, sampling frequency, locations and gains in any two formats: paths, byte order,
     channel names and notes are not in it.
@@ -83,7 +80,7 @@ def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
     recording : Recording
         The recording.
     samples_hash : str
-        What `hash_samples` gave for it.
+        What `hash_samples` returns for it.
 
     Returns
     -------
@@ -105,12 +102,37 @@ def identity(recording: Recording, samples_hash: str) -> dict[str, Any]:
 
 
 def dtype_name(layout: Layout) -> str:
-    """Give the samples' type without byte order, as numpy names it: int16, float32."""
+    """Return the type of the samples without byte order, as numpy names it.
+
+    Parameters
+    ----------
+    layout : Layout
+        Layout of the recording.
+
+    Returns
+    -------
+    str
+        Such as "int16" or "float32".
+    """
     return f"{KINDS[layout.dtype[1]]}{8 * layout.itemsize}"
 
 
+def _read_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield blocks; a thread reads the next one while the caller works on this one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
 def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
-    """Read the samples piece by piece: samples x channels, C order, little-endian."""
+    """Read the samples piece by piece: samples x channels, C order, little-endian, all finite.
+
+    Two buffers alternate: a block stays as it is while the next one is read.
+    """
     import numpy as np
 
     layout = recording.layout
@@ -118,11 +140,11 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
     by_channel = layout.time_axis == 1 and layout.file_channels > 1
     columns = layout.num_channels if by_channel else layout.file_channels
     step = max(1, PIECE_BYTES // (columns * layout.itemsize))
-    buffer = np.empty(step * columns, dtype=layout.dtype)
+    buffers = itertools.cycle([np.empty(step * columns, dtype=layout.dtype) for _ in range(2)])
     selected = _columns(layout)
     for start in range(0, layout.num_samples, step):
         count = min(step, layout.num_samples - start)
-        piece = buffer[: count * columns]
+        piece = next(buffers)[: count * columns]
         if by_channel:
             piece = piece.reshape(columns, count)
             for row, column in zip(piece, layout.channels, strict=True):
@@ -131,11 +153,13 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
         else:
             _fill(recording, file, piece, start * columns)
             block = piece.reshape(count, columns)[:, selected]
+        if layout.dtype[1] == "f":
+            _refuse_not_finite(recording, block, start)
         yield np.ascontiguousarray(block, dtype=little)
 
 
 def _columns(layout: Layout) -> slice | list[int]:
-    """Name the recording's columns, as a slice where they are neighbours: that needs no copy, or a fast one."""
+    """Return the recording's columns, as a slice where they are neighbours, which is copied fast or not at all."""
     first, count = layout.channels[0], layout.num_channels
     neighbours = layout.channels == tuple(range(first, first + count))
     return slice(first, first + count) if neighbours else list(layout.channels)
@@ -146,7 +170,7 @@ def _fill(recording: Recording, file: BinaryIO, array: Block, entry: int) -> Non
     layout = recording.layout
     view, place = array.data.cast("B"), layout.offset + entry * layout.itemsize
     while view:
-        # One call may give less than asked for (a signal, a network file system), and gives 0 at the end.
+        # One call may read less than asked for (a signal, a network file system), and reads 0 bytes at the end.
         got = os.preadv(file.fileno(), [view], place)
         if got == 0:
             raise _changed(recording)
@@ -165,17 +189,17 @@ def _refuse_not_finite(recording: Recording, block: Block, start: int) -> None:
     message = f"{recording.sample_file}: {value} in sample {start + sample} of channel {name}"
     raise RecordingValueError(
         message,
-        next_step="Replace such samples, by 0 for example, or cut the recording before them.",
+        next_step="replace such samples, by 0 for example, or cut the recording before them",
         details={"file": str(recording.sample_file), "sample": int(start + sample), "channel": name},
     )
 
 
 def _state(found: os.stat_result) -> tuple[int, int, int, int]:
-    """Give what tells one state of a file from another."""
+    """Return the facts that change when a file is written or replaced."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _changed(recording: Recording) -> RecordingChangedError:
-    """Make the error for a file that changed while it was read."""
+    """Return the error for a file that changed while it was read."""
     message = f"{recording.sample_file} changed while it was read"
-    return RecordingChangedError(message, next_step="Wait until the recording is complete, then try again.")
+    return RecordingChangedError(message, next_step="wait until the recording is complete, then try again")

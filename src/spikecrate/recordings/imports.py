@@ -6,30 +6,25 @@ and locations are kept.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import secrets
-import shutil
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import (
-    DiskFullError,
     ExtraMissingError,
     OutputError,
     RecordingAmbiguousError,
     RecordingEmptyError,
     RecordingFormatError,
-    SpikecrateError,
     UsageError,
 )
 from spikecrate.recordings.formats import absolute, open_recording
 from spikecrate.recordings.formats.files import reading
-from spikecrate.recordings.formats.flat import DESCRIPTION
 from spikecrate.recordings.model import sample_type
+from spikecrate.recordings.new_folder import new_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,15 +114,8 @@ def import_recording(
         raise OutputError(message, next_step="name a folder that does not exist, or remove this one")
     extractor = _open(origin, reader, stream)
     chosen = _segment(origin, extractor, segment)
-    part = target.parent / f".{target.name[:100]}.{secrets.token_hex(4)}.part"
-    try:
-        part.mkdir(parents=True)
+    with new_folder(target) as part:
         _write(extractor, chosen, origin, part, progress or Silent())
-        part.rename(target)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return open_recording(target)
 
 
@@ -206,7 +194,7 @@ def _segment(origin: Path, extractor: Any, segment: int | None) -> int:
 
 
 def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Progress) -> None:
-    """Write samples, description and locations, and flush them to the disk."""
+    """Write samples, description and locations."""
     import numpy as np
 
     num_channels = int(extractor.get_num_channels())
@@ -235,7 +223,7 @@ def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Pro
         if all(math.isfinite(value) for row in rows for value in row):
             description["probe"] = GEOM
             lines = [",".join(map(repr, row)) for row in rows]
-            _put(part / GEOM, "\n".join(lines) + "\n")
+            (part / GEOM).write_text("\n".join(lines) + "\n", encoding="utf-8")
     step = max(1, PIECE_BYTES // (max(1, num_channels) * dtype.itemsize))
     with (
         (part / SAMPLES).open("wb") as file,
@@ -246,9 +234,7 @@ def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Pro
             traces = _piece(extractor, segment, start, stop, origin)
             file.write(np.ascontiguousarray(traces, dtype=dtype).data)
             advance(stop - start)
-        file.flush()
-        os.fsync(file.fileno())
-    _put(part / DESCRIPTION, json.dumps(description, indent=2) + "\n")
+    (part / "recording.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def _piece(extractor: Any, segment: int, start: int, stop: int, origin: Path) -> Any:
@@ -258,22 +244,3 @@ def _piece(extractor: Any, segment: int, start: int, stop: int, origin: Path) ->
     except Exception as error:  # as in _open
         message = f"SpikeInterface cannot read samples {start} to {stop} of {origin}: {error}"
         raise RecordingFormatError(message, next_step="check that the file was copied whole") from error
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a small file and flush it to the disk."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _unwritable(target: Path, error: OSError) -> SpikecrateError:
-    """Return the error of ours for a destination that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message = f"{target}: no space left on the disk"
-        return DiskFullError(
-            message, next_step="free some space, or name a folder on another disk", doctor=""
-        )
-    message = f"{target} cannot be written: {error.strerror or error}"
-    return OutputError(message, next_step="name a folder that this user may write to")

@@ -16,7 +16,7 @@ from spikecrate.recordings.probe import PUT_GEOM, column, column_assumed
 from spikecrate_harness.layout import DTYPE, Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
@@ -95,14 +95,19 @@ class Recording:
                 try:
                     os.fsencode(name).decode("utf-8")
                 except UnicodeError:
-                    escaped = (
-                        str(name).encode("utf-8", "backslashreplace").decode("utf-8").replace("\\udc", "\\x")
-                    )
+                    escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
                     message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
                     raise UsageError(message, next_step="rename the file or folder") from None
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
-        """Read samples `start` to `stop` (exclusive) of every channel.
+        """Read a stretch of every channel.
+
+        Parameters
+        ----------
+        start : int
+            The first sample.
+        stop : int, optional
+            The sample after the last one; by default the recording's end.
 
         Returns
         -------
@@ -116,14 +121,14 @@ class Recording:
         ValueError
             If the range reaches outside the recording.
         """
-        from spikecrate_harness.recording import open_recording
+        from spikecrate_harness.traces import open_traces
 
         found = regular_file(self.sample_file).st_size
         needed = self.layout.offset + self.layout.num_bytes
         if found < needed:
             raise truncated(self.sample_file, needed, found)
         with reading(self.sample_file):
-            return open_recording(self.layout, self.folder).traces(start, stop)
+            return open_traces(self.layout, self.folder).traces(start, stop)
 
 
 def flat_recording(
@@ -140,12 +145,10 @@ def flat_recording(
     channels: Sequence[int] | None = None,
     num_samples: int | None = None,
     gains: float | Sequence[float] | None = None,
-    give_gains: str = "",
     offsets: float | Sequence[float] | None = None,
-    give_offsets: str = "",
     locations: Sequence[Sequence[float]] | None = None,
     no_locations: str = "the recording gives no locations of its channels",
-    give_locations: str = PUT_GEOM,
+    next_steps: Mapping[str, str] | None = None,
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
     assumptions: Sequence[Assumption] = (),
@@ -172,12 +175,12 @@ def flat_recording(
         The number in a header; by default as many as the file holds.
     gains, offsets : float or sequence of float, optional
         uV per count and uV at count 0, one for all channels or one a channel; by default 1 and 0 are assumed.
-    give_gains, give_offsets : str
-        Next step of those assumptions.
     locations : sequence, optional
         um, one row a channel; by default one column is assumed.
-    no_locations, give_locations : str
-        Reason and next step of that assumption.
+    no_locations : str
+        Reason of that assumption.
+    next_steps : mapping, optional
+        How to give what is assumed: "gain_uv", "offset_uv", "probe".
     channel_ids : sequence of str, optional
         By default 1, 2, 3 and so on, by the columns of the file.
     spike_sign, assumptions
@@ -206,36 +209,39 @@ def flat_recording(
         message = f"{source}: samples of type {dtype!r} cannot be sorted"
         raise RecordingFormatError(message, next_step="convert the samples to int16 or float32")
     size = regular_file(sample_file, named_in=None if source == sample_file else source).st_size
-    itemsize = int(kind[2:])
     if file_channels > MAX_CHANNELS:
         message = f"{source}: {file_channels} channels are more than any probe has"
         raise RecordingFormatError(message, next_step="check that samples and channels are not mixed up")
     if file_channels < 1 or (channels is not None and not channels):
         message = f"{source}: no channels"
         raise RecordingEmptyError(message, next_step="record at least one channel")
+    columns = tuple(range(file_channels)) if channels is None else tuple(channels)
+    steps = {"gain_uv": "", "offset_uv": "", "probe": PUT_GEOM} | dict(next_steps or {})
     assumed = list(assumptions)
+    frame_bytes = file_channels * int(kind[2:])
     if num_samples is None:
-        num_samples, extra = _count(source, size - offset, file_channels * itemsize, time_axis)
+        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
+        if extra and time_axis == 1:
+            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
         assumed += [extra_bytes(sample_file, extra)] if extra else []
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
             message, next_step="check that the recording was copied and closed properly"
         )
-    needed = offset + num_samples * file_channels * itemsize
-    if size < needed:
-        raise truncated(sample_file, needed, size)
-
-    columns = tuple(range(file_channels)) if channels is None else tuple(channels)
-    assumed += _assumed_counts(kind, gains, give_gains, offsets, give_offsets)
-    each_gain = _each(1.0 if gains is None else gains, len(columns))
-    if 0 in each_gain:
-        message = f"{source}: a gain of 0 uV per count leaves no signal"
-        raise RecordingFormatError(message, next_step=f"correct the gains in {source.name}")
+    if size < offset + num_samples * frame_bytes:
+        raise truncated(sample_file, offset + num_samples * frame_bytes, size)
+    assumed += _assumed_counts(kind, gains, offsets, steps)
     if locations is None:
         locations = column(len(columns))
-        assumed.append(column_assumed(len(columns), no_locations, give_locations))
-    assumed += _shared(locations)
+        assumed.append(column_assumed(len(columns), no_locations, steps["probe"]))
+    shared = len(locations) - len({tuple(row) for row in locations})
+    if shared:
+        message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
+        assumed.append(
+            Assumption(field="probe", message=message, next_step="check the locations of the probe")
+        )
     try:
         layout = Layout(
             file=sample_file.name,
@@ -246,20 +252,23 @@ def flat_recording(
             channels=columns,
             num_samples=num_samples,
             sampling_frequency=float(sampling_frequency),
-            gains=each_gain,
+            gains=_each(1.0 if gains is None else gains, len(columns)),
             offsets=_each(0.0 if offsets is None else offsets, len(columns)),
-            locations=tuple(tuple(float(value) for value in row) for row in locations),
+            locations=tuple(tuple(map(float, row)) for row in locations),
         )
     except ValueError as error:
         message = f"{source}: {error}"
         raise RecordingFormatError(message, next_step=f"correct {source.name}") from None
-    ids = tuple(str(index + 1) for index in columns) if channel_ids is None else tuple(channel_ids)
+    if 0 in layout.gains:
+        message = f"{source}: a gain of 0 uV per count leaves no signal"
+        raise RecordingFormatError(message, next_step=f"correct the gains in {source.name}")
+    ids = (str(index + 1) for index in columns) if channel_ids is None else channel_ids
     return Recording(
         path=path,
         format=format,
         folder=sample_file.parent,
         layout=layout,
-        channel_ids=ids,
+        channel_ids=tuple(ids),
         spike_sign=spike_sign,
         assumptions=tuple(assumed),
     )
@@ -335,55 +344,37 @@ def extra_bytes(path: Path, extra: int) -> Assumption:
     )
 
 
-def channels_left_out(text: str) -> list[Assumption]:
-    """Return the assumption that channels of the file carry no spikes.
+def channels_left_out(counts: Mapping[str, int]) -> list[Assumption]:
+    """Return the assumption that channels of the file carry no spikes; none where none are left out.
 
     Parameters
     ----------
-    text : str
-        How many of which kind.
+    counts : mapping
+        Kind to number of channels.
 
     Returns
     -------
     list of Assumption
     """
-    return [Assumption(field="channels", message=f"channels of the file not in use: {text}")]
-
-
-def _count(source: Path, data_bytes: int, frame_bytes: int, time_axis: int) -> tuple[int, int]:
-    """Return the samples per channel that so many bytes hold, and the bytes left over."""
-    num_samples, extra = divmod(max(0, data_bytes), frame_bytes)
-    if extra and time_axis == 1:
-        message = f"{source}: {data_bytes} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
-        raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
-    return num_samples, extra
+    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return [Assumption(field="channels", message=f"channels of the file not in use: {text}")] if text else []
 
 
 def _assumed_counts(
     kind: str,
     gains: float | Sequence[float] | None,
-    give_gains: str,
     offsets: float | Sequence[float] | None,
-    give_offsets: str,
+    next_steps: Mapping[str, str],
 ) -> list[Assumption]:
     """Return the assumptions on the meaning of a count in uV."""
     assumed = []
     if gains is None:
         message = "the recording gives no gain; a count is taken as 1 uV"
-        assumed.append(Assumption(field="gain_uv", message=message, next_step=give_gains))
+        assumed.append(Assumption(field="gain_uv", message=message, next_step=next_steps["gain_uv"]))
     if offsets is None and kind[1] == "u":
         message = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
-        assumed.append(Assumption(field="offset_uv", message=message, next_step=give_offsets))
+        assumed.append(Assumption(field="offset_uv", message=message, next_step=next_steps["offset_uv"]))
     return assumed
-
-
-def _shared(locations: Sequence[Sequence[float]]) -> list[Assumption]:
-    """Return a warning where channels have the place of another one, which is rarely meant."""
-    shared = len(locations) - len({tuple(row) for row in locations})
-    if not shared:
-        return []
-    message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
-    return [Assumption(field="probe", message=message, next_step="check the locations of the probe")]
 
 
 def _each(values: float | Sequence[float], count: int) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_number, shown
+from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def read_geom(path: Path, num_channels: int) -> Locations:
         rows.append(row)
     if len(rows) != num_channels:
         problem = f"{len(rows)} rows for {num_channels} channels"
-        raise _refused(path, problem, next_step=f"give {path.name} one row a channel, in the channels' order")
+        raise _refused(
+            path, problem, next_step=f"write one row a channel to {path.name}, in the channels' order"
+        )
     return tuple(rows)
 
 
@@ -180,11 +182,10 @@ def _contacts(probe: Fields) -> tuple[list[tuple[float, ...]], list[int | None]]
         probe.refuse("si_units", f"expected um, mm or m, got {unit!r}")
     contacts: list[tuple[float, ...]] = []
     for position in probe.items("contact_positions"):
-        row = [as_number(value) for value in position] if isinstance(position, list) else []
-        known = tuple(value * PER_UM[unit] for value in row if value is not None)
-        if len(known) != len(row) or len(row) not in (2, 3) or not all(map(math.isfinite, known)):
+        row = tuple(value * PER_UM[unit] for value in as_numbers(position) or ())
+        if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
             probe.refuse(f"contact_positions[{len(contacts)}]", f"expected x and y, got {shown(position)}")
-        contacts.append(known)
+        contacts.append(row)
     wires: list[Any] = probe.items("device_channel_indices", [None] * len(contacts))
     if len(wires) != len(contacts) or not all(wire is None or type(wire) is int for wire in wires):
         probe.refuse("device_channel_indices", f"expected {len(contacts)} whole numbers, got {shown(wires)}")

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
-import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import OutputError, UsageError
+from spikecrate.recordings.new_folder import new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +34,16 @@ SHARED_NOISE: Final = 0.4
 """Share of the noise's standard deviation that all channels have in common."""
 BLOCK: Final = 1 << 15
 """Samples made at a time; random numbers are drawn per block, so the bytes depend on it."""
+
+RANGES: Final = {
+    "seed": (0, math.inf),
+    "duration_s": (1, 1e7),
+    "num_channels": (1, 10_000),
+    "num_units": (1, 10_000),
+    "sampling_frequency": (5000, 1e6),
+    "noise_uv": (0.1, 500),
+}
+"""Least and largest value of each argument."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +70,43 @@ DIFFICULTIES: Final = {
     "medium": Difficulty(units_per_channel=1.5, height=(9.0, 22.0), jitter=0.06),
     "hard": Difficulty(units_per_channel=2.5, height=(4.0, 16.0), jitter=0.1),
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """The arguments of a recording: everything that its bytes depend on, and the content of its `toy.json`.
+
+    Attributes
+    ----------
+    toy : int
+        The `VERSION` that wrote it.
+    seed, duration_s, num_channels, num_units, sampling_frequency, noise_uv, difficulty
+        As in `write_toy`.
+    """
+
+    toy: int = VERSION
+    seed: int
+    duration_s: float
+    num_channels: int
+    num_units: int
+    sampling_frequency: float
+    noise_uv: float
+    difficulty: str
+
+    @property
+    def num_samples(self) -> int:
+        """Samples per channel."""
+        return round(self.duration_s * self.sampling_frequency)
+
+    @property
+    def lead(self) -> int:
+        """Samples of a waveform before its trough, which is at the spike's time."""
+        return round(0.001 * self.sampling_frequency)
+
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """Locations of the channels in um: two columns, rows from the bottom up."""
+        return [(PITCH_UM * (channel % 2), PITCH_UM * (channel // 2)) for channel in range(self.num_channels)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,66 +172,37 @@ def write_toy(
     DiskFullError
         If no space is left; no files are left behind.
     """
-    from spikecrate._util.files import disk_full_named, sync_folder
-
     folder = Path(folder)
     if difficulty not in DIFFICULTIES:
         message = f"there is no difficulty {difficulty!r}"
         raise UsageError(message, next_step=f"one of {', '.join(DIFFICULTIES)}")
     if num_units is None:
         num_units = max(2, round(num_channels * DIFFICULTIES[difficulty].units_per_channel))
-    arguments: dict[str, Any] = {
-        "toy": VERSION,
-        "seed": seed,
-        "duration_s": float(duration_s),
-        "num_channels": num_channels,
-        "num_units": num_units,
-        "sampling_frequency": float(sampling_frequency),
-        "noise_uv": float(noise_uv),
-        "difficulty": difficulty,
-    }
-    _check(arguments)
-    place = folder.absolute()
-    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
-    try:
-        if _is_there(place, arguments):
-            return folder
-        with disk_full_named(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            beside.mkdir()
-            _write(beside, arguments, progress or Silent())
-            sync_folder(beside)
-            beside.replace(place)
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        message = f"{folder} cannot be written: {error.strerror}"
-        raise OutputError(message, next_step="name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    toy = Toy(
+        seed=seed,
+        duration_s=float(duration_s),
+        num_channels=num_channels,
+        num_units=num_units,
+        sampling_frequency=float(sampling_frequency),
+        noise_uv=float(noise_uv),
+        difficulty=difficulty,
+    )
+    for name, (least, most) in RANGES.items():
+        if not least <= getattr(toy, name) <= most:
+            message = f"{name} is {getattr(toy, name):g}"
+            raise UsageError(message, next_step=f"pass {name} from {least:g} to {most:g}")
+    if not _is_there(folder, toy):
+        with new_folder(folder.absolute()) as staging:
+            _write(staging, toy, progress or Silent())
     return folder
 
 
-def _check(arguments: dict[str, Any]) -> None:
-    """Raise for an argument out of its range."""
-    ranges = {
-        "seed": (0, math.inf),
-        "duration_s": (1, 1e7),
-        "num_channels": (1, 10_000),
-        "num_units": (1, 10_000),
-        "sampling_frequency": (5000, 1e6),
-        "noise_uv": (0.1, 500),
-    }
-    for name, (least, most) in ranges.items():
-        if not least <= arguments[name] <= most:
-            message = f"{name} is {arguments[name]:g}"
-            raise UsageError(message, next_step=f"give {name} from {least:g} to {most:g}")
-
-
-def _is_there(folder: Path, arguments: dict[str, Any]) -> bool:
+def _is_there(folder: Path, toy: Toy) -> bool:
     """Return whether the folder holds this very recording; raise if it holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        if json.loads((folder / "toy.json").read_text(encoding="utf-8")) == arguments:
+        if json.loads((folder / "toy.json").read_text(encoding="utf-8")) == asdict(toy):
             return True
     except (OSError, ValueError):
         pass
@@ -193,67 +210,51 @@ def _is_there(folder: Path, arguments: dict[str, Any]) -> bool:
     raise OutputError(message, next_step="name another folder, or remove this one")
 
 
-def _write(folder: Path, arguments: dict[str, Any], progress: Progress) -> None:
+def _write(folder: Path, toy: Toy, progress: Progress) -> None:
     """Write the files of the recording."""
     import numpy as np
 
     from spikecrate_harness import mda
 
-    rate, num_channels = arguments["sampling_frequency"], arguments["num_channels"]
-    num_samples = round(arguments["duration_s"] * rate)
     # Independent streams, so that the noise does not change with the number of units.
     of_units, of_noise = (
-        np.random.Generator(np.random.PCG64(seed))
-        for seed in np.random.SeedSequence(arguments["seed"]).spawn(2)
+        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(toy.seed).spawn(2)
     )
-    probe = _probe(num_channels)
-    homes = of_units.permutation(num_channels)
-    units = [
-        _unit(of_units, probe, int(homes[index % num_channels]), arguments)
-        for index in range(arguments["num_units"])
-    ]
+    homes = of_units.permutation(toy.num_channels)
+    units = [_unit(of_units, toy, int(homes[index % toy.num_channels])) for index in range(toy.num_units)]
 
     # The codec writes zeros that take no memory; the samples then replace them block by block.
     raw = folder / "raw.mda"
-    mda.write(raw, np.broadcast_to(np.int16(0), (num_channels, num_samples)))
-    with raw.open("r+b") as file, progress.bar("toy recording", num_samples) as advance:
+    mda.write(raw, np.broadcast_to(np.int16(0), (toy.num_channels, toy.num_samples)))
+    with raw.open("r+b") as file, progress.bar("toy recording", toy.num_samples) as advance:
         file.seek(mda.read_header(raw).offset)
-        for block in _blocks(of_noise, units, arguments):
+        for block in _blocks(of_noise, units, toy):
             file.write(block.astype("<i2").tobytes())
             advance(len(block))
 
     mda.write(folder / "firings_true.mda", _truth(units))
-    params = {"samplerate": rate, "spike_sign": -1, "scale_factor": UV_PER_COUNT}
-    geometry = "".join(f"{x:g},{y:g}\n" for x, y in probe)
+    params = {"samplerate": toy.sampling_frequency, "spike_sign": -1, "scale_factor": UV_PER_COUNT}
     for name, text in (
         ("params.json", json.dumps(params) + "\n"),
-        ("geom.csv", geometry),
-        ("toy.json", json.dumps(arguments, indent=1) + "\n"),
+        ("geom.csv", "".join(f"{x:g},{y:g}\n" for x, y in toy.places)),
+        ("toy.json", json.dumps(asdict(toy), indent=1) + "\n"),
     ):
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _probe(num_channels: int) -> list[tuple[float, float]]:
-    """Place the channels: two columns, rows from the bottom up."""
-    return [(PITCH_UM * (channel % 2), PITCH_UM * (channel // 2)) for channel in range(num_channels)]
-
-
-def _unit(
-    rng: np.random.Generator, probe: list[tuple[float, float]], home: int, arguments: dict[str, Any]
-) -> _Unit:
+def _unit(rng: np.random.Generator, toy: Toy, home: int) -> _Unit:
     """Draw one unit: its place (near the channel `home`), its waveform, its spike times."""
     import numpy as np
 
-    level, rate = DIFFICULTIES[arguments["difficulty"]], arguments["sampling_frequency"]
-    num_samples = round(arguments["duration_s"] * rate)
-    place = np.array([*(probe[home] + rng.uniform(-0.4, 0.4, size=2) * PITCH_UM), rng.uniform(8, 25)])
-    distance = np.sqrt(((np.array([(x, y, 0.0) for x, y in probe]) - place) ** 2).sum(axis=1))
+    level, rate, num_samples = DIFFICULTIES[toy.difficulty], toy.sampling_frequency, toy.num_samples
+    place = np.array([*(toy.places[home] + rng.uniform(-0.4, 0.4, size=2) * PITCH_UM), rng.uniform(8, 25)])
+    distance = np.sqrt(((np.array([(x, y, 0.0) for x, y in toy.places]) - place) ** 2).sum(axis=1))
     reach = rng.uniform(18, 35)
     decay = 1 / (1 + (distance / reach) ** 2)
-    height = rng.uniform(*level.height) * arguments["noise_uv"]
+    height = rng.uniform(*level.height) * toy.noise_uv
 
     width, delay = rng.uniform(0.07, 0.16), rng.uniform(0.3, 0.7)
-    ms = np.arange(-_lead(rate), round(0.0025 * rate) + 1) / rate * 1000
+    ms = np.arange(-toy.lead, round(0.0025 * rate) + 1) / rate * 1000
     shape = -np.exp(-((ms / width) ** 2) / 2)
     shape += rng.uniform(0.15, 0.45) * np.exp(-(((ms - delay) / (width * rng.uniform(1.5, 2.5))) ** 2) / 2)
     # Rounded: exp() may differ in its last bit from one processor to another, the recording must not.
@@ -275,14 +276,7 @@ def _unit(
     )
 
 
-def _lead(rate: float) -> int:
-    """Return the number of samples of a waveform before its trough, which is at the spike's time."""
-    return round(0.001 * rate)
-
-
-def _blocks(
-    rng: np.random.Generator, units: list[_Unit], arguments: dict[str, Any]
-) -> Iterator[NDArray[np.int16]]:
+def _blocks(rng: np.random.Generator, units: list[_Unit], toy: Toy) -> Iterator[NDArray[np.int16]]:
     """Yield the samples in blocks: samples x channels int16.
 
     Only sums and products of single numbers are used, never a matrix product or a transform, whose order of
@@ -290,22 +284,20 @@ def _blocks(
     """
     import numpy as np
 
-    rate, num_channels = arguments["sampling_frequency"], arguments["num_channels"]
-    num_samples = round(arguments["duration_s"] * rate)
     taps = np.array(NOISE_TAPS, dtype=np.float32) / np.float32(math.sqrt(sum(tap**2 for tap in NOISE_TAPS)))
     own, shared = np.float32(math.sqrt(1 - SHARED_NOISE**2)), np.float32(SHARED_NOISE)
-    lead, length = _lead(rate), len(units[0].waveform)
-    history = np.zeros((0, num_channels), dtype=np.float32)
-    for start in range(0, num_samples, BLOCK):
-        count = min(BLOCK, num_samples - start)
+    lead, length = toy.lead, len(units[0].waveform)
+    history = np.zeros((0, toy.num_channels), dtype=np.float32)
+    for start in range(0, toy.num_samples, BLOCK):
+        count = min(BLOCK, toy.num_samples - start)
         new = count + (len(taps) - 1 if start == 0 else 0)
-        drawn = rng.standard_normal((new, num_channels + 1), dtype=np.float32)
+        drawn = rng.standard_normal((new, toy.num_channels + 1), dtype=np.float32)
         white = np.concatenate([history, own * drawn[:, :-1] + shared * drawn[:, -1:]])
         history = white[count:]
-        block = np.zeros((count, num_channels), dtype=np.float32)
+        block = np.zeros((count, toy.num_channels), dtype=np.float32)
         for lag, tap in enumerate(taps):
             block += tap * white[lag : lag + count]
-        block *= np.float32(arguments["noise_uv"])
+        block *= np.float32(toy.noise_uv)
         for unit in units:
             first, last = np.searchsorted(unit.times, [start - length, start + count + lead])
             for time, height in zip(unit.times[first:last].tolist(), unit.heights[first:last], strict=True):

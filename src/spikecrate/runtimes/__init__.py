@@ -1,6 +1,6 @@
-"""Where a task runs: one Protocol, a module for each engine, and the choice between them."""
+"""Where a step runs: one Protocol, a module for each engine, and the choice between them."""
 
 from spikecrate.runtimes.choice import choose
-from spikecrate.runtimes.contract import Exit, Limits, Mount, Runtime, Task
+from spikecrate.runtimes.contract import ContainerSpec, ExitStatus, Limits, Mount, Runtime
 
-__all__ = ["Exit", "Limits", "Mount", "Runtime", "Task", "choose"]
+__all__ = ["ContainerSpec", "ExitStatus", "Limits", "Mount", "Runtime", "choose"]

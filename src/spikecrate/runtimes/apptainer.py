@@ -1,4 +1,4 @@
-"""Run tasks in Apptainer or SingularityCE: the same contract as in Docker, for a user without privileges.
+"""Run steps in Apptainer or SingularityCE: the same contract as in Docker, for a user without privileges.
 
 There is no daemon and, for such a user, no control groups: memory and time are held by looking at the processes. The
 program's own error messages arrive in the tool's output and are told apart there.
@@ -18,7 +18,7 @@ from spikecrate.engines import apptainer
 from spikecrate.errors import CommandError, EngineError, EngineMissingError
 from spikecrate.images import sif
 from spikecrate.runtimes import gpu, process_tree
-from spikecrate.runtimes.contract import OUT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.contract import OUT, SCRATCH, ContainerSpec, Image, Mount
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.runtimes.permissions import make_readable
 from spikecrate.store.file_hashes import FileHashCache, FileState
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.engines.apptainer import Program
     from spikecrate.images.build import BuildRequest
-    from spikecrate.images.sif import Sif
-    from spikecrate.runtimes.contract import Exit
+    from spikecrate.images.provenance import Sif
+    from spikecrate.runtimes.contract import ExitStatus
     from spikecrate.store import Store
 
 HEAD_BYTES: Final = 4096
@@ -107,25 +107,25 @@ class Apptainer:
             facts={"sif": {"path": str(self.store.sifs / f"{request.name}-{request.recipe[:16]}.sif")}},
         )
 
-    def command(self, task: Task) -> list[str]:
-        """Return the `apptainer exec` of a task."""
-        return exec_argv(task, self.program.path, in_user_namespace=self.in_user_namespace)
+    def command(self, spec: ContainerSpec) -> list[str]:
+        """Return the `apptainer exec` of a step."""
+        return exec_argv(spec, self.program.path, in_user_namespace=self.in_user_namespace)
 
-    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task, and end all of its processes however the call ends."""
+    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
+        """Run a step, and end all of its processes however the call ends."""
         head = bytearray()
 
         def keep_head(data: bytes) -> None:
             head.extend(data[: HEAD_BYTES - len(head)])
             on_output(data)
 
-        attempt = task.source(SCRATCH).parent
+        attempt = spec.source(SCRATCH).parent
         try:
             ended = process_tree.run(
-                self.command(task),
+                self.command(spec),
                 cwd=attempt,
                 env=environment(attempt),
-                limits=task.limits,
+                limits=spec.limits,
                 attempt=attempt,
                 on_output=keep_head,
             )
@@ -133,10 +133,10 @@ class Apptainer:
             message = f"{self.program.path}: {error.tail}"
             raise EngineError(message, doctor="apptainer.runs") from None
         finally:
-            make_readable(task.source(OUT))
+            make_readable(spec.source(OUT))
         output = head.decode(errors="replace")
         if apptainer.failed_itself(ended.code, output) and not ended.timed_out and not ended.out_of_memory:
-            path = task.image.facts["sif"]["path"]
+            path = spec.image.facts["sif"]["path"]
             if not Path(path).exists():
                 # Pruned from another checkout, or by hand; a SIF that is open stays readable.
                 message = f"{path} was removed while the job was starting"
@@ -221,12 +221,12 @@ def find_program(memo: FileHashCache) -> Program:
     return program
 
 
-def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]:
-    """Return the command line of a task: the container contract as options of `apptainer exec`.
+def exec_argv(spec: ContainerSpec, program: str, *, in_user_namespace: bool) -> list[str]:
+    """Return the command line of a step: the container contract as options of `apptainer exec`.
 
     Parameters
     ----------
-    task : Task
+    spec : ContainerSpec
         What to run.
     program : str
         Path of the program.
@@ -238,13 +238,13 @@ def exec_argv(task: Task, program: str, *, in_user_namespace: bool) -> list[str]
     list of str
     """
     return [
-        *options(program, in_user_namespace=in_user_namespace, as_root=task.user[0] == 0),
-        *(["--nv"] if task.gpu else []),
-        *(word for item in gpu.visible().items() if task.gpu for word in ("--env", "=".join(item))),
+        *options(program, in_user_namespace=in_user_namespace, as_root=spec.user[0] == 0),
+        *(["--nv"] if spec.gpu else []),
+        *(word for item in gpu.visible().items() if spec.gpu for word in ("--env", "=".join(item))),
         *("--pwd", str(SCRATCH)),
-        *mount_options(task.mounts),
-        task.image.facts["sif"]["path"],
-        *task.image.entrypoint,
+        *mount_options(spec.mounts),
+        spec.image.facts["sif"]["path"],
+        *spec.image.entrypoint,
     ]
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from spikecrate.images.build import BuildRequest
 
 JOB: Final = PurePosixPath("/job")
-RECORDING: Final = PurePosixPath("/recording")
+INPUTS: Final = PurePosixPath("/inputs")
+"""Every input is mounted below, at its name."""
 OUT: Final = PurePosixPath("/out")
 SCRATCH: Final = PurePosixPath("/tmp")
 
@@ -23,7 +24,7 @@ PIDS_LIMIT: Final = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """One folder or file of the host that the task sees.
+    """One folder or file of the host that the step sees.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a task may use.
+    """What a step may use.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a task runs in: an image, or an environment of the host.
+    """What a step runs in: an image, or an environment of the host.
 
     Attributes
     ----------
@@ -82,7 +83,7 @@ class Image:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class ContainerSpec:
     """One command in a container, ready to run.
 
     Attributes
@@ -94,13 +95,13 @@ class Task:
     image : Image
         What to run.
     mounts : tuple of Mount
-        All that the task sees of the host.
+        All that the step sees of the host.
     limits : Limits
-        What the task may use.
+        What the step may use.
     user : tuple of int
         uid and gid.
     gpu : bool
-        Whether the task sees the machine's GPUs.
+        Whether the step sees the machine's GPUs.
     """
 
     name: str
@@ -131,8 +132,8 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a task ended.
+class ExitStatus:
+    """How a step ended.
 
     Attributes
     ----------
@@ -141,9 +142,9 @@ class Exit:
     out_of_memory : bool
         Whether the kernel or the runtime ended a process that reached the memory limit.
     timed_out : bool
-        Whether the time limit ended the task.
+        Whether the time limit ended the step.
     too_many_processes : bool
-        Whether the runtime ended the task for the number of its processes; Docker refuses further ones instead.
+        Whether the runtime ended the step for the number of its processes; Docker refuses further ones instead.
     peak_memory_bytes : int or None
         Peak of the memory in use; None where the runtime does not measure it.
     """
@@ -156,7 +157,7 @@ class Exit:
 
 
 class Runtime(Protocol):
-    """Where tasks run. Each engine is a module with one class of this protocol."""
+    """Where steps run. Each engine is a module with one class of this protocol."""
 
     @property
     def name(self) -> str:
@@ -185,26 +186,26 @@ class Runtime(Protocol):
     def preview(self, request: BuildRequest) -> Image:
         """Return what `prepare` would return, without making it."""
 
-    def command(self, task: Task) -> list[str]:
+    def command(self, spec: ContainerSpec) -> list[str]:
         """Return the command line that does what `run` does."""
 
-    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task to its end and pass on its output as it comes.
+    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
+        """Run a step to its end and pass on its output as it comes.
 
-        However this call ends, by an exception or Ctrl-C too, no process of the task is left running, and /out is
+        However this call ends, by an exception or Ctrl-C too, no process of the step is left running, and /out is
         readable for its owner.
 
         Parameters
         ----------
-        task : Task
+        spec : ContainerSpec
             What to run.
         on_output : callable
-            Receives standard output and standard error, in pieces. What it raises ends the task and is raised again,
+            Receives standard output and standard error, in pieces. What it raises ends the step and is raised again,
             unchanged: a closed pipe is no failure of the engine.
 
         Returns
         -------
-        Exit
+        ExitStatus
 
         Raises
         ------
@@ -218,7 +219,7 @@ class Runtime(Protocol):
         Parameters
         ----------
         store_label : str
-            The store whose tasks are looked at.
+            The store whose steps are looked at.
         is_orphan : callable
             Returns whether the owner of a job key is gone.
 

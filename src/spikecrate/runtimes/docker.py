@@ -1,4 +1,4 @@
-"""Run tasks in Docker containers."""
+"""Run steps in Docker containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spikecrate.engines.docker import docker_client, docker_errors, engine_url, 
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, Image, Mount, Task
+from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Image, Mount
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.runtimes.permissions import make_readable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import Exit
+    from spikecrate.runtimes.contract import ExitStatus
 
 EXIT_CODE_S: Final = 60
 """Seconds to wait for the exit code after the output stream closes: dockerd can miss the end of a container
@@ -76,20 +76,20 @@ class Docker:
         """Return the image that `prepare` would return, without building it."""
         return Image(reference=request.origin, digest="", entrypoint=request.entrypoint)
 
-    def command(self, task: Task) -> list[str]:
+    def command(self, spec: ContainerSpec) -> list[str]:
         """Return the `docker run` that does what `run` does."""
-        return run_argv(task)
+        return run_argv(spec)
 
-    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task in a container, and remove the container however the call ends."""
+    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
+        """Run a step in a container, and remove the container however the call ends."""
         with docker_errors():
-            container = self.client.containers.create(**create_arguments(task))
+            container = self.client.containers.create(**create_arguments(spec))
         try:
-            return self._run(container, task, on_output)
+            return self._run(container, spec, on_output)
         finally:
             with docker_errors():
                 _remove(container)
-            make_readable(task.source(OUT))
+            make_readable(spec.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
         """Remove the containers of a store whose owner is gone."""
@@ -106,8 +106,10 @@ class Docker:
                         removed.append(str(container.name))
         return removed
 
-    def _run(self, container: Container, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        from spikecrate.runtimes.contract import Exit
+    def _run(
+        self, container: Container, spec: ContainerSpec, on_output: Callable[[bytes], None]
+    ) -> ExitStatus:
+        from spikecrate.runtimes.contract import ExitStatus
 
         with docker_errors():
             # Attached before the start, so that no line is missed; the engine keeps no log.
@@ -121,8 +123,8 @@ class Docker:
             container.kill()
 
         timer = None
-        if task.limits.timeout_s is not None:
-            timer = threading.Timer(task.limits.timeout_s, expire)
+        if spec.limits.timeout_s is not None:
+            timer = threading.Timer(spec.limits.timeout_s, expire)
             timer.daemon = True
             timer.start()
         try:
@@ -141,7 +143,7 @@ class Docker:
                 timer.cancel()
         with docker_errors():
             container.reload()
-        return Exit(
+        return ExitStatus(
             code=code,
             out_of_memory=bool(container.attrs["State"].get("OOMKilled")),
             timed_out=expired.is_set(),
@@ -157,12 +159,12 @@ class Docker:
         }
 
 
-def options(task: Task) -> list[tuple[list[str], dict[str, Any]]]:
+def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
     """Return the container contract, option by option: words of `docker run`, and the same for docker-py.
 
     Parameters
     ----------
-    task : Task
+    spec : ContainerSpec
         What to run.
 
     Returns
@@ -178,14 +180,14 @@ def options(task: Task) -> list[tuple[list[str], dict[str, Any]]]:
     from docker.types import DeviceRequest, LogConfig
     from docker.types import Mount as DockerMount
 
-    user = f"{task.user[0]}:{task.user[1]}"
-    memory = task.limits.memory_bytes
-    variables = {"HOME": str(SCRATCH), **(gpu.visible() if task.gpu else {})}
+    user = f"{spec.user[0]}:{spec.user[1]}"
+    memory = spec.limits.memory_bytes
+    variables = {"HOME": str(SCRATCH), **(gpu.visible() if spec.gpu else {})}
     no_proxies = [f"{name}=" for proxy in PROXIES for name in (proxy, proxy.lower())]
-    bound = mounts(task)
+    bound = mounts(spec)
     rows: list[tuple[list[str], dict[str, Any]]] = [
-        (_each("--label", _pairs(task.labels)), {"labels": task.labels}),
-        (["--name", task.name], {"name": task.name}),
+        (_each("--label", _pairs(spec.labels)), {"labels": spec.labels}),
+        (["--name", spec.name], {"name": spec.name}),
         (["--user", user], {"user": user}),
         (["--workdir", str(SCRATCH)], {"working_dir": str(SCRATCH)}),
         (_each("--env", _pairs(variables)), {"environment": variables}),
@@ -207,48 +209,48 @@ def options(task: Task) -> list[tuple[list[str], dict[str, Any]]]:
         ([f"--pids-limit={PIDS_LIMIT}"], {"pids_limit": PIDS_LIMIT}),
         (["--init"], {"init": True}),
         ([f"--shm-size={SHARED_MEMORY}"], {"shm_size": SHARED_MEMORY}),
-        ([f"--cpus={task.limits.cores}"], {"nano_cpus": task.limits.cores * 1_000_000_000}),
+        ([f"--cpus={spec.limits.cores}"], {"nano_cpus": spec.limits.cores * 1_000_000_000}),
     ]
     if memory is not None:
         rows.append(([f"--memory={memory}"], {"mem_limit": memory}))
         rows.append(([f"--memory-swap={memory}"], {"memswap_limit": memory}))
     rows.append((["--log-driver=none"], {"log_config": LogConfig(type=LogConfig.types.NONE)}))
-    if task.gpu:
+    if spec.gpu:
         every = DeviceRequest(count=-1, capabilities=[["gpu"]])
         rows.append((["--gpus=all"], {"device_requests": [every]}))
     return rows
 
 
-def create_arguments(task: Task) -> dict[str, Any]:
-    """Return the arguments of docker-py's `containers.create` for a task."""
-    first, *rest = task.image.entrypoint
-    arguments = {"image": task.image.digest or task.image.reference, "entrypoint": [first], "command": rest}
-    for _, more in options(task):
+def create_arguments(spec: ContainerSpec) -> dict[str, Any]:
+    """Return the arguments of docker-py's `containers.create` for a step."""
+    first, *rest = spec.image.entrypoint
+    arguments = {"image": spec.image.digest or spec.image.reference, "entrypoint": [first], "command": rest}
+    for _, more in options(spec):
         arguments |= more
     return arguments
 
 
-def run_argv(task: Task) -> list[str]:
-    """Return the `docker run` command line of a task."""
-    first, *rest = task.image.entrypoint
+def run_argv(spec: ContainerSpec) -> list[str]:
+    """Return the `docker run` command line of a step."""
+    first, *rest = spec.image.entrypoint
     return [
         *("docker", "run", "--rm"),
-        *(word for words, _ in options(task) for word in words),
+        *(word for words, _ in options(spec) for word in words),
         *("--entrypoint", first),
-        task.image.digest or task.image.reference,
+        spec.image.digest or spec.image.reference,
         *rest,
     ]
 
 
-def mounts(task: Task) -> list[Mount]:
-    """Return a task's mounts with each source as the daemon knows it: this process may be in a container itself.
+def mounts(spec: ContainerSpec) -> list[Mount]:
+    """Return a step's mounts with each source as the daemon knows it: this process may be in a container itself.
 
     Raises
     ------
     HostPathError
         When the daemon does not see one of them.
     """
-    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(task.mounts)]
+    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(spec.mounts)]
 
 
 def _pairs(values: dict[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Run tasks on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
+"""Run steps on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
 
 The default on a machine without a container engine.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import CommandError, EngineError
 from spikecrate.runtimes import gpu, process_tree
-from spikecrate.runtimes.contract import JOB, OUT, RECORDING, SCRATCH, Image, Task
+from spikecrate.runtimes.contract import INPUTS, JOB, OUT, SCRATCH, ContainerSpec, Image
 from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import Exit
+    from spikecrate.runtimes.contract import ExitStatus
     from spikecrate.store import Store
 
 
@@ -59,46 +59,50 @@ class Host:
             entrypoint=(str(made.python), "-I", str(made.code)),
         )
 
-    def command(self, task: Task) -> list[str]:
+    def command(self, spec: ContainerSpec) -> list[str]:
         """Return the harness's command line with the host's own paths."""
+        names = dict.fromkeys(
+            mount.target.relative_to(INPUTS).parts[0]
+            for mount in spec.mounts
+            if mount.target.is_relative_to(INPUTS)
+        )
         return [
-            *task.image.entrypoint,
+            *spec.image.entrypoint,
             "--job",
-            str(task.source(JOB) / "job.json"),
-            "--recording",
-            str(task.source(RECORDING)),
+            str(spec.source(JOB) / "job.json"),
+            *(word for name in names for word in ("--input", f"{name}={spec.source(INPUTS / name)}")),
             "--out",
-            str(task.source(OUT)),
+            str(spec.source(OUT)),
             "--scratch",
-            str(task.source(SCRATCH)),
+            str(spec.source(SCRATCH)),
         ]
 
-    def run(self, task: Task, on_output: Callable[[bytes], None]) -> Exit:
-        """Run a task, and end all of its processes however the call ends."""
-        scratch = task.source(SCRATCH)
+    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
+        """Run a step, and end all of its processes however the call ends."""
+        scratch = spec.source(SCRATCH)
         try:
             return process_tree.run(
-                self.command(task),
+                self.command(spec),
                 cwd=scratch,
                 # A container does not show the GPUs; here the variable hides them.
                 env={
                     "PATH": os.defpath,
                     "HOME": str(scratch),
-                    **(gpu.visible() if task.gpu else {gpu.VISIBLE: ""}),
+                    **(gpu.visible() if spec.gpu else {gpu.VISIBLE: ""}),
                 },
-                limits=task.limits,
+                limits=spec.limits,
                 attempt=scratch.parent,
                 on_output=on_output,
             )
         except CommandError as error:
-            message = f"{task.image.entrypoint[0]}: {error.tail}"
+            message = f"{spec.image.entrypoint[0]}: {error.tail}"
             raise EngineError(
                 message,
-                next_step=f"remove {task.image.reference}; the next run makes it again",
+                next_step=f"remove {spec.image.reference}; the next run makes it again",
                 doctor="runtime.host",
             ) from None
         finally:
-            make_readable(task.source(OUT))
+            make_readable(spec.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
         """End the processes of killed runs."""

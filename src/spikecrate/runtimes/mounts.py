@@ -30,7 +30,7 @@ def read_only_throughout(mounts: Iterable[Mount], table: Path = MOUNT_TABLE) -> 
     Parameters
     ----------
     mounts : iterable of Mount
-        The mounts of a task.
+        The mounts of a step.
     table : Path, optional
         The mount table of this process.
 

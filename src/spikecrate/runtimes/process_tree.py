@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import CommandError
 from spikecrate.runtimes import reaper
-from spikecrate.runtimes.contract import PIDS_LIMIT, Exit
+from spikecrate.runtimes.contract import PIDS_LIMIT, ExitStatus
 from spikecrate.runtimes.reaper import process_ids, stat_fields
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(
     limits: Limits,
     attempt: Path,
     on_output: Callable[[bytes], None],
-) -> Exit:
+) -> ExitStatus:
     """Run a command in a session of its own, and end all of its processes however the call ends.
 
     Parameters
@@ -64,7 +64,7 @@ def run(
 
     Returns
     -------
-    Exit
+    ExitStatus
 
     Raises
     ------
@@ -101,7 +101,7 @@ def run(
         child.wait()
         if child.stdout is not None:
             child.stdout.close()
-    return Exit(
+    return ExitStatus(
         code=code if code >= 0 else 128 - code,
         out_of_memory=watch.out_of_memory,
         timed_out=watch.timed_out,

@@ -25,6 +25,7 @@ MARGIN_S: Final = 0.02
 HALF_WINDOW_S: Final = 0.001
 """Largest distance of a waveform's peak from its event."""
 MAX_EVENTS: Final = 200
+"""Upper limit of events in a mean waveform, evenly spaced over those of the unit."""
 NOISE_CHUNKS: Final = 20
 NOISE_CHUNK_S: Final = 0.5
 NOISE_VALUES: Final = 1 << 25
@@ -43,7 +44,18 @@ class Traces(Protocol):
         """Hz."""
 
     def traces(self, start: int, stop: int) -> NDArray[Any]:
-        """Read samples x channels of any real type, in any unit."""
+        """Read a stretch.
+
+        Parameters
+        ----------
+        start, stop : int
+            The first sample, and the one after the last.
+
+        Returns
+        -------
+        numpy.ndarray
+            Samples x channels of any real type, in any unit.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +88,7 @@ class UnitQuality:
         return asdict(self)
 
 
-def unit_quality(
-    recording: Traces,
-    sorting: Sorting,
-    *,
-    band: tuple[float, float] = BAND_HZ,
-    max_events: int = MAX_EVENTS,
-) -> tuple[UnitQuality, ...]:
+def unit_quality(recording: Traces, sorting: Sorting) -> tuple[UnitQuality, ...]:
     """Measure every unit of a sorting.
 
     Parameters
@@ -91,10 +97,6 @@ def unit_quality(
         The recording, unfiltered.
     sorting : Sorting
         Its times lie within the recording.
-    band : tuple of float
-        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
-    max_events : int
-        Upper limit of events in a mean waveform, evenly spaced over those of the unit.
 
     Returns
     -------
@@ -104,20 +106,22 @@ def unit_quality(
     Raises
     ------
     UsageError
-        If the lower edge is not between 0 and half the sampling frequency.
+        If the sampling frequency is too low for the band of spikes.
     """
     import numpy as np
 
-    if not 0 < band[0] < min(band[1], recording.sampling_frequency / 2):
-        message = f"the band {band[0]:g} to {band[1]:g} Hz at {recording.sampling_frequency:g} Hz"
-        raise UsageError(message, next_step="pass a lower edge above 0 and below half the sampling frequency")
+    if recording.sampling_frequency <= 2 * BAND_HZ[0]:
+        message = (
+            f"{recording.sampling_frequency:g} Hz are too few for spikes, which begin at {BAND_HZ[0]:g} Hz"
+        )
+        raise UsageError(message, next_step="measure units in the raw recording, not in a slower copy")
     trains = sorting.trains()
     if not trains:
         return ()
-    noise = noise_levels(recording, band=band)
+    noise = noise_levels(recording)
     units = []
     for unit, train in trains.items():
-        waveform = np.abs(_mean_waveform(recording, train, band, max_events))
+        waveform = np.abs(_mean_waveform(recording, train))
         channel = int(waveform.max(axis=0).argmax())
         peak, level = float(waveform[:, channel].max()), float(noise[channel])
         units.append(
@@ -133,15 +137,13 @@ def unit_quality(
     return tuple(units)
 
 
-def noise_levels(recording: Traces, *, band: tuple[float, float] = BAND_HZ) -> NDArray[np.float64]:
+def noise_levels(recording: Traces) -> NDArray[np.float64]:
     """Estimate the standard deviation of every channel's noise, robust against spikes.
 
     Parameters
     ----------
     recording : Traces
         The recording, unfiltered.
-    band : tuple of float
-        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
 
     Returns
     -------
@@ -158,18 +160,16 @@ def noise_levels(recording: Traces, *, band: tuple[float, float] = BAND_HZ) -> N
     starts = np.linspace(0, total - length, count).round().astype(int).tolist()
     values = np.empty((num_channels, count * length), dtype=np.float32)
     for index, start in enumerate(starts):
-        chunk = _filtered(recording, start, start + length, band)
+        chunk = _filtered(recording, start, start + length)
         values[:, index * length : (index + 1) * length] = chunk.T
     np.abs(values, out=values)
     return np.array([np.median(row) for row in values], dtype=np.float64) / 0.6745
 
 
-def band_pass(
-    traces: NDArray[Any], sampling_frequency: float, band: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Filter traces without shifting them in time.
+def band_pass(traces: NDArray[Any], sampling_frequency: float) -> NDArray[np.float64]:
+    """Filter traces to the band of spikes, without shifting them in time.
 
-    The gain is that of a Butterworth filter of order 3, run forwards and backwards. The filter treats the traces as
+    An upper edge at or above half the sampling frequency has no effect. The gain is that of a Butterworth filter of order 3, run forwards and backwards. The filter treats the traces as
     periodic: read a margin on both sides and drop it afterwards.
 
     Parameters
@@ -178,8 +178,6 @@ def band_pass(
         Samples x channels.
     sampling_frequency : float
         Hz.
-    band : tuple of float
-        Lower and upper edge in Hz; an upper edge at or above half the sampling frequency has no effect.
 
     Returns
     -------
@@ -190,37 +188,35 @@ def band_pass(
 
     frequency = np.fft.rfftfreq(len(traces), 1 / sampling_frequency)
     gain = np.zeros(len(frequency))
-    gain[1:] = 1 / (1 + (band[0] / frequency[1:]) ** (2 * ORDER))
-    if band[1] < sampling_frequency / 2:
-        gain[1:] /= 1 + (frequency[1:] / band[1]) ** (2 * ORDER)
+    gain[1:] = 1 / (1 + (BAND_HZ[0] / frequency[1:]) ** (2 * ORDER))
+    if BAND_HZ[1] < sampling_frequency / 2:
+        gain[1:] /= 1 + (frequency[1:] / BAND_HZ[1]) ** (2 * ORDER)
     # The offset is outside the band. Subtracting it first avoids rounding errors, and leaves zeros of a dead channel.
     spectrum = np.fft.rfft(traces - traces[:1].astype(np.float64), axis=0)
     return np.fft.irfft(spectrum * gain[:, np.newaxis], n=len(traces), axis=0)
 
 
-def _mean_waveform(
-    recording: Traces, train: NDArray[np.float64], band: tuple[float, float], max_events: int
-) -> NDArray[np.float64]:
+def _mean_waveform(recording: Traces, train: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average the traces around evenly spaced events of a unit, then filter the mean."""
     import numpy as np
 
     half = max(1, round(HALF_WINDOW_S * recording.sampling_frequency))
     margin = round(MARGIN_S * recording.sampling_frequency)
-    picked = np.linspace(0, len(train) - 1, min(max_events, len(train))).round().astype(int)
+    picked = np.linspace(0, len(train) - 1, min(MAX_EVENTS, len(train))).round().astype(int)
     centres = train[picked].round().astype(int).tolist()
     total = sum(
         _padded(recording, centre - half - margin, centre + half + 1 + margin).astype(np.float64)
         for centre in centres
     )
     mean = np.asarray(total) / len(centres)
-    return band_pass(mean, recording.sampling_frequency, band)[margin : len(mean) - margin]
+    return band_pass(mean, recording.sampling_frequency)[margin : len(mean) - margin]
 
 
-def _filtered(recording: Traces, start: int, stop: int, band: tuple[float, float]) -> NDArray[np.float64]:
+def _filtered(recording: Traces, start: int, stop: int) -> NDArray[np.float64]:
     """Read and filter a stretch, with a margin on both sides."""
     margin = round(MARGIN_S * recording.sampling_frequency)
     traces = _padded(recording, start - margin, stop + margin)
-    return band_pass(traces, recording.sampling_frequency, band)[margin : len(traces) - margin]
+    return band_pass(traces, recording.sampling_frequency)[margin : len(traces) - margin]
 
 
 def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:

@@ -70,6 +70,7 @@ class Sorting:
         sampling_frequency: float,
         channels: ArrayLike | None = None,
         num_samples: int | None = None,
+        first_channel: int = 0,
         source: str = "the sorting",
     ) -> Sorting:
         """Check events and sort them.
@@ -81,9 +82,11 @@ class Sorting:
         sampling_frequency : float
             Hz.
         channels : array_like, optional
-            The primary channel of each event, from 0; -1, the default, where it is unknown.
+            The primary channel of each event, from `first_channel`; one less, the default, where it is unknown.
         num_samples : int, optional
             Length of the recording; a time at or past it is refused.
+        first_channel : int
+            The number that `channels` has for the first channel: 0, or 1 as in `firings.mda`.
         source : str
             Origin of the events, for the error message.
 
@@ -97,29 +100,6 @@ class Sorting:
         ResultInvalidError
             If an event is wrong; the message names the source and the first such event, counted from 0.
         """
-        return cls._checked(
-            times,
-            labels,
-            channels,
-            first_channel=0,
-            sampling_frequency=sampling_frequency,
-            num_samples=num_samples,
-            source=source,
-        )
-
-    @classmethod
-    def _checked(
-        cls,
-        times: ArrayLike,
-        labels: ArrayLike,
-        channels: ArrayLike | None,
-        *,
-        first_channel: int,
-        sampling_frequency: float,
-        num_samples: int | None,
-        source: str,
-    ) -> Sorting:
-        """Check events whose channels are counted from `first_channel`, and sort them."""
         import numpy as np
 
         unknown = first_channel + UNKNOWN_CHANNEL
@@ -240,10 +220,10 @@ def read_firings(
         shape = " x ".join(str(size) for size in table.shape)
         message = f"{path}: the table is {shape} {table.dtype}, not 3 x L real numbers (channel, time, label)"
         raise ResultInvalidError(message, next_step=step)
-    sorting = Sorting._checked(
+    sorting = Sorting.from_events(
         table[1],
         table[2],
-        table[0],
+        channels=table[0],
         first_channel=FIRST_CHANNEL_IN_FILE,
         sampling_frequency=sampling_frequency,
         num_samples=num_samples,

@@ -24,8 +24,8 @@ FILE_KINDS: Final = {
         "The sorting: channel, time in samples and unit of every event",
         "application/octet-stream",
     ),
-    "log.txt": ("What the sorter printed", "text/plain"),
-    "job.json": ("What the sorter was given", "application/json"),
+    "log.txt": ("What the tool printed", "text/plain"),
+    "job.json": ("What the tool was given", "application/json"),
     "run.json": ("The run record, which this file repeats in the terms of RO-Crate", "application/json"),
 }
 
@@ -45,9 +45,10 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
     dict
         The content of `ro-crate-metadata.json`, JSON types only; the same record gives the same content.
     """
-    sorter, recording = record["sorter"], record["recording"]
-    source = _recording(recording)
-    inputs = [source[0], *_parameters(record)]
+    tool = record["tool"]
+    sources = [_input(name, facts) for name, facts in record["inputs"].items()]
+    parameters = _parameters(record)
+    inputs = [*(source[0] for source in sources), *parameters]
     outputs = [_file(name, facts) for name, facts in record["files"].items()]
     hashes = [_hash(name, facts["blake3"]) for name, facts in record["files"].items()]
     packages = [_package(name, version) for name, version in _inside(record, "packages").items()]
@@ -55,8 +56,9 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
     usage = _usage(record)
     image = _image(record)
     made_from = _made_from(record)
-    software = _sorter(sorter, packages, made_from)
-    name = f"{sorter['title']} on {PurePosixPath(recording['path']).name}"
+    software = _tool(tool, packages, made_from)
+    name = f"{tool['title']} on {', '.join(source[0]['name'] for source in sources)}"
+    found = f"{record['events']} events of {record['units']} units" if "units" in record else "Output"
 
     action: Entity = {
         "@id": uuid.uuid5(uuid.NAMESPACE_URL, f"{record['key']} {record['started']}").urn,
@@ -82,20 +84,19 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
         "conformsTo": {"@id": PROFILE},
         "name": name,
         "description": (
-            f"{record['events']} events of {record['units']} units, found by {sorter['title']} "
-            f"{sorter['version']} and run by spikecrate {record['spikecrate']}. Job key {record['key']}."
+            f"{found}, made by {tool['title']} {tool['version']} and run by spikecrate {record['spikecrate']}. Job key {record['key']}."
         ),
         "identifier": f"urn:blake3:{record['key']}",
         "datePublished": record["ended"],
         "license": {"@id": "#licence"},
-        "hasPart": _links([*outputs, *beside, source[0]]),
+        "hasPart": _links([*outputs, *beside, *(source[0] for source in sources)]),
         "mentions": _link(action),
     }
     licence: Entity = {
         "@id": "#licence",
         "@type": "CreativeWork",
         "name": "No licence given",
-        "description": "Whoever owns the recording decides on what terms its sorting may be used.",
+        "description": "Whoever owns the inputs decides on what terms the output may be used.",
     }
     descriptor: Entity = {
         "@id": "ro-crate-metadata.json",
@@ -114,22 +115,45 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
         "@graph": [
             *(descriptor, root, profile, licence, action, software),
             *(*image, *made_from),
-            *source,
-            *inputs[1:],
+            *(entity for source in sources for entity in source),
+            *parameters,
             *(*outputs, *beside, *hashes),
             *(*settings, *usage, *packages),
-            *_citation(sorter),
+            *_citation(tool),
         ],
     }
 
 
-def _recording(recording: dict[str, Any]) -> list[Entity]:
+def _input(name: str, facts: dict[str, Any]) -> list[Entity]:
+    """Describe an input by its path and the hash of its content."""
+    if facts["kind"] == "recording":
+        return _recording(name, facts)
+    path = PurePosixPath(facts["path"])
+    content = {
+        "@id": f"#{name}-content",
+        "@type": "PropertyValue",
+        "name": "BLAKE3 of the content",
+        "description": "Over the path and the BLAKE3 of every file",
+        "propertyID": "blake3",
+        "value": facts["identity"]["content"],
+    }
+    entity: Entity = {
+        "@id": path.as_uri() + "/",
+        "@type": "Dataset",
+        "name": path.name,
+        "description": f"Output of job {facts['key']}" if facts["key"] else "A folder or file",
+        "identifier": _link(content),
+    }
+    return [entity, content]
+
+
+def _recording(name: str, recording: dict[str, Any]) -> list[Entity]:
     """Describe the recording by its path and the hash of its samples."""
     path, sample_file = PurePosixPath(recording["path"]), PurePosixPath(recording["sample_file"])
     is_folder = path in sample_file.parents
     identity = recording["identity"]
     samples = {
-        "@id": "#recording-samples",
+        "@id": f"#{name}-samples",
         "@type": "PropertyValue",
         "name": "BLAKE3 of the samples",
         "description": "Little-endian, interleaved, only the channels that were sorted",
@@ -200,7 +224,7 @@ def _made_from(record: dict[str, Any]) -> list[Entity]:
         {
             "@id": f"#{name}",
             "@type": "PropertyValue",
-            "name": f"BLAKE3 of the sorter's {name}",
+            "name": f"BLAKE3 of the tool's {name}",
             "propertyID": "blake3",
             "value": value,
         }
@@ -208,34 +232,32 @@ def _made_from(record: dict[str, Any]) -> list[Entity]:
     ]
 
 
-def _sorter(sorter: dict[str, Any], packages: list[Entity], made_from: list[Entity]) -> Entity:
-    """Describe the sorter."""
+def _tool(tool: dict[str, Any], packages: list[Entity], made_from: list[Entity]) -> Entity:
+    """Describe the tool."""
     entity: Entity = {
-        "@id": sorter["url"] or f"#{quote(sorter['name'])}",
+        "@id": tool["url"] or f"#{quote(tool['name'])}",
         "@type": "SoftwareApplication",
-        "name": sorter["title"],
-        "alternateName": sorter["name"],
-        "softwareVersion": sorter["version"],
+        "name": tool["title"],
+        "alternateName": tool["name"],
+        "softwareVersion": tool["version"],
         "identifier": _links(made_from),
     }
-    entity |= {term: sorter[term] for term in ("url", "license") if sorter[term]}
+    entity |= {term: tool[term] for term in ("url", "license") if tool[term]}
     if packages:
         entity["softwareRequirements"] = _links(packages)
-    citation = _citation(sorter)
+    citation = _citation(tool)
     if citation:
         entity["citation"] = _links(citation)
     return entity
 
 
-def _citation(sorter: dict[str, Any]) -> list[Entity]:
-    """Describe the article on the sorter, if its sorter.json gives a DOI."""
-    doi = sorter["reference"].get("doi")
+def _citation(tool: dict[str, Any]) -> list[Entity]:
+    """Describe the article on the tool, if its description gives a DOI."""
+    doi = tool["reference"].get("doi")
     if not doi:
         return []
     url = f"https://doi.org/{quote(doi)}"
-    return [
-        {"@id": url, "@type": "ScholarlyArticle", "name": f"The article on {sorter['title']}", "url": url}
-    ]
+    return [{"@id": url, "@type": "ScholarlyArticle", "name": f"The article on {tool['title']}", "url": url}]
 
 
 def _package(name: str, version: Any) -> Entity:
@@ -246,7 +268,7 @@ def _package(name: str, version: Any) -> Entity:
 
 def _file(name: str, facts: dict[str, Any]) -> Entity:
     """Describe a file beside the crate."""
-    description, kind = FILE_KINDS.get(name, ("Left by the sorter", "application/octet-stream"))
+    description, kind = FILE_KINDS.get(name, ("Written by the tool", "application/octet-stream"))
     entity: Entity = {
         "@id": quote(name),
         "@type": "File",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import ResultInvalidError, SorterInvalidError, SorterNotFoundError, UsageError
 from spikecrate.runtimes.contract import SCRATCH
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.agreement import agree
 from spikecrate.steps.key import differences
-from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.kinds import KINDS, RECORDING
+from spikecrate.steps.paths import FIRINGS, LOG
+from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.sources import changed_files, current, hash_of, kept
 
 if TYPE_CHECKING:
@@ -39,12 +41,12 @@ def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
     Returns
     -------
     dict
-        `first` and `second` (keys), `equal` (the bytes of the sorting), and lists of lines under `key`,
+        `first` and `second` (keys), `equal` (the bytes of the output), and lists of lines under `key`,
         `recipe`, `image`, `environment`, `machine`, `run` and `result`; empty if equal.
     """
     mine, theirs = first.record, second.record
     inside = [_inside(record) for record in (mine, theirs)]
-    equal = _firings(mine) == _firings(theirs)
+    equal = outputs_hash(mine) == outputs_hash(theirs)
     return {
         "first": mine["key"],
         "second": theirs["key"],
@@ -113,28 +115,35 @@ def _run(record: dict[str, Any]) -> dict[str, Any]:
     """Return where and how the job ran, none of which is part of the key."""
     engine = {name: value for name, value in (record.get("engine") or {}).items() if name != "kernel"}
     where = {name: record.get(name) for name in ("runtime", "limits", "user")}
-    return {**where, **engine, "recording": record["recording"]["path"]}
+    return {**where, **engine, **{name: facts["path"] for name, facts in record["inputs"].items()}}
 
 
 def _result(first: Stored, second: Stored) -> list[str]:
     mine, theirs = first.record, second.record
-    lines = list(_pairs({name: (mine[name], theirs[name]) for name in ("events", "units")}))
-    lines.append(f"{FIRINGS}: {str(_firings(theirs))[:16]}… (was {str(_firings(mine))[:16]}…)")
-    identities = [record["recording"]["identity"] for record in (mine, theirs)]
-    if identities[0] != identities[1]:
+    kinds = [record["tool"]["kind"] for record in (mine, theirs)]
+    facts = [name for name in KINDS[kinds[0]].facts if kinds[0] == kinds[1]]
+    lines = list(_pairs({name: (mine[name], theirs[name]) for name in facts}))
+    hashes, earlier = (
+        {name: entry.get("blake3") for name, entry in record["files"].items()} for record in (theirs, mine)
+    )
+    lines += [
+        f"{name}: {str(hashes.get(name))[:16]}… (was {str(earlier.get(name))[:16]}…)"
+        for name in sorted({*hashes, *earlier} - {LOG})
+        if hashes.get(name) != earlier.get(name)
+    ]
+    if kinds != [SORTER, SORTER]:
+        return lines
+    recordings = [record["inputs"][RECORDING] for record in (mine, theirs)]
+    if recordings[0]["identity"] != recordings[1]["identity"]:
         return [*lines, "the recordings differ, so no events are compared"]
     try:
         sortings = [
-            read_firings(found.folder / FIRINGS, found.record["recording"]["layout"]["sampling_frequency"])
-            for found in (first, second)
+            read_firings(found.folder / FIRINGS, recording["layout"]["sampling_frequency"])
+            for found, recording in zip((first, second), recordings, strict=True)
         ]
         return [*lines, agree(*sortings).sentence()]
     except (ResultInvalidError, UsageError) as error:
         return [*lines, str(error)]
-
-
-def _firings(record: dict[str, Any]) -> Any:
-    return record["files"].get(FIRINGS, {}).get("blake3")
 
 
 def _lines(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -79,9 +79,9 @@ class Estimate:
 
 def estimate(job: Job, store: Store) -> Estimate | None:
     """Estimate a job from the runs in the store and in the sorter's folder; None if there are none."""
-    layout = job.recording.layout
-    runs = [*runs_of(job.sorter.name, store), *shipped_runs(job.sorter)]
-    return judge(layout.num_samples * layout.num_channels, runs)
+    values = sum(found.layout.num_samples * found.layout.num_channels for found in job.recordings)
+    runs = [*runs_of(job.tool.name, store), *shipped_runs(job.tool)]
+    return judge(values, runs) if values else None
 
 
 def judge(values: int, runs: Iterable[Run]) -> Estimate | None:
@@ -155,11 +155,13 @@ def write_measured(sorter: Sorter, store: Store) -> Path:
 
 def run_of(record: Mapping[str, Any]) -> Run | None:
     """Return the measured run in a record; None if its memory was not measured."""
-    layout, memory = record["recording"]["layout"], record["peak_memory_bytes"]
-    if not memory:
+    layouts = [facts["layout"] for facts in record["inputs"].values() if facts["kind"] == "recording"]
+    values = sum(layout["num_samples"] * len(layout["channels"]) for layout in layouts)
+    memory = record["peak_memory_bytes"]
+    if not memory or not values:
         return None
     return Run(
-        values=layout["num_samples"] * len(layout["channels"]),
+        values=values,
         cores=record["limits"]["cores"],
         memory_bytes=int(memory),
         wall_s=record["wall_s"],

@@ -53,7 +53,7 @@ def explain_past(prefix: str, store: Store) -> dict[str, Any]:
     earlier = (record for record in summary.history(store) if record["started"] < at and record["key"] != key)
     found = nearest(parts, earlier)
     if found is None:
-        reasons = ["the store has no earlier result of this sorter or this recording"]
+        reasons = ["the store has no earlier result of this tool or this recording"]
     else:
         reasons = differences(parts, found["key_parts"])
         answer |= {"nearest": found["key"], "recipe": recipe_files(found["key_parts"], parts, store)}

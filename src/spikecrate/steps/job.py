@@ -1,4 +1,4 @@
-"""A job: a sorter, its parameters, a recording and a recipe, and the key made of them."""
+"""A job: a tool, its parameters, its inputs and its recipe, and the key made of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from spikecrate._util.canonical import digest
-from spikecrate._util.file_systems import is_memory_backed
 from spikecrate.catalogue.tools import check, complete, find, require, validate
-from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
-from spikecrate.recordings import identity as content
-from spikecrate.recordings import open_recording
+from spikecrate.errors import RecordingChangedError, UsageError
 from spikecrate.runtimes.gpu import decide, is_present
+from spikecrate.steps.inputs import RecordingInput, open_inputs
 from spikecrate.steps.key import KeyParts
-from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.sources import current, hash_of
-from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +22,11 @@ if TYPE_CHECKING:
     from spikecrate.catalogue.tools import Sorter
     from spikecrate.images.build import BuildRequest
     from spikecrate.recordings import Recording
+    from spikecrate.steps.inputs import Input
+    from spikecrate.steps.kinds import Kind
     from spikecrate.steps.sources import Sources
     from spikecrate.store import Store
+    from spikecrate.store.file_hashes import FileState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +35,10 @@ class Job:
 
     Attributes
     ----------
-    sorter : Sorter
-        The sorter, from the catalogue.
-    recording : Recording
-        The recording, in place on disk.
-    state : FileState
-        The state of the sample file when it was hashed.
+    tool : Sorter
+        The tool, from the catalogue.
+    inputs : dict
+        Every input by its name.
     parts : KeyParts
         The parts of the job key.
     sources : Sources
@@ -50,9 +47,8 @@ class Job:
         Whether the job runs on a GPU.
     """
 
-    sorter: Sorter
-    recording: Recording
-    state: FileState
+    tool: Sorter
+    inputs: dict[str, Input]
     parts: KeyParts
     sources: Sources
     gpu: bool = False
@@ -62,55 +58,79 @@ class Job:
         """The job key, 64 hex digits."""
         return self.parts.key
 
+    @property
+    def kind(self) -> Kind:
+        """What the output of the tool must hold."""
+        return KINDS[self.tool.kind]
+
+    @property
+    def recordings(self) -> list[Recording]:
+        """Every recording among the inputs."""
+        return [found.recording for found in self.inputs.values() if isinstance(found, RecordingInput)]
+
+    @property
+    def recording(self) -> Recording:
+        """The recording, of a job that has one."""
+        (recording,) = self.recordings
+        return recording
+
     def check(self) -> None:
-        """Check the sorter against its schema, and the parameters and the recording against the sorter.
+        """Check the tool against its schema, and the parameters and the recordings against the tool.
 
         Raises
         ------
         SorterInvalidError, ParameterValueError, RecordingTooSmallError
         """
-        check(self.sorter.folder)
-        validate(self.sorter, self.parts.parameters)
-        layout = self.recording.layout
-        require(
-            self.sorter,
-            channels=layout.num_channels,
-            duration_s=layout.num_samples / layout.sampling_frequency,
-        )
+        check(self.tool.folder)
+        validate(self.tool, self.parts.parameters)
+        for layout in (recording.layout for recording in self.recordings):
+            require(
+                self.tool,
+                channels=layout.num_channels,
+                duration_s=layout.num_samples / layout.sampling_frequency,
+            )
 
-    def check_unchanged(self, progress: Progress) -> None:
-        """Check that the sample file has not changed since it was hashed.
-
-        On a memory file system such as tmpfs, times do not show a change through a memory map, so hash the file again.
+    def check_unchanged(self, opened: Any, progress: Progress) -> None:
+        """Check that no input has changed since it was hashed, and that the tool opened what was hashed.
 
         Parameters
         ----------
+        opened : object
+            What the tool reports of each input: `{name: {"inode": …, "size": …, "mtime_ns": …}}`, as far as it does.
         progress : Progress
             Shows the progress of hashing.
 
         Raises
         ------
         RecordingChangedError
-            Where the file has changed or is gone.
+            A file has changed, is gone, or another one stood in its place while the job started.
         """
-        path = self.recording.sample_file
-        try:
-            same = FileState.of(path) == self.state
-            if same and is_memory_backed(path):
-                same = (
-                    content.hash_samples(self.recording, progress) == self.parts.inputs[RECORDING]["samples"]
-                )
-        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
-            same = False
-        if not same:
-            message = f"{path} changed during the run; the result is discarded"
-            raise RecordingChangedError(message, next_step="sort again once the recording is complete")
+        for name, found in self.inputs.items():
+            facts = opened.get(name) if isinstance(opened, dict) else None
+            path = found.recording.sample_file if isinstance(found, RecordingInput) else found.path
+            if not _is_same(found.opened, facts):
+                message = f"{path} was exchanged while the job started; the result is discarded"
+            elif not found.is_unchanged(progress):
+                message = f"{path} changed during the run; the result is discarded"
+            else:
+                continue
+            raise RecordingChangedError(message, next_step="run it again once the input is complete")
+
+
+def _is_same(state: FileState | None, facts: Any) -> bool:
+    """Return whether the file that a tool opened is the one that was hashed, as far as the tool reports it."""
+    if state is None or not isinstance(facts, dict):
+        return True
+    return all(
+        facts.get(name, value) == value
+        for name, value in (("inode", state.inode), ("size", state.size), ("mtime_ns", state.mtime_ns))
+    )
 
 
 def describe(
-    path: Path | str,
+    inputs: Mapping[str, Path | str],
     *,
-    sorter: str,
+    tool: str,
     parameters: Mapping[str, Any],
     seed: int,
     cores: int,
@@ -118,22 +138,22 @@ def describe(
     store: Store,
     progress: Progress,
 ) -> Job:
-    """Describe a job; hash its recording, or take the hash from the cache.
+    """Describe a job; hash its inputs, or take their hashes from the cache.
 
     Parameters
     ----------
-    path : Path or str
-        Path of the recording.
-    sorter : str
-        Name or alias of the sorter.
+    inputs : mapping
+        Path of every input by its name; for a folder also the key of the job that made it.
+    tool : str
+        Name or alias of the tool.
     parameters : mapping
         The parameters that differ from the defaults.
     seed : int
-        Seed of the sorter.
+        Seed of the tool.
     cores : int
-        Processors; part of the key only if the result of the sorter depends on them.
+        Processors; part of the key only if the result of the tool depends on them.
     gpu : str
-        `auto`, `on` or `off`; part of the key only if the sorter works with and without a GPU.
+        `auto`, `on` or `off`; part of the key only if the tool works with and without a GPU.
     store : Store
         The store, which keeps the cache of hashes.
     progress : Progress
@@ -142,34 +162,29 @@ def describe(
     Raises
     ------
     SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
-        The catalogue has no such sorter or parameter, or an option is out of range.
+        The catalogue has no such tool or parameter, an option is out of range, or an input is missing.
     GpuMissingError
-        The sorter needs a GPU and the machine has none.
-    RecordingNotFoundError and its kin
-        The recording cannot be read.
+        The tool needs a GPU and the machine has none.
+    RecordingError
+        An input cannot be read.
     """
     if isinstance(seed, bool) or not 0 <= seed < 2**32:
         message = f"the seed {seed} is not from 0 to 4294967295"
         raise UsageError(message, next_step="choose another seed")
-    found = find(sorter)
+    found = find(tool)
     complete_parameters = complete(found, parameters)
     on_gpu = decide(found.name, found.gpu, gpu, present=is_present())
-    recording = open_recording(path)
-    recording.require_utf8_paths()
-    state = FileState.of(recording.sample_file)
-    samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
+    opened = open_inputs(found.inputs, inputs, store, progress)
     parts = KeyParts(
         tool=found.name,
         recipe=recipe(found),
         parameters=complete_parameters,
         seed=seed,
-        inputs={RECORDING: content.identity(recording, samples)},
+        inputs={name: entry.identity for name, entry in opened.items()},
         cores=cores if found.cores_change_result else None,
         gpu=on_gpu if found.gpu == "optional" else None,
     )
-    return Job(
-        sorter=found, recording=recording, state=state, parts=parts, sources=current(found), gpu=on_gpu
-    )
+    return Job(tool=found, inputs=opened, parts=parts, sources=current(found), gpu=on_gpu)
 
 
 def recipe(sorter: Sorter) -> str:
@@ -210,37 +225,3 @@ def build_request(
         harness=sources.harness,
         base=sources.base,
     )
-
-
-def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, progress: Progress) -> str:
-    """Return the hash of a recording's samples, computed or from the cache.
-
-    Raises
-    ------
-    RecordingChangedError
-        The file changed while it was read.
-    RecordingValueError
-        The samples contain NaN or infinity.
-    """
-    layout = recording.layout
-    question = digest(
-        [
-            "samples",
-            layout.dtype,
-            layout.offset,
-            layout.time_axis,
-            layout.file_channels,
-            layout.channels,
-            layout.num_samples,
-        ]
-    )
-    remembered = memo.get(state, question)
-    if remembered is not None:
-        return remembered
-    flush([recording.sample_file])
-    samples = content.hash_samples(recording, progress)
-    if FileState.of(recording.sample_file) != state:
-        message = f"{recording.sample_file} changed while it was being read"
-        raise RecordingChangedError(message, next_step="try again once the recording is complete")
-    memo.put(state, question, samples, shared=True)
-    return samples

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
+from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
 from spikecrate.errors import ResultInvalidError
 from spikecrate.steps.paths import FIRINGS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RECORDING: Final = "recording"
 """Name of the input that a sorter sorts."""
-CONTRACT_STEP: Final = "see docs/contract.md for what a sorter must write to /out"
+CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
 """Three float64 per event; a sorting has at most one event per sample and channel."""
@@ -48,7 +48,8 @@ class Kind:
         As in the tool's description.
     files : tuple of str
         Files in /out that become files of the result folder, and that the run record lists with their hashes.
-        Whatever else the tool writes is kept in a subfolder.
+    folder : str
+        Subfolder of the result with whatever else the tool writes.
     facts : tuple of str
         Fields that the run record has for this kind.
     check : callable
@@ -57,6 +58,7 @@ class Kind:
 
     name: str
     files: tuple[str, ...]
+    folder: str
     facts: tuple[str, ...]
     check: Check
 
@@ -99,10 +101,29 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     sorting = read_firings(
         path, layout.sampling_frequency, num_samples=layout.num_samples, num_channels=layout.num_channels
     )
-    if job.sorter.entrypoint != HARNESS_ENTRYPOINT:
+    if job.tool.entrypoint != HARNESS_ENTRYPOINT:
         # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
         write_firings(path, sorting)
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
-SORTER: Final = Kind(name="sorter", files=(FIRINGS,), facts=("units", "events"), check=check_sorting)
+def check_nothing(out: Path, job: Job) -> dict[str, Any]:
+    """Accept any output.
+
+    Returns
+    -------
+    dict
+        No facts.
+    """
+    del out, job
+    return {}
+
+
+KINDS: Final = {
+    kind.name: kind
+    for kind in (
+        Kind(name=SORTER, files=(FIRINGS,), folder="sorter", facts=("units", "events"), check=check_sorting),
+        Kind(name="command", files=(), folder="output", facts=(), check=check_nothing),
+    )
+}
+"""Every kind of tool by its name."""

@@ -48,7 +48,7 @@ def list_jobs(
     status : str
         Only `completed`, `failed` or `running` jobs.
     recording : str
-        Only jobs whose recording's path contains this text. The path of a failed or running job is unknown.
+        Only jobs whose recording's path contains this text. The path of a running job is unknown.
     limit : int, optional
         Return the N most recent; by default all.
 
@@ -74,8 +74,9 @@ def list_jobs(
             for row in summary.rows(store, progress)
             if recording in row[RECORDING] and (not sorters or row[SORTER] in sorters)
         ]
-    if status in ("", "failed") and not recording:
-        others += map(_failed_row, summary.failures(store, progress))
+    if status in ("", "failed"):
+        failures = summary.failures(store, progress)
+        others += (_failed_row(found) for found in failures if recording in found.recording)
     if status in ("", "running") and not recording:
         others += (_running_row(store, key) for key in _running(store))
     completed.sort(key=itemgetter(STARTED), reverse=True)
@@ -152,7 +153,7 @@ def sorters_running(store: Store, runtime: str) -> set[str]:
     for paths in attempts(store.work):
         try:
             owner = json.loads(paths.owner.read_bytes())
-            sorter = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            sorter = str(json.loads(paths.job_json.read_bytes())["tool"])
         except (OSError, ValueError, KeyError, TypeError):
             # The attempt has just ended.
             continue
@@ -184,7 +185,7 @@ def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, A
 
 
 def _failed_row(found: Failed) -> dict[str, Any]:
-    known = {"sorter": found.sorter, "started": found.at, "reason": found.error}
+    known = {"sorter": found.sorter, "recording": found.recording, "started": found.at, "reason": found.error}
     return {**_empty_row(found.key, "failed"), **known}
 
 
@@ -192,7 +193,7 @@ def _running_row(store: Store, key: str) -> dict[str, Any]:
     row = _empty_row(key, "running")
     for paths in attempts(store.work, key):
         try:
-            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["sorter"])
+            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["tool"])
             row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
         except (OSError, ValueError, KeyError, TypeError):
             # The attempt is just starting or ending.

@@ -63,7 +63,7 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
         return Plan(action="wait", reasons=("another process is running this job",))
     earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
-        return Plan(action="run", reasons=("the store has no result of this sorter or this recording",))
+        return Plan(action="run", reasons=("the store has no result of this tool or this recording",))
     changed = differences(job.parts.as_dict(), earlier["key_parts"])
     return Plan(action="run", reasons=tuple(changed), nearest=earlier["key"])
 

@@ -5,32 +5,33 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.canonical import digest
 from spikecrate._util.git import commit_of, is_edited
 from spikecrate._version import __version__
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import CommandError
 from spikecrate.runtimes import gpu
-from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.paths import LOG
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spikecrate.runtimes.contract import Exit, Mount, Task
+    from spikecrate.runtimes.contract import ContainerSpec, ExitStatus, Mount
     from spikecrate.steps.job import Job
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 def run_record(
     job: Job,
     *,
-    task: Task,
+    spec: ContainerSpec,
     runtime: str,
     argv: list[str],
     seed: int,
     started: datetime,
     ended: datetime,
-    ended_as: Exit,
+    ended_as: ExitStatus,
     report: dict[str, Any],
     facts: dict[str, Any],
     files: dict[str, dict[str, Any]],
@@ -41,7 +42,7 @@ def run_record(
     ----------
     job : Job
         The job.
-    task : Task
+    spec : ContainerSpec
         The container that ran.
     runtime : str
         Name of the runtime.
@@ -51,7 +52,7 @@ def run_record(
         Seed of the sorter.
     started, ended : datetime
         Start and end in UTC.
-    ended_as : Exit
+    ended_as : ExitStatus
         Exit status from the runtime.
     report : dict
         The harness's report.
@@ -65,53 +66,46 @@ def run_record(
     dict
         JSON types only; written as run.json.
     """
-    sorter, recording = job.sorter, job.recording
+    tool = job.tool
     # Prefer the runtime's figure: the harness's may include cached pages of the recording.
     watched, reported = ended_as.peak_memory_bytes, report.get("peak_memory_bytes")
     return {
         "schema": SCHEMA,
         "key": job.key,
         "status": "completed",
-        "sorter": {
-            "name": sorter.name,
-            "version": sorter.version,
-            "title": sorter.title,
-            "license": sorter.license,
-            "reference": sorter.reference,
-            "url": sorter.url,
-            "deterministic": sorter.deterministic,
-            "catalogue": catalogue_state(sorter.folder),
+        "tool": {
+            "name": tool.name,
+            "kind": tool.kind,
+            "version": tool.version,
+            "title": tool.title,
+            "license": tool.license,
+            "reference": tool.reference,
+            "url": tool.url,
+            "deterministic": tool.deterministic,
+            "catalogue": catalogue_state(tool.folder),
         },
         "recipe": job.parts.recipe,
         "parameters": job.parts.parameters,
         "seed": seed,
         "key_parts": job.parts.as_dict(),
-        "recording": {
-            "path": str(recording.path),
-            "format": recording.format,
-            "sample_file": str(recording.sample_file),
-            "layout": recording.layout.as_dict(),
-            "channel_ids": list(recording.channel_ids),
-            "notes": list(recording.notes),
-            "identity": job.parts.inputs[RECORDING],
-        },
+        "inputs": {name: found.facts for name, found in job.inputs.items()},
         "runtime": runtime,
         "image": (
-            None if runtime == "host" else {"reference": task.image.reference, "digest": task.image.digest}
+            None if runtime == "host" else {"reference": spec.image.reference, "digest": spec.image.digest}
         ),
         "environment": (
-            {"folder": task.image.reference, "lock": task.image.digest} if runtime == "host" else None
+            {"folder": spec.image.reference, "lock": spec.image.digest} if runtime == "host" else None
         ),
-        "engine": task.image.facts,
+        "engine": spec.image.facts,
         "argv": argv,
-        "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in task.mounts],
-        "user": {"uid": task.user[0], "gid": task.user[1]},
+        "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in spec.mounts],
+        "user": {"uid": spec.user[0], "gid": spec.user[1]},
         "limits": {
-            "cores": task.limits.cores,
-            "memory_bytes": task.limits.memory_bytes,
-            "timeout_s": task.limits.timeout_s,
+            "cores": spec.limits.cores,
+            "memory_bytes": spec.limits.memory_bytes,
+            "timeout_s": spec.limits.timeout_s,
         },
-        "gpu": gpu.devices() if task.gpu else None,
+        "gpu": gpu.devices() if spec.gpu else None,
         "started": started.isoformat(timespec="milliseconds"),
         "ended": ended.isoformat(timespec="milliseconds"),
         "wall_s": round((ended - started).total_seconds(), 3),
@@ -134,6 +128,12 @@ def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
         "read_only": mount.read_only,
         **({"host": str(host)} if host != mount.source else {}),
     }
+
+
+def outputs_hash(record: dict[str, Any]) -> str:
+    """Return one hash of all output files of a run: that of the file where there is one, as of a sorting."""
+    hashes = {name: str(facts.get("blake3")) for name, facts in record["files"].items() if name != LOG}
+    return next(iter(hashes.values())) if len(hashes) == 1 else digest(["spikecrate outputs", hashes])
 
 
 def catalogue_state(folder: Path) -> dict[str, Any]:

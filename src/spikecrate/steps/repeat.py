@@ -58,7 +58,7 @@ class Repeated:
         return {**asdict(self), "wall_s": self.wall_s}
 
 
-def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> Repeated:
+def repeat(request: SortRequest, times: int, store: Store, progress: Progress) -> Repeated:
     """Run a job several times without using or changing its result in the store.
 
     Raises
@@ -66,10 +66,10 @@ def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> 
     spikecrate.errors.SpikecrateError
         Any error of a run.
     """
-    job = asked.job(store, progress)
+    job = request.job(store, progress)
     job.check()
-    request = build_request(job.sorter, job.parts.recipe, gpu=job.gpu)
-    engine = choose(asked.runtime, store, progress, request=request)
+    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
+    engine = choose(request.runtime, store, progress, request=build)
     rate = job.recording.layout.sampling_frequency
     runs: list[dict[str, Any]] = []
     # Equal bytes are equal sortings, so read and compare each of them once.
@@ -86,8 +86,8 @@ def repeat(asked: SortRequest, times: int, store: Store, progress: Progress) -> 
         run_uncached(
             job,
             runtime=engine,
-            request=request,
-            limits=asked.limits,
+            request=build,
+            limits=request.limits,
             store=store,
             progress=progress,
             use=use,

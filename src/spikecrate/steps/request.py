@@ -1,4 +1,4 @@
-"""A request to sort: the arguments of `spikecrate.sort` in one value."""
+"""A request for a step: a tool, its inputs, its parameters and what it may use, in one value."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Limits
 from spikecrate.steps.job import describe
+from spikecrate.steps.kinds import RECORDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +22,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SortRequest:
-    """A recording, a sorter, its parameters and limits; `spikecrate.sort` documents each field."""
+class Request:
+    """What every request for a step has; `spikecrate.sort` documents each field."""
 
-    recording: Path | str
-    sorter: str = "ms4"
     params: Mapping[str, Any] = field(default_factory=dict)
     runtime: str = "auto"
     cores: int | None = None
@@ -36,7 +36,7 @@ class SortRequest:
 
     @property
     def limits(self) -> Limits:
-        """Cores, memory and time that the sorter may use.
+        """Cores, memory and time that the tool may use.
 
         Raises
         ------
@@ -48,14 +48,22 @@ class SortRequest:
     def job(self, store: Store, progress: Progress) -> Job:
         """Return the requested job.
 
+        Parameters
+        ----------
+        store : Store
+            The store with earlier steps and the cache of hashes.
+        progress : Progress
+            Shows the progress of hashing.
+
         Raises
         ------
         spikecrate.errors.SpikecrateError
             Any error of `spikecrate.steps.job.describe`.
         """
+        tool, inputs = self._step()
         return describe(
-            self.recording,
-            sorter=self.sorter,
+            inputs,
+            tool=tool,
             parameters=self.params,
             seed=self.seed,
             cores=self.limits.cores,
@@ -63,6 +71,32 @@ class SortRequest:
             store=store,
             progress=progress,
         )
+
+    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
+        """Return the name of the tool, and its inputs by their names."""
+        raise TypeError(type(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRequest(Request):
+    """Any tool and its inputs: for each its path, or for a folder the key of the job that makes it."""
+
+    tool: str
+    inputs: Mapping[str, Path | str]
+
+    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
+        return self.tool, self.inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortRequest(Request):
+    """A recording and a sorter: the arguments of `spikecrate.sort` in one value."""
+
+    recording: Path | str
+    sorter: str = "ms4"
+
+    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
+        return find(self.sorter, kind=SORTER).name, {RECORDING: self.recording}
 
 
 def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import (
     CommandError,
     RecipeGoneError,
@@ -15,21 +15,20 @@ from spikecrate.errors import (
     ResultDiffersError,
     SorterNotFoundError,
 )
-from spikecrate.recordings import identity as content
-from spikecrate.recordings import open_recording
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.agreement import agree
-from spikecrate.steps.job import Job, build_request, samples_hash
+from spikecrate.steps.inputs import open_inputs
+from spikecrate.steps.job import Job, build_request
 from spikecrate.steps.key import KeyParts, differences
-from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.request import limits
 from spikecrate.steps.run import run_uncached
 from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
-from spikecrate.store.file_hashes import FileHashCache, FileState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,9 +51,10 @@ class RerunOutcome:
     key : str
         The job key.
     equal : bool
-        Whether `firings.mda` has the same bytes.
+        Whether the output has the same bytes.
     before, now : dict
-        The earlier run and this one: `blake3`, `units`, `events`, `runtime`, `image`, `wall_s`.
+        The earlier run and this one: `blake3` of the output, `runtime`, `image`, `wall_s`; `units` and `events` of a
+        sorting.
     agreement : dict or None
         The agreement of the two sortings; None where they are equal or the earlier one is not available.
     folder : str or None
@@ -74,7 +74,7 @@ class RerunOutcome:
 
 
 def rerun(
-    told: Stored,
+    earlier: Stored,
     *,
     runtime: str,
     recording: Path | str | None,
@@ -87,7 +87,7 @@ def rerun(
 
     Parameters
     ----------
-    told : Stored
+    earlier : Stored
         The job, from `spikecrate.steps.resolve`.
     runtime : str
         The runtime; empty for the one of the earlier run.
@@ -113,18 +113,20 @@ def rerun(
     spikecrate.errors.SpikecrateError
         Any error of a run.
     """
-    record = told.record
+    record = earlier.record
     job = remake(record, recording=recording, store=store, progress=progress)
     job.check()
-    request = build_request(job.sorter, job.parts.recipe, job.sources, gpu=job.gpu)
+    request = build_request(job.tool, job.parts.recipe, job.sources, gpu=job.gpu)
     engine = choose(runtime or record["runtime"], store, progress, request=request)
     compared: list[Agreement] = []
 
     def use(built: Path, new: dict[str, Any]) -> RerunOutcome:
-        equal = _hash(record) == _hash(new)
-        if not equal and (told.folder / FIRINGS).is_file():
+        equal = outputs_hash(record) == outputs_hash(new)
+        if not equal and job.tool.kind == SORTER and (earlier.folder / FIRINGS).is_file():
             rate = job.recording.layout.sampling_frequency
-            compared.append(agree(*(read_firings(folder / FIRINGS, rate) for folder in (told.folder, built))))
+            compared.append(
+                agree(*(read_firings(folder / FIRINGS, rate) for folder in (earlier.folder, built)))
+            )
         folder = None
         if keep:
             stored = results.find(store, job.key, progress.note) or results.publish(store, job.key, built)
@@ -154,23 +156,30 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     ------
     RecordingChangedError, RecipeGoneError
         See `rerun`.
-    RecordingNotFoundError and its kin
+    RecordingError
         The recording cannot be read.
     """
     parts = KeyParts(**record["key_parts"])
-    sorter, sources = _sources(record, parts, store)
-    asked = {None: "auto", True: "on", False: "off"}[parts.gpu]
-    on_gpu = decide(sorter.name, sorter.gpu, asked, present=is_present())
-    opened = open_recording(recording or record["recording"]["path"])
-    opened.require_utf8_paths()
-    state = FileState.of(opened.sample_file)
-    samples = samples_hash(opened, state, FileHashCache(store.memo), progress)
-    identity = content.identity(opened, samples)
-    if identity != parts.inputs.get(RECORDING):
-        changed = differences({**parts.as_dict(), "inputs": {RECORDING: identity}}, parts.as_dict())
-        message = f"{opened.path} differs from the recording that was sorted: {'; '.join(changed)}"
+    tool, sources = _sources(record, parts, store)
+    requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
+    on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
+    words: dict[str, Path | str] = {name: _word(facts, store) for name, facts in record["inputs"].items()}
+    if recording:
+        words[RECORDING] = recording
+    inputs = open_inputs(tool.inputs, words, store, progress)
+    identities = {name: found.identity for name, found in inputs.items()}
+    if identities != parts.inputs:
+        changed = differences({**parts.as_dict(), "inputs": identities}, parts.as_dict())
+        wrong = next(name for name, identity in identities.items() if identity != parts.inputs.get(name))
+        message = f"{words[wrong]} differs from the {wrong} of the earlier run: {'; '.join(changed)}"
         raise RecordingChangedError(message, next_step="name the original recording: --recording DIR")
-    return Job(sorter=sorter, recording=opened, state=state, parts=parts, sources=sources, gpu=on_gpu)
+    return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
+
+
+def _word(facts: dict[str, Any], store: Store) -> str:
+    """Return how to name an input again: by the job that made it if the store has it, else by its path."""
+    key = facts.get("key")
+    return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 
 
 def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sorter, Sources]:
@@ -198,7 +207,7 @@ def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sor
 
 def _way_back(record: dict[str, Any], folder: Path | None) -> str:
     """Return the command that restores the old version of the sorter, where git can."""
-    state = record["sorter"].get("catalogue") or {}
+    state = record["tool"].get("catalogue") or {}
     commit = state.get("commit")
     if folder is None or not isinstance(commit, str):
         return "set SPIKECRATE_SORTERS to a folder with the old version of the sorter"
@@ -219,27 +228,23 @@ def _limits(record: dict[str, Any], job: Job, cores: int | None) -> Limits:
     return limits(job.parts.cores or cores or usual, record["limits"].get("memory_bytes"), None)
 
 
-def _hash(record: dict[str, Any]) -> str | None:
-    value = record["files"].get(FIRINGS, {}).get("blake3")
-    return value if isinstance(value, str) else None
-
-
 def _outcome(record: dict[str, Any]) -> dict[str, Any]:
     image = record.get("image") or {}
     return {
-        "blake3": _hash(record),
-        **{name: record[name] for name in ("units", "events", "runtime", "wall_s")},
+        "blake3": outputs_hash(record),
+        **{name: record[name] for name in (*KINDS[record["tool"]["kind"]].facts, "runtime", "wall_s")},
         "image": image.get("digest"),
     }
 
 
+def _in_words(outcome: dict[str, Any]) -> str:
+    counts = [f"{outcome[name]} {name}" for name in ("units", "events") if name in outcome]
+    return ", ".join([*counts, f"BLAKE3 {outcome['blake3'][:12]}"])
+
+
 def _differs(done: RerunOutcome, agreement: str) -> ResultDiffersError:
-    before, now = done.before, done.now
-    message = (
-        f"job {done.key[:12]} gave a different result: {now['events']} events of {now['units']} units "
-        f"(BLAKE3 {str(now['blake3'])[:12]}), before {before['events']} of {before['units']} "
-        f"({str(before['blake3'])[:12]})"
-    )
+    now, before = (_in_words(outcome) for outcome in (done.now, done.before))
+    message = f"job {done.key[:12]} gave a different result: {now}, before {before}"
     return ResultDiffersError(
         f"{message}; {agreement}" if agreement else message,
         next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",

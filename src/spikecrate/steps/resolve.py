@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import JobNotFoundError, ResultCorruptError
 from spikecrate.steps.key import KeyParts
+from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.listing import find_key
 from spikecrate.steps.paths import CRATE, RECORD
 from spikecrate.store import result_manifest as seal
@@ -31,18 +32,15 @@ NEXT: Final = "copy the folder again from its origin, or run the job again: spik
 FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     **dict.fromkeys(("key", "recipe", "runtime", "started", "spikecrate"), str),
     **dict.fromkeys(
-        ("sorter", "parameters", "key_parts", "recording", "limits", "files", "inside", "engine"), dict
+        ("tool", "parameters", "key_parts", "inputs", "limits", "files", "inside", "engine"), dict
     ),
-    **dict.fromkeys(("seed", "units", "events"), int),
+    "seed": int,
     "wall_s": (int, float),
     "mounts": list,
     **dict.fromkeys(("image", "environment"), (dict, NoneType)),
 }
 """Fields of a run record that are read again, and their types."""
-INNER_FIELDS: Final = {
-    **dict.fromkeys(("recording.path", "sorter.name", "sorter.version"), str),
-    **dict.fromkeys(("recording.layout", "recording.identity"), dict),
-}
+TOOL_FIELDS: Final = ("name", "kind", "version", "title")
 KEY_FIELDS: Final = {"tool": str, "recipe": str, "parameters": dict, "seed": int, "inputs": dict}
 
 
@@ -118,16 +116,13 @@ def read_record(path: Path) -> dict[str, Any]:
         value = record.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
             raise _broken(path, name, "missing" if name not in record else f"a {type(value).__name__}")
-    for place, kind in INNER_FIELDS.items():
-        group, name = place.split(".")
-        if not isinstance(record[group].get(name), kind):
-            raise _broken(path, place, "missing, or of another type")
+    _check_tool(path, record)
+    _check_inputs(path, record["inputs"])
     try:
         parts = KeyParts(**record["key_parts"])
         key = parts.key
-        Layout.from_dict(record["recording"]["layout"])
     except (TypeError, ValueError, RecursionError) as error:
-        raise _broken(path, "key_parts or recording.layout", str(error)[:200]) from None
+        raise _broken(path, "key_parts", str(error)[:200]) from None
     if key != record["key"]:
         raise _broken(path, "key", "not the hash of key_parts")
     for name, kind in KEY_FIELDS.items():
@@ -142,6 +137,34 @@ def read_record(path: Path) -> dict[str, Any]:
     if not all(isinstance(mount, dict) and isinstance(mount.get("source"), str) for mount in mounts):
         raise _broken(path, "mounts", "not a list of mounts")
     return record
+
+
+def _check_tool(path: Path, record: dict[str, Any]) -> None:
+    """Check what a run record says of the tool, and the facts of its kind."""
+    tool = record["tool"]
+    for name in TOOL_FIELDS:
+        if not isinstance(tool.get(name), str):
+            raise _broken(path, f"tool.{name}", "missing, or of another type")
+    if tool["kind"] not in KINDS:
+        raise _broken(path, "tool.kind", f"{tool['kind']!r} is unknown")
+    for name in KINDS[tool["kind"]].facts:
+        if not isinstance(record.get(name), int) or isinstance(record[name], bool):
+            raise _broken(path, name, "missing, or of another type")
+
+
+def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
+    """Check what a run record says of the inputs."""
+    for name, facts in inputs.items():
+        place = f"inputs.{name}"
+        if not isinstance(facts, dict) or facts.get("kind") not in ("recording", "folder"):
+            raise _broken(path, place, "neither a recording nor a folder")
+        if not isinstance(facts.get("path"), str) or not isinstance(facts.get("identity"), dict):
+            raise _broken(path, place, "path or identity is missing, or of another type")
+        if facts["kind"] == "recording":
+            try:
+                Layout.from_dict(facts.get("layout"))
+            except ValueError as error:
+                raise _broken(path, f"{place}.layout", str(error)[:200]) from None
 
 
 def check_crate(path: Path, hashes: dict[str, str]) -> None:

@@ -21,9 +21,9 @@ from spikecrate.errors import (
     SpikecrateError,
     StoppedError,
 )
-from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, RECORDING, SCRATCH, Mount, Task
+from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Mount
 from spikecrate.steps.crate import ro_crate
-from spikecrate.steps.kinds import SORTER, require_file
+from spikecrate.steps.kinds import require_file
 from spikecrate.steps.log import Log
 from spikecrate.steps.paths import CRATE, FAILURE, LOG, RECORD, WorkPaths
 from spikecrate.steps.record import now, run_record
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import Exit, Image, Limits, Runtime
+    from spikecrate.runtimes.contract import ExitStatus, Image, Limits, Runtime
     from spikecrate.steps.job import Job
     from spikecrate.steps.kinds import Kind
     from spikecrate.store import Store
@@ -162,9 +162,10 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
     return {
         "contract": CONTRACT,
         "key": job.key,
-        "sorter": job.sorter.name,
+        "tool": job.tool.name,
+        "kind": job.tool.kind,
         "parameters": job.parts.parameters,
-        "recording": {**job.recording.layout.as_dict(), "file": _inside_name(job)},
+        "inputs": {name: found.document for name, found in job.inputs.items()},
         "seed": job.parts.seed,
         "cores": limits.cores,
         "memory_bytes": limits.memory_bytes,
@@ -172,15 +173,15 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
     }
 
 
-def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> Task:
+def make_spec(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> ContainerSpec:
     """Return the container to run: its mounts, user and limits."""
-    return Task(
+    return ContainerSpec(
         name=paths.name,
         labels={"spikecrate.store": str(store.root), "spikecrate.key": job.key},
         image=image,
         mounts=(
             Mount(source=paths.job, target=JOB),
-            _recording_mount(job),
+            *(mount for found in job.inputs.values() for mount in found.mounts),
             Mount(source=paths.out, target=OUT, read_only=False),
             Mount(source=paths.scratch, target=SCRATCH, read_only=False),
         ),
@@ -188,26 +189,6 @@ def make_task(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: S
         user=(os.getuid(), os.getgid()),
         gpu=job.gpu,
     )
-
-
-def _recording_mount(job: Job) -> Mount:
-    """Return the mount of the recording's folder, or of its sample file where a link leads out of the folder."""
-    folder, sample_file = _resolved(job)
-    if sample_file.is_relative_to(folder):
-        return Mount(source=folder, target=RECORDING)
-    return Mount(source=sample_file, target=RECORDING / sample_file.name)
-
-
-def _inside_name(job: Job) -> str:
-    """Return the path of the sample file below /recording."""
-    folder, sample_file = _resolved(job)
-    if sample_file.is_relative_to(folder):
-        return sample_file.relative_to(folder).as_posix()
-    return sample_file.name
-
-
-def _resolved(job: Job) -> tuple[Path, Path]:
-    return job.recording.folder.resolve(), job.recording.sample_file.resolve()
 
 
 def _attempt(
@@ -220,7 +201,7 @@ def _attempt(
     use: Callable[[Path, dict[str, Any]], T],
 ) -> T:
     beside = store.work / f"{job.key}-recipe-{secrets.token_hex(4)}"
-    keep(job.sorter, job.sources, job.parts.recipe, store, beside)
+    keep(job.tool, job.sources, job.parts.recipe, store, beside)
     paths = WorkPaths.fresh(store.work, job.key)
     try:
         with disk_full_named(store.root):
@@ -229,33 +210,33 @@ def _attempt(
             paths.owner.write_text(
                 json.dumps({"runtime": runtime.name, "pid": os.getpid()}), encoding="utf-8"
             )
-        task = make_task(job, image, limits, paths, store)
+        spec = make_spec(job, image, limits, paths, store)
         started = now()
         try:
             with disk_full_named(store.root), Log(paths.log, progress.line) as log:
-                ended_as = runtime.run(task, log.write)
+                ended_as = runtime.run(spec, log.write)
             ended = now()
-            _obey(ended_as, log.tail, task, job)
-            report, facts = _collect(paths, job, SORTER)
+            _obey(ended_as, log.tail, spec, job)
+            report, facts = _collect(paths, job)
         except StoppedError:
             # The user, a batch system or a closed terminal stopped the job: it did not fail.
             raise
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
             raise
-        job.check_unchanged(progress)
+        job.check_unchanged(report.get("opened"), progress)
         files = {
             name: {
                 "size": (paths.result / name).stat().st_size,
                 "blake3": seal.hash_file(paths.result / name),
             }
-            for name in (*SORTER.files, LOG)
+            for name in (*_outputs(paths.result, job.kind), LOG)
         }
         record = run_record(
             job,
-            task=task,
+            spec=spec,
             runtime=runtime.name,
-            argv=runtime.command(task),
+            argv=runtime.command(spec),
             seed=job.parts.seed,
             started=started,
             ended=ended,
@@ -276,31 +257,31 @@ def _attempt(
         remove_tree(paths.root)
 
 
-def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
+def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> None:
     """Raise the error that an exit status stands for; the harness's exit codes count only where the harness ran."""
-    keeps_codes = job.sorter.entrypoint == HARNESS_ENTRYPOINT
+    keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
     last = f"; its last lines:\n{tail}" if tail else ""
     if ended_as.too_many_processes:
-        message = f"the sorter started more than {PIDS_LIMIT} processes at once and was stopped{last}"
+        message = f"the {kind} started more than {PIDS_LIMIT} processes at once and was stopped{last}"
         raise JobFailedError(message, next_step="read its log: spikecrate job.logs")
     if ended_as.timed_out:
-        message = f"the sorter exceeded its time limit of {task.limits.timeout_s:g} s{last}"
+        message = f"the {kind} exceeded its time limit of {spec.limits.timeout_s:g} s{last}"
         raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
     if ended_as.code == 0:
         return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
-        raise _memory_error(ended_as, task, last)
+        raise _memory_error(kind, ended_as, spec, last)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
-        message = f"the sorter returned no valid sorting{last}"
+        message = f"the {kind} returned no valid sorting{last}"
         raise ResultInvalidError(message, next_step="see docs/contract.md for the valid forms of a sorting")
     if keeps_codes and ended_as.code == harness.DISK_FULL:
-        place = task.source(OUT).parent.parent
-        message = f"no space is left in the sorter's scratch or output folder, in {place}{last}"
+        place = spec.source(OUT).parent.parent
+        message = f"no space is left in the {kind}'s scratch or output folder, in {place}{last}"
         raise DiskFullError(
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )
     how = f"signal {ended_as.code - 128}" if ended_as.code > 128 else f"exit code {ended_as.code}"
-    message = f"the sorter failed with {how}{last}"
+    message = f"the {kind} failed with {how}{last}"
     raise JobFailedError(
         message,
         next_step=f"spikecrate job.logs {job.key[:12]} prints the whole log",
@@ -308,14 +289,14 @@ def _obey(ended_as: Exit, tail: str, task: Task, job: Job) -> None:
     )
 
 
-def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
-    had = task.limits.memory_bytes
+def _memory_error(kind: str, ended_as: ExitStatus, spec: ContainerSpec, last: str) -> JobMemoryError:
+    had = spec.limits.memory_bytes
     if had is None:
-        message = f"the sorter ran out of this machine's memory{last}"
+        message = f"the {kind} ran out of this machine's memory{last}"
         return JobMemoryError(
             message, next_step="run it on a machine with more memory, or with fewer --cores"
         )
-    message = f"the sorter needed more than the {had / 2**30:.1f} GiB of memory that it had{last}"
+    message = f"the {kind} needed more than the {had / 2**30:.1f} GiB of memory that it had{last}"
     ask = max(1, round(2 * had / 2**30))
     return JobMemoryError(
         message,
@@ -324,8 +305,9 @@ def _memory_error(ended_as: Exit, task: Task, last: str) -> JobMemoryError:
     )
 
 
-def _collect(paths: WorkPaths, job: Job, kind: Kind) -> tuple[dict[str, Any], dict[str, Any]]:
+def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check the output and assemble the result folder; return the harness's report and the facts of the kind."""
+    kind = job.kind
     for name in (*kind.files, RECORD):
         require_file(paths.out / name)
     facts = kind.check(paths.out, job)
@@ -338,8 +320,19 @@ def _collect(paths: WorkPaths, job: Job, kind: Kind) -> tuple[dict[str, Any], di
         shutil.copyfile(paths.job_json, paths.result / "job.json")
         if any(paths.out.iterdir()):
             _refuse_special_files(paths.out)
-            paths.out.rename(paths.result / "sorter")
+            paths.out.rename(paths.result / kind.folder)
     return report, facts
+
+
+def _outputs(folder: Path, kind: Kind) -> list[str]:
+    """Return the files that the run record lists: those of the kind, or all where the kind names none."""
+    if kind.files or not (folder / kind.folder).is_dir():
+        return list(kind.files)
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(entries(folder / kind.folder))
+        if path.is_file()
+    ]
 
 
 def _refuse_special_files(folder: Path) -> None:
@@ -367,7 +360,7 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
             **error.as_dict(),
             "key": job.key,
             "key_parts": job.parts.as_dict(),
-            "recording": str(job.recording.path),
+            "inputs": {name: found.facts for name, found in job.inputs.items()},
             "at": now().isoformat(),
         }
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is kept: finished results, failures, memos, images and environments, in plain folders."""
+"""The store: finished results, failures, file hashes, images and environments, in plain folders."""
 
 from spikecrate.store.place import Store, open_store
 

@@ -1,11 +1,10 @@
-"""Answers about files, remembered for as long as the files are unchanged.
+"""The cache of file hashes: answers about files, valid while the files are unchanged.
 
-Hashing 100 GB takes minutes; asking whether it has to be done again takes microseconds. An answer is filed
-under the file's device and inode and counts only while size, modification time and change time are the same.
-The change time cannot be set by a user, so an edit that puts the modification time back is noticed too. A
-file touched in the last moments is not remembered at all: an edit within the same tick of the clock could not
-be told from none. Nor is a user's file in memory (tmpfs): a program that
-has it mapped changes it there, and no time tells.
+Hashing 100 GB takes minutes, a look into the cache takes microseconds. An answer is stored under the file's device and
+inode and is valid only while size, modification time and change time are the same. A user cannot set the change time,
+so an edit that resets the modification time is noticed too. The cache does not accept a file that was changed in the
+last moments, because a second edit within the same tick of the clock would not change the times; nor a user's file in
+memory (tmpfs), because a program that has it mapped changes it without changing its times.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
 from spikecrate._util.file_systems import is_memory_backed
-from spikecrate._util.files import write_atomically
+from spikecrate._util.files import sync, write_atomically
 from spikecrate.errors import DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SETTLED_S: Final = 2.0
-"""How old a file's last change must be: FAT's clock ticks every 2 s, the coarsest in use."""
+"""Minimal age of a file's last change: the coarsest clock in use, FAT's, ticks every 2 s."""
 UNREADABLE: Final = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading a file of ours may raise that is not as it was written."""
+"""Exceptions that reading a damaged file of the store may raise."""
 
 
 @dataclass(frozen=True)
 class FileState:
-    """What tells one state of a file from another; its path tells nothing, and serves to find it again."""
+    """The state of a file; states are compared without the path, which only serves to find the file again."""
 
     device: int
     inode: int
@@ -45,31 +44,49 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> FileState:
-        """Take the state of a file, links followed."""
+        """Return the present state of a file, with links followed.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+
+        Raises
+        ------
+        OSError
+        """
         stat = path.stat()
         times = stat.st_mtime_ns, stat.st_ctime_ns
         return cls(stat.st_dev, stat.st_ino, stat.st_size, *times, os.path.abspath(path))  # noqa: PTH100
 
     @property
     def changed_ns(self) -> int:
-        """When the file last changed, in ns since 1970, by the clock of its file system."""
+        """Time of the file's last change, in ns since 1970, by the clock of its file system."""
         return max(self.mtime_ns, self.ctime_ns)
 
 
 class FileHashCache:
-    """Answers about files, in a folder of the store.
+    """The cache of answers about files, in a folder of the store.
 
     Parameters
     ----------
     folder : Path
-        Where the answers are kept, a small file each.
+        The folder, with a small file for each answer.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, state: FileState, question: str) -> str | None:
-        """Give the answer for a file in this very state, or None."""
+        """Return the answer for a file in this state; None on a cache miss.
+
+        Parameters
+        ----------
+        state : FileState
+            The state of the file.
+        question : str
+            The question, such as the kind of hash.
+        """
         try:
             entry = json.loads(self._path(state, question).read_bytes())
             answer = entry["answer"]
@@ -79,19 +96,21 @@ class FileHashCache:
         return answer if right and entry["question"] == question and isinstance(answer, str) else None
 
     def put(self, state: FileState, question: str, answer: str, *, shared: bool = False) -> bool:
-        """Remember an answer.
+        """Store an answer.
 
         Parameters
         ----------
-        state, question, answer
-            Of which file, what was asked, and the answer.
+        state : FileState
+            The state of the file.
+        question, answer : str
+            The question and its answer.
         shared : bool
-            Whether programs of the user may have the file open; those of the store are ours alone.
+            Whether the user's programs may have the file open, unlike the store's own files.
 
         Returns
         -------
         bool
-            Whether it is remembered: not for a file changed just now, or a shared one in memory, or on a full disk.
+            Whether it was stored: False for a file changed just now, a shared file in memory, and on a full disk.
         """
         age_s = (time.time_ns() - state.changed_ns) / 1e9
         if age_s < SETTLED_S or (shared and is_memory_backed(Path(state.path))):
@@ -101,23 +120,29 @@ class FileHashCache:
         try:
             write_atomically(self._path(state, question), json.dumps(entry).encode())
         except (OSError, DiskFullError):
-            # What cannot be remembered is asked again.
+            # The next look is a cache miss.
             return False
         return True
 
     def entries(self) -> Iterator[Path]:
-        """Give the files of all answers."""
+        """Return the files of all answers."""
         return self.folder.glob("*/*.json")
 
     def problem_of(self, path: Path) -> str | None:
-        """Say what is wrong with the file of an answer; None where it is whole."""
+        """Return the problem of an answer's file; None where it is intact.
+
+        Parameters
+        ----------
+        path : Path
+            One of `entries`.
+        """
         try:
             entry = json.loads(path.read_bytes())
             name = self._path(FileState(*entry["state"]), entry["question"])
-            whole = entry["seal"] == _seal(entry) and name == path
+            intact = entry["seal"] == _seal(entry) and name == path
         except UNREADABLE as error:
             return f"cannot be read: {error}"
-        return None if whole else "is not what was written"
+        return None if intact else "is not what was written"
 
     def _path(self, state: FileState, question: str) -> Path:
         name = digest(["memo", state.device, state.inode, question])
@@ -125,19 +150,30 @@ class FileHashCache:
 
 
 def flush(paths: Iterable[Path]) -> None:
-    """Flush files to the disk, before they are read for an answer that is to be remembered.
+    """Flush files to the disk, before they are hashed for the cache.
 
-    A program that has a file mapped into its memory changes a page that it changed before, and the file's times
-    stay as they are, until the page has been written out.
+    A program that has a file mapped changes a dirty page again without changing the file's times, until the page has been
+    written out.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        The files.
     """
     for path in paths:
-        # Where it cannot be done, the file is read as it is.
-        with suppress(OSError), path.open("rb") as file:
-            os.fsync(file.fileno())
+        # Some file systems do not support it.
+        with suppress(OSError):
+            sync(path)
 
 
 def is_outdated(path: Path) -> bool:
-    """Say whether the file that an answer is about is gone or has changed, so that nobody will ask again."""
+    """Whether the file of an answer is gone or has changed, so that the answer is of no use any more.
+
+    Parameters
+    ----------
+    path : Path
+        The file of an answer.
+    """
     try:
         entry = json.loads(path.read_bytes())
         about, state = Path(entry["path"]), entry["state"]

@@ -1,9 +1,8 @@
-"""Remove what nobody needs any more: mark, then sweep.
+"""Remove old content of the store: choose, then delete.
 
-Results go by their last use, the oldest first, and so do failures, what was set aside, and logs. Each leaves its
-place in one step and is removed after that; what a crash leaves lies in `work/` under its job's key, where the next
-sweep finds it. The job's lock is held meanwhile: who asks for a result at that moment waits, and then finds it or
-makes it.
+Results, failures, quarantine and logs are removed by their last use, the oldest first. Each is renamed into `work/`
+under its job's key and deleted there, so that the next sweep finds what a crash leaves. The job's lock is held
+meanwhile: a job that needs the result waits, and then finds it or runs.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.files import remove_tree
-from spikecrate.store import file_hashes as memo
+from spikecrate._util.files import remove, remove_tree
 from spikecrate.store import pins, results, summary
+from spikecrate.store.file_hashes import FileHashCache, is_outdated
 from spikecrate.store.index import SUFFIX, names_in
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.usage import KINDS, measured
@@ -31,24 +30,24 @@ if TYPE_CHECKING:
     from spikecrate.store.place import Store
 
 GRACE_S: Final = 3600.0
-"""What was used less than an hour ago stays, whatever is asked: someone may be reading it."""
+"""Content used within the last hour is kept in any case: a process may be reading it."""
 DAY_S: Final = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that can be collected.
+    """A file or folder that can be removed.
 
     Attributes
     ----------
     kind : str
         `result`, `failure`, `quarantine` or `log`.
     path : str
-        Where it lies.
+        Its path.
     size_bytes : int
-        What it takes.
+        Its size on disk.
     used : float
-        When it was last used, in seconds since 1970.
+        Time of its last use, in seconds since 1970.
     """
 
     kind: str
@@ -62,6 +61,59 @@ class Item:
         return self.path.rpartition("/")[2]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """A file or folder that was removed.
+
+    Attributes
+    ----------
+    kind : str
+        `result`, `failure`, `quarantine` or `log`.
+    what : str
+        Its path.
+    size_bytes : int
+        Its size on disk.
+    used : str
+        Time of its last use, in UTC.
+    """
+
+    kind: str
+    what: str
+    size_bytes: int
+    used: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """The outcome of a collection.
+
+    Attributes
+    ----------
+    collected : list of Removed
+        The removed content, or with `dry_run` the content to remove.
+    freed_bytes : int
+        Its size.
+    left_bytes : int or None
+        Size of the store afterwards; None without a limit.
+    pinned, busy : int
+        Number of pinned results, and of items kept because their job runs or they were just used.
+    locks, memos, partial_files : int
+        Number of removed lock files without an owner, outdated file hashes, and files of writers that were killed.
+    dry_run : bool
+        Whether nothing was removed.
+    """
+
+    collected: list[Removed]
+    freed_bytes: int
+    left_bytes: int | None
+    pinned: int
+    busy: int
+    locks: int
+    memos: int
+    partial_files: int
+    dry_run: bool
+
+
 def choose(
     items: Iterable[Item],
     *,
@@ -71,22 +123,27 @@ def choose(
     total_bytes: int,
     pinned: frozenset[str] = frozenset(),
 ) -> list[Item]:
-    """Decide what goes, the longest unused first.
+    """Choose what to remove, the longest unused first.
 
     Parameters
     ----------
     items : iterable of Item
-        All that could go.
+        All that can be removed.
     now : float
-        In seconds since 1970.
+        The present time, in seconds since 1970.
     keep_s : float or None
-        What was not used for so long goes.
+        Remove items unused for longer than this.
     max_bytes : int or None
-        More goes until no more than this is left.
+        Remove more items until the store is no larger than this.
     total_bytes : int
-        Of the whole store, with what cannot go.
+        Size of the whole store, with what cannot be removed.
     pinned : frozenset of str
-        Keys of results that stay.
+        Keys of results to keep.
+
+    Returns
+    -------
+    list of Item
+        The items to remove, in order of their last use.
     """
     chosen, left = [], total_bytes
     for item in sorted(items, key=lambda item: item.used):
@@ -105,35 +162,37 @@ def choose(
 
 def collect(
     store: Store, progress: Progress, *, keep_s: float | None, max_bytes: int | None, dry_run: bool
-) -> dict[str, Any]:
-    """Remove results, failures, quarantine and logs by their age, and what nothing refers to any more.
+) -> Collection:
+    """Remove results, failures, quarantine and logs by their age, and files that nothing refers to any more.
 
     Parameters
     ----------
     store : Store
-        Which.
+        The store.
     progress : Progress
-        Told how far it is.
+        Receives the number of removed items.
     keep_s, max_bytes
-        As `choose` takes them; with neither, no result goes.
+        As in `choose`; with neither, no result is removed.
     dry_run : bool
-        Only say what would go.
+        Only report what would be removed.
 
     Returns
     -------
-    dict
-        `collected`: list of `kind`, `what`, `size_bytes`, `used`; `freed_bytes`; `left_bytes`; `pinned` and `busy`:
-        how many results stayed because they are pinned, and because of a job that runs; `locks`, `memos`, `rests`:
-        how many lock files without an owner, outdated memos, and halves of files went; `dry_run`.
+    Collection
+
+    Raises
+    ------
+    OSError
+        Where something cannot be removed.
     """
-    now, held = time.time(), frozenset(pins.pinned(store))
+    now, pinned = time.time(), frozenset(pins.pinned(store))
     items = list(_items(store, progress))
     movable = sum(item.size_bytes for item in items)
     fixed = (
         sum(measured(getattr(store, kind))[1] for kind in KINDS if kind not in _MOVABLE) if max_bytes else 0
     )
     chosen = choose(
-        items, now=now, keep_s=keep_s, max_bytes=max_bytes, total_bytes=movable + fixed, pinned=held
+        items, now=now, keep_s=keep_s, max_bytes=max_bytes, total_bytes=movable + fixed, pinned=pinned
     )
     gone, busy = [], 0
     with progress.bar("removing", len(chosen)) as advance:
@@ -144,20 +203,25 @@ def collect(
                 busy += 1
             advance(1)
     freed = sum(item.size_bytes for item in gone)
-    return {
-        "collected": [
-            {"kind": item.kind, "what": item.path, "size_bytes": item.size_bytes, "used": _moment(item.used)}
+    return Collection(
+        collected=[
+            Removed(
+                kind=item.kind,
+                what=item.path,
+                size_bytes=item.size_bytes,
+                used=datetime.fromtimestamp(item.used, UTC).isoformat(timespec="seconds"),
+            )
             for item in gone
         ],
-        "freed_bytes": freed,
-        "left_bytes": movable + fixed - freed if max_bytes else None,
-        "pinned": len(held),
-        "busy": busy,
-        "locks": _drop_locks(store, dry_run=dry_run),
-        "memos": _drop(_old_memos(store, now, keep_s), dry_run=dry_run),
-        "rests": _drop([*_halves(store, now), *_orphaned_rows(store)], dry_run=dry_run),
-        "dry_run": dry_run,
-    }
+        freed_bytes=freed,
+        left_bytes=movable + fixed - freed if max_bytes else None,
+        pinned=len(pinned),
+        busy=busy,
+        locks=_drop_locks(store, dry_run=dry_run),
+        memos=_drop(_old_hashes(store, now, keep_s), dry_run=dry_run),
+        partial_files=_drop([*_partial_files(store, now), *_orphaned_rows(store)], dry_run=dry_run),
+        dry_run=dry_run,
+    )
 
 
 _MOVABLE: Final = ("results", "failures", "quarantine", "logs")
@@ -167,7 +231,7 @@ def _items(store: Store, progress: Progress) -> Iterator[Item]:
     shelf = str(store.results)
     for row in summary.results(store, progress):
         path = f"{shelf}/{row.key[:2]}/{row.key}"
-        # One without its seal is corrupt: `store.verify` sets it aside.
+        # A result without its manifest is corrupt: `store.verify` sets it aside.
         with suppress(OSError):
             yield Item(kind="result", path=path, size_bytes=row.size_bytes, used=results.last_use(path))
     for failed in summary.failures(store, progress):
@@ -188,39 +252,28 @@ def _changed(path: str) -> float:
 
 
 def _remove(store: Store, item: Item) -> bool:
-    """Remove one thing; say whether it went, which it does not while its job runs or where it was just used."""
+    """Remove an item; return False, and keep it, where its job runs or it was just used."""
     path = Path(item.path)
     if item.kind not in {"result", "failure"}:
-        _delete(path)
+        remove(path)
         return True
     lock = Lock(store.lock(item.name))
     if not lock.try_acquire():
         return False
     try:
-        beside = store.work / f"{item.name}-removed-{secrets.token_hex(4)}"
+        staging = store.work / f"{item.name}-removed-{secrets.token_hex(4)}"
         try:
-            path.rename(beside)
+            path.rename(staging)
         except FileNotFoundError:
             return True
-        # Whoever found it in the last moment noted so: then it goes back.
-        if item.kind == "result" and results.last_use(beside) > item.used:
-            beside.rename(path)
+        # A job that found it in the last moment has noted the use: put it back.
+        if item.kind == "result" and results.last_use(staging) > item.used:
+            staging.rename(path)
             return False
-        remove_tree(beside)
+        remove_tree(staging)
     finally:
         lock.release()
     return True
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        remove_tree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _drop_locks(store: Store, *, dry_run: bool) -> int:
@@ -232,32 +285,33 @@ def _drop_locks(store: Store, *, dry_run: bool) -> int:
                 continue
             count += 1
             lock = Lock(path)
-            # Released, it removes its file; never one that another process has opened since and holds.
+            # The release removes the file, unless another process holds it by now.
             if not dry_run and lock.try_acquire():
                 lock.release()
     return count
 
 
-def _old_memos(store: Store, now: float, keep_s: float | None) -> list[Path]:
-    """Find the memos that are old and about files that are gone or changed."""
+def _old_hashes(store: Store, now: float, keep_s: float | None) -> list[Path]:
+    """Return the remembered hashes that are old and of files that are gone or changed."""
     if keep_s is None:
         return []
     found = []
-    for path in memo.FileHashCache(store.memo).entries():
+    for path in FileHashCache(store.memo).entries():
         with suppress(OSError):
-            if now - path.stat().st_mtime > max(keep_s, GRACE_S) and memo.is_outdated(path):
+            if now - path.stat().st_mtime > max(keep_s, GRACE_S) and is_outdated(path):
                 found.append(path)
     return found
 
 
-def _halves(store: Store, now: float) -> list[Path]:
-    """Find what writers left that were killed in the midst of it: a day is longer than any of them takes."""
-    halves = [path for folder in (store.memo, store.index) for path in folder.rglob(".new-*")]
-    for folder in (store.root, store.pins, store.sifs):
-        halves += (path for path in folder.glob(".new-*") if path.is_file())
-    halves += store.environments.glob("*.new-*")
+def _partial_files(store: Store, now: float) -> list[Path]:
+    """Return the files and folders of writers that were killed: no writer takes a day."""
+    partial = [path for folder in (store.memo, store.index) for path in folder.rglob(".new-*")]
+    partial += [*store.root.glob(".new-*"), *store.pins.glob(".new-*")]
+    # A folder there belongs to a conversion, which `sweep` knows.
+    partial += (path for path in store.sifs.glob(".new-*") if path.is_file())
+    partial += store.environments.glob("*.new-*")
     found = []
-    for path in halves:
+    for path in partial:
         with suppress(OSError):
             if now - _changed(str(path)) > DAY_S:
                 found.append(path)
@@ -265,7 +319,7 @@ def _halves(store: Store, now: float) -> list[Path]:
 
 
 def _orphaned_rows(store: Store) -> list[Path]:
-    """Find the index of shards that are gone."""
+    """Return the index files of shards that are gone."""
     return [
         store.index / shelves.name / name
         for shelves in (store.results, store.failures)
@@ -277,5 +331,5 @@ def _orphaned_rows(store: Store) -> list[Path]:
 def _drop(paths: list[Path], *, dry_run: bool) -> int:
     if not dry_run:
         for path in paths:
-            _delete(path)
+            remove(path)
     return len(paths)

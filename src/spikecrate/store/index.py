@@ -1,11 +1,10 @@
-"""What lists are made from: for each shard of a folder one file of rows. Derived, never the truth.
+"""The index for lists: for each shard of a folder, one file of rows derived from it.
 
-The rows of `results/ab/` are in `index/results/ab.rows`. They count only while the shard is in the very state
-in which they were read, by inode, modification time and change time; a rename in or out changes it. A shard that
-changed in the last moments is not taken for settled: another change within the same tick of the clock could not be
-told from none. A changed shard is read again, but for the folders in it that are as they were. Nobody locks: a file
-is replaced in one step, and whichever process is last, its rows are true for the state they name. A file that is
-missing or damaged is made again.
+The rows of `results/ab/` are in `index/results/ab.rows`. They are valid only while the shard is in the state in which
+it was read: inode, modification time and change time, which a rename in or out changes. A shard that changed in the
+last moments counts as unsettled, because a second change within the same tick of the clock would not change the times.
+Of a changed shard only the changed folders are read again. No lock is needed: files are replaced in one step, and the
+rows of any process are valid for the state that they name. A missing or damaged file is made again.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 SUFFIX: Final = ".rows"
 
 State = list[int]
-"""Inode, modification time and change time: the device has another number on every host that mounts it."""
+"""Inode, modification time and change time; not the device, whose number differs between hosts."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,12 @@ class Page:
     Attributes
     ----------
     state : list of int or None
-        State of the shard for which they are complete; None where that cannot be said.
+        State of the shard for which they are complete; None where the shard was not settled.
     columns : list of list
-        The short rows, for lists, column by column: that is read three times as fast. The first are the folders'
-        names.
+        The short rows, column by column, which JSON reads three times as fast. The first column is the folders' names.
     rest : bytes or memoryview
-        A line of JSON with the states of the folders, None for one that was not settled; then for each folder a line
-        of JSON with what else is kept. It is most of the file and no list reads it, so that it is not even copied.
+        A line of JSON with the states of the folders, None for an unsettled one; then for each folder a line of JSON
+        with its details. It is most of the file, and lists neither parse nor copy it.
     """
 
     state: State | None
@@ -65,9 +63,9 @@ class Index:
     shelves : Path
         The folder of shards.
     folder : Path
-        Where the rows are kept.
+        The folder of the index files.
     read : callable
-        Reads a folder and gives its row, and what else is worth keeping of it, both as JSON values.
+        Reads a folder and returns its row and its details, both as JSON values.
     """
 
     def __init__(
@@ -78,11 +76,23 @@ class Index:
         self.read = read
 
     def rows(self, progress: Progress) -> Iterator[tuple[Any, ...]]:
-        """Give the row of every folder that can be read."""
+        """Return the rows of all readable folders.
+
+        Parameters
+        ----------
+        progress : Progress
+            Receives the number of read shards.
+        """
         return chain.from_iterable(zip(*page.columns, strict=True) for page in self._pages(progress))
 
     def full_rows(self, progress: Progress) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        """Give the row of every folder that can be read, and what else is kept of it."""
+        """Yield the row and the details of every readable folder.
+
+        Parameters
+        ----------
+        progress : Progress
+            Receives the number of read shards.
+        """
         for page in self._pages(progress):
             _, *others = bytes(page.rest).split(b"\n")
             yield from zip(
@@ -101,13 +111,13 @@ class Index:
                         clock = self._clock() if clock is None else clock
                         page = self._renewed(shard, path, page, clock)
                 except OSError:
-                    # It went, or is no folder.
+                    # Removed meanwhile, or not a folder.
                     continue
                 advance(1)
                 yield page
 
     def _renewed(self, shard: Path, place: Path, old: Page | None, clock: int) -> Page:
-        """Read a shard anew, but for the folders in it that are as they were."""
+        """Read a shard again, except the unchanged folders in it."""
         before = _state(shard)
         known = {} if old is None else _known(old)
         rows, states, others, complete = [], [], [], True
@@ -115,16 +125,16 @@ class Index:
             path = f"{shard}/{name}"
             try:
                 state = _state(path)
-                seen, row, rest = known.get(name, (None, (), b""))
-                if seen != state:
+                observed, row, details = known.get(name, (None, (), b""))
+                if observed != state:
                     cells, other = self.read(Path(path))
-                    row, rest = tuple(cells), _json(other)
+                    row, details = tuple(cells), _json(other)
             except UNREADABLE:
                 complete = False
                 continue
             rows.append(row)
             states.append(state if _is_settled(state, clock) else None)
-            others.append(rest)
+            others.append(details)
         settled = complete and _is_settled(before, clock) and before == _state(shard)
         columns = [list(column) for column in zip(*rows, strict=True)]
         page = Page(before if settled else None, columns, b"\n".join([_json(states), *others]))
@@ -133,7 +143,7 @@ class Index:
         return page
 
     def _clock(self) -> int:
-        """Give the present moment by the clock of the store's file system, in ns; 0 where it cannot be asked."""
+        """Return the time by the clock of the store's file system, in ns; 0 where it cannot be read."""
         try:
             make_folder(self.folder)
             with tempfile.TemporaryFile(dir=self.folder) as file:
@@ -143,7 +153,18 @@ class Index:
 
 
 def read_page(path: Path) -> Page | None:
-    """Read a shard's rows; None where there are none, or the file is not what was written."""
+    """Read a shard's rows.
+
+    Parameters
+    ----------
+    path : Path
+        The index file.
+
+    Returns
+    -------
+    Page or None
+        None where the file is missing, damaged or of another schema.
+    """
     try:
         data = path.read_bytes()
         start = data.index(b"\n") + 1
@@ -158,17 +179,36 @@ def read_page(path: Path) -> Page | None:
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Write a shard's rows; where that cannot be, they are made again the next time."""
+    """Write a shard's rows; where this fails, the next list reads the shard again.
+
+    Parameters
+    ----------
+    path : Path
+        The index file.
+    page : Page
+        The rows.
+    """
     body = _json([SCHEMA, page.state, page.columns]) + b"\n" + page.rest
     try:
-        # Not flushed to the disk: one that a crash tears is noticed by its hash.
+        # Not flushed to the disk: the hash shows a file torn by a crash.
         write_atomically(path, blake3(body).hexdigest().encode() + b"\n" + body, flush=False)
     except (OSError, DiskFullError):
         return
 
 
 def names_in(folder: Path) -> list[str]:
-    """Name what is in a folder; nothing where it is gone or no folder. What is half written has a name with a dot."""
+    """Return the names in a folder, without the partial files of writers, whose names start with a dot.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    list of str
+        Empty where the folder is gone or not a folder.
+    """
     try:
         return [name for name in os.listdir(folder) if name[0] != "."]  # noqa: PTH208
     except (FileNotFoundError, NotADirectoryError):
@@ -176,7 +216,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def _known(page: Page) -> dict[str, tuple[State | None, tuple[Any, ...], bytes]]:
-    """Give for each folder its state, its row and what else is kept."""
+    """Return for each folder its state, its row and its details."""
     states, *others = bytes(page.rest).split(b"\n")
     together = zip(json.loads(states), zip(*page.columns, strict=True), others, strict=bool(page.columns))
     return {row[0]: (state, row, rest) for state, row, rest in together}

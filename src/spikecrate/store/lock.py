@@ -1,8 +1,8 @@
 """A lock that the kernel releases when its owner dies.
 
-`flock` on a file of the store: no process ids of another host, no clocks, no heartbeat. On NFS (Linux 2.6.12
-and later) the same call is a byte-range lock that the server keeps, so it holds between machines too. The file
-says who holds it, for the one who waits; that text decides nothing.
+It is an `flock` on a file of the store, which needs no process ids of other hosts, no clocks and no heartbeat. On NFS
+(Linux 2.6.12 and later) the same call is a byte-range lock on the server, which holds between machines too:
+https://man7.org/linux/man-pages/man2/flock.2.html. The file names the owner, for messages only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from spikecrate.store.place import system_errors_named
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
 POLL_S: Final = 0.05
 MOMENT_S: Final = 0.5
 NO_FILE: Final = (errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV)
-"""What opening says of a folder, a link, a socket or a device that bears a lock's name."""
+"""Errors of opening a folder, a link, a socket or a device in place of a lock's file."""
 
 
 class Lock:
@@ -45,12 +44,17 @@ class Lock:
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free; say whether it was.
+        """Take the lock if it is free.
+
+        Returns
+        -------
+        bool
+            Whether it was free.
 
         Raises
         ------
         StoreError
-            Where the file system has no locks, or something that is no file bears the lock's name.
+            Where the file system has no locks, or the lock's path is not a file.
         DiskFullError
         """
         descriptor = self._open()
@@ -60,54 +64,64 @@ class Lock:
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 return False
-            message = f"{self.path}: the file system gives no lock ({error.strerror})"
+            message = f"{self.path}: the file system has no locks ({error.strerror})"
             raise StoreError(
                 message,
                 next_step="set SPIKECRATE_STORE to a folder on a file system with locks",
                 doctor="store.locks",
             ) from None
-        # The last owner may have removed the file between our open and our lock: then ours locks nothing.
+        # The last owner may have removed the file between open and flock: a lock on a removed file is void.
         if not self._is_current(descriptor):
             os.close(descriptor)
             return self.try_acquire()
         self._descriptor = descriptor
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
-        # On a full disk it says nothing, and locks nevertheless.
+        # On a full disk the file is empty, and locks nevertheless.
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(owner).encode(), 0)
         return True
 
     def acquire(self, on_wait: Callable[[dict[str, Any]], None] | None = None) -> bool:
-        """Take the lock, waiting for it; say whether there was a wait.
+        """Wait for the lock and take it.
 
         Parameters
         ----------
         on_wait : callable, optional
-            Called once, with what the owner says of itself, when the wait is more than a moment: a sweep
-            takes locks only to see whether they are free.
+            Called once, with the owner's record, when the wait takes more than a moment: a sweep takes a lock only
+            to find out whether it is free.
+
+        Returns
+        -------
+        bool
+            Whether there was a wait.
+
+        Raises
+        ------
+        StoreError, DiskFullError
+            As `try_acquire`.
         """
-        started, told, waited = time.monotonic(), False, False
+        started, waited = time.monotonic(), False
         while not self.try_acquire():
             waited = True
-            if not told and on_wait is not None and time.monotonic() - started > MOMENT_S:
+            if on_wait is not None and time.monotonic() - started > MOMENT_S:
                 on_wait(self.owner())
-                told = True
+                on_wait = None
             time.sleep(POLL_S)
         return waited
 
     def release(self) -> None:
-        """Give the lock back and remove its file."""
+        """Release the lock and remove its file."""
         if self._descriptor is None:
             return
-        # Unlinked while still held: nobody can be holding the same file. One that cannot be removed locks nothing.
+        # Unlinked while still locked, so no other process holds this file. A file that remains locks nothing.
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = None
 
     def owner(self) -> dict[str, Any]:
-        """Read what the present owner wrote about itself; empty where that cannot be read."""
+        """Return the owner's record: `host`, `pid`, `since`; empty where it cannot be read."""
         try:
             owner = json.loads(self.path.read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -136,34 +150,32 @@ class Lock:
                     raise
             message = f"the lock {self.path} cannot be opened ({error.strerror})"
             raise StoreError(
-                message, next_step="spikecrate store.verify sets aside what is no lock", doctor="store.locks"
+                message, next_step="spikecrate store.verify sets it aside", doctor="store.locks"
             ) from None
 
     def _is_current(self, descriptor: int) -> bool:
         try:
-            there = self.path.stat()
+            return os.path.samestat(self.path.stat(), os.fstat(descriptor))
         except FileNotFoundError:
             return False
-        mine = os.fstat(descriptor)
-        return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
 
     def __enter__(self) -> Self:
-        """Take the lock, waiting for it."""
+        """Wait for the lock and take it."""
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the lock back."""
+    def __exit__(self, *_: object) -> None:
+        """Release the lock."""
         self.release()
 
 
 def is_free(path: Path) -> bool:
-    """Say whether nobody holds the lock of that file; nothing is made or removed.
+    """Whether no process holds a lock; nothing is made or removed.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Results that are never collected: for each a file of its key's name in the store's `pins/`."""
+"""Results that `store.gc` never removes: for each, a file named by its key in the store's `pins/`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,32 @@ if TYPE_CHECKING:
 
 
 def pinned(store: Store) -> set[str]:
-    """Give the keys that are pinned."""
-    return set(names_in(store.pins))
-
-
-def pin(store: Store, key: str, text: str) -> bool:
-    """Pin a result; say whether it was not pinned before.
+    """Return the keys of the pinned results.
 
     Parameters
     ----------
     store : Store
-        Where.
+        The store.
+    """
+    return set(names_in(store.pins))
+
+
+def pin(store: Store, key: str, text: str) -> bool:
+    """Pin a result.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
     key : str
         The job key.
     text : str
-        What the file says of it, for people.
+        Content of the file, for people.
+
+    Returns
+    -------
+    bool
+        Whether the result was not pinned before.
 
     Raises
     ------
@@ -40,7 +51,24 @@ def pin(store: Store, key: str, text: str) -> bool:
 
 
 def unpin(store: Store, key: str) -> bool:
-    """Take a pin away; say whether there was one."""
+    """Unpin a result.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    key : str
+        The job key.
+
+    Returns
+    -------
+    bool
+        Whether the result was pinned.
+
+    Raises
+    ------
+    DiskFullError
+    """
     with disk_full_named(store.root):
         path = store.pins / key
         if not path.exists():

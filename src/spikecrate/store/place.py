@@ -1,4 +1,4 @@
-"""The store's folder: where it is, who may use it, and what lies where in it."""
+"""The store's folder: its place, its users and its layout."""
 
 from __future__ import annotations
 
@@ -19,107 +19,100 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Final = 1
-"""Raised when the layout changes in a way that an older spikecrate would misread."""
+"""Number of the layout; it grows when an older spikecrate would misread the store."""
 
-KEY_DIGITS: Final = 64
+SCHEMA_FILE: Final = "store.json"
 LITTLE_BYTES: Final = 10 * 2**30
-"""Less free space than this is worth a warning: a few images and the scratch of one long recording fill it."""
+"""Free space below this causes a warning: a few images and the scratch folder of a long recording fill it."""
 TEMPORARY: Final = ("/tmp", "/var/tmp")
 OWN_FOLDER: Final = "set SPIKECRATE_STORE to a folder of your own"
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Store:
-    """The folder that holds everything spikecrate keeps; each property is one kind of thing.
+    """The folder of everything spikecrate keeps.
 
     Attributes
     ----------
     root : Path
         Absolute path of the store.
+    results : Path
+        Finished results: `results/ab/abcd…/`.
+    failures : Path
+        The last failure of each job: `failures/ab/abcd…/`.
+    work : Path
+        Scratch folders of jobs that run, or ran when their process was killed.
+    locks : Path
+        One file for each job that runs.
+    memo : Path
+        The cache of file hashes: of recordings, of checked results.
+    index : Path
+        The index for lists: a small file for each shard of results and failures.
+    pins : Path
+        One file, named by its key, for each result that `store.gc` keeps.
+    environments : Path
+        Virtual environments of the host runtime.
+    sifs : Path
+        SIFs, Apptainer's images, each with its provenance.
+    wheels : Path
+        Wheels from bundles, for environments that are made without a network.
+    sorters : Path
+        Sorters from bundles that the catalogue lacks: a folder for SPIKECRATE_SORTERS.
+    recipes : Path
+        Sources of images, by the recipe's hash, with which an old result is made again.
+    logs : Path
+        Logs of image and environment builds.
+    quarantine : Path
+        Corrupt results, kept for inspection.
     """
 
     root: Path
 
-    @property
-    def results(self) -> Path:
-        """Finished results: `results/ab/abcd…/`."""
-        return self.root / "results"
-
-    @property
-    def failures(self) -> Path:
-        """The last failure of each job: `failures/ab/abcd…/`."""
-        return self.root / "failures"
-
-    @property
-    def work(self) -> Path:
-        """Jobs that are running, or were when their owner died."""
-        return self.root / "work"
-
-    @property
-    def locks(self) -> Path:
-        """One file for each job that runs."""
-        return self.root / "locks"
-
-    @property
-    def memo(self) -> Path:
-        """Answers about files: hashes of recordings, checks of results."""
-        return self.root / "memo"
-
-    @property
-    def index(self) -> Path:
-        """What lists are made from, a small file for each shard of results and failures."""
-        return self.root / "index"
-
-    @property
-    def pins(self) -> Path:
-        """One file for each result that `store.gc` leaves alone, named by its key."""
-        return self.root / "pins"
-
-    @property
-    def environments(self) -> Path:
-        """Virtual environments of the host runtime."""
-        return self.root / "environments"
-
-    @property
-    def sifs(self) -> Path:
-        """Images as single files for Apptainer, each with its provenance beside."""
-        return self.root / "sif"
-
-    @property
-    def wheels(self) -> Path:
-        """Wheels that bundles brought: environments are made of them without a network."""
-        return self.root / "wheels"
-
-    @property
-    def sorters(self) -> Path:
-        """Sorters that bundles brought and the catalogue lacks: a folder for SPIKECRATE_SORTERS."""
-        return self.root / "sorters"
-
-    @property
-    def recipes(self) -> Path:
-        """What images were made from, by the recipe's hash: so that an old result can be made again."""
-        return self.root / "recipes"
-
-    @property
-    def logs(self) -> Path:
-        """Logs of image and environment builds."""
-        return self.root / "logs"
-
-    @property
-    def quarantine(self) -> Path:
-        """Results that were found corrupt, set aside."""
-        return self.root / "quarantine"
+    def __post_init__(self) -> None:
+        """Set the path of each folder."""
+        self.results = self.root / "results"
+        self.failures = self.root / "failures"
+        self.work = self.root / "work"
+        self.locks = self.root / "locks"
+        self.memo = self.root / "memo"
+        self.index = self.root / "index"
+        self.pins = self.root / "pins"
+        self.environments = self.root / "environments"
+        self.sifs = self.root / "sif"
+        self.wheels = self.root / "wheels"
+        self.sorters = self.root / "sorters"
+        self.recipes = self.root / "recipes"
+        self.logs = self.root / "logs"
+        self.quarantine = self.root / "quarantine"
 
     def result(self, key: str) -> Path:
-        """Folder of a job's result."""
+        """Return the folder of a job's result.
+
+        Parameters
+        ----------
+        key : str
+            The job key.
+        """
         return self.results / key[:2] / key
 
     def failure(self, key: str) -> Path:
-        """Folder of a job's last failure."""
+        """Return the folder of a job's last failure.
+
+        Parameters
+        ----------
+        key : str
+            The job key.
+        """
         return self.failures / key[:2] / key
 
     def lock(self, name: str) -> Path:
-        """File of the lock of that name."""
+        """Return the file of a lock.
+
+        Parameters
+        ----------
+        name : str
+            The name of the lock: a job key, or another name for other locks.
+        """
         return self.locks / f"{name}.lock"
 
 
@@ -154,7 +147,7 @@ def place_of(root: Path | str | None) -> Path:
 
 
 def open_store(root: Path | str | None = None) -> Store:
-    """Open the store, making it where there is none.
+    """Open the store, and make it where it does not exist.
 
     A store that its group can write is shared: new folders and files get the rights of the group. To share one,
     its owner runs `chgrp -R GROUP STORE; chmod -R g+rwX STORE; find STORE -type d -exec chmod g+s {} +`.
@@ -183,13 +176,11 @@ def open_store(root: Path | str | None = None) -> Store:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         observed = place.stat()
-        if not stat.S_ISDIR(observed.st_mode):
-            message = f"the store {place} is not a folder"
-            raise StoreError(message, next_step=fix)
-        _require_trusted(place, observed)
+        require_usable(place, observed)
         _share_root(place, observed)
-        _check_schema(place / "store.json")
         with disk_full_named(place):
+            if not (place / SCHEMA_FILE).exists():
+                write_atomically(place / SCHEMA_FILE, json.dumps({"schema": SCHEMA}).encode())
             for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
                 make_folder(folder)
                 _require_trusted(folder, folder.stat(), fix=_next_step(place, errno.EPERM))
@@ -207,8 +198,8 @@ def open_store(root: Path | str | None = None) -> Store:
     return store
 
 
-def refusal(path: Path, observed: os.stat_result) -> tuple[str, str] | None:
-    """Return why this user must not use a folder as a store, judged by its owner, group and mode.
+def require_usable(path: Path, observed: os.stat_result) -> None:
+    """Raise where this user must not use a folder as a store; nothing is made.
 
     Parameters
     ----------
@@ -217,13 +208,24 @@ def refusal(path: Path, observed: os.stat_result) -> tuple[str, str] | None:
     observed : os.stat_result
         Its `stat`.
 
-    Returns
-    -------
-    (str, str) or None
-        The reason and the next step; None where it can be used.
+    Raises
+    ------
+    StoreError
+        Where it is not a folder, another user's and not shared with this one, can be written by users outside its
+        group, or is of a newer spikecrate.
     """
+    if not stat.S_ISDIR(observed.st_mode):
+        message = f"the store {path} is not a folder"
+        raise StoreError(message, next_step=OWN_FOLDER)
+    _require_trusted(path, observed)
+    _check_schema(path / SCHEMA_FILE)
+
+
+def _refusal(path: Path, observed: os.stat_result) -> tuple[str, str] | None:
+    """Return why this user must not use a folder, judged by its owner, group and mode, and the next step."""
     if observed.st_mode & stat.S_IWOTH:
-        reason = f"the store {path} can be written by every user of this machine (mode {_mode(observed)})"
+        mode = stat.S_IMODE(observed.st_mode)
+        reason = f"the store {path} can be written by every user of this machine (mode {mode:04o})"
         return reason, f"if you trust what is in it: chmod -R o-w {path}; else remove it"
     if observed.st_uid == os.geteuid():
         return None
@@ -307,7 +309,7 @@ def _default() -> Path:
 
 
 def _require_trusted(path: Path, observed: os.stat_result, *, fix: str = "") -> None:
-    refused = refusal(path, observed)
+    refused = _refusal(path, observed)
     if refused is not None:
         reason, next_step = refused
         # A part of one's own store that another user owns can be taken back.
@@ -319,10 +321,6 @@ def _share_root(place: Path, observed: os.stat_result) -> None:
     mode = stat.S_IMODE(observed.st_mode)
     if observed.st_uid == os.geteuid() and mode & stat.S_IWGRP and not mode & stat.S_ISGID:
         place.chmod(mode | stat.S_ISGID)
-
-
-def _mode(observed: os.stat_result) -> str:
-    return f"{stat.S_IMODE(observed.st_mode):04o}"
 
 
 def _next_step(root: Path, number: int | None) -> str:
@@ -341,7 +339,6 @@ def _check_schema(path: Path) -> None:
     try:
         schema = json.loads(path.read_bytes())["schema"]
     except FileNotFoundError:
-        write_atomically(path, json.dumps({"schema": SCHEMA}).encode())
         return
     except (ValueError, KeyError, TypeError):
         message = f"{path} cannot be read, so {path.parent} may not be a store of spikecrate"

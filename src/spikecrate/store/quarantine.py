@@ -1,4 +1,4 @@
-"""Where the store puts what is not what was written: aside, to be looked at, out of every reader's way."""
+"""The quarantine: corrupt content, moved out of every reader's way and kept for inspection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
 
 def set_aside(store: Store, path: Path) -> Path | None:
-    """Move a file or folder to the quarantine; give where it went, None where it is gone by now.
+    """Move a file or folder to the quarantine.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    path : Path
+        A file or folder in it.
+
+    Returns
+    -------
+    Path or None
+        Its path in the quarantine; None where it is gone by now.
 
     Raises
     ------

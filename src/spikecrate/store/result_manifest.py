@@ -1,7 +1,7 @@
-"""The seal of a result folder: sizes and hashes of all its files, and a hash over these.
+"""The manifest that seals a result folder: sizes and hashes of all its files, and a hash over these.
 
-A folder whose seal is whole and whose files match is exactly what was published. One flipped, missing or
-added byte breaks it, in the seal itself too.
+A folder that matches its intact manifest is exactly as it was published. A flipped, missing or added byte breaks the
+seal, also in the manifest itself.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PIECE_BYTES: Final = 64 * 2**20
 
 @dataclass(frozen=True)
 class Seal:
-    """What a sealed folder holds.
+    """The content of a sealed folder.
 
     Attributes
     ----------
     files : dict
-        For each file, by its path in the folder: `{"size": bytes, "blake3": hex}`.
+        By each file's path in the folder: `{"size": bytes, "blake3": hex}`.
     hash : str
-        BLAKE3 over the files; the identity of the folder's content.
+        BLAKE3 over `files`; the identity of the folder's content.
     """
 
     files: dict[str, dict[str, int | str]]
@@ -42,14 +42,30 @@ class Seal:
 
 
 class BrokenSealError(Exception):
-    """The folder is not what was sealed; the text says where."""
+    """The folder differs from its manifest; the message names the file."""
 
 
 def hash_file(path: Path) -> str:
     """Return the BLAKE3 of a file's bytes, computed on all cores.
 
     Python handles a signal only between two calls into the hasher, so a file is hashed piece by piece: Ctrl-C is obeyed
-    within one piece, whatever the size of the file.
+    within one piece, whatever the size of the file. The file is mapped, which saves a copy. A mapped file that shrinks
+    ends the process with SIGBUS: only files that nobody writes any more, such as the store's own, may be hashed so.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be read.
     """
     hasher = blake3(max_threads=blake3.AUTO)
     with path.open("rb") as file:
@@ -63,12 +79,21 @@ def hash_file(path: Path) -> str:
 
 
 def seal(folder: Path) -> Seal:
-    """Write the seal of a folder, over all the regular files in it.
+    """Write the manifest of a folder, over all regular files in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Returns
+    -------
+    Seal
 
     Raises
     ------
     BrokenSealError
-        Where the folder holds something that is neither a file nor a folder: a link, a socket.
+        Where the folder contains a link or a special file, such as a socket.
     DiskFullError
     """
     files: dict[str, dict[str, int | str]] = {}
@@ -80,7 +105,16 @@ def seal(folder: Path) -> Seal:
 
 
 def read(folder: Path) -> Seal:
-    """Read a folder's seal and check that it is whole in itself.
+    """Read a folder's manifest and check it against its own hash.
+
+    Parameters
+    ----------
+    folder : Path
+        The sealed folder.
+
+    Returns
+    -------
+    Seal
 
     Raises
     ------
@@ -90,7 +124,7 @@ def read(folder: Path) -> Seal:
     try:
         entry = json.loads(path.read_bytes())
         found = Seal(entry["files"], entry["seal"])
-        whole = digest(["seal", found.files]) == found.hash and all(
+        intact = digest(["seal", found.files]) == found.hash and all(
             facts.keys() == {"size", "blake3"} for facts in found.files.values()
         )
     except FileNotFoundError:
@@ -99,21 +133,21 @@ def read(folder: Path) -> Seal:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         message = f"{NAME} cannot be read: {error}"
         raise BrokenSealError(message) from None
-    if not whole:
+    if not intact:
         message = f"{NAME} is not what was sealed"
         raise BrokenSealError(message)
     return found
 
 
 def check(folder: Path, found: Seal, names: Iterable[str] | None = None) -> None:
-    """Hold files to the seal.
+    """Check files against the manifest.
 
     Parameters
     ----------
     folder : Path
         The sealed folder.
     found : Seal
-        As `read` gave it.
+        Its manifest, as `read` returns it.
     names : iterable of str, optional
         The files to check; by default all, and that there is no other.
 
@@ -129,30 +163,22 @@ def check(folder: Path, found: Seal, names: Iterable[str] | None = None) -> None
             message = f"{min(extra)} was added"
             raise BrokenSealError(message)
     for name in names:
-        check_file(folder / name, name, found)
+        problem = _problem_of(folder / name, found.files.get(name))
+        if problem is not None:
+            message = f"{name} {problem}"
+            raise BrokenSealError(message)
 
 
-def check_file(path: Path, name: str, found: Seal) -> None:
-    """Hold one file to its entry in the seal.
-
-    Raises
-    ------
-    BrokenSealError
-    """
-    entry = found.files.get(name)
+def _problem_of(path: Path, entry: dict[str, int | str] | None) -> str | None:
+    """Return how a file differs from its entry in the manifest; None where it matches."""
     if entry is None:
-        message = f"{name} is not in {NAME}"
-        raise BrokenSealError(message)
+        return f"is not in {NAME}"
     if path.is_symlink() or not path.is_file():
-        message = f"{name} is missing"
-        raise BrokenSealError(message)
+        return "is missing"
     size = path.stat().st_size
     if size != entry["size"]:
-        message = f"{name} has {size} bytes, {entry['size']} were sealed"
-        raise BrokenSealError(message)
-    if hash_file(path) != entry["blake3"]:
-        message = f"{name} is not what was sealed"
-        raise BrokenSealError(message)
+        return f"has {size} bytes, {entry['size']} were sealed"
+    return None if hash_file(path) == entry["blake3"] else "is not what was sealed"
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Finished results: complete or absent, checked before they are believed."""
+"""Finished results: complete or absent, and checked before every use."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from spikecrate._util.files import (
     is_shared,
     make_folder,
     remove_tree,
+    sync,
     sync_folder,
     tame_modes,
 )
@@ -35,9 +36,9 @@ Identity = tuple[int, int]
 """Inode and change time of a result's folder."""
 
 REPLACED: Final = "-replaced-"
-"""In `work/`, between the key and a random suffix: an earlier result that a new one replaces."""
+"""In the name of a folder in `work/`, after the key: an earlier result that a new one replaces."""
 USED_S: Final = 600.0
-"""How old the note of a result's last use may be: it is renewed no more often."""
+"""Seconds before the note of a result's last use is renewed."""
 
 
 @dataclass(frozen=True)
@@ -60,37 +61,41 @@ class Stored:
 
 
 def find(store: Store, key: str, on_corrupt: Callable[[str], None]) -> Stored | None:
-    """Find a job's result and check it; set a corrupt one aside.
+    """Find a job's result and check it; move a corrupt result to the quarantine.
 
     Parameters
     ----------
     store : Store
-        Where to look.
+        The store.
     key : str
         The job key, 64 hex digits.
     on_corrupt : callable
-        Told in one sentence what is wrong and where the folder went, when it is set aside.
+        Receives one sentence about a corrupt result: the problem, and its path in the quarantine.
 
     Returns
     -------
     Stored or None
-        None where there is no result, or none that can be believed: every file that was sealed is held to its
-        hash, again whenever one of them was touched.
+        None on a cache miss: no result, or a corrupt one. Each file is checked against its hash, and again
+        after any change of it.
+
+    Raises
+    ------
+    DiskFullError
     """
     folder = store.result(key)
-    while (seen := _identity(folder)) is not None:
+    while (observed := identity(store, key)) is not None:
         broken = None
         try:
             _note_use(folder)
             stored = _checked(store, folder, key)
         except (seal.BrokenSealError, FileNotFoundError) as error:
             broken = error
-        # Replaced or collected while it was read: what was read is of two results, or of none.
-        if _identity(folder) != seen:
+        # Replaced or removed during the check, which may have read files of two results.
+        if identity(store, key) != observed:
             continue
         if broken is None:
             return stored
-        aside = set_aside(store, folder, seen)
+        aside = set_aside(store, folder, observed)
         if aside is not None:
             on_corrupt(f"the stored result {key[:8]} is corrupt ({broken}); set aside in {aside}")
     return None
@@ -102,17 +107,21 @@ def publish(store: Store, key: str, built: Path) -> Stored:
     Parameters
     ----------
     store : Store
-        Where to.
+        The store.
     key : str
         The job key.
     built : Path
         The folder, in the store's `work/`: the same file system. It is moved.
 
+    Returns
+    -------
+    Stored
+
     Raises
     ------
     DiskFullError
     spikecrate.store.result_manifest.BrokenSealError
-        Where the folder holds links or special files.
+        Where the folder contains links or special files.
     """
     tame_modes(built, shared=is_shared(store.results))
     made = seal.seal(built)
@@ -124,24 +133,41 @@ def publish(store: Store, key: str, built: Path) -> Stored:
         if not target.exists():
             built.rename(target)
         elif exchange(built, target):
-            # `--force`: no moment without a result. A kill from here on leaves the earlier one to the sweep.
+            # With `--force`, at every moment one result is in place. After a kill the sweep removes the earlier one.
             built.rename(replaced)
         else:
-            # A kill between these two leaves no result in place: the next sweep puts the earlier one back.
+            # After a kill between these two, the next sweep puts the earlier result back.
             target.rename(replaced)
             built.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         remove_tree(replaced)
     return Stored(target, _record(target), made.hash)
 
 
 def identity(store: Store, key: str) -> Identity | None:
-    """Return what tells one result of a job from its successor, None where there is no result."""
-    return _identity(store.result(key))
+    """Return the identity of a job's result, which differs from that of its successor.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    key : str
+        The job key.
+
+    Returns
+    -------
+    (int, int) or None
+        Inode and change time of the folder; None where there is no result.
+    """
+    try:
+        stat = store.result(key).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return stat.st_ino, stat.st_ctime_ns
 
 
 def put_back(store: Store, left: Path) -> bool:
-    """Put an earlier result back whose replacement never arrived.
+    """Put an earlier result back after its replacement was killed.
 
     Parameters
     ----------
@@ -169,25 +195,42 @@ def put_back(store: Store, left: Path) -> bool:
 
 
 def last_use(folder: Path | str) -> float:
-    """Give when a result was last used, to `USED_S`, in seconds since 1970: the time of its seal's file.
+    """Return the time of a result's last use, in seconds since 1970, accurate to `USED_S`.
 
-    Access times would tell too, where they are written at all: many file systems are mounted without them.
+    It is the modification time of the manifest: many file systems are mounted without access times.
+
+    Parameters
+    ----------
+    folder : Path or str
+        The result's folder.
 
     Raises
     ------
     OSError
-        Where there is no seal.
+        Where there is no manifest.
     """
     return os.stat(f"{folder}/{seal.NAME}").st_mtime  # noqa: PTH116
 
 
 def problem_of(store: Store, key: str) -> tuple[str, Identity] | None:
-    """Read the whole of a result; say what is wrong and with which folder, None where it is whole or gone.
+    """Read a whole result and return its problem.
 
-    Unlike `find` it takes no file for checked, and a file that was added is wrong, too.
+    Unlike `find` it reads each file again, and an added file is a problem too.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    key : str
+        The job key.
+
+    Returns
+    -------
+    (str, Identity) or None
+        The problem and the identity of the folder; None where the result is intact or gone.
     """
     folder = store.result(key)
-    while (seen := _identity(folder)) is not None:
+    while (observed := identity(store, key)) is not None:
         problem = None
         try:
             found = seal.read(folder)
@@ -195,13 +238,27 @@ def problem_of(store: Store, key: str) -> tuple[str, Identity] | None:
             _record_of(folder, key)
         except (seal.BrokenSealError, OSError) as broken:
             problem = str(broken)
-        if _identity(folder) == seen:
-            return None if problem is None else (problem, seen)
+        if identity(store, key) == observed:
+            return None if problem is None else (problem, observed)
     return None
 
 
-def set_aside(store: Store, folder: Path, seen: Identity) -> Path | None:
-    """Move a corrupt result to the quarantine; give where it went, None where another process did.
+def set_aside(store: Store, folder: Path, observed: Identity) -> Path | None:
+    """Move a corrupt result to the quarantine.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    folder : Path
+        The result's folder.
+    observed : (int, int)
+        The identity of the corrupt result.
+
+    Returns
+    -------
+    Path or None
+        Its path in the quarantine; None where another process moved or replaced it.
 
     Raises
     ------
@@ -210,20 +267,36 @@ def set_aside(store: Store, folder: Path, seen: Identity) -> Path | None:
     aside = quarantine.set_aside(store, folder)
     if aside is None:
         return None
-    if aside.lstat().st_ino != seen[0] and not folder.exists():
-        # A new one had just arrived.
+    if aside.lstat().st_ino != observed[0] and not folder.exists():
+        # Another process had just replaced it.
         aside.rename(folder)
         return None
     return aside
 
 
 def keys(store: Store, prefix: str = "") -> Iterator[str]:
-    """Give the keys of all results, or of those that start like that, in no order."""
+    """Return the keys of all results that start with a prefix, in no order.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    prefix : str
+        The first digits of the keys.
+    """
     return keys_in(store.results, prefix)
 
 
 def keys_in(shelves: Path, prefix: str = "") -> Iterator[str]:
-    """Give the names in all shards of a folder; two digits of a prefix are enough to look into one alone."""
+    """Yield the names in the shards of a folder that start with a prefix, in no order.
+
+    Parameters
+    ----------
+    shelves : Path
+        The folder of shards.
+    prefix : str
+        The first digits of the names; with two or more, only one shard is read.
+    """
     shards = [prefix[:2]] if len(prefix) > 1 else names_in(shelves)
     for shard in shards:
         yield from (name for name in names_in(shelves / shard) if name.startswith(prefix))
@@ -237,7 +310,7 @@ def _checked(store: Store, folder: Path, key: str) -> Stored:
     memo = FileHashCache(store.memo)
     question = f"sealed as {found.hash}"
     state, states = _states(folder, found)
-    # A sorting of a day on 384 channels is gigabytes: it is read again only when a file was touched.
+    # The result of a day on 384 channels is gigabytes: read it again only when a file has changed.
     if memo.get(state, question) != states:
         flush(folder / name for name in found.files)
         seal.check(folder, found, found.files)
@@ -251,7 +324,7 @@ def _checked(store: Store, folder: Path, key: str) -> Stored:
 
 
 def _states(folder: Path, found: seal.Seal) -> tuple[FileState, str]:
-    """Give a state that stands for all files that were sealed, and what it is in full."""
+    """Return one state for all sealed files, as the cache needs it, and a hash of the state of each."""
     size = latest_change = latest_edit = 0
     states = {}
     for name in found.files:
@@ -271,11 +344,11 @@ def _states(folder: Path, found: seal.Seal) -> tuple[FileState, str]:
 def _record_of(folder: Path, key: str) -> dict[str, Any]:
     try:
         record = _record(folder)
-        right = record["key"] == key
+        belongs = record["key"] == key
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         message = f"run.json cannot be read: {error}"
         raise seal.BrokenSealError(message) from None
-    if not right:
+    if not belongs:
         message = f"run.json is not of job {key[:8]}"
         raise seal.BrokenSealError(message)
     return record
@@ -286,25 +359,8 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _identity(folder: Path) -> Identity | None:
-    """Tell one folder of a name from another; the change time tells when it came."""
-    try:
-        stat = folder.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return stat.st_ino, stat.st_ctime_ns
-
-
 def _note_use(folder: Path) -> None:
-    """Note that a result is used now, for `store.gc`; a store that is read-only is used all the same."""
+    """Note the use of a result for `store.gc`, where the store is not read-only."""
     with suppress(OSError):
         if time.time() - last_use(folder) > USED_S:
             os.utime(folder / seal.NAME)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

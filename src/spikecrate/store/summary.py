@@ -1,4 +1,4 @@
-"""The results and failures of the store in a line each, for lists: from the index, unchecked."""
+"""The results and failures of the store, one row each, for lists: from the index, unchecked."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class Summary(NamedTuple):
-    """A finished result in a line.
+    """The row of a finished result.
 
     Attributes
     ----------
     key, sorter, recording, runtime, started, recipe : str
-        Of its run record; `recording` is its path.
-    units, events : int
-        What was found.
+        From its run record; `sorter` is the tool, `recording` the paths of its inputs.
+    units, events : int or None
+        Numbers of units and events of a sorting.
     wall_s : float
-        How long it took.
+        Duration of the run.
     size_bytes : int
-        Of all its files.
+        Size of all its files.
     """
 
     key: str
     sorter: str
     recording: str
     runtime: str
-    units: int
-    events: int
+    units: int | None
+    events: int | None
     wall_s: float
     started: str
     recipe: str
@@ -46,45 +46,72 @@ class Summary(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A kept failure in a line.
+    """The row of a job's last failure.
 
     Attributes
     ----------
-    key, sorter : str
-        Which job's.
+    key, sorter, recording : str
+        The job's key, its tool and the paths of its inputs.
     at : str
-        When, in UTC.
+        Time of the failure, in UTC.
     error : str
         Class of the error.
     size_bytes : int
-        Of its files.
+        Size of its files.
     """
 
     key: str
     sorter: str
+    recording: str
     at: str
     error: str
     size_bytes: int
 
 
 def results(store: Store, progress: Progress | None = None) -> Iterator[Summary]:
-    """Give all results that can be read, in no order."""
+    """Return the rows of all readable results, in no order.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    progress : Progress, optional
+        Receives the number of read shards.
+    """
     return map(Summary._make, rows(store, progress))
 
 
 def rows(store: Store, progress: Progress | None = None) -> Iterator[tuple[Any, ...]]:
-    """Give the same as plain tuples, which Python handles in half the time; the cells are those of `Summary`."""
+    """Return the rows of `results` as plain tuples, which Python makes in half the time.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     return _results(store).rows(progress or Silent())
 
 
 def failures(store: Store, progress: Progress | None = None) -> Iterator[Failed]:
-    """Give all failures that can be read, in no order."""
+    """Return the rows of all readable failures, in no order.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     index = Index(store.failures, store.index / store.failures.name, _read_failure)
     return map(Failed._make, index.rows(progress or Silent()))
 
 
 def history(store: Store, progress: Progress | None = None) -> Iterator[dict[str, Any]]:
-    """Give of all results' run records what tells how near one job is to another: `key`, `started`, `key_parts`."""
+    """Yield the parts of all results' run records that tell how near two jobs are: `key`, `started`, `key_parts`.
+
+    Parameters
+    ----------
+    store, progress
+        As in `results`.
+    """
     for row, parts in _results(store).full_rows(progress or Silent()):
         summary = Summary._make(row)
         yield {"key": summary.key, "started": summary.started, "key_parts": parts}
@@ -102,14 +129,16 @@ def _read_result(folder: Path) -> tuple[Summary, dict[str, Any]]:
     if not all(isinstance(parts.get(name, {}), dict) for name in ("parameters", "inputs")):
         message = f"{folder}: key_parts"
         raise TypeError(message)
+    # Until schema 2 of the run record, every tool was a sorter.
+    tool = record.get("tool") or record["sorter"]
     sizes = [int(facts["size"]) for facts in json.loads(manifest)["files"].values()]
     summary = Summary(
         key=folder.name,
-        sorter=str(record["sorter"]["name"]),
-        recording=str(record["recording"]["path"]),
+        sorter=str(tool["name"]),
+        recording=_paths(record),
         runtime=str(record["runtime"]),
-        units=int(record["units"]),
-        events=int(record["events"]),
+        units=record.get("units"),
+        events=record.get("events"),
         wall_s=float(record["wall_s"]),
         started=str(record["started"]),
         recipe=str(record["recipe"]),
@@ -125,8 +154,17 @@ def _read_failure(folder: Path) -> tuple[Failed, None]:
     failed = Failed(
         key=folder.name,
         sorter=str(what["key_parts"]["tool"]),
+        recording=_paths(what),
         at=str(what["at"]),
         error=str(what["error"]),
         size_bytes=size,
     )
     return failed, None
+
+
+def _paths(record: dict[str, Any]) -> str:
+    """Return the paths of a job's inputs; until schema 2 of the run record it had a recording and no other."""
+    if "inputs" in record:
+        return ", ".join(str(facts["path"]) for facts in record["inputs"].values())
+    recording = record["recording"]
+    return str(recording["path"] if isinstance(recording, dict) else recording)

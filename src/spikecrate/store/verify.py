@@ -1,11 +1,11 @@
-"""Read everything in the store that has a hash, and set aside what is not what was written."""
+"""Read everything in the store that has a hash, and set corrupt content aside."""
 
 from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate.store import quarantine, results
 from spikecrate.store.file_hashes import FileHashCache
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from spikecrate.store.place import Store
 
 AHEAD: Final = 64
-"""How many checks wait in line for each thread: enough to keep it busy, few enough to stop at once."""
+"""Checks queued for each thread: enough to keep it busy, few enough to stop at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not what was written.
+    """Corrupt content.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class Finding:
     what : str
         Its path.
     problem : str
-        What is wrong with it.
+        The problem.
     aside : str or None
-        Where it went; None where it was only named.
+        Its path in the quarantine; None where it was left in place.
     """
 
     kind: str
@@ -45,22 +45,38 @@ class Finding:
     aside: str | None
 
 
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of `verify`.
+
+    Attributes
+    ----------
+    checked : int
+        Number of checks.
+    found : list of Finding
+        The corrupt content, by path.
+    """
+
+    checked: int
+    found: list[Finding]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing to be read.
+    """A check of one file or folder.
 
     Attributes
     ----------
     kind : str
         As in `Finding`.
     path : Path
-        Where it lies.
+        The file or folder.
     size_bytes : int
-        About how much there is to read.
+        Approximate number of bytes to read.
     problem : callable
-        Says what is wrong, or gives None.
+        Returns the problem; None where the content is intact.
     move : callable
-        Sets it aside and gives where it went; None where it is gone by now.
+        Moves it to the quarantine and returns its path there; None where it is gone by now.
     """
 
     kind: str
@@ -71,7 +87,17 @@ class Check:
 
 
 def checks(store: Store) -> Iterator[Check]:
-    """Give what there is to check in the store: results, memos, the index, locks."""
+    """Yield the checks of a store: of results, file hashes, the index and locks.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Yields
+    ------
+    Check
+    """
     for key in results.keys(store):
         yield _result_check(store, key)
     memo = FileHashCache(store.memo)
@@ -86,27 +112,31 @@ def checks(store: Store) -> Iterator[Check]:
         yield _file_check(store, "lock", path, _problem_of_lock)
 
 
-def verify(these: Iterable[Check], progress: Progress, *, dry_run: bool) -> tuple[int, list[Finding]]:
-    """Check everything, on all cores.
+def verify(these: Iterable[Check], progress: Progress, *, dry_run: bool) -> Verification:
+    """Run checks on all cores, and move corrupt content to the quarantine.
 
     Parameters
     ----------
     these : iterable of Check
-        What; `checks` gives those of the store itself.
+        The checks; `checks` yields those of the store itself.
     progress : Progress
-        Told how far it is, and of each thing that is corrupt as it is found.
+        Receives the number of read bytes, and a note on each finding.
     dry_run : bool
-        Name what is corrupt, and leave it where it is.
+        Leave corrupt content in place.
 
     Returns
     -------
-    int, list of Finding
-        How many things were checked, and those that are corrupt.
+    Verification
+
+    Raises
+    ------
+    DiskFullError
+        Where corrupt content cannot be moved.
     """
     todo = list(these)
     found = []
     cores = len(os.sched_getaffinity(0))
-    # Threads: the hashing of large files, where the time goes, holds no lock of the interpreter's.
+    # Threads suffice: most of the time goes into hashing, which releases the interpreter's lock.
     pool = ThreadPoolExecutor(cores)
     try:
         with progress.bar("checking the store", sum(check.size_bytes for check in todo)) as advance:
@@ -119,7 +149,7 @@ def verify(these: Iterable[Check], progress: Progress, *, dry_run: bool) -> tupl
                     advance(check.size_bytes)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return len(todo), sorted(found, key=lambda finding: finding.what)
+    return Verification(len(todo), sorted(found, key=lambda finding: finding.what))
 
 
 def _reported(check: Check, problem: str, progress: Progress, *, dry_run: bool) -> Finding:
@@ -158,7 +188,7 @@ def _result_check(store: Store, key: str) -> Check:
 def _file_check(store: Store, kind: str, path: Path, problem_of: Callable[[Path], str | None]) -> Check:
     def problem() -> str | None:
         found = problem_of(path)
-        # Replaced or removed meanwhile by those who use it.
+        # A job may have removed it meanwhile.
         return found if found is not None and path.is_symlink() | path.exists() else None
 
     return Check(
@@ -182,8 +212,3 @@ def _problem_of_lock(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be opened: {error.strerror}"
     return None
-
-
-def as_dict(count: int, found: list[Finding]) -> dict[str, Any]:
-    """Give what `verify` gave, in JSON types."""
-    return {"checked": count, "found": [vars(finding) for finding in found]}

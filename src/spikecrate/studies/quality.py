@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate import api
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Sorter
     from spikecrate.recordings import Recording
-    from spikecrate.sortings import Sorting, UnitMatch
+    from spikecrate.sortings import Sorting
 
 TRUTH: Final = "firings_true.mda"
 """File with the true spikes, beside the samples of a recording."""
@@ -173,26 +173,6 @@ def truth_of(recording: Recording) -> Sorting:
     return read_firings(path, recording.layout.sampling_frequency, num_samples=recording.layout.num_samples)
 
 
-def summary(matches: Iterable[UnitMatch]) -> dict[str, Any]:
-    """Return the two figures of a score that summarise the true units.
-
-    Parameters
-    ----------
-    matches : iterable of UnitMatch
-        One for each true unit.
-
-    Returns
-    -------
-    dict
-        `mean_accuracy` and `units_above`.
-    """
-    accuracies = [match.accuracy for match in matches]
-    return {
-        "mean_accuracy": round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0,
-        "units_above": sum(accuracy >= GOOD for accuracy in accuracies),
-    }
-
-
 def _score(
     sorter: Sorter,
     name: str,
@@ -206,25 +186,27 @@ def _score(
     from spikecrate.sortings import compare
 
     layout = recording.layout
-    known: dict[str, Any] = {
-        "sorter": sorter.name,
-        "version": sorter.version,
-        "recording": name,
-        "channels": layout.num_channels,
-        "duration_s": layout.num_samples / layout.sampling_frequency,
-        "true_units": len(truth.unit_ids),
-    }
+    score = Score(
+        sorter=sorter.name,
+        version=sorter.version,
+        recording=name,
+        channels=layout.num_channels,
+        duration_s=recording.duration_s,
+        true_units=len(truth.unit_ids),
+    )
     try:
         done = api.sort(recording.path, sorter=sorter.name, runtime=runtime, seed=seed, progress=progress)
     except StoppedError:
         raise
     except SpikecrateError as error:
-        return Score(**known, failure=str(error).splitlines()[0])
+        return replace(score, failure=str(error).splitlines()[0])
     record = done.record
-    return Score(
-        **known,
-        **summary(compare(truth, done.sorting).assigned),
+    accuracies = [match.accuracy for match in compare(truth, done.sorting).assigned]
+    return replace(
+        score,
         found_units=record["units"],
+        mean_accuracy=round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0,
+        units_above=sum(accuracy >= GOOD for accuracy in accuracies),
         wall_s=record["wall_s"],
         peak_memory_bytes=record["peak_memory_bytes"],
         runtime=record["runtime"],

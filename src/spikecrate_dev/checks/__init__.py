@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from spikecrate_dev.checks import container, display, identity
+from spikecrate_dev.checks import clone, login, windows
 
-CHECKS: Final = (*display.CHECKS, *identity.CHECKS, *container.CHECKS)
+CHECKS: Final = (*windows.CHECKS, *login.CHECKS, *clone.CHECKS)
 """In report order; `cli` appends them to the library's where this package is installed."""

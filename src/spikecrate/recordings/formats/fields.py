@@ -43,59 +43,156 @@ class Fields:
         self.place = place
 
     def get(self, name: str) -> Any:
-        """Return the value unchecked, None where there is none."""
+        """Return the value unchecked.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+
+        Returns
+        -------
+        object
+            A JSON value; None where the field is missing.
+        """
         return self.data.get(name)
 
     def text(self, name: str, default: Any = REQUIRED) -> str:
-        """Return a text."""
+        """Return a text.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        default : object, optional
+            Returned where the field is missing; by default it must exist.
+
+        Returns
+        -------
+        str
+        """
         value = self._value(name, default)
         if not isinstance(value, str):
             self._refuse(name, "a text", value)
         return value
 
     def number(self, name: str, default: Any = REQUIRED, *, positive: bool = False) -> float:
-        """Return a finite number, above 0 if `positive`."""
+        """Return a finite number.
+
+        Parameters
+        ----------
+        name, default
+            As in `text`.
+        positive : bool
+            Whether it must be above 0.
+
+        Returns
+        -------
+        float
+        """
         wanted = "a number above 0" if positive else "a number"
         value = self._value(name, default)
-        number = as_number(value)
+        number = self._number(value)
         if number is None or (positive and number <= 0):
             self._refuse(name, wanted, value)
         return number
 
     def whole(self, name: str, default: Any = REQUIRED, *, most: int | None = None) -> int:
-        """Return a whole number from 0 to `most`."""
+        """Return a whole number, 0 or more.
+
+        Parameters
+        ----------
+        name, default
+            As in `text`.
+        most : int, optional
+            The largest number that fits.
+
+        Returns
+        -------
+        int
+        """
         value = self._value(name, default)
-        number = as_number(value)
+        number = self._number(value)
         if number is None or not number.is_integer() or number < 0 or (most is not None and number > most):
             self._refuse(name, f"a whole number, {f'0 to {most}' if most else '0 or more'}", value)
-        return int(value)
+        return int(number)
 
     def items(self, name: str, default: Any = REQUIRED) -> list[Any]:
-        """Return a list."""
+        """Return a list.
+
+        Parameters
+        ----------
+        name, default
+            As in `text`.
+
+        Returns
+        -------
+        list
+            JSON values.
+        """
         value = self._value(name, default)
         if not isinstance(value, list):
             self._refuse(name, "a list", value)
         return value
 
     def objects(self, name: str) -> list[Fields]:
-        """Return a list of objects."""
+        """Return a list of objects.
+
+        Parameters
+        ----------
+        name : str
+            The field; it must exist.
+
+        Returns
+        -------
+        list of Fields
+        """
         return [
             Fields(value, self.path, f"{self.place}{name}[{index}].")
             for index, value in enumerate(self.items(name))
         ]
 
     def inner(self, name: str) -> Fields:
-        """Return an object."""
+        """Return an object.
+
+        Parameters
+        ----------
+        name : str
+            The field; it must exist.
+
+        Returns
+        -------
+        Fields
+        """
         return Fields(self._value(name, REQUIRED), self.path, f"{self.place}{name}.")
 
     def refuse(self, name: str, problem: str, *, next_step: str = "") -> NoReturn:
-        """Raise the error for a field whose value does not fit."""
+        """Raise the error for a field whose value does not fit.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        problem : str
+            Why its value does not fit.
+        next_step : str
+            By default to correct the field.
+
+        Raises
+        ------
+        RecordingFormatError
+            Always.
+        """
         message = f"{self.path}: {self.place}{name}: {problem}"
         raise RecordingFormatError(
             message,
             next_step=next_step or f"correct {self.place}{name} in {self.path.name}",
             details={"file": str(self.path), "field": f"{self.place}{name}"},
         )
+
+    def _number(self, value: Any) -> float | None:
+        """Return a field's value as a number, None where it is none."""
+        return as_number(value)
 
     def _value(self, name: str, default: Any) -> Any:
         value = self.data.get(name, default)
@@ -131,6 +228,29 @@ def as_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def as_numbers(values: Any) -> tuple[float, ...] | None:
+    """Return a JSON list of numbers as floats, or None for anything else.
+
+    Parameters
+    ----------
+    values : object
+        A JSON value.
+
+    Returns
+    -------
+    tuple of float, or None
+
+    Examples
+    --------
+    >>> as_numbers([3, 0.5]), as_numbers([3, "a"]), as_numbers(3)
+    ((3.0, 0.5), None, None)
+    """
+    if not isinstance(values, list):
+        return None
+    numbers = tuple(number for value in values if (number := as_number(value)) is not None)
+    return numbers if len(numbers) == len(values) else None
 
 
 def shown(value: Any) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import (
+    RecordingAmbiguousError,
     RecordingFormatError,
     RecordingLinkError,
     RecordingNotFoundError,
@@ -18,7 +19,7 @@ from spikecrate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 TEXT_LIMIT: Final = 64 * 2**20
@@ -66,18 +67,35 @@ def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file or a link, also a broken one, has that name."""
+    """Return whether a file or a link, also a broken one, has that name.
+
+    Parameters
+    ----------
+    path : Path
+        The name.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    RecordingPermissionError
+        If this user may not enter its folder.
+    """
     with reading(path):
         return path.is_symlink() or path.is_file()
 
 
-def read_text(path: Path, *, named_in: Path | None = None) -> str:
+def read_text(path: Path, *, errors: str = "strict") -> str:
     """Read a small text file, UTF-8 with or without a byte order mark.
 
     Parameters
     ----------
-    path, named_in
-        As in `regular_file`.
+    path : Path
+        The file.
+    errors : {"strict", "replace"}
+        Whether other bytes are refused, or read as a mark of replacement.
 
     Returns
     -------
@@ -90,26 +108,26 @@ def read_text(path: Path, *, named_in: Path | None = None) -> str:
     SpikecrateError
         As `regular_file`.
     """
-    size = regular_file(path, named_in=named_in).st_size
+    size = regular_file(path).st_size
     if size > TEXT_LIMIT:
         message = f"{path}: a small text file is expected, this one has {size} bytes"
         raise RecordingFormatError(message, next_step="check that the file is what its name says")
     with reading(path):
         data = path.read_bytes()
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         message = f"{path}: not text in UTF-8 (byte {error.start})"
         raise RecordingFormatError(message, next_step="save the file as UTF-8 text") from None
 
 
-def read_json(path: Path, *, named_in: Path | None = None) -> Any:
+def read_json(path: Path) -> Any:
     """Read a small JSON file.
 
     Parameters
     ----------
-    path, named_in
-        As in `regular_file`.
+    path : Path
+        The file.
 
     Returns
     -------
@@ -123,7 +141,7 @@ def read_json(path: Path, *, named_in: Path | None = None) -> Any:
     SpikecrateError
         As `read_text`.
     """
-    text = read_text(path, named_in=named_in)
+    text = read_text(path)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -179,6 +197,27 @@ def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
     return RecordingFormatError(message, next_step="save the recording again", details={"file": str(path)})
 
 
+def ambiguous(place: Path, what: str, choices: Sequence[Path]) -> RecordingAmbiguousError:
+    """Return the error for a place that holds several recordings.
+
+    Parameters
+    ----------
+    place : Path
+        The folder that the user named.
+    what : str
+        What there are several of: "streams", "segments", "formats".
+    choices : sequence of Path
+        What the user may name instead.
+
+    Returns
+    -------
+    RecordingAmbiguousError
+    """
+    names = [str(choice) for choice in choices]
+    message = "\n  ".join([f"{place} holds {len(names)} {what}:", *names])
+    return RecordingAmbiguousError(message, next_step="name one of these", details={"choices": names})
+
+
 @contextmanager
 def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
     """Turn an error of the system into one of ours.
@@ -206,29 +245,29 @@ def reading(path: Path, *, named_in: Path | None = None) -> Iterator[None]:
 def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateError:
     """Return the error of ours for an error of the system."""
     source = f" ({named_in} names it)" if named_in is not None else ""
-    if error.errno == errno.ELOOP:
-        message = f"{path} is a link that leads to itself{source}"
-        return RecordingLinkError(message, next_step="point the link at the data file")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        link = _broken_link(path)
-        if link is not None:
+    match error.errno:
+        case errno.ELOOP:
+            message = f"{path} is a link that leads to itself{source}"
+            return RecordingLinkError(message, next_step="point the link at the data file")
+        case errno.ENOENT | errno.ENOTDIR:
+            link = _broken_link(path)
+            if link is None:
+                message = f"{path} does not exist{source}"
+                return RecordingNotFoundError(message, next_step="check the path")
             message = f"{link} is a link to {str(link.readlink())!r}, which does not exist{source}"
-            return RecordingLinkError(
-                message, next_step="mount the folder of its target, or correct the link"
-            )
-        message = f"{path} does not exist{source}"
-        return RecordingNotFoundError(message, next_step="check the path")
-    if error.errno == errno.ENAMETOOLONG:
-        message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
-        return RecordingNotFoundError(message, next_step="check the path")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        message = f"{path} cannot be read: permission denied{source}"
-        return RecordingPermissionError(
-            message,
-            next_step=f"ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}",
-        )
-    message = f"{path} cannot be read: {error.strerror or error}{source}"
-    return RecordingPermissionError(message, next_step="check the disk or the network mount it is on")
+            step = "mount the folder of its target, or correct the link"
+            return RecordingLinkError(message, next_step=step)
+        case errno.ENAMETOOLONG:
+            message = f"{os.fspath(path)[:80]}... is too long for a path{source}"
+            return RecordingNotFoundError(message, next_step="check the path")
+        case errno.EACCES | errno.EPERM:
+            message = f"{path} cannot be read: permission denied{source}"
+            step = f"ask its owner for read permission; `ls -ld` and `id` show what is missing: {path}"
+            return RecordingPermissionError(message, next_step=step)
+        case _:
+            message = f"{path} cannot be read: {error.strerror or error}{source}"
+            step = "check the disk or the network mount it is on"
+            return RecordingPermissionError(message, next_step=step)
 
 
 def _broken_link(path: Path) -> Path | None:

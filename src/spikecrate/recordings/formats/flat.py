@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import ProbeError, RecordingFormatError
-from spikecrate.recordings.formats.fields import as_number
+from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
 from spikecrate.recordings.probe import read_geom, read_probeinterface
@@ -20,17 +20,15 @@ if TYPE_CHECKING:
 
     from spikecrate.recordings.probe import Locations
 
-DESCRIPTION: Final = "recording.json"
 
-
-def open_flat(path: Path, description: Path) -> Recording:
+def open_source(path: Path, source: Path) -> Recording:
     """Open a flat file that a recording.json describes.
 
     Parameters
     ----------
     path : Path
         As the user named it.
-    description : Path
+    source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
 
     Returns
@@ -44,20 +42,20 @@ def open_flat(path: Path, description: Path) -> Recording:
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    data = read_json(description)
-    _validate(data, description)
+    data = read_json(source)
+    _validate(data, source)
     file_channels = int(data["num_channels"])
     channels = [int(column) for column in data.get("channels", range(file_channels))]
     if max(channels) >= file_channels:
-        raise _refused(description, "channels", f"{max(channels)} is not one of the {file_channels} columns")
+        raise _refused(source, "channels", f"{max(channels)} is not one of the {file_channels} columns")
     names = data.get("channel_ids")
     if names is not None and len(names) != len(channels):
-        raise _refused(description, "channel_ids", f"{len(names)} names for {len(channels)} channels")
+        raise _refused(source, "channel_ids", f"{len(names)} names for {len(channels)} channels")
     return flat_recording(
         path=path,
         format="flat",
-        source=description,
-        sample_file=_beside(description, data["file"]),
+        source=source,
+        sample_file=_beside(source, data["file"]),
         dtype=data["dtype"],
         offset=int(data.get("offset", 0)),
         time_axis=int(data.get("time_axis", 0)),
@@ -65,13 +63,15 @@ def open_flat(path: Path, description: Path) -> Recording:
         channels=channels,
         num_samples=int(data["num_samples"]) if "num_samples" in data else None,
         sampling_frequency=data["sampling_frequency"],
-        gains=_each(description, data, "gain_uv", len(channels)),
-        give_gains=f"add gain_uv to {description.name}",
-        offsets=_each(description, data, "offset_uv", len(channels)),
-        give_offsets=f"add offset_uv to {description.name}",
-        locations=_locations(description, data.get("probe"), len(channels)),
-        no_locations=f"{description.name} names no probe",
-        give_locations=f"add probe (a geom.csv: x,y in um, one row a channel) to {description.name}",
+        gains=_each(source, data, "gain_uv", len(channels)),
+        offsets=_each(source, data, "offset_uv", len(channels)),
+        locations=_locations(source, data.get("probe"), len(channels)),
+        no_locations=f"{source.name} names no probe",
+        next_steps={
+            "gain_uv": f"add gain_uv to {source.name}",
+            "offset_uv": f"add offset_uv to {source.name}",
+            "probe": f"add probe (a geom.csv: x,y in um, one row a channel) to {source.name}",
+        },
         channel_ids=names,
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
     )
@@ -123,18 +123,17 @@ def _explained(error: ValidationError) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def _each(description: Path, data: dict[str, Any], field: str, count: int) -> list[float] | None:
+def _each(description: Path, data: dict[str, Any], field: str, count: int) -> tuple[float, ...] | None:
     """Read one value for all channels, or one a channel; None where the field is missing."""
     if field not in data:
         return None
-    found = data[field]
-    values = [as_number(value) for value in (found if isinstance(found, list) else [found] * count)]
-    known = [value for value in values if value is not None]
+    values = data[field] if isinstance(data[field], list) else [data[field]] * count
     if len(values) != count:
         raise _refused(description, field, f"{len(values)} values for {count} channels")
-    if len(known) != count:
+    numbers = as_numbers(values)
+    if numbers is None:
         raise _refused(description, field, "a value is too large, or not a number")
-    return known
+    return numbers
 
 
 def _locations(description: Path, probe: str | None, count: int) -> Locations | None:

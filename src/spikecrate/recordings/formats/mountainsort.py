@@ -14,12 +14,11 @@ from spikecrate_harness.mda import MdaError, MdaHeader, read_header
 if TYPE_CHECKING:
     from pathlib import Path
 
-RAW: Final = "raw.mda"
 PARAMS: Final = "params.json"
 EXAMPLE: Final = '{"samplerate": 30000, "scale_factor": 0.195, "spike_sign": -1}'
 
 
-def open_mountainsort(path: Path, folder: Path) -> Recording:
+def open_source(path: Path, source: Path) -> Recording:
     """Open a MountainSort folder.
 
     `params.json` holds `samplerate` (Hz), and may hold `scale_factor` (uV per count, 1 by default) and
@@ -29,8 +28,8 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
     ----------
     path : Path
         As the user named it.
-    folder : Path
-        The folder with raw.mda.
+    source : Path
+        Its raw.mda.
 
     Returns
     -------
@@ -41,32 +40,33 @@ def open_mountainsort(path: Path, folder: Path) -> Recording:
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    raw = folder / RAW
-    size = regular_file(raw).st_size
-    header = _header(raw)
+    size = regular_file(source).st_size
+    header = _header(source)
     num_channels, num_samples = header.shape[:2]
-    params = _params(folder)
+    params = _params(source.parent)
     longer = size > header.file_size > header.offset
     # The rows of a geom.csv are counted only where the number of channels is possible.
-    geom = folder / GEOM
+    geom = source.parent / GEOM
     known = is_file(geom) and 1 <= num_channels <= MAX_CHANNELS
     return flat_recording(
         path=path,
         format="mountainsort",
-        source=raw,
-        sample_file=raw,
+        source=source,
+        sample_file=source,
         dtype=header.dtype,
         offset=header.offset,
         file_channels=num_channels,
         num_samples=num_samples,
         sampling_frequency=params.number("samplerate", positive=True),
         gains=_gain(params),
-        give_gains=f"add scale_factor (uV per count) to {PARAMS}",
-        give_offsets="convert the samples to int16, with 0 at 0 uV",
         locations=read_geom(geom, num_channels) if known else None,
         no_locations=f"there is no {GEOM}",
+        next_steps={
+            "gain_uv": f"add scale_factor (uV per count) to {PARAMS}",
+            "offset_uv": "convert the samples to int16, with 0 at 0 uV",
+        },
         spike_sign=_spike_sign(params),
-        assumptions=[extra_bytes(raw, size - header.file_size)] if longer else [],
+        assumptions=[extra_bytes(source, size - header.file_size)] if longer else [],
     )
 
 
@@ -95,7 +95,7 @@ def _params(folder: Path) -> Fields:
         message = f"{path} does not exist; the sampling frequency is needed"
         raise RecordingFormatError(
             message,
-            next_step=f"write {PARAMS} beside {RAW}, for example {EXAMPLE}",
+            next_step=f"write {PARAMS} beside raw.mda, for example {EXAMPLE}",
             details={"file": str(path), "field": "samplerate"},
         )
     return Fields(read_json(path), path)

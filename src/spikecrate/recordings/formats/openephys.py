@@ -6,24 +6,29 @@ what an empty unit means. Tried on a recording of the GUI 0.5 and the structure 
 
 from __future__ import annotations
 
-import os
+import re
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spikecrate.errors import RecordingAmbiguousError, RecordingEmptyError, RecordingFormatError
+from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.formats.fields import Fields
-from spikecrate.recordings.formats.files import is_file, read_json, reading
+from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_text
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
-from spikecrate.recordings.probe import read_beside
+from spikecrate.recordings.probe import PUT_GEOM, read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from spikecrate.recordings.probe import Locations
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
-DEPTH: Final = 3
-"""From the root down: record node, experiment, recording."""
+LEVELS: Final = ("[Rr]ecord[ _][Nn]ode*", "[Ee]xperiment*", "[Rr]ecording*")
+"""Folders from the root down to a structure.oebin; others are not searched."""
+PROBES: Final = ("NP_PROBE", "NEUROPIXELSV")
+"""Elements of a settings.xml that describe a Neuropixels probe."""
 TYPES: Final = ("headstage", "auxiliary", "ADC")
 PER_UNIT: Final = {"uV": 1.0, "µV": 1.0, "μV": 1.0, "mV": 1e3, "V": 1e6}
 
@@ -44,17 +49,18 @@ class Stream:
     facts: Fields
 
 
-def open_openephys(path: Path, folder: Path) -> Recording:
-    """Open one stream of an Open Ephys binary recording.
+def open_source(path: Path, source: Path) -> Recording:
+    """Open one stream of an Open Ephys binary recording, the one with electrodes where there are several.
 
     Where a stream has headstage channels, its ADC, auxiliary and sync channels are left out.
 
     Parameters
     ----------
     path : Path
-        As the user named it.
-    folder : Path
-        The root, a record node, an experiment, a recording, its `continuous` folder, or a stream's folder.
+        As the user named it: the root, a record node, an experiment, a recording, its `continuous` folder, a
+        stream's folder, or a structure.oebin or continuous.dat.
+    source : Path
+        The first structure.oebin or continuous.dat there.
 
     Returns
     -------
@@ -63,11 +69,15 @@ def open_openephys(path: Path, folder: Path) -> Recording:
     Raises
     ------
     RecordingAmbiguousError
-        If there are several streams below `folder`; the message lists the path of each.
+        If there are several streams with electrodes below `path`; the message lists the folder of each.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
+    folder = path.parent if path == source else path
     structures = list(structures_at(folder))
+    if not structures:
+        message = f"{path}: there is no {STRUCTURE} two folders up to describe the samples"
+        raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
     streams = [stream for structure in structures for stream in _streams(structure)]
     # Inside a recording, only the streams at or below the named folder count.
     chosen = [stream for stream in streams if stream.folder.is_relative_to(folder)] or streams
@@ -75,12 +85,10 @@ def open_openephys(path: Path, folder: Path) -> Recording:
         message = f"{', '.join(map(str, structures))}: no continuous stream"
         raise RecordingEmptyError(message, next_step="record with a continuous stream switched on")
     if len(chosen) > 1:
-        choices = [str(stream.folder) for stream in chosen]
-        lines = "\n".join(f"  {choice}" for choice in choices)
-        message = f"{folder} holds {len(chosen)} streams:\n{lines}"
-        raise RecordingAmbiguousError(
-            message, next_step="name one of these folders", details={"choices": choices}
-        )
+        # Version 1.0 writes the use of its buffers as a stream of its own.
+        chosen = [stream for stream in chosen if _has_electrodes(stream)] or chosen
+    if len(chosen) > 1:
+        raise ambiguous(folder, "streams", [stream.folder for stream in chosen])
     return _open(path, chosen[0])
 
 
@@ -97,38 +105,21 @@ def structures_at(folder: Path) -> Iterator[Path]:
     Path
         A structure.oebin.
     """
-    for upper in (folder, *((folder.parent,) if folder.name == "continuous" else ())):
+    parts = (folder, folder.parent) if folder.parent.name == "continuous" else (folder,)
+    above = [part.parent for part in parts if part.name == "continuous"]
+    for upper in (folder, *above):
         if is_file(upper / STRUCTURE):
             yield upper / STRUCTURE
             return
-    if folder.parent.name == "continuous" and is_file(folder.parent.parent / STRUCTURE):
-        yield folder.parent.parent / STRUCTURE
-        return
-    yield from _below(folder, DEPTH)
+    for depth in range(1, len(LEVELS) + 1):
+        pattern = "/".join((*LEVELS[-depth:], STRUCTURE))
+        yield from sorted(folder.glob(pattern), key=_numbered)
 
 
-def _below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the structure files below a folder, in the order of their names."""
-    with reading(folder), os.scandir(folder) as entries:
-        inner = sorted(
-            (Path(entry.path) for entry in entries if entry.is_dir() and _is_part(entry.name)), key=_numbered
-        )
-    for part in inner:
-        if is_file(part / STRUCTURE):
-            yield part / STRUCTURE
-        elif depth > 1:
-            yield from _below(part, depth - 1)
-
-
-def _is_part(name: str) -> bool:
-    """Return whether a folder belongs to a recording by its name; others are not searched."""
-    return name.lower().startswith(("record node", "record_node", "experiment", "recording"))
-
-
-def _numbered(path: Path) -> tuple[str, int]:
+def _numbered(path: Path) -> list[tuple[str, int]]:
     """Return a sort key that puts recording10 after recording9."""
-    stem = path.name.rstrip("0123456789")
-    return stem, int(path.name[len(stem) :] or 0)
+    stems = [(part.rstrip("0123456789"), part) for part in path.parts]
+    return [(stem, int(part[len(stem) :] or 0)) for stem, part in stems]
 
 
 def _streams(structure: Path) -> Iterator[Stream]:
@@ -139,6 +130,14 @@ def _streams(structure: Path) -> Iterator[Stream]:
         if not name or "/" in name or "\0" in name or name == "..":
             facts.refuse("folder_name", f"expected the name of a folder, got {name!r}")
         yield Stream(folder=structure.parent / "continuous" / name, facts=facts)
+
+
+def _has_electrodes(stream: Stream) -> bool:
+    """Return whether a stream has headstage channels, in volts."""
+    return any(
+        _kind(channel) == "headstage" and channel.text("units", "") in ("", *PER_UNIT)
+        for channel in stream.facts.objects("channels")
+    )
 
 
 def _open(path: Path, stream: Stream) -> Recording:
@@ -152,7 +151,10 @@ def _open(path: Path, stream: Stream) -> Recording:
     kinds = [_kind(channel) for channel in channels]
     kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
     kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
-    left = [kinds[index] for index in range(len(kinds)) if index not in set(kept)]
+    experiment = facts.path.parent.parent
+    number = experiment.name.removeprefix("experiment")
+    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
+    locations = read_beside(stream.folder, len(kept)) if kept else None
     return flat_recording(
         path=path,
         format="openephys",
@@ -163,27 +165,46 @@ def _open(path: Path, stream: Stream) -> Recording:
         channels=kept,
         sampling_frequency=facts.number("sample_rate", positive=True),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=read_beside(stream.folder, len(kept)) if kept else None,
-        no_locations=_no_locations(facts) if channels else "",
+        locations=_neuropixels(settings, stream.folder.name, len(kept)) if locations is None else locations,
+        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(_counted(left)) if left else [],
+        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
     )
 
 
-def _no_locations(facts: Fields) -> str:
-    """Return why the locations are not known."""
-    if "Neuropixels" in str(facts.items("channels")[0]):
-        return "the locations of this Neuropixels probe, in settings.xml, are not read (recording.import reads them)"
-    return "Open Ephys gives no locations of the channels"
+def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
+    """Read the locations of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+    # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
+    if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
+        return None
+    from probeinterface.neuropixels_tools import read_openephys_neuropixels
+
+    try:
+        # None for a stream of another device, and for a version of the plugin that writes no locations.
+        probe = read_openephys_neuropixels(settings, stream_name=stream, raise_error=False)
+    except Exception as error:  # the reader raises exceptions of any class; its message is passed on
+        reason = str(error).strip() or type(error).__name__
+        message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
+        raise ProbeError(message, next_step=PUT_GEOM) from error
+    if probe is None:
+        return None
+    locations: Locations = tuple(map(tuple, probe.contact_positions.tolist()))
+    if len(locations) != kept:
+        message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream}"
+        raise ProbeError(message, next_step=PUT_GEOM)
+    return locations
 
 
 def _kind(channel: Fields) -> str:
-    """Return the kind of a channel: by its type, written since 1.0, or by its name and description."""
-    text = f"{channel.text('channel_name', '')} {channel.text('description', '')}".upper()
-    if "SYNC" in text:
+    """Return the kind of a channel: by its type, written since 1.0, or by its description and name."""
+    name, description = channel.text("channel_name", "").upper(), channel.text("description", "").upper()
+    if "SYNC" in f"{name} {description}":
         return "sync"
     if channel.get("type") in (1, 2):
         return TYPES[channel.whole("type")]
+    # Users rename channels, so a name such as AuxCortex1 does not count against the description; ADC1 does.
+    renamed = "HEADSTAGE" in description and not re.fullmatch("(ADC|AUX)[0-9]+", name)
+    text = description if renamed else f"{name} {description}"
     if any(word in text for word in ("ADC", "NIDAQ", "ANALOG INPUT")):
         return "ADC"
     return "auxiliary" if "AUX" in text else "headstage"
@@ -196,32 +217,3 @@ def _gain(channel: Fields, kind: str) -> float:
     if unit not in PER_UNIT:
         channel.refuse("units", f"expected uV, mV or V, got {unit!r}")
     return channel.number("bit_volts") * PER_UNIT[unit]
-
-
-def _counted(kinds: list[str]) -> str:
-    """Return how many of each kind, as text."""
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-
-
-def folder_of(path: Path) -> Path:
-    """Return the folder of the recording or stream that a file belongs to.
-
-    Parameters
-    ----------
-    path : Path
-        A continuous.dat or structure.oebin.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    RecordingFormatError
-        If no structure.oebin belongs to a continuous.dat.
-    """
-    folder = path.parent
-    if path.name == SAMPLES and not any(True for _ in structures_at(folder)):
-        message = f"{path}: there is no {STRUCTURE} two folders up to describe the samples"
-        raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
-    return folder

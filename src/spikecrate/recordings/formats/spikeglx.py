@@ -6,52 +6,28 @@ Source: SpikeGLX's metadata guide (`Markdown/Metadata_Help.md`) and its authors'
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import shown
-from spikecrate.recordings.formats.files import is_file, read_text, regular_file
-from spikecrate.recordings.formats.neuropixels import imec_gains, imec_locations, map_assumptions
+from spikecrate.recordings.formats.files import ambiguous, is_file, read_text, reading, regular_file
+from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
 from spikecrate.recordings.formats.spikeglx_meta import Meta
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording, truncated
 from spikecrate.recordings.probe import read_beside
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate.recordings.probe import Locations
 
-SAMPLE_BYTES: Final = 2
+STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
+DEPTH: Final = 2
+"""From the folder of a run down: the folders of its probes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stream:
-    """Facts of the samples in a .meta file.
-
-    Attributes
-    ----------
-    rate : float
-        Hz.
-    kept : int
-        Channels of the recording; the file's first ones.
-    names : tuple of str
-        Of the kept channels.
-    gains : tuple of float
-        uV per count, of the kept channels.
-    left_out : str
-        Channels of the file that are not the recording's.
-    """
-
-    rate: float
-    kept: int
-    names: tuple[str, ...]
-    gains: tuple[float, ...]
-    left_out: str
-
-
-def open_spikeglx(path: Path, binary: Path) -> Recording:
+def open_source(path: Path, source: Path) -> Recording:
     """Open one SpikeGLX stream: imec (ap or lf), nidq or obx.
 
     Sync channels and digital words are left out; a nidq stream with multiplexed neural channels keeps only those.
@@ -60,8 +36,8 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
     ----------
     path : Path
         As the user named it.
-    binary : Path
-        The .bin file.
+    source : Path
+        The .bin or the .meta file.
 
     Returns
     -------
@@ -69,148 +45,150 @@ def open_spikeglx(path: Path, binary: Path) -> Recording:
 
     Raises
     ------
-    RecordingTruncatedError
-        If the file is shorter than `fileSizeBytes`.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    source = binary.with_suffix(".meta")
-    meta = Meta(source, read_text(source, named_in=None))
+    binary, described = source.with_suffix(".bin"), source.with_suffix(".meta")
+    for file, other in ((binary, described), (described, binary)):
+        if not is_file(file):
+            message = f"{file} does not exist and {other.name} needs it"
+            raise RecordingFormatError(message, next_step=f"copy {file.name} beside {other.name}")
+    # SpikeGLX wrote the user's notes in the code page of Windows; no field that is read here has such bytes.
+    meta = Meta(described, read_text(described, errors="replace"))
     file_channels = meta.whole("nSavedChans")
     if file_channels > MAX_CHANNELS:
         meta.refuse("nSavedChans", f"{file_channels} channels are more than any probe has")
-    stream = _stream(meta, file_channels)
-    size = regular_file(binary, named_in=source).st_size
-    promised = meta.whole("fileSizeBytes") if "fileSizeBytes" in meta.values else size
+    size = regular_file(binary, named_in=described).st_size
+    promised = meta.whole("fileSizeBytes", size)
     if size < promised:
         raise truncated(binary, promised, size)
-    assumptions = channels_left_out(stream.left_out) if stream.left_out else []
+    rate, gains, left_out = _stream(meta, file_channels)
+    assumptions = channels_left_out(left_out)
     if size > promised:
-        message = f"{source.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
+        message = f"{described.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
-    assumptions += map_assumptions(meta, stream.kept)
-    locations, reason = _locations(meta, binary.parent, stream.kept)
+    locations, reason = _locations(meta, len(gains), assumptions)
+    names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
         format="spikeglx",
-        source=source,
+        source=described,
         sample_file=binary,
         dtype="<i2",
         file_channels=file_channels,
-        channels=range(stream.kept),
-        sampling_frequency=stream.rate,
-        gains=stream.gains,
+        channels=range(len(gains)),
+        sampling_frequency=rate,
+        gains=gains,
         locations=locations,
         no_locations=reason,
-        channel_ids=stream.names,
+        channel_ids=names[: len(gains)]
+        if len(names) >= len(gains)
+        else [f"CH{index}" for index in range(len(gains))],
         assumptions=assumptions,
     )
 
 
-def _stream(meta: Meta, file_channels: int) -> Stream:
-    """Read rate, channels and gains, by the kind of stream."""
-    match meta.values.get("typeThis", "imec"):
+def _stream(meta: Meta, file_channels: int) -> tuple[float, list[float], dict[str, int]]:
+    """Return the rate, the gains of the channels that are kept (the file's first ones), and those left out."""
+    match meta.text("typeThis", "imec"):
         case "imec":
-            stream = _imec(meta, file_channels)
+            ap, lf, sync = meta.counts("snsApLfSy", 3, file_channels)
+            rate = meta.number("imSampRate")
+            gains = imec_gains(meta, saved_channels(meta, ap or lf)) if ap or lf else []
+            left_out = {"LF": lf if ap else 0, "sync": sync}
         case "nidq":
-            stream = _nidq(meta, file_channels)
+            mn, ma, xa, digital = meta.counts("snsMnMaXaDw", 4, file_channels)
+            rate, uv = meta.number("niSampRate"), _uv_per_count(meta, "ni")
+            gains = [uv / meta.number("niMNGain")] * mn if mn else []
+            left_out = {"auxiliary": ma + xa if mn else 0, "digital": digital}
+            if not mn:
+                gains = ([uv / meta.number("niMAGain")] * ma if ma else []) + [uv] * xa
         case "obx":
-            stream = _obx(meta, file_channels)
+            xa, digital, sync = meta.counts("snsXaDwSy", 3, file_channels)
+            rate, gains = meta.number("obSampRate"), [_uv_per_count(meta, "ob")] * xa
+            left_out = {"digital": digital, "sync": sync}
         case other:
             meta.refuse("typeThis", f"expected imec, nidq or obx, got {shown(other)}")
-    if stream.kept == 0:
+    if not gains:
         message = f"{meta.path}: no analog channels among the {file_channels} that were saved"
         raise RecordingEmptyError(message, next_step="name another stream of this run")
-    return stream
+    return rate, gains, left_out
 
 
-def _imec(meta: Meta, file_channels: int) -> Stream:
-    """Read a Neuropixels stream: the AP channels, or the LF channels where only those were saved."""
-    ap, lf, sync = meta.counts("snsApLfSy", 3, file_channels)
-    kept = ap or lf
-    left = [f"{lf} LF"] * bool(ap and lf) + [f"{sync} sync"] * bool(sync)
-    return Stream(
-        rate=meta.number("imSampRate"),
-        kept=kept,
-        names=_names(meta, kept),
-        gains=imec_gains(meta, kept),
-        left_out=", ".join(left),
-    )
+def _uv_per_count(meta: Meta, device: str) -> float:
+    """Return the uV per count of an NI-DAQ ("ni") or OneBox ("ob") before the gain of its channels."""
+    return 1e6 * (meta.number(f"{device}AiRangeMax") / meta.number(f"{device}MaxInt", 32768.0))
 
 
-def _nidq(meta: Meta, file_channels: int) -> Stream:
-    """Read an NI-DAQ stream: the multiplexed neural channels, or all analog ones where there are none."""
-    mn, ma, xa, digital = meta.counts("snsMnMaXaDw", 4, file_channels)
-    volts = meta.number("niAiRangeMax") / meta.number("niMaxInt", 32768.0)
-    gains = [1e6 * volts / meta.number("niMNGain")] * mn if mn else []
-    left = [f"{digital} digital"] * bool(digital)
-    if mn:
-        left = [f"{ma + xa} auxiliary"] * bool(ma + xa) + left
-    else:
-        gains = [1e6 * volts / meta.number("niMAGain")] * ma if ma else []
-        gains += [1e6 * volts] * xa
-    return Stream(
-        rate=meta.number("niSampRate"),
-        kept=len(gains),
-        names=_names(meta, len(gains)),
-        gains=tuple(gains),
-        left_out=", ".join(left),
-    )
-
-
-def _obx(meta: Meta, file_channels: int) -> Stream:
-    """Read a OneBox stream: its analog channels."""
-    xa, digital, sync = meta.counts("snsXaDwSy", 3, file_channels)
-    volts = meta.number("obAiRangeMax") / meta.number("obMaxInt", 32768.0)
-    left = [f"{digital} digital"] * bool(digital) + [f"{sync} sync"] * bool(sync)
-    return Stream(
-        rate=meta.number("obSampRate"),
-        kept=xa,
-        names=_names(meta, xa),
-        gains=(1e6 * volts,) * xa,
-        left_out=", ".join(left),
-    )
-
-
-def _names(meta: Meta, kept: int) -> tuple[str, ...]:
-    """Read the names of the kept channels from ~snsChanMap: (AP0;0:0)(AP1;1:1)..."""
-    entries = meta.entries("snsChanMap")
-    if len(entries) < kept:
-        return tuple(f"CH{index}" for index in range(kept))
-    return tuple(entry.partition(";")[0] for entry in entries[:kept])
-
-
-def _locations(meta: Meta, folder: Path, kept: int) -> tuple[Locations | None, str]:
-    """Return the locations, or why there are none."""
-    beside = read_beside(folder, kept)
+def _locations(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Locations | None, str]:
+    """Return the locations, or why there are none; add an assumption of channels that are not in use."""
+    beside = read_beside(meta.path.parent, kept)
     if beside is not None:
         return beside, ""
-    if meta.values.get("typeThis", "imec") != "imec":
+    if meta.text("typeThis", "imec") != "imec":
         return None, f"{meta.path.name} gives no locations of the channels"
-    return imec_locations(meta, kept), f"{meta.path.name} has no map of this probe"
+    locations, unused = imec_map(meta, saved_channels(meta, kept))
+    if unused:
+        message = (
+            "channels that the probe's map marks as not in use (a reference or a dead site) are sorted: "
+            f"{unused} of {kept}"
+        )
+        assumptions.append(Assumption(field="channels", message=message))
+    return locations, f"{meta.path.name} has no map of this probe"
 
 
-def binary_of(path: Path) -> Path:
-    """Return the .bin file that belongs to a .bin or .meta file.
+def is_stream(path: Path) -> bool:
+    """Return whether a file is half of a SpikeGLX stream by its name, also where the other half is missing.
 
     Parameters
     ----------
     path : Path
-        Either of the two.
+        The file.
 
     Returns
     -------
-    Path
+    bool
+    """
+    return (
+        path.suffix == ".meta"
+        or path.name.endswith(STREAMS)
+        or (path.suffix == ".bin" and is_file(path.with_suffix(".meta")))
+    )
+
+
+def find_stream(folder: Path) -> Path | None:
+    """Return the SpikeGLX stream of a folder: the only one, or the only .ap.bin.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of a run or of a probe.
+
+    Returns
+    -------
+    Path or None
+        The .bin file, which may not exist; None where there is no stream.
 
     Raises
     ------
-    RecordingFormatError
-        If the other one does not exist.
+    RecordingAmbiguousError
+        If there are several; the message lists their paths.
     """
-    binary, meta = path.with_suffix(".bin"), path.with_suffix(".meta")
-    for file, other in ((binary, meta), (meta, binary)):
-        if not is_file(file):
-            message = f"{file} does not exist and {other.name} needs it"
-            raise RecordingFormatError(message, next_step=f"copy {file.name} beside {other.name}")
-    return binary
+    binaries = sorted(_binaries(folder, DEPTH))
+    # One probe has an ap and an lf file, and often a nidq file beside them: the spikes are in the ap file.
+    spiking = [binary for binary in binaries if binary.name.endswith(".ap.bin")]
+    chosen = spiking if len(spiking) == 1 else binaries
+    if len(chosen) > 1:
+        raise ambiguous(folder, "streams", chosen)
+    return chosen[0] if chosen else None
+
+
+def _binaries(folder: Path, depth: int) -> set[Path]:
+    """Return the .bin files of SpikeGLX, also where only the .meta file exists."""
+    with reading(folder), os.scandir(folder) as entries:
+        found = [(Path(entry.path), entry.is_dir()) for entry in entries]
+    binaries = {path.with_suffix(".bin") for path, is_dir in found if not is_dir and is_stream(path)}
+    # Folders of a run's probes are named RUN_g0_imec0.
+    inner = [path for path, is_dir in found if is_dir and "_imec" in path.name and depth > 1]
+    return binaries.union(*(_binaries(path, depth - 1) for path in inner))

@@ -5,19 +5,24 @@ Source: SpikeGLX's metadata guide (`Markdown/Metadata_Help.md`).
 
 from __future__ import annotations
 
-import math
 import re
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from spikecrate.errors import RecordingFormatError
-from spikecrate.recordings.formats.fields import shown
+from spikecrate.recordings.formats.fields import REQUIRED, Fields, as_number
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Meta:
-    """The fields of a .meta file: `name=value` lines; names of tables start with ~, which is dropped.
+class Meta(Fields):
+    """The fields of a .meta file, all of them text; names of tables start with ~, which is dropped.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    text : str
+        Its content.
 
     Raises
     ------
@@ -26,62 +31,84 @@ class Meta:
     """
 
     def __init__(self, path: Path, text: str) -> None:
-        self.path = path
         pairs = (line.partition("=") for line in text.splitlines())
-        self.values = {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}
-
-    def refuse(self, name: str, problem: str) -> NoReturn:
-        """Raise the error for a field."""
-        message = f"{self.path}: {name}: {problem}"
-        raise RecordingFormatError(
-            message,
-            next_step=f"copy {self.path.name} again, or correct {name}",
-            details={"file": str(self.path), "field": name},
+        super().__init__(
+            {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}, path
         )
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """Return a number above 0."""
-        if name not in self.values and default is not None:
-            return default
-        number = as_number(self._text(name))
-        if not number > 0:
-            self.refuse(name, f"expected a number above 0, got {shown(self.values[name])}")
-        return number
+    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = True) -> float:
+        """Return a number.
 
-    def whole(self, name: str) -> int:
-        """Return a whole number, 0 or more."""
-        text = self._text(name)
-        if re.fullmatch(r"[0-9]{1,18}", text) is None:
-            self.refuse(name, f"expected a whole number, got {shown(text)}")
-        return int(text)
+        Parameters
+        ----------
+        name : str
+            The field.
+        default : float, optional
+            Returned where the field is missing; by default it must exist.
+        positive : bool
+            Whether it must be above 0.
+
+        Returns
+        -------
+        float
+        """
+        return super().number(name, default, positive=positive)
 
     def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
-        """Return the numbers of channels by kind; their sum is the file's number of channels."""
-        words = self._text(name).split(",")
+        """Return the numbers of channels by kind.
+
+        Parameters
+        ----------
+        name : str
+            The field: whole numbers, separated by commas.
+        count : int
+            How many kinds there are.
+        total : int
+            The file's number of channels, which they add up to.
+
+        Returns
+        -------
+        tuple of int
+        """
+        text = self.text(name)
+        words = text.split(",")
         if len(words) != count or not all(re.fullmatch(r"[0-9]{1,9}", word.strip()) for word in words):
-            self.refuse(name, f"expected {count} whole numbers, got {shown(self.values[name])}")
-        numbers = tuple(int(word) for word in words)
+            self._refuse(name, f"{count} whole numbers", text)
+        numbers = tuple(map(int, words))
         if sum(numbers) != total:
-            self.refuse(name, f"{shown(self.values[name])} does not add up to nSavedChans={total}")
+            self.refuse(name, f"{text} does not add up to nSavedChans={total}")
         return numbers
 
-    def entries(self, name: str) -> list[str]:
-        """Return the entries of a table without its header: (header)(entry)(entry)."""
-        return re.findall(r"\(([^()]*)\)", self.values.get(name, ""))[1:]
+    def table(self, name: str) -> tuple[list[str], list[str]]:
+        """Return a table: (header)(entry)(entry).
 
-    def header(self, name: str) -> list[str]:
-        """Return the words of a table's header."""
-        found = re.match(r"\(([^()]*)\)", self.values.get(name, ""))
-        return found[1].split(",") if found else []
+        Parameters
+        ----------
+        name : str
+            The field, without its ~.
 
-    def _text(self, name: str) -> str:
-        if name not in self.values:
-            self.refuse(name, "missing")
-        return self.values[name]
+        Returns
+        -------
+        header : list of str
+            The words between the commas.
+        entries : list of str
+            Empty where the field is missing.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> Meta(Path("run.meta"), "~imroTbl=(0,2)(0 0 0 500 250 1)(1 0 0 500 250 1)").table("imroTbl")
+        (['0', '2'], ['0 0 0 500 250 1', '1 0 0 500 250 1'])
+        """
+        header, *entries = re.findall(r"\(([^()]*)\)", self.data.get(name, "")) or [""]
+        return header.split(","), entries
+
+    def _number(self, value: Any) -> float | None:
+        return number_in(str(value))
 
 
-def as_number(text: str) -> float:
-    """Return a number, or NaN for anything else, infinity included.
+def number_in(text: str) -> float | None:
+    """Return the number that a text holds, or None for anything else, infinity and NaN included.
 
     Parameters
     ----------
@@ -90,15 +117,14 @@ def as_number(text: str) -> float:
 
     Returns
     -------
-    float
+    float or None
 
     Examples
     --------
-    >>> as_number("1.5"), as_number("inf"), as_number("x")
-    (1.5, nan, nan)
+    >>> number_in("1.5"), number_in("inf"), number_in("x")
+    (1.5, None, None)
     """
     try:
-        number = float(text)
+        return as_number(float(text))
     except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan
+        return None

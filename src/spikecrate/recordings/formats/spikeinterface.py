@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import ProbeError, RecordingAmbiguousError, RecordingFormatError
+from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_number, shown
-from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
+from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
+from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
 from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
 
@@ -25,15 +25,15 @@ DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
 READER: Final = "BinaryRecordingExtractor"
 
 
-def open_spikeinterface(path: Path, folder: Path) -> Recording:
+def open_source(path: Path, source: Path) -> Recording:
     """Open a SpikeInterface binary folder, or one segment of it.
 
     Parameters
     ----------
     path : Path
         As the user named it: the folder, its description, or the file of one of several segments.
-    folder : Path
-        The folder with the description.
+    source : Path
+        A file of the folder.
 
     Returns
     -------
@@ -46,12 +46,11 @@ def open_spikeinterface(path: Path, folder: Path) -> Recording:
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    description = _description(folder)
+    description = _description(source.parent)
     facts = description.inner("kwargs")
     num_channels = facts.whole(
         "num_channels" if "num_channels" in facts.data else "num_chan", most=MAX_CHANNELS
     )
-    samples = _segment(path, folder, facts)
     filtered = Assumption(
         field="filter",
         message="the recording is marked as filtered",
@@ -61,17 +60,19 @@ def open_spikeinterface(path: Path, folder: Path) -> Recording:
         path=path,
         format="spikeinterface",
         source=description.path,
-        sample_file=samples,
+        sample_file=_segment(path, facts),
         dtype=facts.text("dtype"),
         offset=facts.whole("file_offset", 0),
         time_axis=facts.whole("time_axis", 0),
         file_channels=num_channels,
         sampling_frequency=facts.number("sampling_frequency", positive=True),
         gains=_values(description, "gain_to_uV", num_channels),
-        give_gains="set the gains and save the recording again",
         offsets=_values(description, "offset_to_uV", num_channels),
-        give_offsets="set the offsets and save the recording again",
         locations=_locations(description, num_channels),
+        next_steps={
+            "gain_uv": "set the gains and save the recording again",
+            "offset_uv": "set the offsets and save the recording again",
+        },
         channel_ids=_channel_ids(facts, num_channels),
         assumptions=[filtered] if facts.get("is_filtered") is True else [],
     )
@@ -94,38 +95,30 @@ def _description(folder: Path) -> Fields:
     )
 
 
-def _segment(path: Path, folder: Path, facts: Fields) -> Path:
+def _segment(path: Path, facts: Fields) -> Path:
     """Choose the sample file."""
     named = facts.get("file_paths")
     names: list[Any] = [named] if isinstance(named, str) else facts.items("file_paths")
     if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
         facts.refuse("file_paths", f"expected the paths of sample files, got {shown(named)}")
-    files: list[Path] = [folder / name for name in names]
+    files: list[Path] = [facts.path.parent / name for name in names]
     if path in files:
         return path
     if len(files) > 1:
-        choices = "\n".join(f"  {file}" for file in files)
-        message = f"{folder} holds {len(files)} segments:\n{choices}"
-        raise RecordingAmbiguousError(
-            message, next_step="name one of these files", details={"choices": [str(file) for file in files]}
-        )
+        raise ambiguous(facts.path.parent, "segments", files)
     return files[0]
 
 
 def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
     """Read one number a channel, from the facts, the properties, or the property's own file."""
     facts = description.inner("kwargs")
-    found = facts.get(name)
-    if found is None:
-        found = _property(description, name)
+    found = _property(description, name) if facts.get(name) is None else facts.get(name)
     if found is None:
         return None
-    rows = [found] * num_channels if as_number(found) is not None else found
-    numbers = [as_number(value) for value in rows] if isinstance(rows, list) else []
-    known = tuple(number for number in numbers if number is not None)
-    if len(known) != num_channels or len(numbers) != num_channels:
+    numbers = as_numbers(found if isinstance(found, list) else [found] * num_channels)
+    if numbers is None or len(numbers) != num_channels:
         facts.refuse(name, f"expected {num_channels} numbers, got {shown(found)}")
-    return known
+    return numbers
 
 
 def _property(description: Fields, name: str) -> Any:
@@ -164,13 +157,9 @@ def _location(folder: Path, description: Fields) -> Any:
 
 def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
     """Check a table of locations."""
-    table = (
-        [[as_number(value) for value in row] for row in rows if isinstance(row, list)]
-        if isinstance(rows, list)
-        else []
-    )
-    known = tuple(tuple(value for value in row if value is not None) for row in table)
-    if len(known) != num_channels or not {len(row) for row in known} <= {2, 3}:
+    table = [as_numbers(row) for row in rows] if isinstance(rows, list) else []
+    known = tuple(row for row in table if row is not None and len(row) in (2, 3))
+    if len(known) != num_channels or len(known) != len(table):
         message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
         raise ProbeError(message, next_step="save the recording again with its probe")
     return known

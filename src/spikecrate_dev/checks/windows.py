@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor.check import Check, ok, warn
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate_dev import x11
-from spikecrate_dev.cookie import of_display
-from spikecrate_dev.display import FIRST_PORT, SOCKETS, XQUARTZ, addresses, read_display, wayland_socket
+from spikecrate_dev.display import FIRST_PORT, SOCKETS, XQUARTZ, cookies_of, read_display, wayland_socket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from spikecrate.doctor.check import Verdict
     from spikecrate_dev.display import Display
     from spikecrate_dev.x11 import Entry
+
+CHECKS: Final = Checks()
+KIND: Final = ("display.kind",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,8 @@ class Cookie:
     ----------
     file : Path
         The file of cookies.
-    there, readable : bool
-        Whether the file exists, and whether this user can read it.
+    error : OSError or None
+        The error of reading it.
     entry : Entry or None
         The display's cookie.
     number : int
@@ -47,8 +49,7 @@ class Cookie:
     """
 
     file: Path
-    there: bool
-    readable: bool
+    error: OSError | None
     entry: Entry | None
     number: int
 
@@ -62,8 +63,15 @@ def look_kind(_: Mapping[str, Any]) -> Kind:
     return Kind(text=text, display=display, socket=_socket(display).exists())
 
 
+@CHECKS.add("display.kind", "where windows open, and its socket", look_kind)
 def judge_kind(kind: Kind) -> Verdict:
-    """Judge whether windows can open; a display is optional."""
+    """Judge whether windows can open; a display is optional.
+
+    Parameters
+    ----------
+    kind : Kind
+        As `look_kind` returns it.
+    """
     if not kind.text:
         return ok("no DISPLAY: programs cannot open windows, all else works", ends=True)
     if kind.display is None:
@@ -82,30 +90,35 @@ def judge_kind(kind: Kind) -> Verdict:
 
 
 def look_cookie(facts: Mapping[str, Any]) -> Cookie:
-    """Return the display's cookie."""
+    """Return the display's cookie.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     display: Display = facts["display.kind"].display
-    file = Path(os.environ.get("XAUTHORITY") or Path.home() / ".Xauthority")
-    try:
-        entries = list(x11.read_entries(file.read_bytes()))
-        there = readable = True
-    except FileNotFoundError:
-        entries, there, readable = [], False, False
-    except OSError:
-        entries, there, readable = [], True, False
-    is_local = display.kind in ("local", "loopback")
-    found = of_display(entries, display.number, addresses(display), is_local=is_local)
+    file, found, error = cookies_of(display, os.environ)
     entry = next((entry for entry in found if entry.name == x11.COOKIE), None)
-    return Cookie(file=file, there=there, readable=readable, entry=entry, number=display.number)
+    return Cookie(file=file, error=error, entry=entry, number=display.number)
 
 
+@CHECKS.add("display.cookie", "a cookie for the display exists", look_cookie, needs=KIND)
 def judge_cookie(cookie: Cookie) -> Verdict:
-    """Judge whether there is a cookie; some servers need none."""
-    if cookie.there and not cookie.readable:
+    """Judge whether there is a cookie; some servers need none.
+
+    Parameters
+    ----------
+    cookie : Cookie
+        As `look_cookie` returns it.
+    """
+    exists = not isinstance(cookie.error, FileNotFoundError)
+    if exists and cookie.error is not None:
         return warn(f"{cookie.file} is not readable", f"ls -l {cookie.file}: it should be yours, mode 600")
     if cookie.entry is None:
         return warn(
             f"{cookie.file} has no cookie for display {cookie.number}"
-            if cookie.there
+            if exists
             else f"{cookie.file} does not exist",
             "log in again, which makes a cookie (over ssh: ssh -X)",
         )
@@ -113,15 +126,34 @@ def judge_cookie(cookie: Cookie) -> Verdict:
 
 
 def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Connect to the display's server; return its answer."""
+    """Connect to the display's server; return its answer.
+
+    Parameters
+    ----------
+    facts : mapping
+        The facts of the checks before this one, by name.
+    """
     cookie: Cookie | None = facts.get("display.cookie")
     display: Display = facts["display.kind"].display
     address = _socket(display) if display.kind == "local" else (display.host, FIRST_PORT + display.number)
     return x11.connect(address, None if cookie is None else cookie.entry)
 
 
+@CHECKS.add(
+    "display.accepts",
+    "the display's server accepts windows",
+    look_accepts,
+    needs=KIND,
+    after=("display.cookie",),
+)
 def judge_accepts(facts: tuple[str, str]) -> Verdict:
-    """Judge whether the display's server accepts windows."""
+    """Judge whether the display's server accepts windows.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_accepts` returns it.
+    """
     answer, reason = facts
     if answer == "accepted":
         return ok("the display's server accepts windows")
@@ -134,8 +166,19 @@ def judge_accepts(facts: tuple[str, str]) -> Verdict:
     )
 
 
+@CHECKS.add(
+    "display.wayland",
+    "Wayland's socket exists",
+    lambda _: (os.environ.get("WAYLAND_DISPLAY", ""), wayland_socket(os.environ) is not None),
+)
 def judge_wayland(facts: tuple[str, bool]) -> Verdict:
-    """Judge whether the socket that WAYLAND_DISPLAY names exists."""
+    """Judge whether the socket that WAYLAND_DISPLAY names exists.
+
+    Parameters
+    ----------
+    facts : tuple
+        The value of WAYLAND_DISPLAY, and whether its socket exists.
+    """
     name, exists = facts
     if not name:
         return ok("no WAYLAND_DISPLAY")
@@ -148,24 +191,3 @@ def judge_wayland(facts: tuple[str, bool]) -> Verdict:
 
 def _socket(display: Display) -> Path:
     return SOCKETS / f"X{display.number}"
-
-
-KIND: Final = ("display.kind",)
-CHECKS: Final = (
-    Check("display.kind", "where windows open, and its socket", look_kind, judge_kind),
-    Check("display.cookie", "a cookie for the display exists", look_cookie, judge_cookie, needs=KIND),
-    Check(
-        "display.accepts",
-        "the display's server accepts windows",
-        look_accepts,
-        judge_accepts,
-        needs=KIND,
-        after=("display.cookie",),
-    ),
-    Check(
-        "display.wayland",
-        "Wayland's socket exists",
-        lambda _: (os.environ.get("WAYLAND_DISPLAY", ""), wayland_socket(os.environ) is not None),
-        judge_wayland,
-    ),
-)

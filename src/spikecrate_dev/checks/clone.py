@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.doctor.check import Check, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, ok, shorten, warn
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import DevContainerError, SpikecrateError
+from spikecrate.errors import DevContainerError
 from spikecrate_dev import session
+from spikecrate_dev.definition import find_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from spikecrate.doctor.check import Verdict
+
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +32,38 @@ class Packages:
     inside: bool = False
 
 
-def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str | SpikecrateError:
-    """Return the status of the container; a text where there is none to describe."""
+def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str:
+    """Return the status of the container; a text where there is none to describe.
+
+    Raises
+    ------
+    EngineMissingError, EngineDownError, EnginePermissionError, DevContainerError
+    """
     if is_inside(os.environ):
         return "this is the development container"
     try:
-        project = session.project_of(Path.cwd())
+        project = find_project(Path.cwd())
     except DevContainerError:
         return "the current folder is not in a clone"
-    try:
-        return session.status(project)
-    except SpikecrateError as error:
-        return error
+    return session.status(project)
 
 
-def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
-    """Judge whether the container matches its present description."""
+@CHECKS.add(
+    "dev.container",
+    "the development container matches its description",
+    look_container,
+    needs=("docker.daemon",),
+)
+def judge_container(status: dict[str, Any] | str) -> Verdict:
+    """Judge whether the container matches its present description.
+
+    Parameters
+    ----------
+    status : dict or str
+        As `look_container` returns it.
+    """
     if isinstance(status, str):
         return ok(status)
-    if isinstance(status, SpikecrateError):
-        return fail(str(status), status.next_step or "invoke dev --dry-run")
     if status["state"] == "absent":
         return ok("none yet; invoke dev makes it")
     message = f"{status['name']} is {status['state']}"
@@ -60,31 +74,49 @@ def judge_container(status: dict[str, Any] | str | SpikecrateError) -> Verdict:
 
 def look_packages(_: Mapping[str, Any]) -> Packages:
     """Return the versions that are installed, and those of the lock."""
+    from packaging.utils import canonicalize_name
+
     return Packages(
         pinned=read_lock(data_path("requirements.lock").read_text(encoding="utf-8")),
         installed={
-            _plain(one.metadata["Name"]): one.version for one in distributions() if one.metadata["Name"]
+            canonicalize_name(one.metadata["Name"]): one.version
+            for one in distributions()
+            if one.metadata["Name"]
         },
         inside=is_inside(os.environ),
     )
 
 
 def read_lock(text: str) -> dict[str, str]:
-    """Return the versions, by package name, that a lock pins for this machine."""
-    from packaging.requirements import Requirement
+    """Return the versions, by package name, that a lock pins for this machine.
 
-    pinned = {}
+    Parameters
+    ----------
+    text : str
+        The content of a requirements.lock.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    pinned: dict[str, str] = {}
     for line in text.splitlines():
         if not line or line[0].isspace() or line[0] in "#-":
             continue
         wanted = Requirement(line.rstrip("\\ "))
         if wanted.marker is None or wanted.marker.evaluate():
-            pinned[_plain(wanted.name)] = str(wanted.specifier).removeprefix("==")
+            pinned[canonicalize_name(wanted.name)] = str(wanted.specifier).removeprefix("==")
     return pinned
 
 
+@CHECKS.add("dev.packages", "the installed packages are those of requirements.lock", look_packages)
 def judge_packages(packages: Packages) -> Verdict:
-    """Judge whether the installed packages are those of the lock."""
+    """Judge whether the installed packages are those of the lock.
+
+    Parameters
+    ----------
+    packages : Packages
+        As `look_packages` returns it.
+    """
     differing = [
         f"{name} {packages.installed[name]} (locked {wanted})"
         for name, wanted in sorted(packages.pinned.items())
@@ -95,24 +127,3 @@ def judge_packages(packages: Packages) -> Verdict:
         fix = "invoke dev --rebuild, outside" if packages.inside else "ci/venv.sh"
         return warn(f"not as in requirements.lock: {shorten([*differing, *missing])}", fix)
     return ok(f"all {len(packages.pinned)} as in requirements.lock")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-CHECKS: Final = (
-    Check(
-        "dev.packages",
-        "the installed packages are those of requirements.lock",
-        look_packages,
-        judge_packages,
-    ),
-    Check(
-        "dev.container",
-        "the development container matches its description",
-        look_container,
-        judge_container,
-        needs=("docker.daemon",),
-    ),
-)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
-from spikecrate.doctor.check import Check, ok, warn
+from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate.errors import CommandError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ TIMEOUT_S: Final = 5
 NO_KEYS: Final = 1
 NO_AGENT: Final = 2
 """Exit codes of `ssh-add -l`."""
+CHECKS: Final = Checks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,15 @@ def look_identity(_: Mapping[str, Any]) -> dict[str, str] | None:
     return {name: _configured(name) for name in ("user.name", "user.email")}
 
 
+@CHECKS.add("git.identity", "git's user.name and user.email in this folder", look_identity)
 def judge_identity(identity: dict[str, str] | None) -> Verdict:
-    """Judge whether git can commit."""
+    """Judge whether git can commit.
+
+    Parameters
+    ----------
+    identity : dict[str, str] or None
+        As `look_identity` returns it.
+    """
     if identity is None:
         return warn("git is missing", "sudo apt-get install git", ends=True)
     missing = [name for name, value in identity.items() if not value]
@@ -71,8 +79,15 @@ def look_trust(_: Mapping[str, Any]) -> tuple[str, str]:
     return str(clone), "" if done.code == 0 else done.output
 
 
+@CHECKS.add("git.trust", "git works in this clone (safe.directory)", look_trust, needs=("git.identity",))
 def judge_trust(facts: tuple[str, str]) -> Verdict:
-    """Judge whether git works in this clone: it refuses the clones of other users."""
+    """Judge whether git works in this clone: it refuses the clones of other users.
+
+    Parameters
+    ----------
+    facts : tuple
+        As `look_trust` returns it.
+    """
     clone, error = facts
     if not clone:
         return ok("not in a clone")
@@ -98,8 +113,15 @@ def look_agent(_: Mapping[str, Any]) -> Agent:
     return Agent(socket=socket, program=True, code=code, keys=keys)
 
 
+@CHECKS.add("ssh.agent", "the ssh agent answers and has a key", look_agent)
 def judge_agent(agent: Agent) -> Verdict:
-    """Judge whether the ssh agent answers; it is optional."""
+    """Judge whether the ssh agent answers; it is optional.
+
+    Parameters
+    ----------
+    agent : Agent
+        As `look_agent` returns it.
+    """
     if not agent.socket:
         return ok("no SSH_AUTH_SOCK: git over ssh asks for keys itself")
     if not agent.program:
@@ -116,16 +138,3 @@ def _configured(name: str) -> str:
         return capture(["git", "config", name], timeout=TIMEOUT_S)
     except CommandError:
         return ""
-
-
-CHECKS: Final = (
-    Check("git.identity", "git's user.name and user.email in this folder", look_identity, judge_identity),
-    Check(
-        "git.trust",
-        "git works in this clone (safe.directory)",
-        look_trust,
-        judge_trust,
-        needs=("git.identity",),
-    ),
-    Check("ssh.agent", "the ssh agent answers and has a key", look_agent, judge_agent),
-)

@@ -1,7 +1,8 @@
-"""A recording as a sorter sees it: traces on demand from one flat file, mapped into memory, read-only."""
+"""A recording as a tool sees it: traces on demand from one flat file, mapped into memory, read-only."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from spikecrate_harness.layout import Layout
 
 
-class Recording:
+class TraceReader:
     """The samples of a layout.
 
     Parameters
@@ -20,14 +21,19 @@ class Recording:
         Where the samples lie.
     samples : numpy.ndarray
         num_samples x file_channels, a view of the file.
-    path : Path
-        The file.
+    folder : Path
+        The recording's folder.
     """
 
-    def __init__(self, layout: Layout, samples: np.ndarray[Any, Any], path: Path) -> None:
+    def __init__(self, layout: Layout, samples: np.ndarray[Any, Any], folder: Path) -> None:
         self.layout = layout
         self._samples = samples
-        self.path = path
+        self.folder = folder
+
+    @property
+    def path(self) -> Path:
+        """The sample file."""
+        return self.folder / self.layout.file
 
     @property
     def num_samples(self) -> int:
@@ -90,8 +96,15 @@ class Recording:
         return np.array(block, dtype=block.dtype.newbyteorder("="), order="C", subok=False)
 
 
-def open_recording(layout: Layout, folder: str | Path) -> Recording:
+def open_traces(layout: Layout, folder: str | Path) -> TraceReader:
     """Open the sample file of a layout; nothing is read yet.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the samples lie.
+    folder : str or Path
+        The recording's folder.
 
     Raises
     ------
@@ -112,4 +125,16 @@ def open_recording(layout: Layout, folder: str | Path) -> Recording:
     samples = np.memmap(
         path, dtype=layout.dtype, mode="r", offset=layout.offset, shape=shape if by_time else shape[::-1]
     )
-    return Recording(layout, samples if by_time else samples.T, path)
+    return TraceReader(layout, samples if by_time else samples.T, Path(folder))
+
+
+def file_identity(path: Path) -> dict[str, int]:
+    """Return what tells a file from every other, for the report: the library compares it with what it hashed.
+
+    Returns
+    -------
+    dict
+        `inode`, `size` in bytes and `mtime_ns`. The device is left out: a virtual machine's differs from its host's.
+    """
+    status = os.stat(path)  # noqa: PTH116  (the same for a folder that is mounted)
+    return {"inode": status.st_ino, "size": status.st_size, "mtime_ns": status.st_mtime_ns}

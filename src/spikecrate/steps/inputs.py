@@ -1,0 +1,349 @@
+"""The inputs of a step: each enters the job key by its content, and is mounted read-only at /inputs/NAME."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate._util.canonical import digest
+from spikecrate._util.file_systems import is_memory_backed
+from spikecrate._util.files import entries
+from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
+from spikecrate.recordings import identity as content
+from spikecrate.recordings import open_recording
+from spikecrate.runtimes.contract import INPUTS, Mount
+from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.resolve import find_job, is_key, read_folder
+from spikecrate.store import result_manifest
+from spikecrate.store.file_hashes import FileHashCache, FileState, flush
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from spikecrate._util.progress import Progress
+    from spikecrate.recordings import Recording
+    from spikecrate.store import Store
+    from spikecrate.store.results import Stored
+
+BLAKE3: Final = "blake3"
+"""Question to the cache of file hashes: the hash of a file's bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingInput:
+    """A recording as an input.
+
+    Attributes
+    ----------
+    name : str
+        Name of the input.
+    recording : Recording
+        The recording, in place on disk.
+    state : FileState
+        State of the sample file when it was hashed.
+    identity : dict
+        Content of the recording, part of the job key: hash of the samples, dtype, channels, rate, locations, gains.
+    """
+
+    name: str
+    recording: Recording
+    state: FileState
+    identity: dict[str, Any]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Entry of `inputs` in job.json."""
+        folder, sample_file = self._resolved
+        inside = sample_file.is_relative_to(folder)
+        file = sample_file.relative_to(folder).as_posix() if inside else sample_file.name
+        return {"kind": "recording", "layout": {**self.recording.layout.as_dict(), "file": file}}
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The recording's folder, or its sample file alone where a link leads out of the folder."""
+        folder, sample_file = self._resolved
+        target = INPUTS / self.name
+        if sample_file.is_relative_to(folder):
+            return (Mount(source=folder, target=target),)
+        return (Mount(source=sample_file, target=target / sample_file.name),)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Entry of `inputs` in the run record."""
+        recording = self.recording
+        return {
+            "kind": "recording",
+            "path": str(recording.path),
+            "format": recording.format,
+            "sample_file": str(recording.sample_file),
+            "layout": recording.layout.as_dict(),
+            "channel_ids": list(recording.channel_ids),
+            "notes": list(recording.notes),
+            "identity": self.identity,
+        }
+
+    @property
+    def opened(self) -> FileState:
+        """State of the file that the tool must have opened."""
+        return self.state
+
+    @property
+    def _resolved(self) -> tuple[Path, Path]:
+        return self.recording.folder.resolve(), self.recording.sample_file.resolve()
+
+    def is_unchanged(self, progress: Progress) -> bool:
+        """Return whether the sample file is as it was when it was hashed.
+
+        On a memory file system such as tmpfs, times do not show a change through a memory map, so hash the file again.
+
+        Parameters
+        ----------
+        progress : Progress
+            Shows the progress of hashing.
+        """
+        path = self.recording.sample_file
+        try:
+            return FileState.of(path) == self.state and (
+                not is_memory_backed(path)
+                or content.hash_samples(self.recording, progress) == self.identity["samples"]
+            )
+        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
+            return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderInput:
+    """A folder, a file, or the output of another step as an input.
+
+    Attributes
+    ----------
+    name : str
+        Name of the input.
+    path : Path
+        The folder or file, or the result folder of the other step.
+    key : str or None
+        Job key of the other step.
+    mounts : tuple of Mount
+        The folder; of a step, all that its tool wrote, and neither its log nor its run record.
+    files : dict
+        Every file by its path in the input.
+    states : dict
+        State of each file when it was hashed.
+    hashes : dict
+        BLAKE3 of each file.
+    """
+
+    name: str
+    path: Path
+    key: str | None
+    mounts: tuple[Mount, ...]
+    files: dict[str, Path]
+    states: dict[str, FileState]
+    hashes: dict[str, str]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Content of the input, part of the job key: a hash over the path and the hash of every file."""
+        return {"content": digest(["spikecrate folder", self.hashes])}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Entry of `inputs` in job.json."""
+        return {"kind": "folder"}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Entry of `inputs` in the run record."""
+        return {"kind": "folder", "path": str(self.path), "key": self.key, "identity": self.identity}
+
+    @property
+    def opened(self) -> FileState | None:
+        """State of the folder that the tool must have opened; None where single files are mounted."""
+        (first, *others) = self.mounts
+        return FileState.of(first.source) if not others and first.target == INPUTS / self.name else None
+
+    def is_unchanged(self, progress: Progress) -> bool:
+        """Return whether every file is as it was when it was hashed, and there is no other.
+
+        Parameters
+        ----------
+        progress : Progress
+            Not used: only files in memory are hashed again.
+        """
+        del progress
+        try:
+            return _files(self.mounts, self.name) == self.files and all(
+                FileState.of(path) == self.states[name]
+                and (not is_memory_backed(path) or result_manifest.hash_file(path) == self.hashes[name])
+                for name, path in self.files.items()
+            )
+        except (FileNotFoundError, UsageError):
+            return False
+
+
+Input = RecordingInput | FolderInput
+
+
+def open_inputs(
+    kinds: Mapping[str, str], words: Mapping[str, Path | str], store: Store, progress: Progress
+) -> dict[str, Input]:
+    """Open the inputs of a step and hash them, or take the hashes from the cache.
+
+    Parameters
+    ----------
+    kinds : mapping
+        Inputs of the tool by name: `recording` or `folder`.
+    words : mapping
+        The path of every input by name; for a folder also the first digits of a job key.
+    store : Store
+        The store with other steps, and the cache of hashes.
+    progress : Progress
+        Shows the progress of hashing.
+
+    Raises
+    ------
+    UsageError
+        An input is missing or unknown, or a folder has links or special files.
+    JobNotFoundError, ResultCorruptError
+        The other step has no result.
+    RecordingError
+        The recording cannot be read.
+    """
+    if kinds.keys() != words.keys():
+        wrong = ", ".join(sorted(kinds.keys() ^ words.keys()))
+        message = f"the tool's inputs are {', '.join(kinds)}; missing or unknown: {wrong}"
+        raise UsageError(message, next_step=f"name each of them once: {', '.join(kinds)}")
+    return {
+        name: (_recording if kind == "recording" else _folder)(name, words[name], store, progress)
+        for name, kind in kinds.items()
+    }
+
+
+def _recording(name: str, path: Path | str, store: Store, progress: Progress) -> RecordingInput:
+    recording = open_recording(path)
+    recording.require_utf8_paths()
+    state = FileState.of(recording.sample_file)
+    samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
+    return RecordingInput(
+        name=name, recording=recording, state=state, identity=content.identity(recording, samples)
+    )
+
+
+def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> FolderInput:
+    if isinstance(word, str) and is_key(word):
+        return _output(name, find_job(word, store, progress))
+    path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
+    if not path.exists():
+        message = f"{path} does not exist"
+        raise UsageError(message, next_step="name a folder, a file, or the key of a job in the store")
+    if (path / result_manifest.NAME).is_file():
+        return _output(name, read_folder(path))
+    source, target = path.resolve(), INPUTS / name
+    mount = Mount(source=source, target=target if source.is_dir() else target / source.name)
+    files, memo = _files((mount,), name), FileHashCache(store.memo)
+    states = {inner: FileState.of(file) for inner, file in files.items()}
+    return FolderInput(
+        name=name,
+        path=path,
+        key=None,
+        mounts=(mount,),
+        files=files,
+        states=states,
+        hashes={inner: _hash(file, states[inner], memo) for inner, file in files.items()},
+    )
+
+
+def _output(name: str, stored: Stored) -> FolderInput:
+    """Return the output of another step: the files of its kind, and the folder with whatever else it wrote."""
+    kind = KINDS[stored.record["tool"]["kind"]]
+    folder, target = stored.folder.resolve(), INPUTS / name
+    mounts = [Mount(source=folder / file, target=target / file) for file in kind.files]
+    if (folder / kind.folder).is_dir():
+        inside = target / kind.folder if kind.files else target
+        mounts.append(Mount(source=folder / kind.folder, target=inside))
+    sealed = result_manifest.read(folder).files
+    files = _files(tuple(mounts), name)
+    return FolderInput(
+        name=name,
+        path=stored.folder,
+        key=stored.record["key"],
+        mounts=tuple(mounts),
+        files=files,
+        states={inner: FileState.of(path) for inner, path in files.items()},
+        hashes={
+            inner: str(sealed[path.relative_to(folder).as_posix()]["blake3"]) for inner, path in files.items()
+        },
+    )
+
+
+def _hash(path: Path, state: FileState, memo: FileHashCache) -> str:
+    remembered = memo.get(state, BLAKE3)
+    if remembered is None:
+        flush([path])
+        remembered = result_manifest.hash_file(path)
+        memo.put(state, BLAKE3, remembered, shared=True)
+    return remembered
+
+
+def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
+    """Return every file of some mounts by its path below /inputs/NAME, in order."""
+    found: dict[str, Path] = {}
+    for mount in mounts:
+        inside = mount.target.relative_to(INPUTS / name)
+        if mount.source.is_file():
+            found[str(inside)] = mount.source
+            continue
+        for path in entries(mount.source):
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                message = f"{path} is a link or a special file"
+                raise UsageError(message, next_step="replace it by a copy of the file")
+            if path.is_file():
+                found[str(PurePosixPath(inside, path.relative_to(mount.source).as_posix()))] = path
+    return dict(sorted(found.items()))
+
+
+def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, progress: Progress) -> str:
+    """Return the hash of a recording's samples, computed or from the cache.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+    state : FileState
+        State of its sample file.
+    memo : FileHashCache
+        The cache.
+    progress : Progress
+        Shows the progress of hashing.
+
+    Raises
+    ------
+    RecordingChangedError
+        The file changed while it was read.
+    RecordingValueError
+        The samples contain NaN or infinity.
+    """
+    layout = recording.layout
+    question = digest(
+        [
+            "samples",
+            layout.dtype,
+            layout.offset,
+            layout.time_axis,
+            layout.file_channels,
+            layout.channels,
+            layout.num_samples,
+        ]
+    )
+    remembered = memo.get(state, question)
+    if remembered is not None:
+        return remembered
+    flush([recording.sample_file])
+    samples = content.hash_samples(recording, progress)
+    if FileState.of(recording.sample_file) != state:
+        message = f"{recording.sample_file} changed while it was being read"
+        raise RecordingChangedError(message, next_step="try again once the recording is complete")
+    memo.put(state, question, samples, shared=True)
+    return samples

@@ -1,0 +1,183 @@
+"""A tool with two inputs, a recording and the output of another job: the very code that sorts runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from lab import ANSWER, TWO_EVENTS, Here, write_sorter
+
+import spikecrate
+from spikecrate._util.progress import Silent
+from spikecrate.api import find_or_run, load
+from spikecrate.errors import RecordingChangedError, ResultInvalidError, SorterNotFoundError, UsageError
+from spikecrate.sortings import read_firings
+from spikecrate.steps.diff import difference
+from spikecrate.steps.explain import explain
+from spikecrate.steps.listing import list_jobs
+from spikecrate.steps.request import StepRequest
+from spikecrate.steps.rerun import rerun
+from spikecrate.steps.resolve import find_job
+
+PEAKS = """
+import json
+import numpy as np
+from spikecrate_harness import mda
+
+def run(inputs, parameters, out, resources):
+    recording, sorting = inputs["recording"], inputs["sorting"]
+    times = mda.read(sorting / "firings.mda")[1].astype(int)
+    peaks = [recording.traces(time, time + 1)[0].tolist() for time in times]
+    (out / "peaks").mkdir()
+    (out / "peaks" / "counts.json").write_text(json.dumps({"times": times.tolist(), "counts": peaks}))
+"""
+
+
+@pytest.fixture
+def peaks(tmp_path, monkeypatch):
+    """Make the tool, in a catalogue of its own."""
+
+    def make(body=PEAKS, **fields):
+        inputs = {"recording": "recording", "sorting": "folder"}
+        write_sorter(tmp_path / "tools", body, "peaks", kind="command", inputs=inputs, **fields)
+        monkeypatch.setenv("SPIKECRATE_TOOLS", str(tmp_path / "tools"))
+        return "peaks"
+
+    return make
+
+
+@pytest.fixture
+def sorted_once(recording, sorter, here):  # noqa: ARG001
+    return spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
+
+
+def step(recording, sorting, store, **options):
+    request = StepRequest(tool="peaks", inputs={"recording": recording, "sorting": sorting}, **options)
+    return find_or_run(request, store, Silent())
+
+
+def test_the_output_of_a_job_is_an_input_of_the_next(recording, sorted_once, peaks, store):
+    peaks()
+    result = step(recording, sorted_once.key, store)
+    assert result.status == "ran"
+    assert result.record["tool"]["kind"] == "command"
+    found = json.loads((result.folder / "output" / "peaks" / "counts.json").read_text())
+    traces = spikecrate.open_recording(recording).traces()
+    times = read_firings(sorted_once.folder / "firings.mda", 30000.0).times.astype(int)
+    assert found == {"times": times.tolist(), "counts": traces[times].tolist()}
+    assert list(result.record["files"]) == ["output/peaks/counts.json", "log.txt"]
+    assert result.record["inputs"]["sorting"]["key"] == sorted_once.key
+    assert "units" not in result.record
+    assert step(recording, sorted_once.key, store).status == "cached"
+    assert load(result.folder).key == result.key
+
+
+def test_an_input_enters_the_key_by_content_and_never_by_path_or_time(
+    recording, sorted_once, peaks, store, tmp_path
+):
+    peaks()
+    result = step(recording, sorted_once.key, store)
+    (tmp_path / "plain").mkdir()
+    shutil.copyfile(sorted_once.folder / "firings.mda", tmp_path / "plain" / "firings.mda")
+    copied = shutil.copytree(sorted_once.folder, tmp_path / "copy")
+    for sorting in (sorted_once.folder, copied, tmp_path / "plain"):
+        assert step(recording, sorting, store).status == "cached"
+    with (tmp_path / "plain" / "firings.mda").open("r+b") as file:
+        file.seek(-8, 2)
+        file.write(np.float64(1).tobytes())
+    other = step(recording, tmp_path / "plain", store)
+    assert other.status == "ran"
+    assert other.key != result.key
+    assert (
+        difference(find_job(result.key, store, Silent()), find_job(other.key, store, Silent()), store)["key"]
+        != []
+    )
+
+
+def test_a_step_is_listed_explained_run_again_and_checked_as_a_sorting_is(
+    recording, sorted_once, peaks, store
+):
+    peaks()
+    result = step(recording, sorted_once.key, store)
+    rows = {row["key"]: row for row in list_jobs(store)}
+    assert rows[result.key]["sorter"] == "peaks"
+    assert rows[result.key]["units"] is None
+    again = rerun(
+        find_job(result.key, store, Silent()),
+        runtime="",
+        recording=None,
+        cores=None,
+        keep=False,
+        store=store,
+        progress=Silent(),
+    )
+    assert again.equal
+    job = StepRequest(
+        tool="peaks", inputs={"recording": recording, "sorting": sorted_once.key}, params={"value": 2}
+    ).job(store, Silent())
+    assert explain(job, store, Silent(), force=False)["reasons"] == ["parameters.value: 2.0 (was 1.0)"]
+    counts = result.folder / "output" / "peaks" / "counts.json"
+    counts.chmod(0o644)
+    counts.write_text("{}")
+    assert step(recording, sorted_once.key, store).status == "ran"
+
+
+def test_an_input_that_is_missing_or_unknown_is_named(recording, sorted_once, peaks, store):
+    peaks()
+    request = StepRequest(tool="peaks", inputs={"recording": recording, "sortings": sorted_once.key})
+    with pytest.raises(
+        UsageError, match=r"inputs are recording, sorting; missing or unknown: sorting, sortings"
+    ):
+        request.job(store, Silent())
+    with pytest.raises(UsageError, match="does not exist"):
+        step(recording, recording / "nothing", store)
+    with pytest.raises(SorterNotFoundError, match="peaks is a command, not a sorter"):
+        spikecrate.sort(recording, sorter="peaks")
+
+
+def test_a_folder_that_changes_while_the_tool_runs_gives_no_result(
+    recording, sorted_once, peaks, store, tmp_path
+):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    shutil.copyfile(sorted_once.folder / "firings.mda", plain / "firings.mda")
+    peaks(PEAKS + f"    open({str(plain / 'planted')!r}, 'w').close()\n")
+    with pytest.raises(RecordingChangedError, match=r"plain (changed during the run|was exchanged)"):
+        step(recording, plain, store)
+
+
+def test_a_link_in_an_input_folder_is_refused(recording, peaks, store, tmp_path):
+    peaks()
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "firings.mda").symlink_to("/etc/passwd")
+    with pytest.raises(UsageError, match="a link or a special file"):
+        step(recording, tmp_path / "plain", store)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_result_of_another_recording_that_stood_in_for_a_moment_is_discarded(
+    recording, sorter, tmp_path, monkeypatch
+):
+    other, aside = shutil.copytree(recording, tmp_path / "other"), tmp_path / "aside"
+    put_back = (
+        f"    import os\n    os.rename({str(recording)!r}, {str(other)!r})\n"
+        f"    os.rename({str(aside)!r}, {str(recording)!r})\n"
+    )
+    name, prepare = sorter(ANSWER + put_back + TWO_EVENTS), Here.prepare
+
+    def exchange(self, request, progress):
+        recording.rename(aside)
+        other.rename(recording)
+        return prepare(self, request, progress)
+
+    monkeypatch.setattr(Here, "prepare", exchange)
+    with pytest.raises(RecordingChangedError, match="was exchanged while the job started"):
+        spikecrate.sort(recording, sorter=name)
+
+
+def test_a_command_without_its_report_is_refused(recording, sorted_once, peaks, store):
+    peaks("import os\ndef run(inputs, parameters, out, resources):\n    os._exit(0)\n")
+    with pytest.raises(ResultInvalidError, match=r"/out/run\.json is missing"):
+        step(recording, sorted_once.key, store)
