@@ -253,14 +253,7 @@ def find_or_run(request: Request, store: Store, progress: Progress, *, output: O
             stored, ran = _run(request, job, store, progress)
         if target is not None:
             put(stored, target, store)
-    return Result(
-        key=job.key,
-        status="ran" if ran else "cached",
-        folder=stored.folder,
-        output=target,
-        record=stored.record,
-        elapsed_s=time.monotonic() - started,
-    )
+    return _result(stored, "ran" if ran else "cached", target, started)
 
 
 def forecast(request: Request, store: Store, progress: Progress) -> Forecast:
@@ -329,12 +322,17 @@ def load(folder: Path | str) -> Result:
     from spikecrate.steps.resolve import read_folder
 
     started = time.monotonic()
-    stored = read_folder(Path(folder))
+    return _result(read_folder(Path(folder)), "loaded", None, started)
+
+
+def _result(
+    stored: Stored, status: Literal["ran", "cached", "loaded"], output: Path | None, started: float
+) -> Result:
     return Result(
         key=stored.record["key"],
-        status="loaded",
+        status=status,
         folder=stored.folder,
-        output=None,
+        output=output,
         record=stored.record,
         elapsed_s=time.monotonic() - started,
     )
