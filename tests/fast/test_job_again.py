@@ -173,13 +173,13 @@ def test_two_jobs_are_held_to_each_other_part_by_part(recording, sorter, store):
     second = spikecrate.sort(recording, sorter=name, params={"value": 2})
     one, other = (named.find_job(key, store, Silent()) for key in (first.key, second.key))
     found = difference(one, other, store)
-    assert not found["equal"]
-    assert found["key"][1:] == ["parameters.value: 2.0 (was 1.0)"]
-    assert found["recipe"] == ["sorter/run.py"]
-    assert found["image"] == found["environment"] == found["machine"] == found["run"] == []
-    assert found["result"][:2] == ["units: 1 (was 2)", "events: 1 (was 2)"]
-    assert found["result"][-1] == "agreement 0.5000 within 0.4 ms (unit 2: 0.000)"
-    assert difference(one, one, store)["equal"]
+    assert not found.equal
+    assert found.key[1:] == ["parameters.value: 2.0 (was 1.0)"]
+    assert found.recipe == ["sorter/run.py"]
+    assert found.image == found.environment == found.machine == found.run == []
+    assert found.result[:2] == ["units: 1 (was 2)", "events: 1 (was 2)"]
+    assert found.result[-1] == "agreement 0.5000 within 0.4 ms (unit 2: 0.000)"
+    assert difference(one, one, store).equal
 
 
 def test_a_run_is_explained_before_and_after_it(recording, sorter, store):
@@ -190,15 +190,15 @@ def test_a_run_is_explained_before_and_after_it(recording, sorter, store):
         job = SortRequest(recording=recording, sorter=name, **asked).job(store, Silent())
         return explain(job, store, Silent(), force=False)
 
-    assert would()["action"] == "hit"
+    assert would().action == "hit"
     sorter(ANSWER + "    # another line\n" + TWO_EVENTS)
     seen = would(params={"value": 2})
-    assert (seen["action"], seen["nearest"], seen["recipe"]) == ("run", first.key, ["sorter/run.py"])
+    assert (seen.action, seen.nearest, seen.recipe) == ("run", first.key, ["sorter/run.py"])
     second = spikecrate.sort(recording, sorter=name, params={"value": 2})
     past = explain_past(second.key[:8], store)
-    assert (past["action"], past["nearest"], past["recipe"]) == ("ran", first.key, ["sorter/run.py"])
-    assert past["reasons"] == seen["reasons"]
-    assert explain_past(first.key, store)["nearest"] is None
+    assert (past.action, past.nearest, past.recipe) == ("ran", first.key, ["sorter/run.py"])
+    assert past.reasons == seen.reasons
+    assert explain_past(first.key, store).nearest is None
 
 
 def test_a_failed_job_is_explained_as_one(recording, sorter, store):
@@ -207,8 +207,8 @@ def test_a_failed_job_is_explained_as_one(recording, sorter, store):
         spikecrate.sort(recording, sorter=name)
     (key,) = (path.name for path in store.failures.glob("*/*"))
     seen = explain_past(key, store)
-    assert seen["action"] == "failed"
-    assert "JobFailedError" in seen["reasons"][-1]
+    assert seen.action == "failed"
+    assert "JobFailedError" in seen.reasons[-1]
     with pytest.raises(JobNotFoundError, match="no result"):
         once_more(key, store)
 

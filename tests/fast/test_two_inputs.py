@@ -91,7 +91,7 @@ def test_an_input_enters_the_key_by_content_and_never_by_path_or_time(
     assert other.status == "ran"
     assert other.key != result.key
     assert (
-        difference(find_job(result.key, store, Silent()), find_job(other.key, store, Silent()), store)["key"]
+        difference(find_job(result.key, store, Silent()), find_job(other.key, store, Silent()), store).key
         != []
     )
 
@@ -117,7 +117,7 @@ def test_a_step_is_listed_explained_run_again_and_checked_as_a_sorting_is(
     job = StepRequest(
         tool="peaks", inputs={"recording": recording, "sorting": sorted_once.key}, params={"value": 2}
     ).job(store, Silent())
-    assert explain(job, store, Silent(), force=False)["reasons"] == ["parameters.value: 2.0 (was 1.0)"]
+    assert explain(job, store, Silent(), force=False).reasons == ["parameters.value: 2.0 (was 1.0)"]
     counts = result.folder / "output" / "peaks" / "counts.json"
     counts.chmod(0o644)
     counts.write_text("{}")

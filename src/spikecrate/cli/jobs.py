@@ -16,6 +16,8 @@ from spikecrate.errors import UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
+    from spikecrate.steps.diff import Difference
+    from spikecrate.steps.explain import Explanation
     from spikecrate.steps.rerun import RerunOutcome
 
 REPRODUCING: Final = "reproduce a result"
@@ -92,37 +94,36 @@ def show_again(done: "RerunOutcome") -> None:
         The two runs.
     """
     now = done.now
-    say(
-        f"{done.key}: the same bytes again, {now['events']} events of {now['units']} units ({now['runtime']})"
-    )
+    counts = "".join(f", {now[name]} {name}" for name in ("units", "events") if name in now)
+    say(f"{done.key}: the same bytes again{counts} ({now['runtime']})")
     for name, run in (("before", done.before), ("now   ", now)):
         say(f"{name}  {run['blake3']}  {run['runtime']}, {run['wall_s']:.1f} s")
     if done.folder is not None:
         say(f"result  {done.folder}")
 
 
-def show_difference(found: dict[str, Any]) -> None:
+def show_difference(found: "Difference") -> None:
     """Print the differences between two jobs, a part a paragraph.
 
     Parameters
     ----------
-    found : dict
-        The result of `difference`.
+    found : Difference
+        The differences.
     """
-    outcome = "equal" if found["equal"] else "different"
-    say(f"{found['second'][:12]} against {found['first'][:12]}: {outcome} bytes")
+    outcome = "equal" if found.equal else "different"
+    say(f"{found.second[:12]} against {found.first[:12]}: {outcome} bytes")
     for part in ("key", "recipe", "image", "environment", "machine", "run", "result"):
-        for line in found[part]:
+        for line in getattr(found, part):
             say(f"  {part.ljust(11)}  {line}")
 
 
-def show_explanation(found: dict[str, Any]) -> None:
+def show_explanation(found: "Explanation") -> None:
     """Print why a run is or was a cache miss.
 
     Parameters
     ----------
-    found : dict
-        The result of `explain` or `explain_past`.
+    found : Explanation
+        The explanation.
     """
     words = {
         "hit": "cache hit",
@@ -132,12 +133,12 @@ def show_explanation(found: dict[str, Any]) -> None:
         "runs": "is running",
         "failed": "ran and failed",
     }
-    say(f"{found['key']}: {words[found['action']]}")
-    if found["nearest"] is not None:
-        say(f"new against the nearest earlier result, {found['nearest'][:12]}:")
-    for reason in found["reasons"]:
+    say(f"{found.key}: {words[found.action]}")
+    if found.nearest is not None:
+        say(f"new against the nearest earlier result, {found.nearest[:12]}:")
+    for reason in found.reasons:
         say(f"  {reason}")
-    for name in found["recipe"]:
+    for name in found.recipe:
         say(f"  recipe: {name} differs")
 
 
@@ -300,7 +301,7 @@ def job_rerun(
 
 
 @command("job.diff", REPRODUCING, "comparing {first} and {second}", show=show_difference)
-def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, Any]:
+def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> "Difference":
     """Show which part of two jobs differs: key, image, environment, machine or result.
 
     Parameters
@@ -323,7 +324,7 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> dict[str, 
 
 
 @command("job.explain", REPRODUCING, "explaining {job}", show=show_explanation)
-def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> dict[str, Any]:
+def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Explanation":
     """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result.
 
     Parameters

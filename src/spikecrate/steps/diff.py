@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.catalogue.tools import SORTER, find
@@ -28,7 +29,33 @@ MEASURED: Final = ("key", "units", "events", "wall_s", "cpu_s", "peak_memory_byt
 """Fields that differ at every run or appear elsewhere."""
 
 
-def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The differences between two finished jobs.
+
+    Attributes
+    ----------
+    first, second : str
+        The job keys.
+    equal : bool
+        Whether the output has the same bytes.
+    key, recipe, image, environment, machine, run, result : list of str
+        A line for each difference of this part.
+    """
+
+    first: str
+    second: str
+    equal: bool
+    key: list[str]
+    recipe: list[str]
+    image: list[str]
+    environment: list[str]
+    machine: list[str]
+    run: list[str]
+    result: list[str]
+
+
+def difference(first: Stored, second: Stored, store: Store) -> Difference:
     """Return the differences between two finished jobs, part by part.
 
     Parameters
@@ -40,27 +67,25 @@ def difference(first: Stored, second: Stored, store: Store) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        `first` and `second` (keys), `equal` (the bytes of the output), and lists of lines under `key`,
-        `recipe`, `image`, `environment`, `machine`, `run` and `result`; empty if equal.
+    Difference
     """
     mine, theirs = first.record, second.record
     inside = [_inside(record) for record in (mine, theirs)]
     equal = outputs_hash(mine) == outputs_hash(theirs)
-    return {
-        "first": mine["key"],
-        "second": theirs["key"],
-        "equal": equal,
-        "key": differences(theirs["key_parts"], mine["key_parts"]),
-        "recipe": recipe_files(mine["key_parts"], theirs["key_parts"], store),
-        "image": _lines(
+    return Difference(
+        first=mine["key"],
+        second=theirs["key"],
+        equal=equal,
+        key=differences(theirs["key_parts"], mine["key_parts"]),
+        recipe=recipe_files(mine["key_parts"], theirs["key_parts"], store),
+        image=_lines(
             *({name: record.get(name) for name in ("image", "environment")} for record in (mine, theirs))
         ),
-        "environment": _lines(*(found[0] for found in inside)),
-        "machine": _lines(*(found[1] for found in inside)),
-        "run": _lines(*(_run(record) for record in (mine, theirs))),
-        "result": [] if equal else _result(first, second),
-    }
+        environment=_lines(*(found[0] for found in inside)),
+        machine=_lines(*(found[1] for found in inside)),
+        run=_lines(*(_run(record) for record in (mine, theirs))),
+        result=[] if equal else _result(first, second),
+    )
 
 
 def recipe_files(mine: dict[str, Any], theirs: dict[str, Any], store: Store) -> list[str]:

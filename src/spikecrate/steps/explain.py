@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.steps.diff import recipe_files
@@ -17,52 +18,100 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 
-def explain(job: Job, store: Store, progress: Progress, *, force: bool) -> dict[str, Any]:
-    """Return what would happen to a job, and why.
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a job is, or was, a cache hit or miss.
+
+    Attributes
+    ----------
+    key : str
+        The job key.
+    action : str
+        `hit`, `wait` or `run` of a job that is asked for; `ran`, `failed` or `runs` of a past one.
+    reasons : list of str
+        A line for each difference from the nearest earlier result.
+    nearest : str or None
+        Key of the earlier result that shares the most.
+    recipe : list of str
+        Files in which the tool differs from that of the nearest result.
+    """
+
+    key: str
+    action: str
+    reasons: list[str]
+    nearest: str | None = None
+    recipe: list[str] = field(default_factory=list)
+
+
+def explain(job: Job, store: Store, progress: Progress, *, force: bool) -> Explanation:
+    """Explain what would happen to a job.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    store : Store
+        The store with earlier results.
+    progress : Progress
+        Shows the progress where many results are missing from the index.
+    force : bool
+        Whether the job would run even if the store has its result.
 
     Returns
     -------
-    dict
-        `key`, `action` (hit, wait or run), `reasons`, `nearest` (key of the earlier result that shares the most)
-        and `recipe` (files in which the sorter differs from the one of that result).
+    Explanation
     """
     decision = plan(job, store, progress, force=force)
-    files = _files(job.parts.as_dict(), decision.nearest, store)
-    return {
-        "key": job.key,
-        "action": decision.action,
-        "reasons": list(decision.reasons),
-        "nearest": decision.nearest,
-        "recipe": files,
-    }
+    return Explanation(
+        key=job.key,
+        action=decision.action,
+        reasons=list(decision.reasons),
+        nearest=decision.nearest,
+        recipe=_files(job.parts.as_dict(), decision.nearest, store),
+    )
 
 
-def explain_past(prefix: str, store: Store) -> dict[str, Any]:
-    """Return why a past job was a cache miss: its differences from the earlier results.
+def explain_past(prefix: str, store: Store) -> Explanation:
+    """Explain why a past job was a cache miss: its differences from the earlier results.
+
+    Parameters
+    ----------
+    prefix : str
+        The first digits of its key.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    Explanation
 
     Raises
     ------
     JobNotFoundError
+        No key, or more than one, starts with `prefix`.
     """
     key = find_key(store, prefix)
     shown = show_job(store, key)
     parts, at = shown.get("key_parts"), shown.get("started") or shown.get("at")
-    answer: dict[str, Any] = {"key": key, "action": "ran", "nearest": None, "recipe": []}
     if not isinstance(parts, dict) or not isinstance(at, str):
-        return {**answer, "action": "runs", "reasons": ["the job is running for the first time"]}
+        return Explanation(key=key, action="runs", reasons=["the job is running for the first time"])
     earlier = (record for record in summary.history(store) if record["started"] < at and record["key"] != key)
     found = nearest(parts, earlier)
-    if found is None:
-        reasons = ["the store has no earlier result of this tool or this recording"]
-    else:
+    reasons = ["the store has no earlier result of this tool or this recording"]
+    if found is not None:
         reasons = differences(parts, found["key_parts"])
-        answer |= {"nearest": found["key"], "recipe": recipe_files(found["key_parts"], parts, store)}
-    if "error" in shown:
-        answer["action"] = "failed"
+    failed = "error" in shown
+    if failed:
         reasons.append(
             f"the job failed ({shown['error']}); a failure is never cached, so the job runs at every request"
         )
-    return {**answer, "reasons": reasons}
+    return Explanation(
+        key=key,
+        action="failed" if failed else "ran",
+        reasons=reasons,
+        nearest=None if found is None else found["key"],
+        recipe=[] if found is None else recipe_files(found["key_parts"], parts, store),
+    )
 
 
 def _files(parts: dict[str, Any], key: str | None, store: Store) -> list[str]:
