@@ -7,6 +7,7 @@ from spikecrate._util.progress import Terminal
 from spikecrate._util.quantities import parse_bytes, parse_seconds
 from spikecrate.catalogue.tools import catalogue
 from spikecrate.cli.option import Words
+from spikecrate.steps.listing import list_jobs
 from spikecrate.store import open_store
 
 
@@ -18,8 +19,6 @@ def sorters() -> list[str]:
 
 def keys() -> list[str]:
     """Return the first digits of the keys in the store."""
-    from spikecrate.steps.listing import list_jobs
-
     return [row["key"][:12] for row in list_jobs(open_store())]
 
 

@@ -13,6 +13,7 @@ from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import UsageError
+from spikecrate.steps.listing import sorters_running
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -273,7 +274,6 @@ def image_prune(sorter: SorterName = "", dry_run: bool = False, *, progress: Pro
     spikecrate image.prune --dry-run
     """
     from spikecrate.images.prune import prune
-    from spikecrate.steps.listing import sorters_running
 
     store = open_store()
     only = find(sorter).name if sorter else None

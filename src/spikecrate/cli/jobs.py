@@ -12,7 +12,9 @@ from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import fields, say, table
-from spikecrate.errors import UsageError
+from spikecrate.errors import SorterNotFoundError, UsageError
+from spikecrate.steps.listing import list_jobs, log_of, show_job
+from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ class RerunOptions:
             Whether the result enters the store.
         """
         from spikecrate.steps.rerun import rerun
-        from spikecrate.steps.resolve import find_job
 
         store = open_store()
         record = find_job(job, store, progress)
@@ -201,8 +202,6 @@ def job_list(
     --------
     spikecrate job.list --sorter ms4 --status failed
     """
-    from spikecrate.steps.listing import list_jobs
-
     if limit is not None and limit < 0:
         message = f"--limit {limit} is negative"
         raise UsageError(message, next_step="--limit 0 lists all")
@@ -234,8 +233,6 @@ def job_show(key: JobKey) -> dict[str, Any]:
     spikecrate job.show 0b680c52
     spikecrate job.show 0b680c52 --json
     """
-    from spikecrate.steps.listing import show_job
-
     return show_job(open_store(), key)
 
 
@@ -252,8 +249,6 @@ def job_logs(key: JobKey) -> None:
     --------
     spikecrate job.logs 0b680c52
     """
-    from spikecrate.steps.listing import log_of
-
     say(log_of(open_store(), key).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
 
 
@@ -291,7 +286,6 @@ def job_rerun(
     spikecrate job.rerun sortings/rec/ms4-0b680c52
     """
     from spikecrate.steps.output import put
-    from spikecrate.steps.resolve import find_job
 
     done = options.run(job, progress, keep=True)
     if output is not None and done.folder is not None:
@@ -316,7 +310,6 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> "Differenc
     spikecrate job.diff 0b680c52 77ad01f3
     """
     from spikecrate.steps.diff import difference
-    from spikecrate.steps.resolve import find_job
 
     store = open_store()
     one, other = (find_job(word, store, progress) for word in (first, second))
@@ -338,7 +331,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Exp
     spikecrate job.explain 0b680c52
     """
     from spikecrate.steps.explain import explain, explain_past
-    from spikecrate.steps.resolve import is_key
 
     store = open_store()
     if is_key(job):
@@ -349,8 +341,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Exp
 
 def _names_of(word: str) -> set[str]:
     """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
-    from spikecrate.errors import SorterNotFoundError
-
     if not word:
         return set()
     try:

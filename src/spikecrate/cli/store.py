@@ -12,6 +12,7 @@ from spikecrate.cli.choices import JobKey, Memory, Time
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import JobNotFoundError, StoreCorruptError
+from spikecrate.steps.listing import find_key
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -132,7 +133,6 @@ def pin(job: JobKey) -> dict[str, Any]:
     --------
     spikecrate store.pin 0b680c52
     """
-    from spikecrate.steps.listing import find_key
     from spikecrate.store import pins
 
     store = open_store()
@@ -201,7 +201,6 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
 
 def _pinned_key(store: "Store", job: str) -> str:
     """Return the full key of a pin, whose result may be gone, else of a job."""
-    from spikecrate.steps.listing import find_key
     from spikecrate.store import pins
 
     among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
