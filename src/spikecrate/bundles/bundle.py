@@ -136,7 +136,7 @@ def bundle(
         message = f"--output {target}: {error.strerror}"
         raise UsageError(message, next_step="name a file in a folder that you can write to") from None
     try:
-        # The copy keeps its recipe where somebody edits the folder meanwhile.
+        # An edit of the folder during the bundling does not reach the copy.
         with staged(request, extra=_visible(request.folder)) as copy:
             host = replace(copy, python=wanted)
             python = python or _python(host, chosen)

@@ -142,7 +142,7 @@ def of_sorter(
     Parameters
     ----------
     request : BuildRequest
-        The sorter, with a folder that nobody edits.
+        The sorter, with its folder in a verified copy.
     python : str
         Python version that the wheels must fit: `3.11`.
     folder : Path

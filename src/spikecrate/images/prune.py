@@ -89,7 +89,7 @@ def prune(
     Raises
     ------
     EngineError
-        Where the engine refuses.
+        If the engine refuses.
     """
     removed: list[Removed] = []
     kept: list[Kept] = []
