@@ -136,25 +136,25 @@ def bundle(
         message = f"--output {target}: {error.strerror}"
         raise UsageError(message, next_step="name a file in a folder that you can write to") from None
     try:
-        # The copy keeps its recipe where somebody edits the folder meanwhile.
+        # An edit of the folder during the bundling does not reach the copy.
         with staged(request, extra=_visible(request.folder)) as copy:
             host = replace(copy, python=wanted)
             python = python or _python(host, chosen)
-            files = {"install.py": INSTALLER, "README.txt": work / "README.txt"}
-            files["README.txt"].write_text(_readme(request, chosen, python), encoding="utf-8")
+            files = {"install.py": INSTALLER, "README.txt": _readme(request, chosen, python, work)}
             files |= _library(python, store, work, progress)
             for path in copy.folder.rglob("*"):
                 if path.is_file():
                     files[f"sorter/{request.folder.name}/{path.relative_to(copy.folder).as_posix()}"] = path
             if "host" in chosen:
                 files |= _host(host, python, store, work, progress)
-            digests = []
-            for part, collect in (("sif", _sif), ("docker", _docker)):
-                if part in chosen:
-                    digest, found = collect(request, store, work, progress)
-                    digests.append(digest)
-                    files |= found
-            if len(set(digests)) > 1:
+            images = []
+            if "sif" in chosen:
+                images.append(_sif(request, store, work, progress))
+            if "docker" in chosen:
+                images.append(_docker(request, work, progress))
+            files |= {name: path for _, found in images for name, path in found.items()}
+            digests = sorted({digest for digest, _ in images})
+            if len(digests) > 1:
                 message = f"the image of {request.name} changed while it was bundled"
                 raise BundleError(message, next_step="bundle again")
             manifest = Manifest(
@@ -243,12 +243,7 @@ def _sif(request: BuildRequest, store: Store, work: Path, progress: Progress) ->
     return made.image_digest, {"sif/image.sif": made.path, "sif/image.json": provenance}
 
 
-def _docker(
-    request: BuildRequest,
-    store: Store,  # noqa: ARG001
-    work: Path,
-    progress: Progress,
-) -> tuple[str, dict[str, Path]]:
+def _docker(request: BuildRequest, work: Path, progress: Progress) -> tuple[str, dict[str, Path]]:
     built = build(request, progress)
     with docker_errors():
         image = docker_client().images.get(built.digest)
@@ -265,9 +260,9 @@ def _docker(
     return read_archive(archive).digest, {"docker/image.tar": archive}
 
 
-def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
+def _readme(request: BuildRequest, parts: tuple[str, ...], python: str, work: Path) -> Path:
     title = f"{request.title} {request.version}, for a machine without a network"
-    return README.read_text(encoding="utf-8").format(
+    text = README.read_text(encoding="utf-8").format(
         title=title,
         rule="=" * len(title),
         parts=", ".join(parts),
@@ -275,3 +270,5 @@ def _readme(request: BuildRequest, parts: tuple[str, ...], python: str) -> str:
         sorter=request.name,
         recipe=request.recipe,
     )
+    (work / "README.txt").write_text(text, encoding="utf-8")
+    return work / "README.txt"

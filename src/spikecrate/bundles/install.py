@@ -96,10 +96,8 @@ def sha256(archive: "tarfile.TarFile", member: "tarfile.TarInfo") -> str:
     """Return the hash of a member of any size."""
     digest = hashlib.sha256()
     file = archive.extractfile(member)
-    while file is not None:
-        chunk = file.read(1 << 20)
-        if not chunk:
-            break
+    assert file is not None
+    for chunk in iter(lambda: file.read(1 << 20), b""):
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -181,21 +181,18 @@ def _provenance(manifest: Manifest, staging: Path) -> dict[str, Any] | None:
     if "sif" not in manifest.parts:
         return None
     hashes = {member.path: member.sha256 for member in manifest.members}
-    try:
-        entry = json.loads((staging / "sif" / "image.json").read_bytes())
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        entry: dict[str, Any] = json.loads((staging / "sif" / "image.json").read_bytes())
         expected = {
             "recipe": manifest.recipe,
             "sha256": hashes["sif/image.sif"],
             "sorter": manifest.sorter,
             "image_digest": manifest.image_digest,
         }
-        sound = all(entry["sif"][name] == value for name, value in expected.items())
-    except (OSError, ValueError, KeyError, TypeError):
-        sound = False
-    if not sound:
-        message = "the bundle's SIF metadata does not match its SIF file"
-        raise BundleError(message, next_step="bundle again")
-    return dict(entry)
+        if all(entry["sif"][name] == value for name, value in expected.items()):
+            return entry
+    message = "the bundle's SIF metadata does not match its SIF file"
+    raise BundleError(message, next_step="bundle again")
 
 
 def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) -> None:

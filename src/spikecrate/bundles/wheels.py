@@ -142,7 +142,7 @@ def of_sorter(
     Parameters
     ----------
     request : BuildRequest
-        The sorter, with a folder that nobody edits.
+        The sorter, with its folder in a verified copy.
     python : str
         Python version that the wheels must fit: `3.11`.
     folder : Path
@@ -214,10 +214,8 @@ def lock_of(wheels: Iterable[Path]) -> str:
     lines = []
     for path in sorted(wheels, key=lambda path: path.name):
         name, version, *_ = parse_wheel_filename(path.name)
-        with path.open("rb") as file:
-            lines.append(
-                f"{name}=={version} --hash=sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}\n"
-            )
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
     return "".join(lines)
 
 
@@ -264,23 +262,25 @@ def needed_lock(wheel: Path) -> str:
     BundleError
         The lock lacks a package.
     """
+    from packaging.utils import canonicalize_name
+
     blocks: dict[str, str] = {}
     for found in BLOCK.finditer(data_path("requirements.lock").read_text(encoding="utf-8")):
         # A lock can hold several versions of a package, one for each Python.
-        blocks[_canonical(found[1])] = blocks.get(_canonical(found[1]), "") + found[0]
+        name = canonicalize_name(found[1])
+        blocks[name] = blocks.get(name, "") + found[0]
     with zipfile.ZipFile(wheel) as opened:
-        name = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
-        wanted = _required(email.message_from_bytes(opened.read(name)).get_all("Requires-Dist", []))
+        metadata = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
+        wanted = _required(email.message_from_bytes(opened.read(metadata)).get_all("Requires-Dist", []))
     needed: set[str] = set()
-    while wanted:
-        name = wanted.pop()
-        if name not in needed:
-            needed.add(name)
-            wanted |= _required(importlib.metadata.requires(name) or [])
+    while wanted - needed:
+        package = min(wanted - needed)
+        needed.add(package)
+        wanted |= _required(importlib.metadata.requires(package) or [])
     missing = sorted(needed - set(blocks))
     if missing:
         message = f"requirements.lock lacks {', '.join(missing)}, which spikecrate needs"
-        raise BundleError(message, next_step="write the lock anew; its first lines name the command")
+        raise BundleError(message, next_step="resolve requirements.lock again from pyproject.toml")
     return "".join(blocks[name] for name in sorted(needed))
 
 
@@ -288,16 +288,7 @@ def _built(root: Path, folder: Path) -> Path:
     import uv
 
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
-    words = [
-        "--quiet",
-        "--wheel",
-        *isolation,
-        "--python",
-        sys.executable,
-        "--out-dir",
-        str(folder),
-        str(root),
-    ]
+    words = ["--quiet", "--wheel", *isolation, f"--python={sys.executable}", f"--out-dir={folder}", str(root)]
     try:
         run([uv.find_uv_bin(), "build", *words], env={**os.environ, "UV_PYTHON_DOWNLOADS": "never"})
     except CommandError as error:
@@ -350,10 +341,11 @@ def _urlsafe(data: bytes) -> str:
 
 def _required(lines: Iterable[str]) -> set[str]:
     from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
 
     found = map(Requirement, lines)
-    return {_canonical(one.name) for one in found if one.marker is None or one.marker.evaluate({"extra": ""})}
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return {
+        canonicalize_name(one.name)
+        for one in found
+        if one.marker is None or one.marker.evaluate({"extra": ""})
+    }

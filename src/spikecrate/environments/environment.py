@@ -82,7 +82,7 @@ def place(request: BuildRequest, store: Store) -> Environment:
     Raises
     ------
     EnvironmentBuildError
-        Where no Python of this machine fits the lock, or the sorter does not use the harness.
+        If no Python of this machine fits the lock, or the sorter does not use the harness.
     """
     require_harness(request)
     interpreter, version = find_interpreter(request)
@@ -140,7 +140,7 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
     EnvironmentBuildError
         With the last lines of the installer, and the command that fixes the cause where it is known.
     SorterInvalidError
-        Where a file of the sorter changed after its recipe was hashed.
+        If a file of the sorter changed after its recipe was hashed.
     DiskFullError
     """
     _require_no_debian(request)
@@ -149,7 +149,7 @@ def make(request: BuildRequest, store: Store, progress: Progress) -> Environment
         return environment
     store.environments.mkdir(exist_ok=True)
     folder = environment.python.parents[1]
-    # The copy has the recipe that names the environment, also where somebody edits the folder meanwhile.
+    # An edit of the folder during the installation does not reach the copy.
     with (
         staged(request, extra=[COMPILER_LOCK]) as copy,
         Lock(store.lock(f"environment-{environment.hash[:16]}")),
@@ -311,7 +311,7 @@ def build_environ(
     Raises
     ------
     EnvironmentBuildError
-        Where no compiler is found, or Python's headers are missing.
+        If no compiler is found, or Python's headers are missing.
     """
     flags = {
         "CFLAGS": C_FLAGS,

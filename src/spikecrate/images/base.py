@@ -60,9 +60,9 @@ def ensure_bases(progress: Progress, folder: Path | None = None) -> Bases:
     Raises
     ------
     BaseImageMissingError
-        Where Debian's image is not in the engine and cannot be pulled.
+        If Debian's image is not in the engine and cannot be pulled.
     ImageBuildError
-        With the last lines of the log.
+        A step of the build fails; with the last lines of the log.
     DiskFullError, EngineMissingError, EngineDownError, EnginePermissionError, EngineError
         From the engine.
     """

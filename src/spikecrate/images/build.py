@@ -98,15 +98,15 @@ def build(
     Raises
     ------
     ImageBuildError
-        With the last lines of the log and the path of all of it.
+        A step of the build fails; with the last lines of the log and the path of all of it.
     BaseImageMissingError
-        Where Debian's image is not in the engine and cannot be pulled.
+        If Debian's image is not in the engine and cannot be pulled.
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
         From the engine.
     SorterInvalidError
-        For a sorter without a Dockerfile, or whose files changed after the recipe was hashed.
+        The sorter has no Dockerfile, or its files changed after the recipe was hashed.
     ImageMissingError
-        For a prebuilt image that is not in the engine.
+        The engine does not have the prebuilt image.
     UsageError
         For `no_cache` or a wheelhouse with a prebuilt image.
     """
@@ -158,11 +158,11 @@ def verify(request: BuildRequest, progress: Progress, *, wheelhouse: Path | None
     Raises
     ------
     ImageNotReproducibleError
-        With the first difference.
+        The two builds differ; with the first difference.
     UsageError
-        For a prebuilt image.
+        The image is prebuilt.
     ImageBuildError, BaseImageMissingError, SorterInvalidError
-        Where the image cannot be built.
+        If the image cannot be built.
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
         From the engine.
     """

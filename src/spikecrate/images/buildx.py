@@ -185,7 +185,7 @@ def build_log(
     title : str
         Shown as progress, followed by the step of `docker buildx` that is running.
     folder : Path
-        Where the file goes: the store's `logs/`.
+        If the file goes: the store's `logs/`.
     progress : Progress
         Gets the title, the step and every line.
     failure : callable
@@ -244,11 +244,11 @@ def build_logged(argv: list[str], title: str, progress: Progress) -> None:
     ImageBuildError
         With the last lines, and the path of the log in the store's `logs/`.
     DiskFullError
-        Where the engine's disk or the store is full.
+        If the engine's disk or the store is full.
     EngineMissingError
-        Without docker buildx.
+        docker buildx is not installed.
     StoreError
-        Where the store cannot be used.
+        If the store cannot be used.
     """
     require_buildx()
     name = f"build-{title.removeprefix('spikecrate/')}"

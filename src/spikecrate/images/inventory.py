@@ -98,7 +98,7 @@ def inventory(store: Store, recipes: Mapping[str, str], progress: Progress) -> l
     Raises
     ------
     EngineError
-        Where the engine refuses.
+        If the engine refuses.
     """
     client = engine_client(progress)
     images = [] if client is None else in_engine(client, recipes)

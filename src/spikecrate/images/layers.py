@@ -63,7 +63,7 @@ def read_layer(layer: tarfile.TarFile, texts: dict[str, bytes] | None = None) ->
     for member in layer:
         path = _plain(member.name)
         if member.islnk():
-            # A second name of a file that stands earlier in the same layer.
+            # A hard link to an earlier file of the same layer.
             found[path] = found[_plain(member.linkname)]
         elif path not in {"", "."}:
             found[path] = _file(layer, member, texts if names_packages(path) else None)
@@ -111,7 +111,7 @@ def apply_layer(files: dict[str, File], layer: Mapping[str, File]) -> None:
         Files of the layer, whiteouts included.
     """
     hidden: set[str] = set()
-    # Folders that lose what they held. A file in place of a folder does that too.
+    # Folders that lose their contents; a file in place of a folder removes them too.
     emptied = {path for path, file in layer.items() if file.kind != "folder"}
     for path in layer:
         folder, _, name = path.rpartition("/")
@@ -167,7 +167,7 @@ def _describe(first: File | None, second: File | None) -> str:
         if name == "mode" and one != other:
             fields.append(f"mode {one:o} and {other:o}")
         elif one != other:
-            # Two hashes of contents help nobody.
+            # Two hashes of contents tell a reader nothing.
             fields.append(name if name == "content" else f"{name} {one} and {other}")
     return ", ".join(fields)
 

@@ -1,4 +1,4 @@
-"""What is in an image: read from the engine, written to `image.lock`, compared.
+"""The contents of an image: read from the engine, written to `image.lock`, compared.
 
 `image.lock` is not part of the recipe: it records what the recipe made on the machine where it was built.
 """
@@ -35,7 +35,7 @@ LOCK: Final = "image.lock"
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What is in an image.
+    """The contents of an image.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ class Comparison:
 
 
 def lock(request: BuildRequest, progress: Progress) -> Path:
-    """Write what is in a sorter's image to `image.lock` in the sorter's folder.
+    """Write the contents of a sorter's image to `image.lock` in the sorter's folder.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def lock(request: BuildRequest, progress: Progress) -> Path:
     Raises
     ------
     OutputError
-        Where the folder cannot be written.
+        If the folder cannot be written.
     ImageBuildError, BaseImageMissingError, ImageMissingError, SorterInvalidError
-        Where the image cannot be built.
+        If the image cannot be built.
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
         From the engine.
     """
@@ -180,7 +180,7 @@ def lock(request: BuildRequest, progress: Progress) -> Path:
 
 
 def read(name: str, progress: Progress) -> Contents:
-    """Read what is in an image of the engine, or in a lock.
+    """Read the contents of an image of the engine, or a lock.
 
     Parameters
     ----------
@@ -196,9 +196,9 @@ def read(name: str, progress: Progress) -> Contents:
     Raises
     ------
     UsageError
-        Where neither exists.
+        If neither exists.
     ImageInvalidError
-        Where the lock is not valid, or the engine's archive cannot be read.
+        If the lock is not valid, or the engine's archive cannot be read.
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError, DiskFullError
         From the engine.
     """
@@ -228,7 +228,7 @@ def read_lock(path: Path) -> Contents:
     Raises
     ------
     ImageInvalidError
-        Where a field is missing or wrong; the message names it.
+        If a field is missing or wrong; the message names it.
     """
     problem = ""
     try:
@@ -274,7 +274,7 @@ def compare(first: Contents, second: Contents) -> Comparison:
 
 
 def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: str | None = None) -> Contents:
-    """Read what is in the archive of an image.
+    """Read the contents of an archive of an image.
 
     Parameters
     ----------
@@ -292,7 +292,7 @@ def read_contents(archive: IO[bytes], progress: Progress, title: str, digest: st
     Raises
     ------
     ImageInvalidError
-        Where the archive is damaged, or compressed in a way that Python cannot read (zstd).
+        If the archive is damaged, or compressed in a way that Python cannot read (zstd).
     """
     image = read_files(archive, progress, title)
     return Contents(

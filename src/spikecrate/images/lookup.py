@@ -126,7 +126,7 @@ def require_prebuilt(client: DockerClient, request: BuildRequest) -> Image:
     Raises
     ------
     ImageMissingError
-        Where the engine does not have it: only `image.pull` pulls.
+        If the engine does not have it: only `image.pull` pulls.
     """
     image = find(client, request)
     if image is None:
@@ -177,9 +177,9 @@ def pull(request: BuildRequest, progress: Progress) -> Image:
     Raises
     ------
     UsageError
-        For a sorter whose image is built.
+        The sorter's image is built, not pulled.
     ImageMissingError
-        Where the registry is not in reach or does not have that digest; with the registry's message.
+        If the registry is not in reach or does not have that digest; with the registry's message.
     DiskFullError
     EngineMissingError, EngineDownError, EnginePermissionError
         From the engine.
@@ -240,7 +240,7 @@ def list_images(client: DockerClient, name: str | None = None) -> list[Image]:
 
 
 def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]) -> T | None:
-    """Query an image; return None where it was removed in the meantime, by another prune or by hand.
+    """Query an image; return None if it was removed in the meantime, by another prune or the user.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]
     Raises
     ------
     EngineError
-        Where the engine refuses although the image exists.
+        If the engine refuses although the image exists.
     """
     try:
         return ask(image)

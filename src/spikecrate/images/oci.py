@@ -111,7 +111,7 @@ def read_archive(path: Path) -> Archive:
     Raises
     ------
     ImageInvalidError
-        Where the file is missing, is not an archive of an image, or is damaged.
+        If the file is missing, is not an archive of an image, or is damaged.
     """
     try:
         with tarfile.open(path) as opened:
@@ -150,7 +150,7 @@ def read_files(archive: IO[bytes], progress: Progress, title: str) -> ImageFiles
     Raises
     ------
     ImageInvalidError
-        Where the archive is damaged, or compressed in a way that Python cannot read (zstd).
+        If the archive is damaged, or compressed in a way that Python cannot read (zstd).
     """
     files: dict[str, File] = {}
     texts: dict[str, bytes] = {}

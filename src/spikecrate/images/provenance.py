@@ -114,7 +114,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        Where the file is missing or was changed.
+        If the file is missing or was changed.
     """
     file = path.with_suffix(".json")
     try:
@@ -211,7 +211,7 @@ def recipe_of(path: Path) -> str:
 
 
 def set_aside(store: Store, path: Path) -> Path | None:
-    """Move a SIF and its provenance to the quarantine; return the new path of the SIF, or of what there was.
+    """Move a SIF and its provenance to the quarantine; return the new path of the SIF, or of its provenance.
 
     Parameters
     ----------

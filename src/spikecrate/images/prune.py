@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -89,93 +90,72 @@ def prune(
     Raises
     ------
     EngineError
-        Where the engine refuses.
+        If the engine refuses.
     """
-    removed: list[Removed] = []
-    kept: list[Kept] = []
-    freed = 0
     client = engine_client(progress)
-    if client is not None:
-        freed += _prune_engine(client, recipes, removed, kept, only=only, dry_run=dry_run)
-    for entry in in_store(store, recipes):
-        if only not in (None, entry.name):
-            continue
-        assert entry.sif is not None
-        why = _why_kept(entry, busy)
-        if why is None and not dry_run and not sif.remove(store, entry.sif):
-            why = "it is being checked or made"
-        if why is None:
-            removed.append(Removed(str(entry.sif), entry.sif_bytes))
-            freed += entry.sif_bytes or 0
-        elif entry.state != "current":
-            kept.append(Kept(str(entry.sif), why))
-    return Pruned(removed=removed, kept=kept, freed_bytes=freed, dry_run=dry_run)
-
-
-def _prune_engine(
-    client: DockerClient,
-    recipes: Mapping[str, str],
-    removed: list[Removed],
-    kept: list[Kept],
-    *,
-    only: str | None,
-    dry_run: bool,
-) -> int:
-    """Remove stale images from the engine; return the bytes freed."""
+    images: list[Entry] = []
     layers: dict[str, list[tuple[str, int]]] = {}
     tags: dict[str, set[str]] = {}
-    for image in list_images(client):
-        of_image = unless_removed(client, image, layers_of)
-        if of_image is not None:
-            layers[str(image.id)], tags[str(image.id)] = of_image, set(image.tags)
-    touched: set[str] = set()
-    with docker_errors():
-        used = {
-            str(row.attrs["ImageID"])
-            for row in client.containers.list(all=True, sparse=True, ignore_removed=True)
-        }
-    for entry in in_engine(client, recipes):
+    used: set[str] = set()
+    if client is not None:
+        for image in list_images(client):
+            of_image = unless_removed(client, image, layers_of)
+            if of_image is not None:
+                layers[str(image.id)], tags[str(image.id)] = of_image, set(image.tags)
+        with docker_errors():
+            containers = client.containers.list(all=True, sparse=True, ignore_removed=True)
+        used = {str(row.attrs["ImageID"]) for row in containers}
         # An image that was built a moment ago waits for the next prune.
-        if only not in (None, entry.name) or entry.digest not in layers:
+        images = [entry for entry in in_engine(client, recipes) if entry.digest in layers]
+    removed, kept, freed = [], [], 0
+    untagged = set()
+    for entry in [*images, *in_store(store, recipes)]:
+        if only not in (None, entry.name):
             continue
-        why = _why_kept(entry, ())
-        if why is None and entry.digest in used:
-            why = "a container uses it"
-        if why is None and not dry_run and not _remove_image(client, str(entry.reference)):
-            why = "the engine is using it"
-        if why is None:
-            removed.append(Removed(str(entry.reference), entry.size_bytes))
-            tags[entry.digest].discard(str(entry.reference))
-            touched.add(entry.digest)
-        elif entry.state != "current":
-            kept.append(Kept(str(entry.reference), why))
+        why = _why_kept(entry, busy, used)
+        if why is None and not dry_run:
+            why = _remove(entry, store, client)
+        what = entry.reference or str(entry.sif)
+        if why is not None:
+            kept += [Kept(what, why)] if entry.state != "current" else []
+            continue
+        removed.append(Removed(what, entry.size_bytes if entry.reference else entry.sif_bytes))
+        freed += entry.sif_bytes or 0
+        if entry.reference is not None:
+            tags[entry.digest].discard(entry.reference)
+            untagged.add(entry.digest)
     # An image to which a user gave another name only loses ours.
-    gone = {digest for digest in touched if not tags[digest]}
-    return own_layers(
+    gone = {digest for digest in untagged if not tags[digest]}
+    freed += own_layers(
         [layers[digest] for digest in gone],
         [of_image for digest, of_image in layers.items() if digest not in gone],
     )
+    return Pruned(removed=removed, kept=kept, freed_bytes=freed, dry_run=dry_run)
 
 
-def _why_kept(entry: Entry, busy: Collection[str]) -> str | None:
+def _why_kept(entry: Entry, busy: Collection[str], used: Collection[str]) -> str | None:
     if entry.state == "current":
         return "it is current"
     if entry.state == "unknown":
         return f"no sorter {entry.name} is in the catalogue: is SPIKECRATE_SORTERS set?"
+    if entry.reference is not None:
+        return "a container uses it" if entry.digest in used else None
     return f"a job of {entry.name} is running in a SIF" if entry.name in busy else None
 
 
-def _remove_image(client: DockerClient, reference: str) -> bool:
+def _remove(entry: Entry, store: Store, client: DockerClient | None) -> str | None:
+    """Remove an image or SIF; return why it cannot be removed."""
     from docker.errors import APIError, ImageNotFound
 
-    with docker_errors():
+    if entry.sif is not None:
+        return None if sif.remove(store, entry.sif) else "it is being checked or made"
+    assert client is not None
+    with docker_errors(), suppress(ImageNotFound):
         try:
-            client.images.remove(reference)
-        except ImageNotFound:
-            return True
+            client.images.remove(str(entry.reference))
         except APIError as error:
             # A container has started from it in the meantime.
             if error.status_code != CONFLICT:
                 raise
-            return False
-    return True
+            return "the engine is using it"
+    return None

@@ -59,7 +59,7 @@ def recipe_hash(
     Raises
     ------
     SorterInvalidError
-        For a link that leads out of its folder, and a file that cannot be read.
+        A link leads out of its folder, or a file cannot be read.
     """
     return digest(
         [
@@ -107,7 +107,7 @@ def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[En
     Raises
     ------
     SorterInvalidError
-        For a link that leads out of its folder, and a file that cannot be read.
+        A link leads out of its folder, or a file cannot be read.
     """
     return {
         "sorter": sorted(entry for entry in _entries(folder) if entry[0] not in NOT_IN_IMAGE),
@@ -131,7 +131,7 @@ def base_hash(base: Path) -> str:
     Raises
     ------
     SorterInvalidError
-        For a link that leads out of its folder, and a file that cannot be read.
+        A link leads out of its folder, or a file cannot be read.
     """
     return digest(["base", SCHEMA, sorted(_entries(base))])
 
@@ -151,7 +151,7 @@ def file_names(folder: Path) -> list[str]:
     Raises
     ------
     SorterInvalidError
-        For a link that leads out of its folder, and a file that cannot be read.
+        A link leads out of its folder, or a file cannot be read.
     """
     return sorted(name for name, _, _ in _entries(folder))
 
@@ -173,7 +173,7 @@ def same_files(first: Path, second: Path) -> bool:
     Raises
     ------
     SorterInvalidError
-        For a link that leads out of its folder, and a file that cannot be read.
+        A link leads out of its folder, or a file cannot be read.
     """
     return sorted(_entries(first)) == sorted(_entries(second))
 

@@ -69,15 +69,15 @@ def convert(
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
-        Without Apptainer; without Docker where no archive is given.
+        Apptainer is not installed; or no archive is given, and Docker is not available.
     ImageInvalidError
-        Where the archive is of another recipe or architecture, or damaged.
+        If the archive is of another recipe or architecture, or damaged.
     ImageBuildError
-        Where the conversion fails, with its last lines.
+        If the conversion fails, with its last lines.
     DiskFullError
-        Before the conversion, where it can be foreseen.
+        The disk is full; checked before the conversion where possible.
     UsageError
-        For an unknown compression.
+        The compression is unknown.
     """
     if compression not in sif_build.COMPRESSIONS:
         message = f"--compression {compression!r} is not known"
@@ -109,9 +109,9 @@ def ensure(request: BuildRequest, store: Store, progress: Progress) -> Sif:
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
-        Without Apptainer; without Docker where the store has no SIF.
+        Apptainer is not installed; or the store has no SIF, and Docker is not available.
     ImageBuildError, ImageInvalidError, DiskFullError
-        Where the image or the SIF cannot be made.
+        If the image or the SIF cannot be made.
     """
     digest = docker_digest(request)
     with _locked(request, store, progress):
@@ -200,8 +200,8 @@ def docker_digest(request: BuildRequest) -> str | None:
     # The recipe of a prebuilt image determines its bytes.
     if request.image:
         return None
-    # docker-py takes 0.2 s to import, before every job: benchmarks/README.md, row (g), holds the start of a job in
-    # Apptainer to 1.3 times that by hand.
+    # docker-py takes 0.2 s to import, before every job: benchmarks/README.md, row (g), limits the start of a job in
+    # Apptainer to 1.3 times a plain `apptainer exec`.
     labelled = '{{.Id}} {{index .Config.Labels "spikecrate.recipe"}}'
     try:
         output = capture(["docker", "image", "inspect", "--format", labelled, request.reference], timeout=10)

@@ -88,9 +88,9 @@ def from_docker(request: BuildRequest, progress: Progress) -> Source:
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError
-        Without Docker; the next step names the way by an archive.
+        Docker is not available; the next step names the way by an archive.
     ImageBuildError, BaseImageMissingError, ImageMissingError, SorterInvalidError, DiskFullError
-        Where the image cannot be built.
+        If the image cannot be built.
     """
     from spikecrate.images.build import build
 
@@ -124,7 +124,7 @@ def from_archive(request: BuildRequest, path: Path) -> Source:
     Raises
     ------
     ImageInvalidError
-        Where the archive is damaged, or of another recipe, digest or architecture.
+        If the archive is damaged, or of another recipe, digest or architecture.
     """
     archive = read_archive(path)
     recipe = archive.labels.get("spikecrate.recipe", "")
@@ -198,7 +198,7 @@ def write_image(
     Raises
     ------
     ImageBuildError
-        With the last lines of the log.
+        A step of the build fails; with the last lines of the log.
     DiskFullError
     """
     packed: str | None = compression

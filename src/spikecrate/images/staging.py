@@ -52,7 +52,7 @@ def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[Bu
     Raises
     ------
     SorterInvalidError
-        Where a file changed after the recipe was hashed, or cannot be read.
+        If a file changed after the recipe was hashed, or cannot be read.
     DiskFullError
     """
     parts = ingredients(request.folder, harness=request.harness, base=request.base)
@@ -89,7 +89,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     Raises
     ------
     SorterInvalidError
-        Where a file cannot be read.
+        If a file cannot be read.
     DiskFullError
     """
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
