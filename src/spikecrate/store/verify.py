@@ -201,7 +201,7 @@ def _file_check(store: Store, kind: str, path: Path, problem_of: Callable[[Path]
 
 
 def _problem_of_rows(path: Path) -> str | None:
-    return None if read_page(path) is not None else "is not what was written"
+    return None if read_page(path) is not None else "does not match its hash"
 
 
 def _problem_of_lock(path: Path) -> str | None:
