@@ -106,6 +106,10 @@ def enter(request: Request, progress: Progress) -> int:
     if found.state != "running" or request.rebuild:
         definition, found = bring_up(definition, found, request, progress)
     else:
+        if gone := machine.lacks_source(found):
+            # The daemon then shows no file of the container, and the wait below would never end.
+            message = f"{gone[0]}, which {found.name} mounts, no longer exists on this machine"
+            raise DevContainerError(message, next_step="invoke dev --rebuild")
         # Another process may be creating it.
         container.wait_ready(found.name)
         for remark in remarks(found, definition, request.options):
@@ -373,7 +377,7 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     if found.state == "absent":
         message = f"{project} has no development container"
         raise DevContainerError(message, next_step="invoke dev makes one")
-    container.act(["docker", "stop", f"--time={STOP_S}", found.name])
+    container.act(["docker", "stop", "-t", str(STOP_S), found.name])
     if remove:
         container.act(container.remove_argv(found.name))
     return {"name": found.name, "was": found.state, "removed": remove}

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spikecrate._util.progress import Silent
 from spikecrate.cli.as_invoke import collection
 from spikecrate.engines.docker import gpu_words
-from spikecrate.errors import UsageError
+from spikecrate.errors import DevContainerError, UsageError
 from spikecrate.runtimes.contract import Mount
-from spikecrate_dev import command, options, state
+from spikecrate_dev import command, options, session, state
 from spikecrate_dev.command import Machine
 from spikecrate_dev.definition import read
 from spikecrate_dev.image import build_command
@@ -173,6 +174,16 @@ def found(**more):
         ],
     }  # fmt: skip
     return replace(state.read_facts(facts), **more)
+
+
+def test_a_running_container_whose_mounted_folder_is_gone_is_told_at_once(tmp_path, monkeypatch):
+    lost = found(mounts=(Mount(source=tmp_path / "gone", target=PurePosixPath("/data")),))
+    monkeypatch.setattr(session, "read", lambda *_: DEFINITION)
+    monkeypatch.setattr(session.container, "find", lambda _: lost)
+    asked = session.Request(project=tmp_path, working=tmp_path, command="true", options=Options())
+    with pytest.raises(DevContainerError, match=r"gone, which spikecrate-x mounts") as raised:
+        session.enter(asked, Silent())
+    assert raised.value.next_step == "invoke dev --rebuild"
 
 
 def test_the_daemon_s_answer_is_read():

@@ -83,7 +83,7 @@ def test_every_kind_of_thing_that_is_corrupt_is_named_and_set_aside(full):
     found = found_by()
     assert [row["what"] for row in dry] == [row["what"] for row in found]
     problems = {(row["kind"], Path(row["what"]).name): row["problem"] for row in found}
-    assert problems[("result", keys[0])] == "log.txt is not what was sealed"
+    assert problems[("result", keys[0])] == "log.txt does not match its hash"
     assert problems[("result", keys[1])] == "sorter/templates.npy is missing"
     assert problems[("result", keys[2])] == "sorter/added was added"
     assert sorted(row["kind"] for row in found) == [

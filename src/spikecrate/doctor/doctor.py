@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.doctor import apptainer, docker, gpu, images, machine, python, runtime, sibling, store
+from spikecrate.doctor import apptainer, docker, gpu, images, machine, runtime, sibling, store
 from spikecrate.doctor.check import Verdict, fail, warn
 from spikecrate.errors import EngineMissingError, SpikecrateError, UsageError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CHECKS: Final[tuple[Check, ...]] = (
     *machine.CHECKS,
-    *python.CHECKS,
     *docker.CHECKS,
     *apptainer.CHECKS,
     *runtime.CHECKS,

@@ -1,13 +1,15 @@
-"""The machine itself: processor, kernel, clock, programs, SELinux, temporary folder."""
+"""The machine itself: processor, kernel, clock, programs, SELinux, temporary folder, Python."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +31,7 @@ DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
 """Programs that spikecrate calls on every machine, and their Debian packages."""
 ENFORCING: Final = Path("/sys/fs/selinux/enforce")
+TOOLS: Final = ("invoke", "uv", "nox")
 CHECKS: Final = Checks()
 
 
@@ -170,3 +173,30 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
         # It holds logs and sockets only; large files are in the store.
         return warn(verdict.message, verdict.fix)
     return verdict
+
+
+def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of the installed tools."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@CHECKS.add("python.tools", "versions of Python, invoke, uv and nox", look_tools)
+def judge_tools(versions: dict[str, str]) -> Verdict:
+    """Judge whether the tools are installed; only spikecrate's developers need nox.
+
+    Parameters
+    ----------
+    versions : dict
+        As `look_tools` returns it.
+    """
+    tools = [f"{name} {number}" for name, number in versions.items()]
+    message = ", ".join([f"Python {platform.python_version()} ({sys.executable})", *tools])
+    if "uv" not in versions:
+        return fail(f"{message}; uv is missing, which makes the environments of sorters", "pip install uv")
+    return ok(message)

@@ -142,7 +142,7 @@ class FileHashCache:
             intact = entry["seal"] == _seal(entry) and name == path
         except UNREADABLE as error:
             return f"cannot be read: {error}"
-        return None if intact else "is not what was written"
+        return None if intact else "does not match its hash"
 
     def _path(self, state: FileState, question: str) -> Path:
         name = digest(["memo", state.device, state.inode, question])

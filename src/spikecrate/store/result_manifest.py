@@ -134,7 +134,7 @@ def read(folder: Path) -> Seal:
         message = f"{NAME} cannot be read: {error}"
         raise BrokenSealError(message) from None
     if not intact:
-        message = f"{NAME} is not what was sealed"
+        message = f"{NAME} does not match its own hash"
         raise BrokenSealError(message)
     return found
 
@@ -177,8 +177,8 @@ def _problem_of(path: Path, entry: dict[str, int | str] | None) -> str | None:
         return "is missing"
     size = path.stat().st_size
     if size != entry["size"]:
-        return f"has {size} bytes, {entry['size']} were sealed"
-    return None if hash_file(path) == entry["blake3"] else "is not what was sealed"
+        return f"has {size} bytes, not {entry['size']}"
+    return None if hash_file(path) == entry["blake3"] else "does not match its hash"
 
 
 def _entries(folder: Path) -> list[Path]:

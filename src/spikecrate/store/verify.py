@@ -11,6 +11,7 @@ from spikecrate.store import quarantine, results
 from spikecrate.store.file_hashes import FileHashCache
 from spikecrate.store.index import SUFFIX, names_in, read_page
 from spikecrate.store.lock import is_free
+from spikecrate.store.usage import measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -166,23 +167,17 @@ def _reported(check: Check, problem: str, progress: Progress, *, dry_run: bool) 
 
 def _result_check(store: Store, key: str) -> Check:
     folder = store.result(key)
-    judged: list[results.Identity] = []
 
     def problem() -> str | None:
         found = results.problem_of(store, key)
-        if found is None:
-            return None
-        judged.append(found[1])
-        return found[0]
+        return None if found is None else found[0]
 
     def move() -> Path | None:
-        return results.set_aside(store, folder, judged[0])
+        # Another process may have replaced it meanwhile.
+        found = results.problem_of(store, key)
+        return None if found is None else results.set_aside(store, folder, found[1])
 
-    try:
-        size = (folder / "firings.mda").stat().st_size
-    except OSError:
-        size = 0
-    return Check(kind="result", path=folder, size_bytes=size + 2**16, problem=problem, move=move)
+    return Check(kind="result", path=folder, size_bytes=measured(folder)[1], problem=problem, move=move)
 
 
 def _file_check(store: Store, kind: str, path: Path, problem_of: Callable[[Path], str | None]) -> Check:
@@ -201,12 +196,12 @@ def _file_check(store: Store, kind: str, path: Path, problem_of: Callable[[Path]
 
 
 def _problem_of_rows(path: Path) -> str | None:
-    return None if read_page(path) is not None else "is not what was written"
+    return None if read_page(path) is not None else "does not match its hash"
 
 
 def _problem_of_lock(path: Path) -> str | None:
     if path.is_symlink() or not path.is_file():
-        return "is no file"
+        return "is not a file"
     try:
         is_free(path)
     except OSError as error:
