@@ -59,6 +59,11 @@ class Display:
     number: int
 
     @property
+    def socket(self) -> Path:
+        """The socket of a `local` display."""
+        return SOCKETS / f"X{self.number}"
+
+    @property
     def inside(self) -> str:
         """The value of DISPLAY in the container."""
         match self.kind:
@@ -306,8 +311,8 @@ def _doubts(display: Display, shown: Sequence[Mount]) -> list[str]:
         return [XQUARTZ]
     if display.kind != "local":
         return []
-    if not (SOCKETS / f"X{display.number}").exists():
-        return [f"DISPLAY=:{display.number}: {SOCKETS}/X{display.number} does not exist"]
+    if not display.socket.exists():
+        return [f"DISPLAY=:{display.number}: {display.socket} does not exist"]
     if source_of(HOST_SOCKETS, shown) is None:
         return ["this container was made before this machine had a display: invoke dev --rebuild"]
     return []

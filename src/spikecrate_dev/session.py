@@ -16,7 +16,7 @@ from spikecrate.errors import DevContainerError, StoppedError
 from spikecrate_dev import container, daemon, machine
 from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
 from spikecrate_dev.definition import read
-from spikecrate_dev.state import decide, remarks, urls
+from spikecrate_dev.state import decide, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,8 +115,8 @@ def enter(request: Request, progress: Progress) -> int:
         for remark in remarks(found, definition, request.options):
             progress.note(remark)
     if request.options.ports:
-        for url in urls(found.ports or {}):
-            progress.note(url)
+        for port, outside in (found.ports or {}).items():
+            progress.note(f"port {port} is http://127.0.0.1:{outside}")
     given = live(definition, request, found.mounts, make=True)
     # Asides are for a prompt, not for a command in a script.
     for note in (*given.notes, *(given.asides if not request.command else ())):

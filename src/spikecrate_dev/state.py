@@ -11,8 +11,6 @@ from spikecrate_dev.command import CONFIG_LABEL
 from spikecrate_dev.definition import SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
 
@@ -142,14 +140,3 @@ def remarks(found: Found, definition: Definition, options: Options) -> list[str]
     if not options.docker and SOCKET in have:
         notes.append(f"this container can use the Docker daemon: {again} --no-docker makes one that cannot")
     return notes
-
-
-def urls(ports: Mapping[int, int]) -> list[str]:
-    """Return the URL of each published port, one line each.
-
-    Parameters
-    ----------
-    ports : mapping
-        Container port to host port.
-    """
-    return [f"port {inside} is http://127.0.0.1:{outside}" for inside, outside in ports.items()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor.check import Checks, ok, warn
 from spikecrate_dev import x11
-from spikecrate_dev.display import FIRST_PORT, SOCKETS, XQUARTZ, cookies_of, read_display, wayland_socket
+from spikecrate_dev.display import FIRST_PORT, XQUARTZ, cookies_of, read_display, wayland_socket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ def look_kind(_: Mapping[str, Any]) -> Kind:
     display = read_display(text, socket.gethostname())
     if display is None or display.kind != "local":
         return Kind(text=text, display=display)
-    return Kind(text=text, display=display, socket=_socket(display).exists())
+    return Kind(text=text, display=display, socket=display.socket.exists())
 
 
 @CHECKS.add("display.kind", "where windows open, and its socket", look_kind)
@@ -80,7 +80,7 @@ def judge_kind(kind: Kind) -> Verdict:
         )
     if not kind.socket:
         return warn(
-            f"DISPLAY={kind.text}: {_socket(kind.display)} does not exist",
+            f"DISPLAY={kind.text}: {kind.display.socket} does not exist",
             "log in again, or unset DISPLAY: that display has ended",
         )
     if kind.display.kind == "xquartz":
@@ -135,7 +135,7 @@ def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
     """
     cookie: Cookie | None = facts.get("display.cookie")
     display: Display = facts["display.kind"].display
-    address = _socket(display) if display.kind == "local" else (display.host, FIRST_PORT + display.number)
+    address = display.socket if display.kind == "local" else (display.host, FIRST_PORT + display.number)
     return x11.connect(address, None if cookie is None else cookie.entry)
 
 
@@ -187,7 +187,3 @@ def judge_wayland(facts: tuple[str, bool]) -> Verdict:
             f"WAYLAND_DISPLAY={name}: its socket does not exist", "unset WAYLAND_DISPLAY; or log in again"
         )
     return ok(f"WAYLAND_DISPLAY={name}")
-
-
-def _socket(display: Display) -> Path:
-    return SOCKETS / f"X{display.number}"
