@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.bundles.manifest import Manifest
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
     from spikecrate.store import Store
 
     Describe = Callable[[Path], BuildRequest]
