@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import zipfile
 
 import pytest
+from lab import Notes
 
 from spikecrate._util.data import data_path
 from spikecrate._util.progress import Silent
+from spikecrate.bundles import wheels
 from spikecrate.bundles.wheels import BLOCK, download, lock_of, platforms
-from spikecrate.errors import BundleError
+from spikecrate.errors import BundleError, CommandError, DiskFullError
 from spikecrate.store import open_store
+
+CPU = platform.machine()
 
 
 @pytest.fixture
@@ -56,28 +61,28 @@ def downloaded(tmp_path):
 def test_the_wheel_that_fits_best_is_taken(index, downloaded):
     names = [
         "x-1-py3-none-any.whl",
-        "x-1-cp311-cp311-manylinux_2_17_x86_64.manylinux_2_28_x86_64.whl",
-        "x-1-cp311-cp311-manylinux_2_34_x86_64.whl",
-        "x-1-cp312-cp312-manylinux_2_28_x86_64.whl",
+        f"x-1-cp311-cp311-manylinux_2_17_{CPU}.manylinux_2_28_{CPU}.whl",
+        f"x-1-cp311-cp311-manylinux_2_34_{CPU}.whl",
+        f"x-1-cp312-cp312-manylinux_2_28_{CPU}.whl",
     ]
     hashes = [index(name) for name in names]
     assert downloaded(*hashes) == [names[1]]
 
 
 def test_the_other_machine_may_have_another_python(index, downloaded):
-    names = ["x-1-cp311-cp311-manylinux_2_28_x86_64.whl", "x-1-cp313-cp313-manylinux_2_28_x86_64.whl"]
+    names = [f"x-1-cp311-cp311-manylinux_2_28_{CPU}.whl", f"x-1-cp313-cp313-manylinux_2_28_{CPU}.whl"]
     hashes = [index(name) for name in names]
     assert downloaded(*hashes, python="3.13") == [names[1]]
 
 
 def test_a_file_that_the_lock_does_not_name_is_not_taken(index, downloaded):
-    index("x-1-cp311-cp311-manylinux_2_28_x86_64.whl")
+    index(f"x-1-cp311-cp311-manylinux_2_28_{CPU}.whl")
     allowed = index("x-1-py3-none-any.whl")
     assert downloaded(allowed) == ["x-1-py3-none-any.whl"]
 
 
 def test_a_package_without_a_file_that_will_do_is_named(index, downloaded):
-    index("x-1-cp27-cp27m-manylinux_2_28_x86_64.whl")
+    index(f"x-1-cp27-cp27m-manylinux_2_28_{CPU}.whl")
     with pytest.raises(BundleError, match="No matching distribution found for x==1"):
         downloaded("11" * 32)
 
@@ -86,6 +91,18 @@ def test_a_file_with_another_hash_is_refused(index, downloaded):
     index("x-1-py3-none-any.whl")
     with pytest.raises(BundleError, match="HASHES"):
         downloaded("11" * 32)
+
+
+def test_attempts_are_noted_and_a_full_disk_has_its_own_error(tmp_path, monkeypatch):
+    def run(argv, *, on_line):
+        on_line("WARNING: Retrying (Retry(total=6, …)) after connection broken by …")
+        raise CommandError(argv, 1, "OSError: [Errno 28] No space left on device")
+
+    monkeypatch.setattr(wheels, "run", run)
+    notes = Notes()
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        download("x==1", "3.11", tmp_path, open_store(tmp_path / "store"), notes)
+    assert notes.notes == ["the package index does not answer; pip tries again"]
 
 
 def test_wheels_for_an_old_c_library_come_before_those_for_a_new_one():

@@ -29,7 +29,7 @@ from spikecrate.images.staging import staged
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
     from spikecrate.store import Store
 
 INSTALLER: Final = Path(__file__).with_name("install.py")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.bundles.manifest import Manifest
-    from spikecrate.images.build import BuildRequest
+    from spikecrate.images.request import BuildRequest
     from spikecrate.store import Store
 
     Describe = Callable[[Path], BuildRequest]
@@ -142,8 +142,24 @@ def unbundle(
             if (staging / ARCHIVE).exists():
                 _require_own_archive(manifest, request, staging / ARCHIVE)
             sync_folder(staging)
-            known = _in_catalogue(request, describe)
-            return _install(manifest, request, entry, staging, store, progress, client, known=known)
+            # The bundle is whole: nothing was installed before this line.
+            wheels = sorters = placed = image = None
+            # Before the sorter moves: its locks name the folder.
+            if "host" in manifest.parts:
+                wheels = environment.wheels_folder(request, store, manifest.python)
+                _swap(staging / "wheels", wheels, staging)
+            if not _in_catalogue(request, describe):
+                sorters = store.sorters
+                _swap(request.folder, sorters / request.name, staging)
+            if entry is not None:
+                placed = sif.adopt(request, store, progress, image=staging / "sif" / "image.sif", entry=entry)
+            elif (staging / ARCHIVE).exists() and _has_apptainer():
+                placed = sif.convert(request, store, progress, archive=staging / ARCHIVE).path
+            elif (staging / ARCHIVE).exists() and client is None:
+                progress.note("no Apptainer here, and --docker is not given: the image is not installed")
+            if client is not None:
+                image = _load(client, request, staging / ARCHIVE, progress)
+    return Unbundled(manifest=manifest, sif=placed, wheels=wheels, image=image, sorters=sorters)
 
 
 def _name(manifest: Manifest) -> str:
@@ -206,38 +222,6 @@ def _require_own_archive(manifest: Manifest, request: BuildRequest, path: Path) 
     if problem:
         message = f"the bundle's image archive does not match its manifest: {problem}"
         raise BundleError(message, next_step="bundle again")
-
-
-def _install(
-    manifest: Manifest,
-    request: BuildRequest,
-    entry: dict[str, Any] | None,
-    staging: Path,
-    store: Store,
-    progress: Progress,
-    client: DockerClient | None,
-    *,
-    known: bool,
-) -> Unbundled:
-    wheels = None
-    if "host" in manifest.parts:
-        wheels = environment.wheels_folder(request, store, manifest.python)
-        _swap(staging / "wheels", wheels, staging)
-    sorters = None
-    if not known:
-        sorters = store.sorters
-        _swap(request.folder, sorters / request.name, staging)
-    placed = None
-    if entry is not None:
-        placed = sif.adopt(request, store, progress, image=staging / "sif" / "image.sif", entry=entry)
-    archive = staging / ARCHIVE
-    if archive.exists() and entry is None:
-        if _has_apptainer():
-            placed = sif.convert(request, store, progress, archive=archive).path
-        elif client is None:
-            progress.note("no Apptainer here, and --docker is not given: the image is not installed")
-    image = None if client is None else _load(client, request, archive, progress)
-    return Unbundled(manifest=manifest, sif=placed, wheels=wheels, image=image, sorters=sorters)
 
 
 def _in_catalogue(request: BuildRequest, describe: Describe) -> bool:

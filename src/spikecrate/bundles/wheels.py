@@ -94,6 +94,8 @@ def download(
         *(sys.executable, "-m", "pip"),
         *([] if tools is None else [f"--python={tools}"]),
         *("download", "--no-deps", "--require-hashes", "--disable-pip-version-check"),
+        # Half a minute in all: a name server or proxy that fails is often up again by then.
+        "--retries=7",
         # pip asks a source for its metadata even with --no-deps: https://github.com/pypa/pip/issues/1884
         "--only-binary=:all:" if tools is None else "--no-build-isolation",
         *(f"--python-version={python}", "--implementation=cp"),
@@ -101,9 +103,15 @@ def download(
         f"--cache-dir={store.environments / 'downloads'}",
         *(f"--dest={downloaded}", f"--requirement={names}"),
     ]
+
+    def on_line(line: str) -> None:
+        progress.line(line)
+        if line.startswith("WARNING: Retrying"):
+            progress.note("the package index does not answer; pip tries again")
+
     try:
         with progress.bar("downloading wheels", 0):
-            run(argv, on_line=progress.line)
+            run(argv, on_line=on_line)
     except CommandError as error:
         if is_disk_full(error):
             message = f"the wheels cannot be downloaded: the disk is full\n{error.tail}"
