@@ -69,6 +69,17 @@ def test_the_wheel_that_fits_best_is_taken(index, downloaded):
     assert downloaded(*hashes) == [names[1]]
 
 
+def test_what_was_downloaded_once_needs_no_index_again(index, downloaded, tmp_path):
+    allowed = index("x-1-py3-none-any.whl")
+    assert downloaded(allowed) == ["x-1-py3-none-any.whl"]
+    (tmp_path / "work").rename(tmp_path / "earlier")
+    (tmp_path / "index").rename(tmp_path / "out of reach")
+    assert downloaded(allowed) == ["x-1-py3-none-any.whl"]
+    (tmp_path / "work").rename(tmp_path / "second")
+    with pytest.raises(BundleError, match="cannot be downloaded"):
+        downloaded(allowed, python="3.13")
+
+
 def test_the_other_machine_may_have_another_python(index, downloaded):
     names = [f"x-1-cp311-cp311-manylinux_2_28_{CPU}.whl", f"x-1-cp313-cp313-manylinux_2_28_{CPU}.whl"]
     hashes = [index(name) for name in names]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.data import PACKAGE, data_path
-from spikecrate._util.files import disk_full_named
+from spikecrate._util.files import disk_full_named, write_atomically
 from spikecrate._util.process import run
 from spikecrate.environments import environment
 from spikecrate.environments.toolchain import find_interpreter
@@ -88,8 +88,11 @@ def download(
     """
     names = folder / "wanted.txt"
     downloaded = folder / "downloaded"
+    # By Python: a file for another one may fit as well, but not best.
+    kept = store.environments / "downloads" / python
     with disk_full_named(folder):
         names.write_text(lock, encoding="utf-8")
+        kept.mkdir(parents=True, exist_ok=True)
     argv = [
         *(sys.executable, "-m", "pip"),
         *([] if tools is None else [f"--python={tools}"]),
@@ -100,7 +103,6 @@ def download(
         "--only-binary=:all:" if tools is None else "--no-build-isolation",
         *(f"--python-version={python}", "--implementation=cp"),
         *(f"--platform={platform}" for platform in platforms()),
-        f"--cache-dir={store.environments / 'downloads'}",
         *(f"--dest={downloaded}", f"--requirement={names}"),
     ]
 
@@ -111,7 +113,11 @@ def download(
 
     try:
         with progress.bar("downloading wheels", 0):
-            run(argv, on_line=on_line)
+            try:
+                # What an earlier bundle has downloaded needs no index, which may be out of reach today.
+                run([*argv, "--no-index", f"--find-links={kept}"], on_line=progress.line)
+            except CommandError:
+                run(argv, on_line=on_line)
     except CommandError as error:
         if is_disk_full(error):
             message = f"the wheels cannot be downloaded: the disk is full\n{error.tail}"
@@ -122,7 +128,12 @@ def download(
             next_step="check that the package index is in reach; a package without a wheel for this Python needs "
             "a build.lock (docs/add-a-sorter.md)",
         ) from None
-    return sorted(downloaded.iterdir())
+    files = sorted(downloaded.iterdir())
+    with disk_full_named(kept):
+        for path in files:
+            if not (kept / path.name).exists():
+                write_atomically(kept / path.name, path.read_bytes())
+    return files
 
 
 def platforms() -> list[str]:
