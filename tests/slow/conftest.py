@@ -15,6 +15,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import accounts
 import pytest
 from uv import find_uv_bin
 from xdist.scheduler import LoadScopeScheduling
@@ -195,9 +196,9 @@ def other_uid():
 def known_user(other_uid):
     """Give the other user a name: Apptainer runs for nobody without."""
     name = "spikecrate-other"
-    subprocess.run(["useradd", "--uid", str(other_uid), "--no-create-home", name], check=True)
+    accounts.change("useradd", "--uid", other_uid, "--no-create-home", name)
     yield name
-    subprocess.run(["userdel", name], check=True)
+    accounts.change("userdel", name)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import accounts
 from conftest import ROOT
 from uv import find_uv_bin
 
@@ -64,14 +65,15 @@ class Person:
         ]
 
     def run(self, *words, cwd=None, **environ):
-        return subprocess.run(
-            self.words(*words, **environ),
-            cwd=cwd or self.clone,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with accounts.unchanged():
+            return subprocess.run(
+                self.words(*words, **environ),
+                cwd=cwd or self.clone,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
 
     def dev(self, *words, cwd=None, **environ):
         """Run `invoke dev …` in the clone."""

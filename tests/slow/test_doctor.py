@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import accounts
 import pytest
 from conftest import OTHER_UID, SPIKECRATE, last_json, started
 from test_sort_docker import SLOW
@@ -124,10 +125,10 @@ def test_a_user_who_may_not_talk_to_docker_is_told_what_to_do(other_user):
 def member():
     """Give the other user a name, and put it into the group of Docker's socket: a login from before lacks it."""
     group = Path("/var/run/docker.sock").stat().st_gid
-    words = ["useradd", "--uid", str(OTHER_UID), "--no-create-home", "--groups", str(group)]
-    subprocess.run([*words, "spikecrate-member"], check=True)
+    words = ["useradd", "--uid", OTHER_UID, "--no-create-home", "--groups", group]
+    accounts.change(*words, "spikecrate-member")
     yield "spikecrate-member"
-    subprocess.run(["userdel", "spikecrate-member"], check=True)
+    accounts.change("userdel", "spikecrate-member")
 
 
 def test_a_login_from_before_the_membership_is_told_to_log_in_again(other_user, member):
