@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -334,6 +335,60 @@ for path in ("/out/closed/inner/file", "/out/closed/inner", "/out/closed"):
     else:
         result = run(body)
         assert (result.folder / "sorter" / "closed" / "inner" / "file").read_text() == "kept"
+
+
+ODD_MODES = """
+import os
+import numpy as np
+from pathlib import Path
+
+def sort(recording, parameters, resources):
+    print("before the modes")
+    (Path("/out/plots")).mkdir()
+    (Path("/out/plots/a.txt")).write_text("kept")
+    os.chmod("/out/plots/a.txt", 0)
+    os.chmod("/out/plots", 0)
+    if parameters["value"] == "fail":
+        os.chmod("/out", 0)
+        raise RuntimeError("no spikes today")
+    return np.empty(0), np.empty(0)
+"""
+
+
+def test_odd_modes_in_the_output_of_an_ordinary_user_change_neither_code_nor_log(toy, lab_sorter, other_user):
+    """Root reads whatever it likes; another user is kept out by the modes that its own sorter sets."""
+    home, run = other_user
+    name, catalogue = lab_sorter(ODD_MODES), Path(os.environ["SPIKECRATE_SORTERS"])
+    shutil.copytree(toy, home / "recording")
+    shutil.copytree(catalogue, home / "sorters")
+
+    def sort(*words):
+        return run(
+            *(
+                "-m",
+                "spikecrate",
+                "sort",
+                "recording",
+                "--sorter",
+                name,
+                "--runtime",
+                "docker",
+                *words,
+                "--json",
+            ),
+            groups=[Path("/var/run/docker.sock").stat().st_gid],
+            SPIKECRATE_SORTERS=home / "sorters",
+        )
+
+    done = sort()
+    assert done.returncode == 0, done.stderr
+    kept = Path(last_json(done)["folder"]) / "sorter" / "plots" / "a.txt"
+    assert kept.read_text() == "kept"
+    failed = sort("--param", "value=fail")
+    assert failed.returncode == JobFailedError.exit_code, failed.stderr
+    log = Path(last_json(failed)["details"]["log"]).read_text()
+    assert "before the modes" in log
+    assert "no spikes today" in log
 
 
 def test_what_a_sorter_leaves_cannot_climb_out_of_its_folder(run, own_store):
