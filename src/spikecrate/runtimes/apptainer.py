@@ -71,12 +71,12 @@ class Apptainer:
         self._require_usable()
 
     def require_image(self, request: BuildRequest) -> None:
-        """Require that the store has the sorter's SIF, on a machine that cannot make one.
+        """Require that the store has the tool's SIF, on a machine that cannot make one.
 
         Parameters
         ----------
         request : BuildRequest
-            The sorter.
+            Sources of the image.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Apptainer:
             )
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's SIF, or make it; replace a corrupt SIF.
+        """Find the tool's SIF, or make it; replace a corrupt SIF.
 
         Parameters
         ----------

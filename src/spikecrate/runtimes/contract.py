@@ -164,7 +164,7 @@ class Runtime(Protocol):
         """`docker`, `apptainer` or `host`."""
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the image or environment of a sorter, or make it.
+        """Find the image or environment of a tool, or make it.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ class Docker:
         self.client: DockerClient = docker_client()
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's image, or build it; only look up a prebuilt image.
+        """Find the tool's image, or build it; only look up a prebuilt image.
 
         Parameters
         ----------
