@@ -26,7 +26,7 @@ MEMINFO: Final = Path("/proc/meminfo")
 LATEST: Final = 50
 """Number of the store's latest runs that count."""
 ALIKE: Final = 1.5
-"""Recordings within this ratio of sizes count as one size; the largest run represents them."""
+"""Recordings within this ratio of sizes count as one size; the highest figures of their runs count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ def shipped_runs(sorter: Sorter) -> list[Run]:
 
 
 def write_measured(sorter: Sorter, store: Store) -> Path:
-    """Write a tool's measured runs from a store to its folder: for each size, the largest run.
+    """Write a tool's measured runs from a store to its folder: for each size, the run with the highest figures.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ class RecordingInput:
     def is_unchanged(self, progress: Progress) -> bool:
         """Return whether the sample file is unchanged since it was hashed.
 
-        On a memory file system such as tmpfs, a change through a memory map leaves the times alone, so hash again.
+        On a memory file system such as tmpfs, a change through a memory map does not update the times, so hash again.
 
         Parameters
         ----------
