@@ -234,8 +234,8 @@ def test_forbidden_user_namespaces_are_named_with_the_setting_that_mends_it(said
             ImageInvalidError,
             "convert the image on this machine",
         ),
-        ("FATAL:   stat /bin/nope: no such file or directory", EngineError, "own words"),
-        ("", EngineError, "own words"),
+        ("FATAL:   stat /bin/nope: no such file or directory", EngineError, "--debug"),
+        ("", EngineError, "--debug"),
     ],
 )
 def test_what_the_program_refuses_is_one_of_our_errors_with_a_next_step(said, kind, mend):

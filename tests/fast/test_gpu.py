@@ -32,7 +32,7 @@ def test_a_gpu_is_used_where_the_sorter_can_the_user_lets_and_the_machine_has_on
     [
         ("none", "on", True, UsageError, "lab does not use a GPU"),
         ("required", "off", True, UsageError, "lab needs a GPU"),
-        ("required", "auto", False, GpuMissingError, "lab needs a GPU, and this machine has none"),
+        ("required", "auto", False, GpuMissingError, "lab needs a GPU, and NVIDIA's driver shows none"),
         ("optional", "on", False, GpuMissingError, "lab was asked to run on a GPU"),
         ("optional", "maybe", True, UsageError, "'maybe' is unknown"),
     ],

@@ -168,6 +168,6 @@ def test_a_job_on_a_folder_that_the_daemon_does_not_see_is_refused(monkeypatch):
 @pytest.mark.parametrize("url", ["tcp://elsewhere:2376", "ssh://me@elsewhere"])
 def test_a_daemon_on_another_machine_is_refused_with_the_next_step(monkeypatch, url):
     monkeypatch.setenv("DOCKER_HOST", url)
-    with pytest.raises(EngineError, match="does not see this machine's folders") as raised:
+    with pytest.raises(EngineError, match="cannot mount folders of this machine") as raised:
         Docker()
     assert "DOCKER_HOST" in raised.value.next_step

@@ -64,7 +64,7 @@ def test_an_earlier_result_is_replaced(stored, store, tmp_path):
 def test_a_folder_with_something_else_in_it_is_refused_and_untouched(stored, store, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="mine exists and is no result"):
+    with pytest.raises(OutputError, match="mine exists and is not a result"):
         output.put(stored, tmp_path / "mine", store)
     assert tree(tmp_path / "mine") == {"thesis.tex": b"years of work"}
 

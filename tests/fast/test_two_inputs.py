@@ -144,7 +144,7 @@ def test_a_folder_that_changes_while_the_tool_runs_gives_no_result(
     plain.mkdir()
     shutil.copyfile(sorted_once.folder / "firings.mda", plain / "firings.mda")
     peaks(PEAKS + f"    open({str(plain / 'planted')!r}, 'w').close()\n")
-    with pytest.raises(RecordingChangedError, match=r"plain (changed during the run|was exchanged)"):
+    with pytest.raises(RecordingChangedError, match=r"plain (changed during the run|was replaced)"):
         step(recording, plain, store)
 
 
@@ -173,7 +173,7 @@ def test_a_result_of_another_recording_that_stood_in_for_a_moment_is_discarded(
         return prepare(self, request, progress)
 
     monkeypatch.setattr(Here, "prepare", exchange)
-    with pytest.raises(RecordingChangedError, match="was exchanged while the job started"):
+    with pytest.raises(RecordingChangedError, match="was replaced while the job started"):
         spikecrate.sort(recording, sorter=name)
 
 

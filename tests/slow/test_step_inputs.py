@@ -110,6 +110,6 @@ def test_a_result_of_another_recording_that_stood_in_for_a_moment_is_discarded(
 
     monkeypatch.setattr(engine, "prepare", exchange)
     monkeypatch.setattr(engine, "run", put_back)
-    with pytest.raises(RecordingChangedError, match="was exchanged while the job started"):
+    with pytest.raises(RecordingChangedError, match="was replaced while the job started"):
         spikecrate.sort(recording, runtime=engine.name)
     assert list(results.keys(open_store())) == []

@@ -1,7 +1,7 @@
-"""The canonical bytes of a JSON value, and their hash.
+"""Compute the canonical bytes of a JSON value, and their hash.
 
-Job keys, recipes and manifests are hashes of JSON values. The bytes follow RFC 8785 in spirit: sorted keys, no white space,
-UTF-8, the shortest decimal that reads back as the same float. NaN and infinity have no JSON form and are refused.
+Job keys, recipes and manifests are hashes of JSON values. The bytes follow the idea of RFC 8785: sorted keys, no white
+space, UTF-8, the shortest decimal that reads back as the same float. JSON has neither NaN nor infinity.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ def canonical(value: Any) -> bytes:
     value : JSON value
         Tuples count as arrays. `1` and `1.0` differ.
 
+    Returns
+    -------
+    bytes
+
     Raises
     ------
     ValueError
-        For NaN and infinity.
+        The value contains NaN or infinity.
     TypeError
-        For anything that is not JSON.
+        The value is not JSON.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", errors="surrogatepass")
@@ -37,11 +41,17 @@ def digest(value: Any) -> str:
     Parameters
     ----------
     value : JSON value
-        As in `canonical`.
+        Tuples count as arrays.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
-    ValueError, TypeError
-        As in `canonical`.
+    ValueError
+        The value contains NaN or infinity.
+    TypeError
+        The value is not JSON.
     """
     return str(blake3(canonical(value)).hexdigest())

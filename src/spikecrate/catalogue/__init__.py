@@ -1,1 +1,1 @@
-"""The catalogue of sorters: find one, check its parameters, start a new one, update its locks."""
+"""The catalogue of tools: find one, check its parameters, start a new sorter, update its locks."""

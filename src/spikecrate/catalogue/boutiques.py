@@ -1,4 +1,4 @@
-"""A sorter's description for other tools: a Boutiques descriptor.
+"""Describe a sorter for other programs: a Boutiques descriptor.
 
 Source: the Boutiques descriptor schema 0.5, https://boutiques.github.io; Glatard et al. 2018,
 doi:10.1093/gigascience/giy016.
@@ -18,7 +18,7 @@ COMMAND: Final = "spikecrate sort [RECORDING] --sorter {name} --output [OUTPUT]"
 def descriptor(sorter: Sorter) -> dict[str, Any]:
     """Describe a sorter, its parameters and its output files.
 
-    The command line is spikecrate's, so that the sorter runs in its pinned image whatever tool reads the descriptor.
+    The command line is spikecrate's, so that the sorter runs in its pinned image whichever program reads the descriptor.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Update the locks of a sorter from the packages that it names, and report the changes."""
+"""Update the locks of a sorter from its requirements, and report the changes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]
     EnvironmentBuildError
         If there is no solution, or the package index cannot be reached.
     """
-    # requirements first: the other locks are constrained by it.
+    # requirements.in first: it constrains the other locks.
     named = (path for path in sorter.folder.glob("*.in") if not path.name.endswith(OVERRIDES))
     sources = sorted(named, key=lambda path: (path.stem != "requirements", path.stem))
     if not sources:
@@ -81,7 +81,7 @@ def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]
         raise SorterInvalidError(message, next_step="list the packages that run.py imports there, one a line")
     changes = []
     with tempfile.TemporaryDirectory(prefix="spikecrate-lock-") as place:
-        # Resolve all locks in a copy, so that none is half written and all come from the same state of the index.
+        # Resolve in a copy, so that no lock is half written and all come from the same state of the index.
         staging = Path(place)
         for path in (*sorter.folder.glob("*.in"), *sorter.folder.glob("*.lock")):
             shutil.copyfile(path, staging / path.name)
@@ -130,7 +130,7 @@ def compare(lock: str, old: str, new: str) -> Change:
 
 
 def packages(lock: str) -> dict[str, str]:
-    """Return package and version of every entry of a lock.
+    """Return the package and version of every entry of a lock.
 
     Parameters
     ----------

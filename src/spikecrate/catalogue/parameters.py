@@ -1,4 +1,4 @@
-"""Parameters of a sorter: defaults filled in, values validated, the command line's `name=value` parsed."""
+"""Complete, validate and parse the parameters of a tool."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all parameters, with defaults where none is given, so that the job key covers every value.
+    """Return all parameters, with defaults for the missing ones, so that the job key covers every value.
 
     Numbers take the parameter's type: `4` and `4.0` are the same threshold and give the same key.
 
     Parameters
     ----------
     sorter : Sorter
-        A sorter of the catalogue.
+        A tool of the catalogue.
     given : mapping
-        Name to value of the parameters that are not at their defaults.
+        Name to value of the parameters that differ from their defaults.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ParameterUnknownError
-        If the sorter has no such parameter; the message has the nearest name.
+        If the tool has no such parameter; the message has the nearest name.
     ParameterValueError
         If a number is infinite or NaN.
 
@@ -59,12 +59,12 @@ def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
-    """Validate parameters against the sorter's schema.
+    """Validate parameters against the tool's schema.
 
     Parameters
     ----------
     sorter : Sorter
-        A sorter of the catalogue.
+        A tool of the catalogue.
     parameters : mapping
         Name to value of every parameter, as `complete` returns them.
 
@@ -96,7 +96,7 @@ def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, A
     Parameters
     ----------
     sorter : Sorter
-        A sorter of the catalogue.
+        A tool of the catalogue.
     assignments : iterable of str
         The arguments.
 
@@ -135,7 +135,7 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     schema : mapping
         The parameter's entry in sorter.json.
     value : object
-        Its value; anything but a number is returned as it is.
+        Its value; a value that is not a number is returned unchanged.
 
     Returns
     -------
@@ -181,7 +181,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns
     -------
     str
-        `; did you mean '…'?`, or nothing where no name is near.
+        `; did you mean '…'?`, or an empty text where no name is near.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Start a new sorter: its folder with every file but the lock."""
+"""Start a new sorter: write its folder with every file except the lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ELSEWHERE: Final = "pass --into DIR, then export SPIKECRATE_SORTERS=DIR so that 
 
 
 def make(name: str, into: Path | None = None) -> Path:
-    """Write the folder of a new sorter; the body of `sort` and the lock are left to its author.
+    """Write the folder of a new sorter, except the body of `sort` and the lock.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def make(name: str, into: Path | None = None) -> Path:
     Raises
     ------
     UsageError
-        If the name cannot be part of an image name, the folder exists, it cannot be written, or it would lie in the
+        If the name cannot be part of an image name, or the folder exists, cannot be written or would lie in the
         installed package.
     """
     if not NAME.fullmatch(name):
-        message = f"{name!r} cannot be a sorter's name, because image names contain it"
+        message = f"{name!r} cannot name a sorter, because image names contain it"
         raise UsageError(message, next_step="use lower case letters and digits, joined by - or _")
     parent = into or _own()
     target = parent / name
     if PACKAGE in target.resolve().parents:
-        # An update of the package removes what does not belong to it.
+        # An update of the package removes files that do not belong to it.
         message = f"{target} lies in the installed package"
         raise UsageError(message, next_step=ELSEWHERE)
     if target.exists():
@@ -74,7 +74,7 @@ def _own() -> Path:
     if named:
         return Path(named[0])
     clone = data_path("sorters").parent
-    # A clone's catalogue belongs to whoever works in that clone, not to everyone who runs its spikecrate.
+    # Only users who work in the clone write to its catalogue, not everyone who runs its spikecrate.
     if not (clone / "tasks.py").exists() or not Path.cwd().is_relative_to(clone):
         message = "no folder is given for the new sorter"
         raise UsageError(message, next_step=ELSEWHERE)

@@ -1,8 +1,7 @@
 """The catalogue: every tool is a folder with a sorter.json or tool.json.
 
-The folders in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, a lab's own, come first; then the repository's `sorters/`, which
-the wheel contains. The library knows of a tool what this one file describes: the help, the defaults and the checks of
-the parameters come from it.
+A lab's folders, in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, come first; then the repository's `sorters/`, which the
+wheel contains. The help, the defaults and the checks of the parameters come from this one file.
 """
 
 from __future__ import annotations
@@ -38,11 +37,9 @@ __all__ = [
 
 SCHEMA: Final = Path(__file__).with_name("sorter.schema.json")
 HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")
-"""Entry point of an image whose sorter names none."""
-
-
+"""Entry point of an image whose tool names none."""
 DESCRIPTIONS: Final = ("sorter.json", "tool.json")
-"""Names of the file that describes a tool; a sorter.json describes a sorter where it names no other kind."""
+"""Names of the file that describes a tool; the kind of a sorter.json is `sorter` by default."""
 SORTER: Final = "sorter"
 
 
@@ -53,23 +50,23 @@ class Sorter:
     Attributes
     ----------
     name : str
-        Name of the sorter and of its folder.
+        Name of the tool and of its folder.
     kind : str
-        What it computes, see `spikecrate.steps.kinds`.
+        Kind of its output, see `spikecrate.steps.kinds`.
     inputs : dict
-        Its inputs by name: `recording` or `folder`.
+        Kind of each input by its name: `recording` or `folder`.
     aliases : tuple of str
         Other names.
     title, description : str
-        For people.
+        Readable name, and one sentence on its use.
     version : str
-        Version of the sorter.
+        Version of the tool.
     license : str
         SPDX expression.
     reference : dict
         `doi` of the paper; may be empty.
     url : str
-        Page of the sorter; may be empty.
+        Page of the tool; may be empty.
     gpu : str
         `none`, `optional` or `required`.
     deterministic : bool
@@ -81,13 +78,13 @@ class Sorter:
     entrypoint : tuple of str
         Command that the image runs.
     requires : dict
-        Smallest recording that it can sort: `channels`, `duration_s`; both may be missing.
+        Smallest recording that it accepts: `channels`, `duration_s`; both may be missing.
     parameters : dict
         A JSON Schema object; each property has type, default and description.
     folder : Path
-        Folder with everything that the sorter needs.
+        Folder of the tool.
     image : str
-        Digest of a prebuilt image, `registry/name@sha256:…`; empty where a Dockerfile makes the image.
+        Reference of a prebuilt image, `registry/name@sha256:…`; empty where spikecrate builds the image.
     """
 
     name: str
@@ -129,7 +126,7 @@ def catalogue() -> dict[str, Sorter]:
     Raises
     ------
     SorterInvalidError
-        If a sorter.json cannot be read.
+        If a description cannot be read.
     """
     found: dict[str, Sorter] = {}
     for folder in _folders():
@@ -146,7 +143,7 @@ def find(name: str, *, kind: str = "") -> Sorter:
     name : str
         The name or alias.
     kind : str
-        The kind that it must have; by default any.
+        The required kind; by default any.
 
     Returns
     -------
@@ -155,7 +152,7 @@ def find(name: str, *, kind: str = "") -> Sorter:
     Raises
     ------
     SorterNotFoundError
-        If there is none; the message has the nearest name, or says that the tool is of another kind.
+        If there is no such tool, or it is of another kind; the message has the nearest name, or the kind.
 
     Examples
     --------
@@ -165,7 +162,7 @@ def find(name: str, *, kind: str = "") -> Sorter:
     Traceback (most recent call last):
     spikecrate.errors.SorterNotFoundError: no sorter is named 'ms44'; did you mean 'ms4'?
     """
-    # Look by folder first: a cache hit then reads one sorter.json and no more.
+    # Look by folder first, so that a cache hit reads only one description.
     for folder in _folders():
         if folder.name == name:
             tool = read(folder)
@@ -183,15 +180,15 @@ def find(name: str, *, kind: str = "") -> Sorter:
 
 
 def read(folder: Path) -> Sorter:
-    """Read the sorter.json of one sorter.
+    """Read the description of one tool.
 
-    A file with all fields is not validated here; every run calls `check` before it starts anything. Where a field is
-    missing, the schema is checked, because its message names the field.
+    `read` does not validate a file that has all fields; every run calls `check` before it starts a container. Where a
+    field is missing, `read` calls `check`, whose message names the field.
 
     Parameters
     ----------
     folder : Path
-        The sorter's folder.
+        The tool's folder.
 
     Returns
     -------
@@ -243,12 +240,12 @@ def read(folder: Path) -> Sorter:
 
 
 def check(folder: Path) -> None:
-    """Validate a sorter.json against the schema, and its defaults against its own parameters.
+    """Validate the description of a tool against the schema, and its defaults against its parameters.
 
     Parameters
     ----------
     folder : Path
-        The sorter's folder.
+        The tool's folder.
 
     Raises
     ------
@@ -276,12 +273,12 @@ def check(folder: Path) -> None:
 
 
 def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
-    """Refuse a recording that is too small for the sorter.
+    """Refuse a recording that is too small for the tool.
 
     Parameters
     ----------
     sorter : Sorter
-        A sorter of the catalogue.
+        A tool of the catalogue.
     channels : int
         Number of channels of the recording.
     duration_s : float
@@ -307,7 +304,17 @@ def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
 
 
 def description(folder: Path) -> Path:
-    """Return the file that describes a tool: its sorter.json, else its tool.json."""
+    """Return the file that describes a tool: its sorter.json, else its tool.json.
+
+    Parameters
+    ----------
+    folder : Path
+        The tool's folder.
+
+    Returns
+    -------
+    Path
+    """
     first, second = (folder / name for name in DESCRIPTIONS)
     return second if second.is_file() and not first.is_file() else first
 

@@ -1,1 +1,1 @@
-"""The container engines of this machine: found, or the reason why not."""
+"""Find the container engines of this machine, or raise an error that names the obstacle."""

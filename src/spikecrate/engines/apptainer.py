@@ -1,10 +1,9 @@
-"""Apptainer or SingularityCE: found, or the reason why not.
+"""Find Apptainer or SingularityCE, and turn its error messages into errors with a next step.
 
-That the command exists says little: the machine may forbid user namespaces, or FUSE, to this user. What the
-program says then is turned into one of our errors here, each with the next step.
+An installed command can still fail: the machine may forbid user namespaces, or FUSE, to this user.
 
-spython runs and reads `--version` and `inspect`. Its client is not used: it calls `singularity` whatever the
-program's name, drops the environment while it streams, knows no time limit and no `--containall`.
+spython runs `--version` and `inspect` and parses their output. Its client is not used: it always calls
+`singularity`, drops the environment while it streams, and has neither a time limit nor `--containall`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ NAMES: Final = ("apptainer", "singularity")
 VERSION: Final = re.compile(r"^(apptainer|singularity(?:-ce|-pro)?) version (\S+)")
 OWN_WORDS: Final = re.compile(r"^(?:\x1b\[\d+m)?(?:FATAL|ERROR)\s*:\s*(?:\x1b\[0m)?\s*")
 FAILED: Final = 255
-"""Exit code of the program where it fails itself, before or after what it runs."""
+"""Exit code of Apptainer when it fails itself, before or after the command that it runs."""
 
 FUSE: Final = Path("/dev/fuse")
 MENDS: Final = (
@@ -41,21 +40,21 @@ MENDS: Final = (
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("user/max_user_namespaces", "0", "15000"),
 )
-"""Settings of the kernel, the value that forbids user namespaces, and one that does not."""
+"""Kernel settings: the name, the value that forbids user namespaces, and a value that allows them."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The program that is installed here.
+    """The installed program.
 
     Attributes
     ----------
     path : str
         Absolute path.
     engine : str
-        What it says it is: `apptainer`, `singularity-ce`, …
+        Name from `--version`: `apptainer`, `singularity-ce`, …
     version : str
-        As it says.
+        Version from `--version`.
     """
 
     path: str
@@ -69,9 +68,9 @@ def find_program() -> Program:
     Raises
     ------
     EngineMissingError
-        Also where the name belongs to another program: Debian has a game called singularity.
+        No such program is on PATH. A name may belong to another program: Debian has a game called singularity.
     EnginePermissionError
-        Where it does not even start for this user.
+        The program does not start for this user.
     """
     from spython.utils import run_command  # type: ignore[import-untyped]
 
@@ -83,8 +82,8 @@ def find_program() -> Program:
         text = "".join(answer["message"])
         if failed_itself(answer["return_code"], text):
             raise refusal(text)
-        if (said := VERSION.match(text)) is not None:
-            return Program(path, said[1], said[2])
+        if (output := VERSION.match(text)) is not None:
+            return Program(path, output[1], output[2])
     message = "neither apptainer nor singularity is installed here"
     raise EngineMissingError(
         message,
@@ -96,10 +95,22 @@ def find_program() -> Program:
 def read_labels(program: Program, image: Path) -> dict[str, str]:
     """Read the labels of a SIF.
 
+    Parameters
+    ----------
+    program : Program
+        The installed program.
+    image : Path
+        The SIF.
+
+    Returns
+    -------
+    dict
+        Name to value.
+
     Raises
     ------
     ImageInvalidError
-        Where the program cannot read the file.
+        The program cannot read the file.
     """
     from spython.main.inspect import parse_labels  # type: ignore[import-untyped]
     from spython.utils import run_command
@@ -110,14 +121,14 @@ def read_labels(program: Program, image: Path) -> dict[str, str]:
             raise ValueError  # noqa: TRY301
         found = parse_labels(json.loads(answer["message"][0])["data"])["attributes"]["labels"]
     except (ValueError, KeyError, IndexError, TypeError):
-        said = "".join(answer["message"]).strip()
-        message = f"{program.engine} cannot read {image}: {said}"
+        output = "".join(answer["message"]).strip()
+        message = f"{program.engine} cannot read {image}: {output}"
         raise ImageInvalidError(message, next_step="make it again: spikecrate convert") from None
     return {str(name): str(value) for name, value in found.items()}
 
 
 def lacks_capabilities() -> bool:
-    """Say whether this is root without all of root's capabilities, who can mount only in a user namespace."""
+    """Return whether this process is root without all capabilities: it can mount only in a user namespace."""
     if os.geteuid() != 0:
         return False
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
@@ -127,11 +138,19 @@ def lacks_capabilities() -> bool:
 
 
 def require_fuse(program: Program, device: Path = FUSE) -> None:
-    """Make sure that a user can mount a SIF: through FUSE, or by a program that is installed setuid.
+    """Check that this user can mount a SIF: through FUSE, or because the program is installed setuid.
+
+    Parameters
+    ----------
+    program : Program
+        The installed program.
+    device : Path, optional
+        Device file of FUSE.
 
     Raises
     ------
-    EnginePermissionError, EngineError
+    EnginePermissionError
+        This user cannot open the device, and the program is not installed setuid.
     """
     if os.access(device, os.R_OK | os.W_OK) or "_SUID_INSTALL=1" in capture([program.path, "buildcfg"]):
         return
@@ -140,7 +159,18 @@ def require_fuse(program: Program, device: Path = FUSE) -> None:
 
 
 def read_setting(name: str) -> str | None:
-    """Read a setting of the kernel under /proc/sys; None where this kernel does not have it."""
+    """Return a kernel setting under /proc/sys.
+
+    Parameters
+    ----------
+    name : str
+        Path below /proc/sys.
+
+    Returns
+    -------
+    str or None
+        None where this kernel lacks the setting.
+    """
     try:
         return Path("/proc/sys", name).read_text(encoding="utf-8").strip()
     except OSError:
@@ -148,47 +178,59 @@ def read_setting(name: str) -> str | None:
 
 
 def failed_itself(code: int, head: str) -> bool:
-    """Tell a failure of the program from one of what it ran, by the exit code and the first of what was printed."""
-    return code == FAILED and any(OWN_WORDS.match(line) for line in head.splitlines())
-
-
-def refusal(said: str, setting: Callable[[str], str | None] = read_setting) -> SpikecrateError:
-    """Turn what the program said when it failed into an error with the next step.
+    """Return whether Apptainer failed, rather than the command that it ran.
 
     Parameters
     ----------
-    said : str
-        Its output.
+    code : int
+        Exit code.
+    head : str
+        The first output of the program.
+
+    Returns
+    -------
+    bool
+    """
+    return code == FAILED and any(OWN_WORDS.match(line) for line in head.splitlines())
+
+
+def refusal(output: str, setting: Callable[[str], str | None] = read_setting) -> SpikecrateError:
+    """Return the error, with its next step, for the output of a program that failed itself.
+
+    Parameters
+    ----------
+    output : str
+        Output of the program.
     setting : callable
-        Gives a setting of the kernel.
+        Returns a kernel setting by its name.
 
     Returns
     -------
     EnginePermissionError, EngineError or ImageInvalidError
     """
-    lines = [line for line in said.splitlines() if OWN_WORDS.match(line)] or said.splitlines()
-    last = OWN_WORDS.sub("", lines[-1]) if lines else "it said nothing"
-    text = said.lower()
+    lines = [line for line in output.splitlines() if OWN_WORDS.match(line)] or output.splitlines()
+    last = OWN_WORDS.sub("", lines[-1]) if lines else "it printed nothing"
+    text = output.lower()
     if any(sign in text for sign in ("user namespace", "setgroups", "uid_map")):
         wrong = [(name, value) for name, bad, value in MENDS if setting(name) == bad]
         name, value = wrong[0] if wrong else ("", "")
         return EnginePermissionError(
             f"user namespaces are forbidden on this machine, and Apptainer needs them ({last})",
             next_step=f"sudo sysctl -w {name.replace('/', '.')}={value}"
-            + (", or install Apptainer's own package, which AppArmor lets pass" if "apparmor" in name else "")
+            + (", or install the official package, which AppArmor permits" if "apparmor" in name else "")
             if wrong
             else "ask the administrator to allow them or to install apptainer-suid; or run with --runtime host",
             doctor="apptainer.runs",
         )
     if str(FUSE) in text:
         return EnginePermissionError(
-            f"Apptainer may not mount a SIF: this user cannot open /dev/fuse ({last})",
+            f"Apptainer cannot mount a SIF: this user cannot open /dev/fuse ({last})",
             next_step="sudo chmod 666 /dev/fuse (in a container: start it with --device /dev/fuse)",
             doctor="apptainer.fuse",
         )
     if "unknown userid" in text or "user account information" in text:
         return EnginePermissionError(
-            f"Apptainer runs only as a user that the machine knows; {os.geteuid()} has no name here ({last})",
+            f"Apptainer needs a user with an account; uid {os.geteuid()} has none on this machine ({last})",
             next_step=f"sudo useradd --uid {os.geteuid()} NAME",
             doctor="apptainer.runs",
         )
@@ -200,10 +242,11 @@ def refusal(said: str, setting: Callable[[str], str | None] = read_setting) -> S
         )
     if "architecture" in text:
         return ImageInvalidError(
-            f"the SIF is of another kind of processor ({last})", next_step="convert the image on this machine"
+            f"the SIF was built for another processor architecture ({last})",
+            next_step="convert the image on this machine",
         )
     return EngineError(
         f"apptainer: {last}",
-        next_step="its own words say what it wants; apptainer --debug more",
+        next_step="run the command again with apptainer --debug for details",
         doctor="apptainer.runs",
     )

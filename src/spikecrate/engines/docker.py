@@ -1,8 +1,7 @@
-"""The Docker daemon: reached, or the reason why not.
+"""Connect to the Docker daemon, and turn its errors into errors with a next step.
 
-That a `docker` command exists says nothing: the daemon may be down, or this user may not talk to it. The three
-cases are told apart here, each with the next step, and every answer of the daemon is turned into one of our
-errors.
+An installed `docker` command can still fail: the daemon may be down, or this user may lack the permission. Each of
+the three cases has its own error.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 TIMEOUT_S: Final = 600
-"""For one request. The library's own 60 s is too short for a wait or a large removal on a busy disk."""
+"""Seconds for one request. docker-py's 60 s are too short for a wait or a large removal on a busy disk."""
 
 
 def docker_client() -> DockerClient:
@@ -39,11 +38,11 @@ def docker_client() -> DockerClient:
     Raises
     ------
     EngineMissingError
-        No command and no socket.
+        There is neither a command nor a socket.
     EnginePermissionError
-        The socket is there but not for this user.
+        This user cannot open the socket.
     EngineDownError
-        The socket is missing or nobody answers.
+        The socket is missing, or no daemon answers.
     """
     import docker
     from docker.errors import DockerException
@@ -53,14 +52,14 @@ def docker_client() -> DockerClient:
         client.ping()
     except (DockerException, OSError) as error:
         raise _diagnosis(error) from None
-    # Its connections close with it, whoever holds it last.
+    # Close the connections when the last reference to the client goes.
     weakref.finalize(client, client.api.close)
     return client
 
 
 @contextmanager
 def docker_errors() -> Iterator[None]:
-    """Turn what the Docker library raises inside the block into our errors.
+    """Turn the exceptions of docker-py inside the block into errors of spikecrate.
 
     Raises
     ------
@@ -69,7 +68,7 @@ def docker_errors() -> Iterator[None]:
     EngineDownError
         The daemon went away.
     EngineError
-        The daemon refused; with its own words.
+        The daemon refused; the message has its explanation.
     """
     from docker.errors import APIError, DockerException, ImageNotFound
     from requests.exceptions import ConnectionError as RequestsConnectionError
@@ -79,39 +78,37 @@ def docker_errors() -> Iterator[None]:
     try:
         yield
     except ImageNotFound as error:
-        # Who calls this has found it before: a prune from another checkout, or someone by hand.
+        # The caller found the image before: a prune from another checkout, or a person, removed it since.
         message = f"docker: the image was removed meanwhile ({error.explanation})"
         raise EngineError(
-            message, next_step="run it again: the image is built anew", doctor="images.sorters"
+            message, next_step="run it again; the image is built again", doctor="images.sorters"
         ) from None
     except APIError as error:
         message = f"docker: {error.explanation or error}"
         if "no space left on device" in message.lower():
             raise DiskFullError(
-                message, next_step="docker system df shows what fills the disk", doctor="docker.space"
+                message, next_step="run docker system df to see what fills the disk", doctor="docker.space"
             ) from None
         if "[[gpu]]" in message:
             raise EngineError(message, next_step=NO_GPU, doctor="gpu.docker") from None
-        raise EngineError(message, next_step="docker info; the daemon's log may say more") from None
+        raise EngineError(message, next_step="run docker info, and read the daemon's log") from None
     except (RequestsConnectionError, ProtocolError, ReadTimeout, ConnectionError) as error:
         message = f"docker: the daemon stopped answering ({_reason(error)})"
         raise EngineDownError(message, next_step=START) from None
     except DockerException as error:
         message = f"docker: {error}"
-        raise EngineError(message, next_step="docker info") from None
+        raise EngineError(message, next_step="run docker info") from None
 
 
 DEFAULT_URL: Final = "unix:///var/run/docker.sock"
 START: Final = "start it: sudo systemctl start docker (or, without systemd, sudo dockerd &)"
-
-
 NO_GPU: Final = (
-    "install nvidia-container-toolkit and restart the daemon; or --runtime apptainer, or --gpu off"
+    "install nvidia-container-toolkit and restart the daemon, or pass --runtime apptainer or --gpu off"
 )
 
 
 def engine_url() -> str:
-    """Give the address of the daemon: of the environment, or of the current context."""
+    """Return the address of the daemon: from DOCKER_HOST, or from the current context."""
     from docker.context import ContextAPI
     from docker.errors import DockerException
 
@@ -119,13 +116,24 @@ def engine_url() -> str:
         return named
     try:
         context = ContextAPI.get_current_context()
-    except (DockerException, OSError, ValueError):  # a context that is named and not there, or a torn file
+    except (DockerException, OSError, ValueError):  # the named context is missing, or its file is damaged
         context = None
     return str(context.Host) if context is not None and context.Host else DEFAULT_URL
 
 
 def socket_of(url: str) -> Path | None:
-    """Give the socket of an address; None for a daemon reached by network."""
+    """Return the socket of a daemon's address.
+
+    Parameters
+    ----------
+    url : str
+        Address of a daemon.
+
+    Returns
+    -------
+    Path or None
+        None for a daemon reached over the network.
+    """
     parts = urlsplit(url)
     return Path(parts.path) if parts.scheme == "unix" else None
 
@@ -135,13 +143,13 @@ def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError |
     command = shutil.which("docker") or shutil.which("dockerd")
     if socket is not None and _is_socket(socket) and not os.access(socket, os.R_OK | os.W_OK):
         return EnginePermissionError(
-            f"you may not talk to the Docker daemon: no permission on {socket}",
+            f"no permission on the Docker daemon's socket {socket}",
             next_step="sudo usermod -aG docker $USER, then log out and in again",
             details={"socket": str(socket)},
         )
     if command is None and (socket is None or not _is_socket(socket)):
         return EngineMissingError(
-            "Docker is not installed: there is no docker command and no daemon's socket",
+            "Docker is not installed: there is neither a docker command nor a socket of a daemon",
             next_step="sudo apt-get install docker.io docker-buildx, or run with --runtime host",
         )
     return EngineDownError(
@@ -157,7 +165,7 @@ def _is_socket(path: Path) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """Give the words of the innermost of the errors that are wrapped in each other's arguments."""
+    """Return the message of the innermost error; requests and urllib3 nest errors in each other's arguments."""
     inner = [part for part in error.args if isinstance(part, BaseException)]
     return _reason(inner[-1]) if inner else str(error)
 
@@ -168,12 +176,17 @@ def _short(error: Exception) -> str:
 
 
 def gpu_words(info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the options of `docker run` that pass the GPUs to a container; empty where the daemon has none.
+    """Return the options of `docker run` that pass the GPUs to a container.
 
     Parameters
     ----------
     info : mapping
         The daemon's answer to `docker info`.
+
+    Returns
+    -------
+    tuple of str
+        Empty where the daemon offers no GPU.
     """
     devices = info.get("DiscoveredDevices") or ()
     if any(str(device.get("ID", "")).startswith("nvidia.com/gpu=") for device in devices):

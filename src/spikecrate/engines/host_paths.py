@@ -1,7 +1,7 @@
-"""Where on the host a path is: for a process in a container that has the host's daemon start containers beside it.
+"""Translate paths to paths of the Docker host, for a process that runs in a container and starts further containers.
 
-The daemon mounts paths of the host, whoever asks. A path of this container that it is given unchanged would be another
-folder there, or none. So each is translated by this container's own mounts, and refused where none of them holds it.
+The daemon mounts paths of the host. The same path can be another folder there, or none, so each path is translated
+through this container's mounts, and refused where no mount contains it.
 """
 
 from __future__ import annotations
@@ -19,102 +19,148 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE: Final = "SPIKECRATE_HOST_PATHS"
-"""JSON, path inside to path on the host: set by whoever made this container."""
+"""Mounts of this container as JSON, path inside to path on the host; set by the program that made the container."""
 MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 OWN_ID: Final = re.compile(r"/([0-9a-f]{64})/(?:userdata/)?[a-z.]+")
-"""How the engine's own copy of a container's /etc/hostname is called on the host; Podman's has one folder more."""
+"""Path on the host of the engine's copy of /etc/hostname; Podman's has one more folder."""
 ENGINE_FILES: Final = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 
 def is_inside(environ: Mapping[str, str]) -> bool:
-    """Whether a process with these variables runs in the development container."""
+    """Return whether a process runs in the development container.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment of the process.
+
+    Returns
+    -------
+    bool
+    """
     return environ.get("SPIKECRATE_DEV") == "1"
 
 
 def host_path(path: Path) -> Path:
-    """Give a path as the host's daemon must be told it.
+    """Return the path by which the Docker daemon knows a path of this process.
 
     Parameters
     ----------
     path : Path
-        As seen here; links are followed first.
+        Path as this process sees it; links are followed first.
 
     Returns
     -------
     Path
-        The same outside of a container, and in one whose daemon is not the one that started it.
+        The same path outside of a container, and in a container that another daemon started.
 
     Raises
     ------
     HostPathError
-        Where nothing of the host that this container mounts holds the path.
+        No mount of this container contains the path.
     EngineError, EngineDownError
-        Where the daemon is to be asked for this container's mounts and fails.
+        The daemon fails when asked for this container's mounts.
     """
     real = path.resolve()
     roots = _roots()
     if roots is None:
         return real
-    # A target may be named through a link, /var/run being /run.
+    # A target may contain a link, such as /var/run for /run.
     return translate(real, {Path(inside).resolve(): outside for inside, outside in roots.items()})
 
 
 def translate(path: Path, roots: Mapping[Path, Path | None]) -> Path:
-    """Find the mount that holds a path, the longest of several, and give the path as it is on the other side.
+    """Return a path on the host, through the mount that contains it; the deepest of several mounts counts.
 
     Parameters
     ----------
     path : Path
-        Absolute, without `..`.
+        Absolute path without `..`.
     roots : mapping
-        Path inside to path on the host; None for a mount that is nothing of the host's.
+        Path inside to path on the host; None for a mount that the host does not have, such as a tmpfs.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     HostPathError
-        Where none holds it.
+        No mount contains it.
     """
-    holding = [root for root in roots if path.is_relative_to(root)]
-    nearest = max(holding, key=lambda root: len(root.parts), default=None)
+    containing = [root for root in roots if path.is_relative_to(root)]
+    nearest = max(containing, key=lambda root: len(root.parts), default=None)
     outside = None if nearest is None else roots[nearest]
     if nearest is None or outside is None:
         known = sorted(str(root) for root, source in roots.items() if source is not None)
         message = (
-            f"{path} is a folder of this container alone: the Docker daemon, on the host, does not see it "
-            f"(it sees {', '.join(known) or 'nothing of this container'})"
+            f"the Docker host has no path for {path}, which exists only in this container "
+            f"(mounted from the host: {', '.join(known) or 'nothing'})"
         )
         raise HostPathError(message, details={"path": str(path), "mounted": known})
     return outside / path.relative_to(nearest)
 
 
 def read_variable(text: str) -> dict[str, Path | None]:
-    """Read what the maker of this container says of its mounts.
+    """Parse the value of SPIKECRATE_HOST_PATHS.
+
+    Parameters
+    ----------
+    text : str
+        Value of the variable.
+
+    Returns
+    -------
+    dict
+        Path inside to path on the host.
 
     Raises
     ------
     HostPathError
-        Where it is no JSON object of absolute paths.
+        The text is not a JSON object of absolute paths.
     """
     try:
-        said = json.loads(text)
+        observed = json.loads(text)
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or not all(
+        observed = None
+    if not isinstance(observed, dict) or not all(
         inside.startswith("/") and isinstance(outside, str) and outside.startswith("/")
-        for inside, outside in said.items()
+        for inside, outside in observed.items()
     ):
-        message = f"{VARIABLE} is no JSON object of absolute paths: {text[:200]}"
-        raise HostPathError(message, next_step=f"unset {VARIABLE}, or make the container anew")
-    return {inside: Path(outside) for inside, outside in said.items()}
+        message = f"{VARIABLE} is not a JSON object of absolute paths: {text[:200]}"
+        raise HostPathError(message, next_step=f"unset {VARIABLE}, or make the container again")
+    return {inside: Path(outside) for inside, outside in observed.items()}
 
 
 def read_mounts(mounts: list[dict[str, Any]]) -> dict[str, Path | None]:
-    """Read the daemon's list of a container's mounts: folders of the host and volumes; a tmpfs is nobody else's."""
+    """Return the mounts of a container: folders of the host, and volumes.
+
+    Parameters
+    ----------
+    mounts : list of dict
+        `Mounts` of `docker inspect`.
+
+    Returns
+    -------
+    dict
+        Path inside to path on the host; None for a tmpfs.
+    """
     return {mount["Destination"]: Path(mount["Source"]) if mount.get("Source") else None for mount in mounts}
 
 
 def own_id(mount_table: str) -> str | None:
-    """Find this container's id in its mount table; None outside of a container."""
+    """Return this container's id from its mount table.
+
+    Parameters
+    ----------
+    mount_table : str
+        Content of /proc/self/mountinfo.
+
+    Returns
+    -------
+    str or None
+        None outside of a container.
+    """
     for line in mount_table.splitlines():
         # Id, parent, device, path on its file system, path here, …
         fields = line.split(" ", 5)
@@ -124,19 +170,19 @@ def own_id(mount_table: str) -> str | None:
 
 
 def _roots() -> dict[str, Path | None] | None:
-    """Give what this container mounts; None where paths here are the daemon's as well."""
-    if said := os.environ.get(VARIABLE):
-        return read_variable(said)
+    """Return the mounts of this container; None where the daemon has the same paths as this process."""
+    if text := os.environ.get(VARIABLE):
+        return read_variable(text)
     try:
         identity = own_id(MOUNT_TABLE.read_text(encoding="utf-8"))
     except OSError:  # not Linux
         return None
-    return None if identity is None else _asked(identity)
+    return None if identity is None else _mounts_of(identity)
 
 
 @functools.cache
-def _asked(identity: str) -> dict[str, Path | None] | None:
-    """Ask the daemon what a container mounts; None where it is another daemon that started it."""
+def _mounts_of(identity: str) -> dict[str, Path | None] | None:
+    """Return the mounts of a container; None where another daemon started it."""
     from docker.errors import NotFound
 
     from spikecrate.engines.docker import docker_client, docker_errors

@@ -1,4 +1,4 @@
-"""Where a step runs: one Protocol, a module for each engine, and the choice between them."""
+"""Run steps: one Protocol, a module for each engine, and the choice between them."""
 
 from spikecrate.runtimes.choice import choose
 from spikecrate.runtimes.contract import ContainerSpec, ExitStatus, Limits, Mount, Runtime

@@ -1,7 +1,7 @@
 """Run steps in Apptainer or SingularityCE: the same contract as in Docker, for a user without privileges.
 
-There is no daemon and, for such a user, no control groups: memory and time are held by looking at the processes. The
-program's own error messages arrive in the tool's output and are told apart there.
+Such a user has neither a daemon nor control groups, so spikecrate watches the processes to limit memory and time.
+Apptainer's error messages arrive in the tool's output; `failed_itself` tells them from the tool's.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ HEAD_BYTES: Final = 4096
 """Bytes of output kept to tell a failure of Apptainer from one of the tool."""
 PROBE_S: Final = 60
 VERSION: Final = "engine and version"
-"""Question whose answer is remembered for a binary."""
+"""Question to the cache of file hashes, about a binary."""
 ELF: Final = b"\x7fELF"
 USERLAND: Final = ("bin", "lib", "lib32", "lib64", "libx32", "usr", "nix")
-"""Folders of this machine that a trial run mounts, to have a program to run."""
+"""Folders of this machine that a trial container mounts, so that it has a program to run."""
 MOUNTPOINTS: Final = ("dev", "etc", "home", "proc", "root", "sys", "tmp", "var")
 KERNEL_SETTINGS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/sys")
-"""Where root writes settings of the kernel: these belong to root's uid, without any capability and also in a user
-namespace that maps root to itself. The files of /proc are those that Docker mounts read-only:
+"""Where root writes kernel settings: root's uid suffices, without capabilities and in a user namespace that maps root
+to itself. The files of /proc are those that Docker mounts read-only:
 https://github.com/moby/moby/blob/v26.1.5/oci/defaults.go"""
 
 
@@ -71,12 +71,12 @@ class Apptainer:
         self._require_usable()
 
     def require_image(self, request: BuildRequest) -> None:
-        """Require that the store has the sorter's SIF, on a machine that cannot make one.
+        """Require that the store has the tool's SIF, on a machine that cannot make one.
 
         Parameters
         ----------
         request : BuildRequest
-            The sorter.
+            Sources of the image.
 
         Raises
         ------
@@ -92,11 +92,33 @@ class Apptainer:
             )
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's SIF, or make it; a corrupt SIF is replaced."""
+        """Find the tool's SIF, or make it; replace a corrupt SIF.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the image.
+        progress : Progress
+            Receives the lines of a conversion.
+
+        Returns
+        -------
+        Image
+        """
         return self._image(request, sif.ensure(request, self.store, progress))
 
     def preview(self, request: BuildRequest) -> Image:
-        """Return the image that `prepare` would return, without making the SIF."""
+        """Return the image that `prepare` would return, without making the SIF.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the image.
+
+        Returns
+        -------
+        Image
+        """
         stored = sif.stored(request, self.store, sif.docker_digest(request))
         if stored:
             return self._image(request, stored[0])
@@ -108,11 +130,33 @@ class Apptainer:
         )
 
     def command(self, spec: ContainerSpec) -> list[str]:
-        """Return the `apptainer exec` of a step."""
+        """Return the `apptainer exec` command line of a step.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Container to run.
+
+        Returns
+        -------
+        list of str
+        """
         return exec_argv(spec, self.program.path, in_user_namespace=self.in_user_namespace)
 
     def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
-        """Run a step, and end all of its processes however the call ends."""
+        """Run a step, and end all of its processes however the call ends.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Container to run.
+        on_output : callable
+            Receives the output in pieces.
+
+        Returns
+        -------
+        ExitStatus
+        """
         head = bytearray()
 
         def keep_head(data: bytes) -> None:
@@ -138,7 +182,7 @@ class Apptainer:
         if apptainer.failed_itself(ended.code, output) and not ended.timed_out and not ended.out_of_memory:
             path = spec.image.facts["sif"]["path"]
             if not Path(path).exists():
-                # Pruned from another checkout, or by hand; a SIF that is open stays readable.
+                # Another checkout or a person removed it; a SIF that is open stays readable.
                 message = f"{path} was removed while the job was starting"
                 raise EngineError(
                     message, next_step="run it again; the SIF is made again", doctor="images.sorters"
@@ -147,7 +191,19 @@ class Apptainer:
         return ended
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """End the processes of killed runs, and remove what killed conversions left."""
+        """End the processes of killed runs, and remove the files of killed conversions.
+
+        Parameters
+        ----------
+        store_label : str
+            The store whose steps are swept.
+        is_orphan : callable
+            Returns whether the owner of a job key is gone.
+
+        Returns
+        -------
+        list of str
+        """
         if store_label != str(self.store.root):
             return []
         return [*process_tree.sweep(self.store.work, is_orphan), *sif.sweep(self.store)]
@@ -171,7 +227,7 @@ class Apptainer:
         )
 
     def _require_usable(self) -> None:
-        """Run a trial container: nothing else shows whether this kernel allows it to this user."""
+        """Run a trial container, the only way to see whether this kernel allows it to this user."""
         memo, binary = FileHashCache(self.store.memo), FileState.of(Path(self.program.path))
         boot = apptainer.read_setting("kernel/random/boot_id")
         question = f"usable by {os.geteuid()}, namespace {self.in_user_namespace}, boot {boot}"
@@ -192,12 +248,12 @@ class Apptainer:
 
 
 def find_program(memo: FileHashCache) -> Program:
-    """Find the program, and remember the version of a binary; a script may start another program the next day.
+    """Find the program, and cache the version of a binary, but not of a script, which may start any program.
 
     Parameters
     ----------
     memo : FileHashCache
-        Remembers what is known of a file.
+        Cache of the versions.
 
     Returns
     -------
@@ -205,10 +261,8 @@ def find_program(memo: FileHashCache) -> Program:
 
     Raises
     ------
-    EngineMissingError
-        When neither name is on PATH.
-    EnginePermissionError
-        When the program does not start for this user.
+    EngineMissingError, EnginePermissionError
+        When neither name is on PATH, or the program does not start for this user.
     """
     path = next((found for name in apptainer.NAMES if (found := shutil.which(name))), None)
     if path is not None and (known := memo.get(FileState.of(Path(path)), VERSION)) is not None:
@@ -249,16 +303,14 @@ def exec_argv(spec: ContainerSpec, program: str, *, in_user_namespace: bool) -> 
 
 
 def options(program: str, *, in_user_namespace: bool, as_root: bool) -> list[str]:
-    """Return the options of every command line: no privileges, and nothing of the machine but what is mounted.
+    """Return the options of every command line: no privileges, and no files of the machine but the mounts.
 
     Parameters
     ----------
     program : str
         Path of the program.
-    in_user_namespace : bool
-        Whether root needs a user namespace.
-    as_root : bool
-        Whether root runs it: then /sys and the kernel's settings under /proc are mounted read-only.
+    in_user_namespace, as_root : bool
+        Whether root needs a user namespace, and whether root runs it: then /sys and /proc's settings are read-only.
 
     Returns
     -------
@@ -277,7 +329,7 @@ def options(program: str, *, in_user_namespace: bool, as_root: bool) -> list[str
         "--cleanenv",
         # No home is mounted, and HOME is the scratch folder.
         *("--no-home", "--home", str(SCRATCH)),
-        # Apptainer's own /tmp and /var/tmp would be writable memory; bind-paths are the machine's hosts and time zone.
+        # By default /tmp and /var/tmp are writable memory, and bind-paths are the machine's hosts and time zone.
         *("--no-mount", "tmp,sys,bind-paths" if as_root else "tmp,bind-paths"),
         *("--net", "--network", "none"),
         *(mount_options(settings) if as_root else []),
@@ -285,12 +337,22 @@ def options(program: str, *, in_user_namespace: bool, as_root: bool) -> list[str
 
 
 def mount_options(mounts: Iterable[Mount]) -> list[str]:
-    """Return the `--mount` options of some mounts."""
+    """Return the `--mount` options of some mounts.
+
+    Parameters
+    ----------
+    mounts : iterable of Mount
+        The mounts.
+
+    Returns
+    -------
+    list of str
+    """
     return [word for mount in read_only_throughout(mounts) for word in ("--mount", mount_option(mount))]
 
 
 def probe_argv(program: str, folder: Path, *, in_user_namespace: bool) -> list[str]:
-    """Return a command line that runs this machine's `true` in an empty container, which is made in `folder`.
+    """Make an empty container in `folder`; return the command line that runs this machine's `true` in it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Choose the runtime: the one asked for, or the first that works on this machine."""
+"""Choose the runtime: the requested one, or the first that works on this machine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choose(name: str, store: Store, progress: Progress, *, request: BuildRequest
     progress : Progress
         Receives one line when `auto` falls back, with the reasons.
     request : BuildRequest, optional
-        What is to run. Only Docker builds images: `auto` takes Apptainer only when the store has the SIF.
+        Sources of the image. Only Docker builds images: `auto` takes Apptainer only when the store has the SIF.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def choose(name: str, store: Store, progress: Progress, *, request: BuildRequest
     Raises
     ------
     EngineMissingError, EngineDownError, EnginePermissionError, EngineError
-        When the engine asked for cannot be used.
+        When the requested engine cannot be used.
     UsageError
         When there is no runtime of that name.
     """
@@ -100,7 +100,7 @@ def _makers(store: Store, needed: BuildRequest | None = None) -> dict[str, Calla
         from spikecrate.runtimes.apptainer import Apptainer
 
         runtime = Apptainer(store)
-        # Docker is asked first; without it no image can be built.
+        # Docker comes before Apptainer; without Docker no image can be built.
         if needed is not None:
             runtime.require_image(needed)
         return runtime

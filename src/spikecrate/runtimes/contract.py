@@ -1,4 +1,4 @@
-"""The container contract as data: what a runtime runs, and how it ended."""
+"""The container contract as data: the container that a runtime runs, and its exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUT: Final = PurePosixPath("/out")
 SCRATCH: Final = PurePosixPath("/tmp")
 
 PIDS_LIMIT: Final = 4096
-"""Processes and threads together: far more than a tool needs, far fewer than would slow down a machine."""
+"""Limit of processes and threads together: far more than a tool needs, too few to slow down a machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Mount:
     target : PurePosixPath
         Path inside the container.
     read_only : bool
-        Whether writing is refused, in all that is mounted below it too.
+        Whether writing is refused, also in every mount below it.
     """
 
     source: Path
@@ -43,7 +43,7 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a step may use.
+    """Limits of a step.
 
     Attributes
     ----------
@@ -62,12 +62,12 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """What a step runs in: an image, or an environment of the host.
+    """An image, or an environment of the host, in which a step runs.
 
     Attributes
     ----------
     reference : str
-        Name for people: `spikecrate/ms4:1.0.7-3f2a…`, or the folder of an environment.
+        Readable name: `spikecrate/ms4:1.0.7-3f2a…`, or the folder of an environment.
     digest : str
         Identity of the content: an image digest, or the hash of an environment's lock.
     entrypoint : tuple of str
@@ -93,11 +93,11 @@ class ContainerSpec:
     labels : dict
         Store and job key, by which `sweep` finds leftovers.
     image : Image
-        What to run.
+        Image to run.
     mounts : tuple of Mount
-        All that the step sees of the host.
+        Every folder and file of the host that the step sees.
     limits : Limits
-        What the step may use.
+        Limits of the step.
     user : tuple of int
         uid and gid.
     gpu : bool
@@ -133,7 +133,7 @@ class ContainerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ExitStatus:
-    """How a step ended.
+    """The exit status of a step.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class ExitStatus:
     timed_out : bool
         Whether the time limit ended the step.
     too_many_processes : bool
-        Whether the runtime ended the step for the number of its processes; Docker refuses further ones instead.
+        Whether the runtime ended the step because it had too many processes; Docker refuses further ones instead.
     peak_memory_bytes : int or None
         Peak of the memory in use; None where the runtime does not measure it.
     """
@@ -157,19 +157,19 @@ class ExitStatus:
 
 
 class Runtime(Protocol):
-    """Where steps run. Each engine is a module with one class of this protocol."""
+    """Runs steps. Each engine is a module with one class of this protocol."""
 
     @property
     def name(self) -> str:
         """`docker`, `apptainer` or `host`."""
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the image or environment of a sorter, or make it.
+        """Find the image or environment of a tool, or make it.
 
         Parameters
         ----------
         request : BuildRequest
-            What it is made from.
+            Sources of the image.
         progress : Progress
             Receives the lines of a build.
 
@@ -184,24 +184,44 @@ class Runtime(Protocol):
         """
 
     def preview(self, request: BuildRequest) -> Image:
-        """Return what `prepare` would return, without making it."""
+        """Return the image that `prepare` would return, without making it.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the image.
+
+        Returns
+        -------
+        Image
+        """
 
     def command(self, spec: ContainerSpec) -> list[str]:
-        """Return the command line that does what `run` does."""
-
-    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
-        """Run a step to its end and pass on its output as it comes.
-
-        However this call ends, by an exception or Ctrl-C too, no process of the step is left running, and /out is
-        readable for its owner.
+        """Return the command line that is equivalent to `run`.
 
         Parameters
         ----------
         spec : ContainerSpec
-            What to run.
+            Container to run.
+
+        Returns
+        -------
+        list of str
+        """
+
+    def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
+        """Run a step to its end and pass on its output as it comes.
+
+        However this call ends, also by an exception or Ctrl-C, no process of the step stays running, and the owner can
+        read /out.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Container to run.
         on_output : callable
-            Receives standard output and standard error, in pieces. What it raises ends the step and is raised again,
-            unchanged: a closed pipe is no failure of the engine.
+            Receives standard output and standard error, in pieces. An exception that it raises ends the step and is
+            raised unchanged: a closed pipe is not a failure of the engine.
 
         Returns
         -------
@@ -214,17 +234,17 @@ class Runtime(Protocol):
         """
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """Remove what killed runs left running.
+        """End the containers and processes that killed runs left.
 
         Parameters
         ----------
         store_label : str
-            The store whose steps are looked at.
+            The store whose steps are swept.
         is_orphan : callable
             Returns whether the owner of a job key is gone.
 
         Returns
         -------
         list of str
-            Names of what was removed.
+            Names of the containers and processes that were ended.
         """

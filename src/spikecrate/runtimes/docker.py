@@ -30,9 +30,9 @@ EXIT_CODE_S: Final = 60
 """Seconds to wait for the exit code after the output stream closes: dockerd can miss the end of a container
 (https://github.com/moby/moby/issues/33820)."""
 PULSE_S: Final = 30
-"""Seconds between two questions for dockerd's containerd while a container runs."""
+"""Seconds between two checks for dockerd's containerd while a container runs."""
 MISSED: Final = 2
-"""Answers without a containerd, one after the other, after which the container counts as lost."""
+"""Consecutive checks without a containerd after which the container counts as lost."""
 SHARED_MEMORY: Final = "1g"
 """Size of /dev/shm; the engine's default of 64 MB is too little for joblib and torch."""
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -48,20 +48,32 @@ class Docker:
     EngineMissingError, EngineDownError, EnginePermissionError
         When no daemon can be used.
     EngineError
-        When the daemon is reached by network: it would mount folders of its own machine, not of this one.
+        When the daemon is reached over the network: it would mount folders of its machine, not of this one.
     """
 
     name: Final = "docker"
 
     def __init__(self) -> None:
         if socket_of(engine_url()) is None:
-            message = f"the Docker daemon at {engine_url()} does not see this machine's folders"
-            fix = "unset DOCKER_HOST (or: docker context use default); or work on that machine"
+            message = f"the Docker daemon at {engine_url()} cannot mount folders of this machine"
+            fix = "unset DOCKER_HOST (or: docker context use default), or run spikecrate on that machine"
             raise EngineError(message, next_step=fix)
         self.client: DockerClient = docker_client()
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's image, or build it; a prebuilt image is only looked up."""
+        """Find the tool's image, or build it; only look up a prebuilt image.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the image.
+        progress : Progress
+            Receives the lines of a build.
+
+        Returns
+        -------
+        Image
+        """
         from spikecrate.images.build import build
 
         built = build(request, progress)
@@ -73,15 +85,47 @@ class Docker:
         )
 
     def preview(self, request: BuildRequest) -> Image:
-        """Return the image that `prepare` would return, without building it."""
+        """Return the image that `prepare` would return, without building it.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the image.
+
+        Returns
+        -------
+        Image
+        """
         return Image(reference=request.origin, digest="", entrypoint=request.entrypoint)
 
     def command(self, spec: ContainerSpec) -> list[str]:
-        """Return the `docker run` that does what `run` does."""
+        """Return the `docker run` command line that is equivalent to `run`.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Container to run.
+
+        Returns
+        -------
+        list of str
+        """
         return run_argv(spec)
 
     def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
-        """Run a step in a container, and remove the container however the call ends."""
+        """Run a step in a container, and remove the container however the call ends.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Container to run.
+        on_output : callable
+            Receives the output in pieces.
+
+        Returns
+        -------
+        ExitStatus
+        """
         with docker_errors():
             container = self.client.containers.create(**create_arguments(spec))
         try:
@@ -92,7 +136,20 @@ class Docker:
             make_readable(spec.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """Remove the containers of a store whose owner is gone."""
+        """Remove the containers of a store whose owner is gone.
+
+        Parameters
+        ----------
+        store_label : str
+            The store whose containers are swept.
+        is_orphan : callable
+            Returns whether the owner of a job key is gone.
+
+        Returns
+        -------
+        list of str
+            Names of the removed containers.
+        """
         removed = []
         with docker_errors():
             found = self.client.containers.list(
@@ -112,7 +169,7 @@ class Docker:
         from spikecrate.runtimes.contract import ExitStatus
 
         with docker_errors():
-            # Attached before the start, so that no line is missed; the engine keeps no log.
+            # Attach before the start, so that no line is missed; the daemon keeps no log.
             socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
             container.start()
         expired, ended = threading.Event(), threading.Event()
@@ -128,11 +185,11 @@ class Docker:
             timer.daemon = True
             timer.start()
         try:
-            # What `on_output` raises, a closed pipe for one, is no error of the engine.
+            # An exception of `on_output`, such as a closed pipe, is not an error of the engine.
             for data in _output(socket):
                 on_output(data)
             with docker_errors():
-                # The output ends with the container: its first process, the engine's init, holds it open.
+                # The output ends with the container: its first process, docker-init, keeps the stream open.
                 code = int(container.wait(timeout=EXIT_CODE_S)["StatusCode"])
         finally:
             ended.set()
@@ -160,22 +217,22 @@ class Docker:
 
 
 def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
-    """Return the container contract, option by option: words of `docker run`, and the same for docker-py.
+    """Return the container contract, option by option, for `docker run` and for docker-py.
 
     Parameters
     ----------
     spec : ContainerSpec
-        What to run.
+        Container to run.
 
     Returns
     -------
     list of tuple
-        Words of the command line, and arguments of `containers.create`.
+        Arguments of `docker run`, and keyword arguments of `containers.create`.
 
     Raises
     ------
     HostPathError
-        When the daemon does not see one of the mounts.
+        When the Docker host has no path for one of the mounts.
     """
     from docker.types import DeviceRequest, LogConfig
     from docker.types import Mount as DockerMount
@@ -191,7 +248,7 @@ def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
         (["--user", user], {"user": user}),
         (["--workdir", str(SCRATCH)], {"working_dir": str(SCRATCH)}),
         (_each("--env", _pairs(variables)), {"environment": variables}),
-        # The command line cannot be told to leave proxies alone; an empty variable is the closest it has.
+        # `docker run` has no option that leaves proxies out; an empty variable comes closest.
         (_each("--env", no_proxies), {"use_config_proxy": False}),
         (
             _each("--mount", [mount_option(mount) for mount in bound]),
@@ -222,7 +279,17 @@ def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
 
 
 def create_arguments(spec: ContainerSpec) -> dict[str, Any]:
-    """Return the arguments of docker-py's `containers.create` for a step."""
+    """Return the arguments of docker-py's `containers.create` for a step.
+
+    Parameters
+    ----------
+    spec : ContainerSpec
+        Container to run.
+
+    Returns
+    -------
+    dict
+    """
     first, *rest = spec.image.entrypoint
     arguments = {"image": spec.image.digest or spec.image.reference, "entrypoint": [first], "command": rest}
     for _, more in options(spec):
@@ -231,7 +298,17 @@ def create_arguments(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def run_argv(spec: ContainerSpec) -> list[str]:
-    """Return the `docker run` command line of a step."""
+    """Return the `docker run` command line of a step.
+
+    Parameters
+    ----------
+    spec : ContainerSpec
+        Container to run.
+
+    Returns
+    -------
+    list of str
+    """
     first, *rest = spec.image.entrypoint
     return [
         *("docker", "run", "--rm"),
@@ -243,12 +320,21 @@ def run_argv(spec: ContainerSpec) -> list[str]:
 
 
 def mounts(spec: ContainerSpec) -> list[Mount]:
-    """Return a step's mounts with each source as the daemon knows it: this process may be in a container itself.
+    """Return a step's mounts with their paths on the Docker host: this process may run in a container.
+
+    Parameters
+    ----------
+    spec : ContainerSpec
+        Container to run.
+
+    Returns
+    -------
+    list of Mount
 
     Raises
     ------
     HostPathError
-        When the daemon does not see one of them.
+        When the Docker host has no path for one of them.
     """
     return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(spec.mounts)]
 
@@ -262,7 +348,7 @@ def _each(option: str, values: list[str]) -> list[str]:
 
 
 def _output(socket: Any) -> Iterator[bytes]:
-    """Yield the output of a container; only what the engine does wrong is an error of the engine."""
+    """Yield the output of a container; an exception of the consumer does not become an error of the engine."""
     from docker.utils.socket import frames_iter
 
     with docker_errors():
@@ -271,12 +357,12 @@ def _output(socket: Any) -> Iterator[bytes]:
 
 
 def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) -> None:
-    """End the reading of a container's output when the daemon loses its containerd: it would never end by itself.
+    """End the reading of a container's output when the daemon loses its containerd; it would never end otherwise.
 
     https://github.com/moby/moby/issues/46451
     """
     if not _has_containerd(client):
-        # Another engine, Podman for one.
+        # Another engine, such as Podman, has none.
         return
     missed = 0
     while missed < MISSED:
@@ -284,14 +370,14 @@ def _end_when_lost(client: DockerClient, socket: Any, ended: threading.Event) ->
             return
         missed = 0 if _has_containerd(client) else missed + 1
     with suppress(OSError):
-        # docker-py returns a SocketIO, whose close() does not wake up a reader; the socket below it is private
+        # docker-py returns a SocketIO, whose close() does not wake a reader; the socket below it is private
         # (https://github.com/docker/docker-py/issues/2466).
         socket._sock.shutdown(SHUT_RDWR)
 
 
 def _has_containerd(client: DockerClient) -> bool:
     with suppress(Exception):
-        # A daemon that does not answer ends the output by itself.
+        # A daemon that does not answer closes the output stream as well.
         return "containerd" in {part["Name"] for part in client.version()["Components"]}
     return False
 
@@ -304,6 +390,6 @@ def _remove(container: Container) -> None:
     except NotFound:
         return
     except APIError as error:
-        # 409: someone else is removing it at this moment.
+        # 409: another process is removing it now.
         if error.status_code != 409:
             raise

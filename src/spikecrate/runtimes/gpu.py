@@ -1,6 +1,6 @@
 """Decide whether a job runs on a GPU, and which GPUs a tool sees.
 
-A sorter declares whether it needs one (`none`, `optional`, `required`), the user chooses whether to use one (`auto`,
+A tool declares whether it needs one (`none`, `optional`, `required`); the user chooses whether to use one (`auto`,
 `on`, `off`). For an optional GPU the decision is part of the job key: a GPU sums in another order than a processor.
 """
 
@@ -20,28 +20,28 @@ CHOICES: Final = ("auto", "on", "off")
 DEVICES: Final = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """Device files of the driver on Linux, and on WSL."""
 VISIBLE: Final = "CUDA_VISIBLE_DEVICES"
-"""Which GPUs to use; set by a batch system or by the user."""
+"""Variable that names the GPUs to use; a batch system or the user sets it."""
 QUESTION: Final = ("nvidia-smi", "--query-gpu=name,uuid,driver_version,memory.total", "--format=csv,noheader")
 
 
 def is_present() -> bool:
-    """Whether this machine has an NVIDIA GPU with its driver."""
+    """Return whether this machine has an NVIDIA GPU with its driver."""
     return any(device.exists() for device in DEVICES)
 
 
-def decide(sorter: str, need: str, asked: str, *, present: bool) -> bool:
+def decide(tool: str, need: str, requested: str, *, present: bool) -> bool:
     """Decide whether a job runs on a GPU.
 
     Parameters
     ----------
-    sorter : str
-        Name of the sorter, for messages.
+    tool : str
+        Name of the tool, for messages.
     need : str
-        What the sorter declares: `none`, `optional` or `required`.
-    asked : str
-        What the user chose: `auto`, `on` or `off`.
+        The tool's declaration: `none`, `optional` or `required`.
+    requested : str
+        The user's choice: `auto`, `on` or `off`.
     present : bool
-        Whether the machine has one.
+        Whether the machine has a GPU.
 
     Returns
     -------
@@ -50,32 +50,43 @@ def decide(sorter: str, need: str, asked: str, *, present: bool) -> bool:
     Raises
     ------
     UsageError
-        When the user asks for what the sorter cannot do.
+        When the tool does not support the choice.
     GpuMissingError
-        When one is needed and the machine has none.
+        When the job needs a GPU and the machine has none.
     """
-    if asked not in CHOICES:
-        message = f"--gpu {asked!r} is unknown"
+    if requested not in CHOICES:
+        message = f"--gpu {requested!r} is unknown"
         raise UsageError(message, next_step=f"one of: {', '.join(CHOICES)}")
-    if asked == "on" and need == "none":
-        message = f"{sorter} does not use a GPU"
+    if requested == "on" and need == "none":
+        message = f"{tool} does not use a GPU"
         raise UsageError(message, next_step="leave --gpu out")
-    if asked == "off" and need == "required":
-        message = f"{sorter} needs a GPU"
+    if requested == "off" and need == "required":
+        message = f"{tool} needs a GPU"
         raise UsageError(message, next_step="leave --gpu out, on a machine with an NVIDIA GPU")
-    wanted = need == "required" or asked == "on"
+    wanted = need == "required" or requested == "on"
     if wanted and not present:
-        what = f"{sorter} needs a GPU" if need == "required" else f"{sorter} was asked to run on a GPU"
-        message = f"{what}, and this machine has none that NVIDIA's driver shows"
+        what = f"{tool} needs a GPU" if need == "required" else f"{tool} was asked to run on a GPU"
+        message = f"{what}, and NVIDIA's driver shows none on this machine"
         raise GpuMissingError(
             message,
-            next_step="sort on a machine with one" if need == "required" else "spikecrate sort … --gpu off",
+            next_step="run it on a machine with one" if need == "required" else "spikecrate sort … --gpu off",
         )
-    return wanted or (need == "optional" and asked == "auto" and present)
+    return wanted or (need == "optional" and requested == "auto" and present)
 
 
 def visible(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the variable that names the GPUs of this job, if the caller has it."""
+    """Return the variable that names the GPUs of this job, if it is set.
+
+    Parameters
+    ----------
+    environ : mapping, optional
+        The environment; by default that of this process.
+
+    Returns
+    -------
+    dict
+        Empty, or the variable and its value.
+    """
     outside = os.environ if environ is None else environ
     return {VISIBLE: outside[VISIBLE]} if VISIBLE in outside else {}
 

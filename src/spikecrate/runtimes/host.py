@@ -1,4 +1,4 @@
-"""Run steps on the machine itself: the sorter's locked virtual environment, the same harness, no isolation.
+"""Run steps on this machine: in the tool's locked virtual environment, with the same harness and no isolation.
 
 The default on a machine without a container engine.
 """
@@ -37,7 +37,19 @@ class Host:
         self.store = store
 
     def prepare(self, request: BuildRequest, progress: Progress) -> Image:
-        """Find the sorter's environment, or make it."""
+        """Find the tool's environment, or make it.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the environment.
+        progress : Progress
+            Receives the lines of a build.
+
+        Returns
+        -------
+        Image
+        """
         from spikecrate.environments.environment import make
 
         made = make(request, self.store, progress)
@@ -49,7 +61,17 @@ class Host:
         )
 
     def preview(self, request: BuildRequest) -> Image:
-        """Return the environment that `prepare` would return, without making it."""
+        """Return the environment that `prepare` would return, without making it.
+
+        Parameters
+        ----------
+        request : BuildRequest
+            Sources of the environment.
+
+        Returns
+        -------
+        Image
+        """
         from spikecrate.environments.environment import place
 
         made = place(request, self.store)
@@ -60,7 +82,17 @@ class Host:
         )
 
     def command(self, spec: ContainerSpec) -> list[str]:
-        """Return the harness's command line with the host's own paths."""
+        """Return the harness's command line with paths of the host.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Command to run.
+
+        Returns
+        -------
+        list of str
+        """
         names = dict.fromkeys(
             mount.target.relative_to(INPUTS).parts[0]
             for mount in spec.mounts
@@ -78,13 +110,25 @@ class Host:
         ]
 
     def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
-        """Run a step, and end all of its processes however the call ends."""
+        """Run a step, and end all of its processes however the call ends.
+
+        Parameters
+        ----------
+        spec : ContainerSpec
+            Command to run.
+        on_output : callable
+            Receives the output in pieces.
+
+        Returns
+        -------
+        ExitStatus
+        """
         scratch = spec.source(SCRATCH)
         try:
             return process_tree.run(
                 self.command(spec),
                 cwd=scratch,
-                # A container does not show the GPUs; here the variable hides them.
+                # A container does not show the GPUs; on the host this variable hides them.
                 env={
                     "PATH": os.defpath,
                     "HOME": str(scratch),
@@ -105,5 +149,18 @@ class Host:
             make_readable(spec.source(OUT))
 
     def sweep(self, store_label: str, is_orphan: Callable[[str], bool]) -> list[str]:
-        """End the processes of killed runs."""
+        """End the processes of killed runs.
+
+        Parameters
+        ----------
+        store_label : str
+            The store whose steps are swept.
+        is_orphan : callable
+            Returns whether the owner of a job key is gone.
+
+        Returns
+        -------
+        list of str
+            The sessions that were ended.
+        """
         return process_tree.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []

@@ -1,4 +1,4 @@
-"""Mounts as the engines take them: read-only down to the last file system, and written as one option."""
+"""Write mounts as the engines read them: one option each, and read-only for every file system below."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 def read_only_throughout(mounts: Iterable[Mount], table: Path = MOUNT_TABLE) -> list[Mount]:
     """Return the mounts, with every file system mounted below a read-only one as a read-only mount of its own.
 
-    A bind mount takes along what is mounted below its source, but its read-only flag covers the top mount alone:
-    MS_BIND|MS_REMOUNT is not recursive (mount(2)). Apptainer knows nothing else; Docker does it recursively from
-    Engine 25 on Linux 5.12.
+    A bind mount includes the mounts below its source, but its read-only flag covers only the top mount:
+    MS_BIND|MS_REMOUNT is not recursive (mount(2)). Apptainer has no other form; Docker's is recursive from Engine 25
+    on Linux 5.12.
 
     Parameters
     ----------
@@ -52,7 +52,18 @@ def read_only_throughout(mounts: Iterable[Mount], table: Path = MOUNT_TABLE) -> 
 
 
 def mount_points(table: Path = MOUNT_TABLE) -> list[Path]:
-    """Return where file systems are mounted, parents first; an empty list on a system without a mount table."""
+    """Return the mount points of all file systems, parents first.
+
+    Parameters
+    ----------
+    table : Path, optional
+        The mount table of this process.
+
+    Returns
+    -------
+    list of Path
+        Empty on a system without a mount table.
+    """
     try:
         lines = table.read_bytes().splitlines()
     except OSError:
@@ -61,7 +72,18 @@ def mount_points(table: Path = MOUNT_TABLE) -> list[Path]:
 
 
 def mount_option(mount: Any) -> str:
-    """Return a mount as `--mount` reads it: one line of CSV, so that commas and quotes in paths survive."""
+    """Return the value of `--mount` for a mount.
+
+    Parameters
+    ----------
+    mount : Mount
+        The mount.
+
+    Returns
+    -------
+    str
+        One line of CSV, so that commas and quotes in paths survive.
+    """
     line = io.StringIO()
     fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
     csv.writer(line).writerow([*fields, *(["readonly"] if mount.read_only else [])])
@@ -73,7 +95,7 @@ def _unescape(path: bytes) -> bytes:
 
 
 def _is_visible(point: Path) -> bool:
-    """Whether this user reaches a mount point; one below a later mount, or of another user's FUSE, is not seen inside."""
+    """Return whether this user reaches a mount point: a later mount may hide it, or it is another user's FUSE."""
     try:
         point.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Make what a tool left readable for the user who runs it, whatever modes the tool gave it."""
+"""Make the files that a tool wrote readable for the user, whatever modes the tool gave them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Final
 FOLDER: Final = stat.S_IRWXU
 FILE: Final = stat.S_IRUSR | stat.S_IWUSR
 MAX_DEPTH: Final = 256
-"""Folders below one another that are looked at; each takes a file descriptor."""
+"""Levels of folders that are visited; each takes a file descriptor."""
 
 
 def make_readable(folder: Path) -> None:
-    """Give this user access to all of its own files and folders in a folder; links are not followed.
+    """Make all of this user's files and folders in a folder accessible to this user; do not follow links.
 
-    A tool may leave a folder that nobody can enter or a file that nobody can read. Modes that let the owner in are
-    left as they are, and so is what belongs to others.
+    A tool may leave a folder that nobody can enter or a file that nobody can read. Modes that give the owner access
+    stay as they are, and so do files of other users.
 
     Parameters
     ----------
     folder : Path
-        What the tool could write to.
+        Folder to which the tool could write.
     """
     with suppress(OSError):
         _open_up(os.open(folder, os.O_PATH | os.O_NOFOLLOW), 0)
 
 
 def _open_up(handle: int, depth: int) -> None:
-    """Change what an O_PATH descriptor stands for, and what is in it; close the descriptor."""
+    """Change the modes of the file or folder of an O_PATH descriptor and of its content; close the descriptor."""
     try:
         found = os.fstat(handle)
         mode = stat.S_IMODE(found.st_mode)
@@ -39,7 +39,7 @@ def _open_up(handle: int, depth: int) -> None:
             return
         needed = FOLDER if is_folder else FILE
         if found.st_uid == os.geteuid() and mode & needed != needed:
-            # chmod(2) takes no descriptor of O_PATH; the link in /proc leads to this very file, without a race.
+            # fchmod(2) refuses a descriptor of O_PATH; its link in /proc leads to the same file, without a race.
             Path(f"/proc/self/fd/{handle}").chmod(mode | needed)
         if is_folder and depth < MAX_DEPTH:
             for name in os.listdir(f"/proc/self/fd/{handle}"):  # noqa: PTH208

@@ -1,7 +1,7 @@
-"""Run a command with all its descendants as one: watched, held to its limits, and ended to the last process.
+"""Run a command with all its descendants: watch them, enforce the limits, and end every process.
 
-For runtimes without a daemon. Limits are kept by looking at the processes: an unprivileged user has no control groups
-everywhere. The command runs below a reaper, so that what becomes a daemon stays a descendant.
+For runtimes without a daemon. A watch on the processes enforces the limits, because not every machine gives an
+unprivileged user control groups. The command runs below a reaper, so that a daemon which it starts stays a descendant.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WATCH_S: Final = 0.1
 GRACE_S: Final = 5.0
 PROCESS: Final = "process.json"
-"""File in the folder of an attempt that names the session which runs it."""
+"""File in the folder of an attempt that names its session."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,8 +55,8 @@ def run(
     env : mapping
         Complete environment.
     limits : Limits
-        Memory (without what processes share), wall time and the number of processes are held; the number of
-        processors is not.
+        Memory (without the part that processes share), wall time and the number of processes are enforced; the number
+        of processors is not.
     attempt : Path
         Folder of the attempt; `process.json` in it names the session for `sweep`.
     on_output : callable
@@ -72,7 +72,7 @@ def run(
         When the command cannot be started.
     """
     if shutil.which(argv[0]) is None:
-        raise CommandError(argv, 127, f"{argv[0]} is missing, or no program")
+        raise CommandError(argv, 127, f"{argv[0]} is missing or not executable")
     try:
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", reaper.__file__, str(os.getpid()), *argv],
@@ -91,7 +91,7 @@ def run(
         _write_process(attempt / PROCESS, child.pid)
         watch.start()
         assert child.stdout is not None
-        # The output ends when the last process that holds it open has ended; the reaper sees to that.
+        # The output ends with the last process that has it open; the reaper ends every process.
         while chunk := child.stdout.read(1 << 16):
             on_output(chunk)
         code = child.wait()
@@ -183,17 +183,17 @@ def resident_bytes(pid: int) -> int:
 
 
 def end(session: int, *, grace_s: float = GRACE_S) -> None:
-    """End all processes of a session: SIGTERM, and SIGKILL for what is left after the grace.
+    """End all processes of a session: send SIGTERM, and SIGKILL after the grace period.
 
-    The session's first process, the reaper, ends by itself after the others: killed before them, it would lose sight
-    of what they start meanwhile.
+    The session's first process, the reaper, ends after the others: killed before them, it would miss the processes
+    that they start meanwhile.
 
     Parameters
     ----------
     session : int
-        The session, which has the process id of its first process.
+        The session; its number is the process id of its first process.
     grace_s : float, optional
-        Seconds between the two.
+        Seconds from SIGTERM to SIGKILL.
     """
     deadline = time.monotonic() + grace_s
     number = signal.SIGTERM if grace_s > 0 else signal.SIGKILL
@@ -209,7 +209,7 @@ def end(session: int, *, grace_s: float = GRACE_S) -> None:
 
 
 class _Watch:
-    """A thread that records the peak memory of a session's processes and holds them to the limits."""
+    """A thread that records the peak memory of a session's processes and enforces the limits."""
 
     def __init__(self, session: int, limits: Limits) -> None:
         self.session = session
@@ -235,10 +235,10 @@ class _Watch:
             alive = members(self.session)
             self.too_many_processes = len(alive) > PIDS_LIMIT
             if self.too_many_processes:
-                # No grace: they multiply meanwhile.
+                # No grace period: they would multiply meanwhile.
                 end(self.session, grace_s=0)
                 return
-            # The reaper leads the session; its memory is not the job's.
+            # The reaper leads the session; do not count its memory.
             used = sum(resident_bytes(pid) for pid in alive if pid != self.session)
             self.peak = max(self.peak, used)
             self.out_of_memory = self.limits.memory_bytes is not None and used > self.limits.memory_bytes
@@ -280,7 +280,7 @@ def _left_behind(attempt: Path) -> set[int]:
 def _sessions_that_name(attempt: Path) -> set[int]:
     """Return the sessions whose first process has the attempt's folder in its command line.
 
-    Only first processes count: a pager that shows the attempt's log in a terminal is none.
+    Only first processes count: a pager that shows the attempt's log in a terminal is not one.
     """
     sessions = set()
     for entry in Path("/proc").glob("[0-9]*"):

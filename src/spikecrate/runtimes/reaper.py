@@ -1,8 +1,8 @@
-"""Run a command, and end every process it leaves behind, before the command counts as ended.
+"""Run a command, and end every process that it leaves behind before the command counts as ended.
 
-A process whose parent ends is adopted by the nearest ancestor that is a child subreaper (prctl(2)), here this program:
-a daemon that made a session of its own is still found. It runs by itself, in the way of `tini -s`
-(https://github.com/krallin/tini), and imports nothing but the standard library.
+The nearest ancestor that is a child subreaper (prctl(2)), here this program, adopts a process whose parent ends, also a
+daemon in another session. It runs as a script, like `tini -s` (https://github.com/krallin/tini), and imports only the
+standard library.
 
 Usage: python reaper.py PARENT-PID PROGRAM [ARGUMENT …]
 """
@@ -24,11 +24,11 @@ CANNOT_RUN = 127
 
 
 class Stopped(BaseException):
-    """SIGTERM: the parent died, or asks for the end."""
+    """SIGTERM arrived: the parent died, or ends this program."""
 
 
 def main(argv: list[str]) -> int:
-    """Run a command to its end and the end of all it started.
+    """Run a command, wait for its end, and end all processes that it started.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
 
 
 def process_ids() -> list[int]:
-    """Return the ids of all processes that are seen here."""
+    """Return the ids of all processes in /proc."""
     with os.scandir("/proc") as entries:
         return [int(entry.name) for entry in entries if entry.name.isdigit()]
 
@@ -88,7 +88,7 @@ def _start(command: list[str], library: Any) -> int:
         return child
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        # A reaper that is killed takes the command with it.
+        # The kernel ends the command when the reaper is killed.
         library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.execv(command[0], command)
     except OSError as error:
@@ -106,7 +106,7 @@ def _wait_for(child: int) -> int:
 
 
 def _end_children() -> None:
-    """End all children; those whose parent ends thereby become children in turn."""
+    """End all children; the children of a process that ends become children of this one."""
     deadline = time.monotonic() + GRACE_S
     while _has_children():
         number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
@@ -119,7 +119,7 @@ def _end_children() -> None:
 
 
 def _has_children() -> bool:
-    """Collect the children that ended; whether others are left."""
+    """Collect the children that ended; return whether others are left."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,1 +1,1 @@
-"""Jobs: describe one, decide (cache hit, wait, run), act, and record."""
+"""Jobs: describe one, decide between cache hit, wait and run, run it, and record it."""

@@ -1,7 +1,7 @@
-"""The run record as an RO-Crate, which other programs can read.
+"""Write the run record as an RO-Crate, which other programs can read.
 
 RO-Crate 1.1 (https://w3id.org/ro/crate/1.1) with the profile Process Run Crate 0.5
-(https://w3id.org/ro/wfrun/process/0.5): one CreateAction says which software made which files from what.
+(https://w3id.org/ro/wfrun/process/0.5): one CreateAction links the software, its inputs and its output files.
 Packages are named by their purl (https://github.com/package-url/purl-spec).
 """
 
@@ -24,9 +24,9 @@ FILE_KINDS: Final = {
         "The sorting: channel, time in samples and unit of every event",
         "application/octet-stream",
     ),
-    "log.txt": ("What the tool printed", "text/plain"),
-    "job.json": ("What the tool was given", "application/json"),
-    "run.json": ("The run record, which this file repeats in the terms of RO-Crate", "application/json"),
+    "log.txt": ("The log of the tool", "text/plain"),
+    "job.json": ("Parameters, inputs and limits given to the tool", "application/json"),
+    "run.json": ("The run record, from which this crate is made", "application/json"),
 }
 
 Entity = dict[str, Any]
@@ -77,7 +77,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
             action[term] = _links(entities)
     if image:
         action["containerImage"] = _link(image[0])
-    beside = [_file(name, {}) for name in ("run.json", "job.json")]
+    records = [_file(name, {}) for name in ("run.json", "job.json")]
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
@@ -89,14 +89,14 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
         "identifier": f"urn:blake3:{record['key']}",
         "datePublished": record["ended"],
         "license": {"@id": "#licence"},
-        "hasPart": _links([*outputs, *beside, *(source[0] for source in sources)]),
+        "hasPart": _links([*outputs, *records, *(source[0] for source in sources)]),
         "mentions": _link(action),
     }
     licence: Entity = {
         "@id": "#licence",
         "@type": "CreativeWork",
         "name": "No licence given",
-        "description": "Whoever owns the inputs decides on what terms the output may be used.",
+        "description": "The owner of the inputs decides on the terms of use of the output.",
     }
     descriptor: Entity = {
         "@id": "ro-crate-metadata.json",
@@ -117,7 +117,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
             *(*image, *made_from),
             *(entity for source in sources for entity in source),
             *parameters,
-            *(*outputs, *beside, *hashes),
+            *(*outputs, *records, *hashes),
             *(*settings, *usage, *packages),
             *_citation(tool),
         ],
@@ -180,7 +180,7 @@ def _parameters(record: dict[str, Any]) -> list[Entity]:
 
 
 def _usage(record: dict[str, Any]) -> list[Entity]:
-    """Describe the resources that the run used, as far as they were measured."""
+    """Describe the measured resources of the run."""
     return [
         _value("usage", name, record[name]) | {"unitCode": f"http://qudt.org/vocab/unit/{unit}"}
         for name, unit in UNITS.items()
@@ -252,7 +252,7 @@ def _tool(tool: dict[str, Any], packages: list[Entity], made_from: list[Entity])
 
 
 def _citation(tool: dict[str, Any]) -> list[Entity]:
-    """Describe the article on the tool, if its description gives a DOI."""
+    """Describe the article on the tool, if the tool names its DOI."""
     doi = tool["reference"].get("doi")
     if not doi:
         return []
@@ -267,7 +267,7 @@ def _package(name: str, version: Any) -> Entity:
 
 
 def _file(name: str, facts: dict[str, Any]) -> Entity:
-    """Describe a file beside the crate."""
+    """Describe a file in the folder of the crate."""
     description, kind = FILE_KINDS.get(name, ("Written by the tool", "application/octet-stream"))
     entity: Entity = {
         "@id": quote(name),
@@ -297,13 +297,13 @@ def _hash(name: str, blake3: str) -> Entity:
 
 
 def _value(kind: str, name: str, value: Any) -> Entity:
-    """Describe a value: text as it is, everything else as JSON."""
+    """Describe a value: text unchanged, other values as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return {"@id": f"#{kind}/{quote(name, safe='')}", "@type": "PropertyValue", "name": name, "value": text}
 
 
 def _inside(record: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a table of the harness's report; it is absent for a sorter with its own entry point."""
+    """Return a table of the harness's report; a tool with its own entry point may have none."""
     table = record["inside"].get(name)
     return table if isinstance(table, dict) else {}
 
@@ -313,6 +313,6 @@ def _link(entity: Entity) -> Entity:
 
 
 def _links(entities: list[Entity]) -> Entity | list[Entity]:
-    """Return references to entities; RO-Crate wants a single one without a list."""
+    """Return references to entities; RO-Crate has a single one without a list."""
     links = [_link(entity) for entity in entities]
     return links[0] if len(links) == 1 else links

@@ -63,7 +63,7 @@ def difference(first: Stored, second: Stored, store: Store) -> Difference:
     first, second : Stored
         The jobs, from `spikecrate.steps.resolve`.
     store : Store
-        The store, which may have kept the recipes: then the changed files of the sorter are named.
+        The store; the files that changed are named where it keeps both recipes.
 
     Returns
     -------
@@ -89,12 +89,19 @@ def difference(first: Stored, second: Stored, store: Store) -> Difference:
 
 
 def recipe_files(mine: dict[str, Any], theirs: dict[str, Any], store: Store) -> list[str]:
-    """Return the files in which the recipes of two jobs of one sorter differ, if both are available.
+    """Return the files in which the recipes of two jobs of one tool differ, if both are available.
 
     Parameters
     ----------
     mine, theirs : dict
         Key parts of the jobs.
+    store : Store
+        The store, which may keep the recipes.
+
+    Returns
+    -------
+    list of str
+        Empty where a recipe is not available.
     """
     if mine["tool"] != theirs["tool"] or mine["recipe"] == theirs["recipe"]:
         return []
@@ -109,9 +116,9 @@ def _sources(name: str, recipe: str, store: Store) -> Sources | None:
     if found is not None:
         return found[1]
     try:
-        sorter = find(name)
-        sources = current(sorter)
-        return sources if hash_of(sorter, sources) == recipe else None
+        tool = find(name)
+        sources = current(tool)
+        return sources if hash_of(tool, sources) == recipe else None
     except (SorterNotFoundError, SorterInvalidError):
         return None
 
@@ -130,7 +137,7 @@ def _inside(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _moved(value: Any, scratch: str) -> Any:
-    """Replace the scratch folder by its path in a container, in every text."""
+    """Replace the scratch folder with its path in a container, in every text."""
     if isinstance(value, dict):
         return {name: _moved(inner, scratch) for name, inner in value.items()}
     return value.replace(scratch, str(SCRATCH)) if isinstance(value, str) else value

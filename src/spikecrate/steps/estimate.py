@@ -1,4 +1,4 @@
-"""Estimate the memory and time of a job from measured runs of the same sorter."""
+"""Estimate the memory and time of a job from measured runs of the same tool."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
 
 MEASURED: Final = "measured.json"
-"""In a sorter's folder: the memory and time of its runs when the catalogue was measured."""
+"""File in a tool's folder with the memory and time of measured runs."""
 MEMINFO: Final = Path("/proc/meminfo")
 LATEST: Final = 50
 """Number of the store's latest runs that count."""
 ALIKE: Final = 1.5
-"""Recordings within this ratio count as one size; the run that took the most stands for all of them."""
+"""Recordings within this ratio of sizes count as one size; the highest figures of their runs count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Estimate:
     wall_s : float
         Wall time in seconds.
     runs : int
-        Number of measured runs behind the estimate.
+        Number of measured runs that the estimate uses.
     nearest_values : int
         Samples x channels of the recording nearest in size; the farther from the job's, the rougher the estimate.
     """
@@ -78,7 +78,20 @@ class Estimate:
 
 
 def estimate(job: Job, store: Store) -> Estimate | None:
-    """Estimate a job from the runs in the store and in the sorter's folder; None if there are none."""
+    """Estimate a job from the runs in the store and in the tool's folder.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    store : Store
+        The store with earlier runs.
+
+    Returns
+    -------
+    Estimate or None
+        None where no run was measured.
+    """
     values = sum(found.layout.num_samples * found.layout.num_channels for found in job.recordings)
     runs = [*runs_of(job.tool.name, store), *shipped_runs(job.tool)]
     return judge(values, runs) if values else None
@@ -87,15 +100,20 @@ def estimate(job: Job, store: Store) -> Estimate | None:
 def judge(values: int, runs: Iterable[Run]) -> Estimate | None:
     """Estimate from the runs on the recordings nearest in size.
 
-    Time is taken to grow in proportion to the number of values. Memory is, too, but never shrinks below that of a
-    measured run, since the sorter itself needs a constant part.
+    Time and memory grow in proportion to the number of values. Memory never shrinks below that of a measured run,
+    because the tool itself needs a constant part.
 
     Parameters
     ----------
     values : int
         Samples x channels of the recording.
     runs : iterable of Run
-        Runs of the same sorter.
+        Runs of the same tool.
+
+    Returns
+    -------
+    Estimate or None
+        None where there are no runs.
     """
     known = list(runs)
     if not known:
@@ -115,7 +133,19 @@ def judge(values: int, runs: Iterable[Run]) -> Estimate | None:
 
 
 def runs_of(sorter: str, store: Store) -> list[Run]:
-    """Return the latest measured runs of a sorter in a store."""
+    """Return the latest measured runs of a tool in a store.
+
+    Parameters
+    ----------
+    sorter : str
+        Name of the tool.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of Run
+    """
     rows = (row for row in summary.results(store) if row.sorter == sorter)
     latest = heapq.nlargest(LATEST, rows, key=lambda row: row.started)
     found = (_read(store.result(row.key) / "run.json") for row in latest)
@@ -123,7 +153,18 @@ def runs_of(sorter: str, store: Store) -> list[Run]:
 
 
 def shipped_runs(sorter: Sorter) -> list[Run]:
-    """Return the measured runs in a sorter's folder, if it has any."""
+    """Return the measured runs in a tool's folder.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        The tool.
+
+    Returns
+    -------
+    list of Run
+        Empty where the folder has none.
+    """
     try:
         found = json.loads((sorter.folder / MEASURED).read_bytes())
         return [Run(**run) for run in found]
@@ -132,11 +173,24 @@ def shipped_runs(sorter: Sorter) -> list[Run]:
 
 
 def write_measured(sorter: Sorter, store: Store) -> Path:
-    """Write a sorter's measured runs from a store to its folder, for each size the run that took the most.
+    """Write a tool's measured runs from a store to its folder: for each size, the run with the highest figures.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        The tool.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    Path
+        The file.
 
     Raises
     ------
     OutputError
+        The folder cannot be written.
     """
     largest: dict[int, Run] = {}
     for run in sorted(runs_of(sorter.name, store), key=lambda run: (run.memory_bytes, run.wall_s)):
@@ -154,7 +208,18 @@ def write_measured(sorter: Sorter, store: Store) -> Path:
 
 
 def run_of(record: Mapping[str, Any]) -> Run | None:
-    """Return the measured run in a record; None if its memory was not measured."""
+    """Return the measured run in a record.
+
+    Parameters
+    ----------
+    record : mapping
+        A run record.
+
+    Returns
+    -------
+    Run or None
+        None where its memory was not measured.
+    """
     layouts = [facts["layout"] for facts in record["inputs"].values() if facts["kind"] == "recording"]
     values = sum(layout["num_samples"] * len(layout["channels"]) for layout in layouts)
     memory = record["peak_memory_bytes"]
@@ -169,7 +234,18 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
 
 
 def available_memory(meminfo: Path = MEMINFO) -> int | None:
-    """Return the bytes of memory available on this machine; None if the kernel does not report them."""
+    """Return the bytes of memory available on this machine.
+
+    Parameters
+    ----------
+    meminfo : Path, optional
+        The kernel's report.
+
+    Returns
+    -------
+    int or None
+        None where the kernel does not report it.
+    """
     try:
         lines = meminfo.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -178,7 +254,7 @@ def available_memory(meminfo: Path = MEMINFO) -> int | None:
 
 
 def _read(path: Path) -> Run | None:
-    # Another process may remove the result at any moment; skip what cannot be read.
+    # Another process may remove the result at any moment; skip a record that cannot be read.
     try:
         return run_of(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):

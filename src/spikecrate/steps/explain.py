@@ -27,13 +27,13 @@ class Explanation:
     key : str
         The job key.
     action : str
-        `hit`, `wait` or `run` of a job that is asked for; `ran`, `failed` or `runs` of a past one.
+        `hit`, `wait` or `run` for a requested job; `ran`, `failed` or `runs` for a past one.
     reasons : list of str
         A line for each difference from the nearest earlier result.
     nearest : str or None
-        Key of the earlier result that shares the most.
+        Key of the earlier result that shares the most parts.
     recipe : list of str
-        Files in which the tool differs from that of the nearest result.
+        Files of the tool that have changed since the nearest result.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Explanation:
 
 
 def explain(job: Job, store: Store, progress: Progress, *, force: bool) -> Explanation:
-    """Explain what would happen to a job.
+    """Explain whether a job is a cache hit, waits or runs, and why.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from spikecrate.store.results import Stored
 
 BLAKE3: Final = "blake3"
-"""Question to the cache of file hashes: the hash of a file's bytes."""
+"""Question to the cache of file hashes, about a file's bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +94,18 @@ class RecordingInput:
         return self.recording.folder.resolve(), self.recording.sample_file.resolve()
 
     def is_unchanged(self, progress: Progress) -> bool:
-        """Return whether the sample file is as it was when it was hashed.
+        """Return whether the sample file is unchanged since it was hashed.
 
-        On a memory file system such as tmpfs, times do not show a change through a memory map, so hash the file again.
+        On a memory file system such as tmpfs, a change through a memory map does not update the times, so hash again.
 
         Parameters
         ----------
         progress : Progress
             Shows the progress of hashing.
+
+        Returns
+        -------
+        bool
         """
         path = self.recording.sample_file
         try:
@@ -126,7 +130,7 @@ class FolderInput:
     key : str or None
         Job key of the other step.
     mounts : tuple of Mount
-        The folder; of a step, all that its tool wrote, and neither its log nor its run record.
+        The folder; of another step, the files that its tool wrote, without its log and run record.
     files : dict
         Every file by its path in the input.
     states : dict
@@ -165,12 +169,16 @@ class FolderInput:
         return FileState.of(first.source) if not others and first.target == INPUTS / self.name else None
 
     def is_unchanged(self, progress: Progress) -> bool:
-        """Return whether every file is as it was when it was hashed, and there is no other.
+        """Return whether every file is unchanged since it was hashed, and no file was added.
 
         Parameters
         ----------
         progress : Progress
-            Not used: only files in memory are hashed again.
+            Not used: only files on a memory file system are hashed again.
+
+        Returns
+        -------
+        bool
         """
         del progress
         try:
@@ -194,13 +202,18 @@ def open_inputs(
     Parameters
     ----------
     kinds : mapping
-        Inputs of the tool by name: `recording` or `folder`.
+        Kind of every input of the tool by its name: `recording` or `folder`.
     words : mapping
-        The path of every input by name; for a folder also the first digits of a job key.
+        Path of every input by its name; for a folder also the first digits of a job key.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
         Shows the progress of hashing.
+
+    Returns
+    -------
+    dict
+        Every input by its name.
 
     Raises
     ------
@@ -256,7 +269,7 @@ def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> Fo
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
-    """Return the output of another step: the files of its kind, and the folder with whatever else it wrote."""
+    """Return the output of another step: the files of its kind, and the folder with the other files."""
     kind = KINDS[stored.record["tool"]["kind"]]
     folder, target = stored.folder.resolve(), INPUTS / name
     mounts = [Mount(source=folder / file, target=target / file) for file in kind.files]
@@ -298,7 +311,7 @@ def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
         for path in entries(mount.source):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 message = f"{path} is a link or a special file"
-                raise UsageError(message, next_step="replace it by a copy of the file")
+                raise UsageError(message, next_step="replace it with a copy of the file")
             if path.is_file():
                 found[str(PurePosixPath(inside, path.relative_to(mount.source).as_posix()))] = path
     return dict(sorted(found.items()))
@@ -317,6 +330,11 @@ def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, pr
         The cache.
     progress : Progress
         Shows the progress of hashing.
+
+    Returns
+    -------
+    str
+        64 hex digits.
 
     Raises
     ------

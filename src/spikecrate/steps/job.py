@@ -1,4 +1,4 @@
-"""A job: a tool, its parameters, its inputs and its recipe, and the key made of them."""
+"""A job: a tool, its recipe, its parameters and its inputs, and the key of these parts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Job:
     parts : KeyParts
         The parts of the job key.
     sources : Sources
-        The folders that the image is built from: of today's catalogue, or of an earlier one kept in the store.
+        Folders of the image's sources: those of the catalogue, or earlier ones that the store keeps.
     gpu : bool
         Whether the job runs on a GPU.
     """
@@ -60,7 +60,7 @@ class Job:
 
     @property
     def kind(self) -> Kind:
-        """What the output of the tool must hold."""
+        """The kind of the tool's output."""
         return KINDS[self.tool.kind]
 
     @property
@@ -96,20 +96,20 @@ class Job:
         Parameters
         ----------
         opened : object
-            What the tool reports of each input: `{name: {"inode": …, "size": …, "mtime_ns": …}}`, as far as it does.
+            The tool's report on each input: `{name: {"inode": …, "size": …, "mtime_ns": …}}`; fields may be missing.
         progress : Progress
             Shows the progress of hashing.
 
         Raises
         ------
         RecordingChangedError
-            A file has changed, is gone, or another one stood in its place while the job started.
+            A file has changed or is gone, or another file replaced it while the job started.
         """
         for name, found in self.inputs.items():
             facts = opened.get(name) if isinstance(opened, dict) else None
             path = found.recording.sample_file if isinstance(found, RecordingInput) else found.path
             if not _is_same(found.opened, facts):
-                message = f"{path} was exchanged while the job started; the result is discarded"
+                message = f"{path} was replaced while the job started; the result is discarded"
             elif not found.is_unchanged(progress):
                 message = f"{path} changed during the run; the result is discarded"
             else:
@@ -118,7 +118,7 @@ class Job:
 
 
 def _is_same(state: FileState | None, facts: Any) -> bool:
-    """Return whether the file that a tool opened is the one that was hashed, as far as the tool reports it."""
+    """Return whether a tool opened the file that was hashed; fields that the tool does not report count as equal."""
     if state is None or not isinstance(facts, dict):
         return True
     return all(
@@ -159,6 +159,10 @@ def describe(
     progress : Progress
         Shows the progress of hashing.
 
+    Returns
+    -------
+    Job
+
     Raises
     ------
     SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
@@ -188,21 +192,40 @@ def describe(
 
 
 def recipe(sorter: Sorter) -> str:
-    """Return the recipe hash of a sorter of the catalogue."""
+    """Return the recipe hash of a tool of the catalogue.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        The tool.
+
+    Returns
+    -------
+    str
+        64 hex digits.
+    """
     return hash_of(sorter, current(sorter))
 
 
 def build_request(
     sorter: Sorter, recipe: str, sources: Sources | None = None, *, gpu: bool = False
 ) -> BuildRequest:
-    """Return what a sorter's image or environment is built from.
+    """Return the sources of a tool's image or environment.
 
     Parameters
     ----------
-    sorter, recipe, sources
-        The sorter, its recipe hash and its folders; by default those of the catalogue.
+    sorter : Sorter
+        The tool.
+    recipe : str
+        Its recipe hash.
+    sources : Sources, optional
+        Its folders; by default those of the catalogue.
     gpu : bool
-        Whether the job runs on a GPU: a sorter with a separate GPU lock has a separate GPU image.
+        Whether the job runs on a GPU: a tool with a separate GPU lock has a separate GPU image.
+
+    Returns
+    -------
+    BuildRequest
     """
     from spikecrate.images.build import BuildRequest
     from spikecrate.images.recipe import GPU_LOCK, gpu_recipe

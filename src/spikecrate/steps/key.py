@@ -1,8 +1,8 @@
-"""The job key: a hash of all that can change a result, and of nothing else.
+"""The job key: a hash of everything that can change a result, and of nothing else.
 
-Paths, the runtime, the memory given, the time limit and the user are not in it; the image's recipe, the
-complete parameters, the seed and the content of every input are. The number of cores is left out for a sorter
-that is tested to give equal bytes whatever their number.
+It contains the image's recipe, the complete parameters, the seed and the content of every input. It contains neither
+paths nor the runtime, the limits of memory and time, or the user. It contains the number of cores unless a test shows
+that the tool gives equal bytes with any number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 from spikecrate._util.canonical import digest
 
 SCHEMA: Final = 2
-"""Increased whenever the meaning of a part changes, so that no old result is taken for a new one."""
+"""Increased whenever the meaning of a part changes, so that an old result is never a cache hit for a new job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,14 @@ class KeyParts:
     tool : str
         Name of the tool.
     recipe : str
-        Hash of the sources of its image.
+        Hash of the image's sources.
     parameters : dict
         Every parameter, with defaults filled in.
     seed : int
         Seed of the tool.
     inputs : dict
-        Identity of every input, by its name. That of a recording has the hash of the samples, dtype, channels, rate,
-        locations and gains.
+        Identity of every input by its name. A recording has the hash of its samples, dtype, channels, rate, locations
+        and gains.
     cores : int, optional
         Processors, only for a tool whose result depends on their number.
     gpu : bool, optional
@@ -48,7 +48,7 @@ class KeyParts:
     gpu: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that is hashed and kept in the run record."""
+        """Return the JSON object that the key hashes and the run record contains."""
         return {
             "tool": self.tool,
             "recipe": self.recipe,
@@ -56,7 +56,7 @@ class KeyParts:
             "seed": self.seed,
             "inputs": self.inputs,
             "cores": self.cores,
-            # Absent rather than null, so that keys from before this part existed stay valid.
+            # Absent rather than null, so that keys without this part stay valid.
             **({} if self.gpu is None else {"gpu": self.gpu}),
         }
 
@@ -73,6 +73,10 @@ def differences(parts: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
     ----------
     parts, earlier : dict
         Key parts of the job and of an earlier one, from `KeyParts.as_dict`.
+
+    Returns
+    -------
+    list of str
     """
     lines = [
         f"{name}: {_short(parts.get(name))} (was {_short(earlier.get(name))})"

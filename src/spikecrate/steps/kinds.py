@@ -1,6 +1,6 @@
-"""Kinds of tools: what the output of each must hold, and what its run record says of it.
+"""Kinds of tools: the required output of each, and its facts in the run record.
 
-Everything that is special about a sorting is declared here; the rest of `steps/` handles any output.
+This module declares everything that is special about a sorting; the rest of `steps/` handles any output.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Check(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What the output of a kind of tool must hold.
+    """The required output of a kind of tool.
 
     Attributes
     ----------
     name : str
-        As in the tool's description.
+        Name, as in the tool's description.
     files : tuple of str
-        Files in /out that become files of the result folder, and that the run record lists with their hashes.
+        Files in /out that become files of the result folder; the run record lists their hashes.
     folder : str
-        Subfolder of the result with whatever else the tool writes.
+        Subfolder of the result for all other files of the tool.
     facts : tuple of str
-        Fields that the run record has for this kind.
+        Fields of the run record for this kind.
     check : callable
         Checks these files and returns the facts.
     """
@@ -66,6 +66,11 @@ class Kind:
 def require_file(path: Path) -> None:
     """Check that a file in /out is a regular file.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+
     Raises
     ------
     ResultInvalidError
@@ -73,12 +78,19 @@ def require_file(path: Path) -> None:
     """
     if path.is_symlink() or not path.is_file():
         kind = "a symbolic link" if path.is_symlink() else "missing"
-        message = f"/out/{path.name} is {kind}: the sorter broke the container contract"
+        message = f"/out/{path.name} is {kind}: the tool broke the container contract"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
 
 
 def check_sorting(out: Path, job: Job) -> dict[str, Any]:
-    """Check `firings.mda` against the recording, and bring it to the documented form.
+    """Check `firings.mda` against the recording, and write it in the documented form.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    job : Job
+        The job.
 
     Returns
     -------
@@ -88,27 +100,34 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     Raises
     ------
     ResultInvalidError
-        The file is too large, unreadable, or names a time or channel that the recording does not have.
+        The file is too large or unreadable, or has a time or channel that the recording lacks.
     """
     from spikecrate.sortings.model import read_firings, write_firings
 
     path, layout = out / FIRINGS, job.recording.layout
     most = FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
-    # Refuse a file so large that reading it would fill the memory.
+    # Reading a larger file could fill the memory.
     if (size := path.stat().st_size) > most:
-        message = f"/out/{FIRINGS} has {size} bytes, more than the {most} that are possible"
+        message = f"/out/{FIRINGS} has {size} bytes, but at most {most} are possible for this recording"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     sorting = read_firings(
         path, layout.sampling_frequency, num_samples=layout.num_samples, num_channels=layout.num_channels
     )
     if job.tool.entrypoint != HARNESS_ENTRYPOINT:
-        # An entry point of the sorter's own may write another type or order; the harness writes the documented form.
+        # A sorter with its own entry point may write another type or order; the harness writes the documented form.
         write_firings(path, sorting)
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
 def check_nothing(out: Path, job: Job) -> dict[str, Any]:
     """Accept any output.
+
+    Parameters
+    ----------
+    out : Path
+        Not used.
+    job : Job
+        Not used.
 
     Returns
     -------

@@ -42,13 +42,13 @@ def list_jobs(
     store : Store
         The store.
     progress : Progress, optional
-        Shows the progress where many results are missing from the index.
+        Shows the progress where the index lacks many results.
     sorters : collection of str
-        Only jobs of these sorters; by default all.
+        Only jobs of these tools; by default all.
     status : str
         Only `completed`, `failed` or `running` jobs.
     recording : str
-        Only jobs whose recording's path contains this text. The path of a running job is unknown.
+        Only jobs whose recording's path contains this text. A running job has no known path.
     limit : int, optional
         Return the N most recent; by default all.
 
@@ -92,9 +92,22 @@ def list_jobs(
 def show_job(store: Store, prefix: str) -> dict[str, Any]:
     """Return the run record, or the kept failure, of the job whose key starts with `prefix`.
 
+    Parameters
+    ----------
+    store : Store
+        The store.
+    prefix : str
+        The first digits of the key.
+
+    Returns
+    -------
+    dict
+        `{"key": …, "status": "running"}` of a running job.
+
     Raises
     ------
     JobNotFoundError
+        No key, or more than one, starts with `prefix`.
     """
     key = find_key(store, prefix)
     for path in (store.result(key) / "run.json", store.failure(key) / FAILURE):
@@ -109,9 +122,21 @@ def show_job(store: Store, prefix: str) -> dict[str, Any]:
 def log_of(store: Store, prefix: str) -> Path:
     """Return the log of a job: of its running attempt, else of its result, else of its last failure.
 
+    Parameters
+    ----------
+    store : Store
+        The store.
+    prefix : str
+        The first digits of the key.
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     JobNotFoundError
+        No key, or more than one, starts with `prefix`, or the job has no log.
     """
     key = find_key(store, prefix)
     running = [paths.log for paths in attempts(store.work, key)]
@@ -124,6 +149,18 @@ def log_of(store: Store, prefix: str) -> Path:
 
 def find_key(store: Store, prefix: str) -> str:
     """Return the full key that starts with `prefix`.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    prefix : str
+        The first digits of the key.
+
+    Returns
+    -------
+    str
+        64 hex digits.
 
     Raises
     ------
@@ -148,7 +185,20 @@ def find_key(store: Store, prefix: str) -> str:
 
 
 def sorters_running(store: Store, runtime: str) -> set[str]:
-    """Return the sorters of the jobs that now run in a runtime, of all users of the store."""
+    """Return the tools of the jobs that run in a runtime now, of all users of the store.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    runtime : str
+        Name of the runtime.
+
+    Returns
+    -------
+    set of str
+        Names of the tools.
+    """
     found = set()
     for paths in attempts(store.work):
         try:

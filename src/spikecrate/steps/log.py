@@ -1,4 +1,4 @@
-"""The log of a job: a file of bounded size, live lines, and the last lines for error messages."""
+"""Write the log of a job to a file of bounded size, pass on its lines, and keep the last ones for error messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 KEPT_BYTES: Final = 64 * 2**20
-"""The log keeps its first 64 MiB, so that a sorter that prints forever does not fill the disk."""
+"""The log keeps its first 64 MiB, so that a tool that prints forever does not fill the disk."""
 
 LINE_BYTES: Final = 64 * 2**10
 LAST_BYTES: Final = 2**20
-"""Of later output only the last lines are remembered, and none is shown."""
+"""Later output is not shown; its last lines are kept for error messages."""
 TAIL_LINES: Final = 30
 
 FULL: Final = b"\n[the log is full at 64 MiB; the rest is neither kept nor shown]\n"
@@ -32,7 +32,7 @@ class Log:
     path : Path
         The log file, written as output arrives.
     on_line : callable
-        Called with each line; the carriage return of a progress bar ends a line too.
+        Receives each line; the carriage return of a progress bar also ends a line.
     """
 
     def __init__(self, path: Path, on_line: Callable[[str], None]) -> None:
@@ -49,7 +49,13 @@ class Log:
         return "\n".join(self._tail)
 
     def write(self, data: bytes) -> None:
-        """Add a chunk of output."""
+        """Add a chunk of output.
+
+        Parameters
+        ----------
+        data : bytes
+            The chunk.
+        """
         room = KEPT_BYTES - self._kept
         if room <= 0:
             self._last = (self._last + data)[-LAST_BYTES:]

@@ -1,4 +1,4 @@
-"""The copy of a result outside the store, which the user keeps."""
+"""Copy a result to a folder outside the store."""
 
 from __future__ import annotations
 
@@ -22,18 +22,44 @@ STORE_ONLY: Final = "-"
 
 
 def default_output(recording: Recording, sorter: str, key: str) -> Path:
-    """Return the default folder of a copy: `sortings/<recording>/<sorter>-<8 digits of the key>`."""
+    """Return the default folder of a copy: `sortings/<recording>/<sorter>-<8 digits of the key>`.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+    sorter : str
+        Name of the sorter.
+    key : str
+        The job key.
+
+    Returns
+    -------
+    Path
+    """
     return Path.cwd() / "sortings" / recording.path.name / f"{sorter}-{key[:8]}"
 
 
 def is_inside(output: Path, recording: Recording) -> bool:
-    """Return whether a folder lies inside the recording's folder, where spikecrate never writes."""
+    """Return whether a folder lies inside the recording's folder, where spikecrate never writes.
+
+    Parameters
+    ----------
+    output : Path
+        The folder.
+    recording : Recording
+        The recording.
+
+    Returns
+    -------
+    bool
+    """
     folder = recording.folder.resolve()
     return Path(output).absolute().resolve().is_relative_to(folder)
 
 
 def require_usable(output: Path) -> None:
-    """Refuse, before a job runs, a folder that its result could not be copied to.
+    """Refuse, before a job runs, a folder that cannot take a copy of its result.
 
     Parameters
     ----------
@@ -43,7 +69,7 @@ def require_usable(output: Path) -> None:
     Raises
     ------
     OutputError
-        If something else is in it, or it cannot be made or written.
+        The folder holds other files, or cannot be made or written.
     """
     existing = next(parent for parent in output.parents if parent.exists())
     try:
@@ -52,44 +78,45 @@ def require_usable(output: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
         _require_replaceable(output)
     except OSError as error:
-        message = f"{output} cannot be written: {error.strerror}; nothing was run"
+        message = f"{output} cannot be written: {error.strerror}; the job did not run"
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
 
 
 def put(stored: Stored, output: Path, store: Store) -> None:
     """Copy a result to a folder, complete or not at all; leave an identical copy alone.
 
-    The copy is staged next to the folder under a name derived from the store, so that the next process finds and
-    removes what a killed one left.
+    The name of the staging folder, next to the target, derives from the store, so that the next process finds and
+    removes the staging folder of a killed one.
 
     Parameters
     ----------
     stored : Stored
         The result in the store.
     output : Path
-        The target. An existing folder must be empty or hold a result of spikecrate, which is replaced.
+        The target. An existing folder must be empty or hold a result of spikecrate, which the copy replaces.
     store : Store
-        Holds the lock.
+        The store, which has the lock.
 
     Raises
     ------
     OutputError
-        The folder holds something else, or cannot be written.
+        The folder holds other files, or cannot be written.
     DiskFullError
+        The disk is full.
     """
     output = output.absolute()
-    if _is_there(stored, output):
+    if _is_copied(stored, output):
         return
     name = digest(["output", str(store.root), str(output)])[:16]
     staging, old, lock = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old", "lock"))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         _require_writable(output.parent)
-        # A read-only store has results as well, but no place for the lock.
+        # A read-only store has results, but no place for the lock.
         with Lock(store.lock(f"output-{name}") if os.access(store.locks, os.W_OK) else lock):
             remove_tree(old)
             remove_tree(staging)
-            if _is_there(stored, output):
+            if _is_copied(stored, output):
                 return
             _require_replaceable(output)
             try:
@@ -107,8 +134,8 @@ def put(stored: Stored, output: Path, store: Store) -> None:
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
 
 
-def _is_there(stored: Stored, output: Path) -> bool:
-    return _held(output) == stored.seal and _is_whole(output)
+def _is_copied(stored: Stored, output: Path) -> bool:
+    return _manifest_hash(output) == stored.seal and _is_whole(output)
 
 
 def _require_writable(folder: Path) -> None:
@@ -118,12 +145,12 @@ def _require_writable(folder: Path) -> None:
 
 
 def _require_replaceable(output: Path) -> None:
-    if _held(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        message = f"{output} exists and is no result of spikecrate, so it is left untouched"
+    if _manifest_hash(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        message = f"{output} exists and is not a result of spikecrate, so it is left untouched"
         raise OutputError(message, next_step="name another folder: --output DIR")
 
 
-def _held(output: Path) -> str | None:
+def _manifest_hash(output: Path) -> str | None:
     try:
         return seal.read(output).hash
     except (seal.BrokenSealError, OSError):

@@ -1,4 +1,4 @@
-"""All paths of a running job and its result."""
+"""Paths of a running job and its result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,19 @@ class WorkPaths:
 
     @classmethod
     def fresh(cls, work: Path, key: str) -> WorkPaths:
-        """Return the paths of a new attempt, without creating them."""
+        """Return the paths of a new attempt, without creating them.
+
+        Parameters
+        ----------
+        work : Path
+            The store's `work/`.
+        key : str
+            The job key.
+
+        Returns
+        -------
+        WorkPaths
+        """
         return cls(work / f"{key}-{secrets.token_hex(4)}")
 
     @property
@@ -66,12 +78,12 @@ class WorkPaths:
 
     @property
     def log(self) -> Path:
-        """The live log of the sorter."""
+        """The live log of the tool."""
         return self.root / LOG
 
     @property
     def result(self) -> Path:
-        """The result folder while it is assembled."""
+        """The result folder before it is published."""
         return self.root / "result"
 
     def make(self) -> None:
@@ -81,5 +93,17 @@ class WorkPaths:
 
 
 def attempts(work: Path, key: str = "") -> list[WorkPaths]:
-    """Return the attempts in a store's `work/`, of one job or of all."""
+    """Return the attempts in a store's `work/`.
+
+    Parameters
+    ----------
+    work : Path
+        The store's `work/`.
+    key : str, optional
+        The first digits of a job key; by default all jobs.
+
+    Returns
+    -------
+    list of WorkPaths
+    """
     return [WorkPaths(path) for path in sorted(work.glob(f"{key}*-*")) if path.is_dir()]

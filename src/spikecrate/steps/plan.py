@@ -1,4 +1,4 @@
-"""Decide whether a job is a cache hit, has to wait for another process, or has to run, and why."""
+"""Decide whether a job is a cache hit, waits for another process, or runs, and why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
     Attributes
     ----------
     action : str
-        `hit`: the store has the result. `wait`: another process is making it. `run`: the job has to run.
+        `hit`: the store has the result. `wait`: another process is making it. `run`: the job must run.
     reasons : tuple of str
         For `run`: the differences from the nearest earlier result, one part each.
     nearest : str or None
@@ -41,7 +41,7 @@ class Plan:
 
 
 def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
-    """Decide about a job; change nothing, except that a corrupt result is set aside.
+    """Decide about a job; the only change is that a corrupt result is set aside.
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
         Receives a note about a corrupt result.
     force : bool
         Whether to run the job even if the store has its result.
+
+    Returns
+    -------
+    Plan
     """
     stored = results.find(store, job.key, progress.note)
     if stored is not None and not force:
@@ -69,7 +73,19 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
 
 
 def is_running(store: Store, key: str) -> bool:
-    """Return whether some process holds a job's lock."""
+    """Return whether a process holds a job's lock.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    key : str
+        The job key.
+
+    Returns
+    -------
+    bool
+    """
     path = store.lock(key)
     if not path.exists():
         return False
@@ -81,7 +97,7 @@ def is_running(store: Store, key: str) -> bool:
 
 
 def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the earlier result that shares the most with a job; None if none shares its sorter or recording.
+    """Return the earlier result that shares the most parts with a job.
 
     Parameters
     ----------
@@ -89,16 +105,21 @@ def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[st
         Key parts of the job.
     records : iterable of dict
         Run records of earlier results.
+
+    Returns
+    -------
+    dict or None
+        None where no result shares the tool or a recording.
     """
     best, best_score = None, (0, 0, "")
     for record in records:
         theirs = record["key_parts"]
         shared = _shares_samples(parts, theirs) + (theirs.get("tool") == parts["tool"])
-        # Comparing all parts is slow; only few of a hundred thousand records get this far.
+        # Comparing all parts is slow; of a hundred thousand records only a few get this far.
         if shared == 0 or shared < best_score[0]:
             continue
         score = (shared, -len(differences(parts, theirs)), record["started"])
-        # Among equals the latest: users compare with what they did last.
+        # Among equals prefer the latest: users compare with their last run.
         if score > best_score:
             best, best_score = record, score
     return best

@@ -1,4 +1,4 @@
-"""The run record: all that is needed to trust a result and to run its job again."""
+"""The run record: everything needed to trust a result and to run its job again."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run_record(
     argv : list of str
         The equivalent command line.
     seed : int
-        Seed of the sorter.
+        Seed of the tool.
     started, ended : datetime
         Start and end in UTC.
     ended_as : ExitStatus
@@ -57,7 +57,7 @@ def run_record(
     report : dict
         The harness's report.
     facts : dict
-        What the tool's kind says of the output: `units` and `events` of a sorting.
+        Facts on the output, by the tool's kind: `units` and `events` of a sorting.
     files : dict
         Size and hash of every output file.
 
@@ -131,18 +131,34 @@ def _mount(mount: Mount, *, by_daemon: bool) -> dict[str, Any]:
 
 
 def outputs_hash(record: dict[str, Any]) -> str:
-    """Return one hash of all output files of a run: that of the file where there is one, as of a sorting."""
+    """Return one hash of all output files of a run.
+
+    Parameters
+    ----------
+    record : dict
+        The run record.
+
+    Returns
+    -------
+    str
+        The hash of the only file, as of a sorting, or one hash of all files.
+    """
     hashes = {name: str(facts.get("blake3")) for name, facts in record["files"].items() if name != LOG}
     return next(iter(hashes.values())) if len(hashes) == 1 else digest(["spikecrate outputs", hashes])
 
 
 def catalogue_state(folder: Path) -> dict[str, Any]:
-    """Return the git commit of a sorter's folder and whether it has uncommitted edits.
+    """Return the git commit of a tool's folder and whether it has uncommitted edits.
+
+    Parameters
+    ----------
+    folder : Path
+        The tool's folder.
 
     Returns
     -------
     dict
-        `{"commit": str or None, "dirty": bool or None}`; None for a folder outside any git repository.
+        `{"commit": str or None, "dirty": bool or None}`; None outside any git repository.
     """
     commit = commit_of(folder)
     if commit is None:

@@ -36,7 +36,7 @@ class Repeated:
     runs : list of dict
         For each: `blake3`, `units`, `events`, `wall_s`.
     agreement : list of list of float
-        For every pair of runs, the share of all events that their paired units have in common.
+        For every pair of runs, the share of events that their matched units have in common.
     """
 
     key: str
@@ -61,6 +61,21 @@ class Repeated:
 def repeat(request: SortRequest, times: int, store: Store, progress: Progress) -> Repeated:
     """Run a job several times without using or changing its result in the store.
 
+    Parameters
+    ----------
+    request : SortRequest
+        The job.
+    times : int
+        Number of runs.
+    store : Store
+        The store.
+    progress : Progress
+        Receives the sorter's log.
+
+    Returns
+    -------
+    Repeated
+
     Raises
     ------
     spikecrate.errors.SpikecrateError
@@ -72,7 +87,7 @@ def repeat(request: SortRequest, times: int, store: Store, progress: Progress) -
     engine = choose(request.runtime, store, progress, request=build)
     rate = job.recording.layout.sampling_frequency
     runs: list[dict[str, Any]] = []
-    # Equal bytes are equal sortings, so read and compare each of them once.
+    # Equal bytes are equal sortings: read and compare each once.
     sortings: dict[str, Sorting] = {}
 
     def use(built: Path, record: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The harness's report, /out/run.json: untrusted bytes from the container."""
+"""Read the harness's report, /out/run.json: untrusted bytes from the container."""
 
 from __future__ import annotations
 
@@ -17,27 +17,32 @@ LIMIT_BYTES: Final = 16 * 2**20
 def read_report(path: Path) -> dict[str, Any]:
     """Return the harness's report, a JSON object that can be written as JSON again.
 
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
+
     Raises
     ------
     ResultInvalidError
-        The file is anything else.
+        The file is too large, or not such an object.
     """
     problem = f"has more than {LIMIT_BYTES} bytes" if path.stat().st_size > LIMIT_BYTES else ""
     report = None
     if not problem:
         try:
-            # The run record can hold neither NaN, which JSON lacks, nor lone surrogates, which UTF-8 lacks.
+            # The run record can contain neither NaN, which JSON lacks, nor lone surrogates, which UTF-8 lacks.
             report = json.loads(path.read_bytes(), parse_constant=_no_number)
             json.dumps(report, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError):
             problem = "is not JSON"
     if problem or not isinstance(report, dict):
-        message = (
-            f"/out/run.json {problem or 'is not a JSON object'}: the sorter broke the container contract"
-        )
-        raise ResultInvalidError(
-            message, next_step="see docs/contract.md for what a sorter must write to /out"
-        )
+        message = f"/out/run.json {problem or 'is not a JSON object'}: the tool broke the container contract"
+        raise ResultInvalidError(message, next_step="see docs/contract.md for what a tool must write to /out")
     return report
 
 

@@ -1,4 +1,4 @@
-"""A request for a step: a tool, its inputs, its parameters and what it may use, in one value."""
+"""A request for a step: a tool, its inputs, its parameters and its limits, in one value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What every request for a step has; `spikecrate.sort` documents each field."""
+    """Fields of every request for a step; `spikecrate.sort` documents each."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
     runtime: str = "auto"
@@ -36,12 +36,12 @@ class Request:
 
     @property
     def limits(self) -> Limits:
-        """Cores, memory and time that the tool may use.
+        """Limits of cores, memory and time.
 
         Raises
         ------
         UsageError
-            A limit is too small, or there are fewer cores.
+            A limit is too small, or the process has fewer cores.
         """
         return limits(self.cores, self.memory_bytes, self.timeout_s)
 
@@ -54,6 +54,10 @@ class Request:
             The store with earlier steps and the cache of hashes.
         progress : Progress
             Shows the progress of hashing.
+
+        Returns
+        -------
+        Job
 
         Raises
         ------
@@ -79,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRequest(Request):
-    """Any tool and its inputs: for each its path, or for a folder the key of the job that makes it."""
+    """A request for any tool: the path of each input, or for a folder the key of the job that makes it."""
 
     tool: str
     inputs: Mapping[str, Path | str]
@@ -90,7 +94,7 @@ class StepRequest(Request):
 
 @dataclass(frozen=True, kw_only=True)
 class SortRequest(Request):
-    """A recording and a sorter: the arguments of `spikecrate.sort` in one value."""
+    """A request for a sorting: the arguments of `spikecrate.sort` in one value."""
 
     recording: Path | str
     sorter: str = "ms4"
@@ -100,12 +104,25 @@ class SortRequest(Request):
 
 
 def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
-    """Return checked limits; by default all processors, and no limit of memory or time.
+    """Check limits and fill in the defaults.
+
+    Parameters
+    ----------
+    cores : int or None
+        Processors; by default all of this process.
+    memory_bytes : int or None
+        Bytes of memory; by default no limit.
+    timeout_s : float or None
+        Seconds of wall time; by default no limit.
+
+    Returns
+    -------
+    Limits
 
     Raises
     ------
     UsageError
-        A limit is too small, or there are fewer cores.
+        A limit is too small, or the process has fewer cores.
     """
     available = len(os.sched_getaffinity(0))
     if cores is not None and not 1 <= cores <= available:

@@ -56,9 +56,9 @@ class RerunOutcome:
         The earlier run and this one: `blake3` of the output, `runtime`, `image`, `wall_s`; `units` and `events` of a
         sorting.
     agreement : dict or None
-        The agreement of the two sortings; None where they are equal or the earlier one is not available.
+        The agreement of two sortings that differ; None where they are equal or the earlier one is not available.
     folder : str or None
-        The folder of the result; None where it was not to be kept.
+        The folder of the result; None unless it was kept.
     """
 
     key: str
@@ -96,20 +96,24 @@ def rerun(
     cores : int, optional
         Processors; by default as in the earlier run, but no more than are available.
     keep : bool
-        Whether to add the result to the store if the store has none of this job. An existing one is never replaced.
+        Whether to add the result to the store; an existing result of this job is never replaced.
     store : Store
         The store for the run, the kept recipes and the result.
     progress : Progress
-        Receives the sorter's log.
+        Receives the tool's log.
+
+    Returns
+    -------
+    RerunOutcome
 
     Raises
     ------
     ResultDiffersError
-        The bytes differ; the details name the difference. With `keep`, the new result is kept all the same.
+        The bytes differ; the details name the difference. With `keep`, the store has the new result nevertheless.
     RecordingChangedError
         The recording has changed; the message names the changed parts.
     RecipeGoneError
-        The sorter has changed and its old version is not available.
+        The tool has changed and its old version is not available.
     spikecrate.errors.SpikecrateError
         Any error of a run.
     """
@@ -150,12 +154,29 @@ def rerun(
 
 
 def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store, progress: Progress) -> Job:
-    """Describe a job from its record, with the same key, or raise an error that names what has changed.
+    """Describe a job from its record, with the same key.
+
+    Parameters
+    ----------
+    record : dict
+        The run record.
+    recording : Path or str, optional
+        The recording, if it has moved.
+    store : Store
+        The store with the kept recipes and other steps.
+    progress : Progress
+        Shows the progress of hashing.
+
+    Returns
+    -------
+    Job
 
     Raises
     ------
-    RecordingChangedError, RecipeGoneError
-        See `rerun`.
+    RecordingChangedError
+        An input has changed; the message names the changed parts.
+    RecipeGoneError
+        The tool has changed and its old version is not available.
     RecordingError
         The recording cannot be read.
     """
@@ -177,24 +198,24 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
 
 
 def _word(facts: dict[str, Any], store: Store) -> str:
-    """Return how to name an input again: by the job that made it if the store has it, else by its path."""
+    """Return the key of the job that made an input if the store has it, else the input's path."""
     key = facts.get("key")
     return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 
 
 def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sorter, Sources]:
-    """Find the sources of the job's image: in the catalogue if unchanged, else in the store."""
+    """Return the sources of the job's image: from the catalogue if unchanged, else from the store."""
     try:
-        sorter = find(parts.tool)
+        tool = find(parts.tool)
     except SorterNotFoundError:
-        now = "the catalogue no longer has that sorter"
+        now = "the catalogue no longer has that tool"
         repository = None
     else:
-        sources = current(sorter)
-        recipe = hash_of(sorter, sources)
+        sources = current(tool)
+        recipe = hash_of(tool, sources)
         if recipe == parts.recipe:
-            return sorter, sources
-        now, repository = f"it is {recipe[:12]} now", sorter.folder
+            return tool, sources
+        now, repository = f"it is {recipe[:12]} now", tool.folder
     found = kept(parts.tool, parts.recipe, store)
     if found is not None:
         return found
@@ -206,23 +227,23 @@ def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sor
 
 
 def _way_back(record: dict[str, Any], folder: Path | None) -> str:
-    """Return the command that restores the old version of the sorter, where git can."""
+    """Return the command that restores the old version of the tool, where git has it."""
     state = record["tool"].get("catalogue") or {}
     commit = state.get("commit")
     if folder is None or not isinstance(commit, str):
-        return "set SPIKECRATE_SORTERS to a folder with the old version of the sorter"
+        return "set SPIKECRATE_SORTERS to a folder with the old version of the tool"
     try:
         root = read_git(folder, "rev-parse", "--show-toplevel")
         read_git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
     except CommandError:
-        return f"check out commit {commit} of the sorter's repository"
+        return f"check out commit {commit} of the tool's repository"
     words = ["git", "-C", root, "worktree", "add", f"{root}-{commit[:12]}", commit]
     edited = "; it had been edited since that commit" if state.get("dirty") else ""
     return f"{shlex.join(words)} and run this command in that folder{edited}"
 
 
 def _limits(record: dict[str, Any], job: Job, cores: int | None) -> Limits:
-    """Return the limits of the earlier run without its time limit: another machine may need longer."""
+    """Return the limits of the earlier run, without its time limit: another machine may need longer."""
     had, available = record["limits"].get("cores"), limits(None, None, None).cores
     usual = min(had, available) if isinstance(had, int) and had > 0 else None
     return limits(job.parts.cores or cores or usual, record["limits"].get("memory_bytes"), None)

@@ -1,4 +1,4 @@
-"""Resolve an argument to a finished job: a key in the store, or a result folder anywhere; check it in full."""
+"""Resolve an argument to a finished job, a key in the store or a result folder anywhere, and check it in full."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY: Final = re.compile(r"[0-9a-fA-F]{1,64}")
 DIGITS: Final = re.compile(r"[0-9a-f]{64}")
 NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,99}", re.ASCII)
 LIMIT_BYTES: Final = 64 * 2**20
-"""Larger than any record, manifest or crate; a larger file is something else."""
+"""More bytes than any record, manifest or crate has."""
 MAX_DEPTH: Final = 50
 NEXT: Final = "copy the folder again from its origin, or run the job again: spikecrate job.rerun"
 FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -39,23 +39,46 @@ FIELDS: Final[dict[str, type | tuple[type, ...]]] = {
     "mounts": list,
     **dict.fromkeys(("image", "environment"), (dict, NoneType)),
 }
-"""Fields of a run record that are read again, and their types."""
+"""Fields of a run record that spikecrate reads again, and their types."""
 TOOL_FIELDS: Final = ("name", "kind", "version", "title")
 KEY_FIELDS: Final = {"tool": str, "recipe": str, "parameters": dict, "seed": int, "inputs": dict}
 
 
 def is_key(word: str) -> bool:
-    """Return whether an argument is a key rather than a path; `./0123abcd` names a folder of such a name."""
+    """Return whether an argument is a key rather than a path; `./0123abcd` is always a path.
+
+    Parameters
+    ----------
+    word : str
+        The argument.
+
+    Returns
+    -------
+    bool
+    """
     return KEY.fullmatch(word) is not None
 
 
 def find_job(word: str, store: Store, progress: Progress) -> Stored:
     """Return a finished job by the first digits of its key, or by its result folder.
 
+    Parameters
+    ----------
+    word : str
+        The key or the folder.
+    store : Store
+        The store.
+    progress : Progress
+        Receives a note about a corrupt result.
+
+    Returns
+    -------
+    Stored
+
     Raises
     ------
     JobNotFoundError
-        There is no such job, or it has no result.
+        There is no such job, or the job has no result.
     ResultCorruptError
         The folder does not match its manifest. A corrupt result in the store is set aside.
     """
@@ -76,6 +99,10 @@ def read_folder(path: Path) -> Stored:
     ----------
     path : Path
         The folder, or one of the files that describe it: `run.json`, `ro-crate-metadata.json`.
+
+    Returns
+    -------
+    Stored
 
     Raises
     ------
@@ -104,7 +131,16 @@ def read_folder(path: Path) -> Stored:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a run record and check its fields, their types, and that its parts give its key.
+    """Read a run record; check its fields, their types, and that its parts give its key.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
@@ -128,7 +164,7 @@ def read_record(path: Path) -> dict[str, Any]:
     for name, kind in KEY_FIELDS.items():
         if not isinstance(record["key_parts"][name], kind):
             raise _broken(path, f"key_parts.{name}", "of another type")
-    # Both are used in paths.
+    # Both become parts of paths.
     if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.tool) is None:
         raise _broken(path, "key_parts.recipe", "not a recipe of a tool")
     if not all(isinstance(facts, dict) for facts in record["files"].values()):
@@ -140,7 +176,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _check_tool(path: Path, record: dict[str, Any]) -> None:
-    """Check what a run record says of the tool, and the facts of its kind."""
+    """Check the entry of the tool in a run record, and the facts of its kind."""
     tool = record["tool"]
     for name in TOOL_FIELDS:
         if not isinstance(tool.get(name), str):
@@ -153,7 +189,7 @@ def _check_tool(path: Path, record: dict[str, Any]) -> None:
 
 
 def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
-    """Check what a run record says of the inputs."""
+    """Check the entries of the inputs in a run record."""
     for name, facts in inputs.items():
         place = f"inputs.{name}"
         if not isinstance(facts, dict) or facts.get("kind") not in ("recording", "folder"):
@@ -168,7 +204,14 @@ def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
 
 
 def check_crate(path: Path, hashes: dict[str, str]) -> None:
-    """Check the hashes in a crate against those of the files beside it.
+    """Check the hashes in a crate against those of the files in its folder.
+
+    Parameters
+    ----------
+    path : Path
+        The crate's file.
+    hashes : dict
+        BLAKE3 of every file by its name.
 
     Raises
     ------

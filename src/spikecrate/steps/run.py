@@ -1,4 +1,4 @@
-"""Run a job: to a sealed result in the store, or to a kept failure."""
+"""Run a job; keep its result in the store, or its log and error where it fails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The result of `run`, and whether this process made it or another one did while this one waited."""
+    """The result of `run`, and whether this process ran the job rather than waited for another one."""
 
     stored: Stored
     ran: bool
@@ -70,31 +70,35 @@ def run(
     progress: Progress,
     force: bool,
 ) -> Outcome:
-    """Run a job once, however many processes ask for it.
+    """Run a job once, however many processes request it.
 
     Parameters
     ----------
     job : Job
         The job.
     runtime : Runtime
-        The runtime that runs it.
+        The runtime.
     request : BuildRequest
-        What its image is built from.
+        Sources of its image.
     limits : Limits
-        Cores, memory and time that it may use.
+        Limits of cores, memory and time.
     store : Store
         The store that keeps the result.
     progress : Progress
-        Receives the sorter's log, line by line.
+        Receives the tool's log, line by line.
     force : bool
         Run it even if the store has its result, and replace that result.
+
+    Returns
+    -------
+    Outcome
 
     Raises
     ------
     JobFailedError, JobMemoryError, JobTimeoutError, ResultInvalidError, DiskFullError
-        The job failed; the store keeps its log and the reason, and no result.
+        The job failed; the store keeps its log and the error, and no result.
     RecordingChangedError
-        The recording changed during the run.
+        An input changed during the run.
     """
     lock = Lock(store.lock(job.key))
     before = results.identity(store, job.key)
@@ -105,18 +109,17 @@ def run(
         )
     )
     try:
-        # With `force`, a result counts only where another process made it during the wait: `job.verify` holds the
-        # lock as well and leaves the earlier result in place.
+        # With `force`, only a result made during the wait counts: `job.verify` locks too and changes none.
         made_meanwhile = waited and results.identity(store, job.key) != before
         if made_meanwhile or not force:
             stored = results.find(store, job.key, progress.note)
             if stored is not None:
                 return Outcome(stored=stored, ran=False)
         for name in sweep(store, runtime, own_key=job.key):
-            progress.note(f"removed what a stopped run left: {name}")
+            progress.note(f"removed leftovers of a stopped run: {name}")
         for concern in concerns(store):
             progress.note(concern)
-        # Only after the wait: `image.prune` may remove an image while no job runs in it.
+        # Prepare only after the wait: `image.prune` may remove an image while no job runs in it.
         image = runtime.prepare(request, progress)
 
         def publish(built: Path, _record: dict[str, Any]) -> Stored:
@@ -144,8 +147,13 @@ def run_uncached(
     job, runtime, request, limits, store, progress
         See `run`.
     use : callable
-        Called with the finished folder and its run record while this process holds the job's lock. The folder is
-        removed afterwards unless `use` moves it. `run_uncached` returns what `use` returns.
+        Receives the finished folder and its run record while this process has the job's lock. The folder is removed
+        afterwards unless `use` moves it.
+
+    Returns
+    -------
+    object
+        The return value of `use`.
 
     Raises
     ------
@@ -158,7 +166,19 @@ def run_uncached(
 
 
 def job_document(job: Job, limits: Limits) -> dict[str, Any]:
-    """Return the content of /job/job.json, which the harness reads."""
+    """Return the content of /job/job.json, which the harness reads.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    limits : Limits
+        Its limits.
+
+    Returns
+    -------
+    dict
+    """
     return {
         "contract": CONTRACT,
         "key": job.key,
@@ -174,7 +194,17 @@ def job_document(job: Job, limits: Limits) -> dict[str, Any]:
 
 
 def make_spec(job: Job, image: Image, limits: Limits, paths: WorkPaths, store: Store) -> ContainerSpec:
-    """Return the container to run: its mounts, user and limits."""
+    """Return the container to run: its mounts, user and limits.
+
+    Parameters
+    ----------
+    job, image, limits, paths, store
+        The job, its image and limits, the folders of the attempt, and the store.
+
+    Returns
+    -------
+    ContainerSpec
+    """
     return ContainerSpec(
         name=paths.name,
         labels={"spikecrate.store": str(store.root), "spikecrate.key": job.key},
@@ -200,8 +230,8 @@ def _attempt(
     progress: Progress,
     use: Callable[[Path, dict[str, Any]], T],
 ) -> T:
-    beside = store.work / f"{job.key}-recipe-{secrets.token_hex(4)}"
-    keep(job.tool, job.sources, job.parts.recipe, store, beside)
+    staging = store.work / f"{job.key}-recipe-{secrets.token_hex(4)}"
+    keep(job.tool, job.sources, job.parts.recipe, store, staging)
     paths = WorkPaths.fresh(store.work, job.key)
     try:
         with disk_full_named(store.root):
@@ -219,7 +249,7 @@ def _attempt(
             _obey(ended_as, log.tail, spec, job)
             report, facts = _collect(paths, job)
         except StoppedError:
-            # The user, a batch system or a closed terminal stopped the job: it did not fail.
+            # The user, a batch system or a closed terminal stopped the job, so it did not fail.
             raise
         except SpikecrateError as error:
             _keep_failure(store, job, paths, error)
@@ -258,7 +288,7 @@ def _attempt(
 
 
 def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> None:
-    """Raise the error that an exit status stands for; the harness's exit codes count only where the harness ran."""
+    """Raise the error for an exit status; the harness's exit codes count only where the harness ran."""
     keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
     last = f"; its last lines:\n{tail}" if tail else ""
     if ended_as.too_many_processes:
@@ -325,7 +355,7 @@ def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def _outputs(folder: Path, kind: Kind) -> list[str]:
-    """Return the files that the run record lists: those of the kind, or all where the kind names none."""
+    """Return the files that the run record lists: those of the kind, or all if the kind names none."""
     if kind.files or not (folder / kind.folder).is_dir():
         return list(kind.files)
     return [
@@ -349,7 +379,7 @@ def _refuse_special_files(folder: Path) -> None:
 
 
 def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateError) -> None:
-    """Keep the log and the reason of a failure; they replace those of an earlier failure of the same job."""
+    """Keep the log and the error of a failure; they replace those of an earlier failure of the same job."""
     folder = store.failure(job.key)
     try:
         remove_tree(folder)
@@ -365,6 +395,6 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
         }
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")
     except OSError:
-        # A full disk causes both the failure and this error; the user still sees the first one.
+        # A full disk causes both errors; the user sees the first one.
         return
     error.details.setdefault("log", str(folder / LOG))

@@ -1,7 +1,7 @@
-"""The sources of a recipe, kept in the store so that an old job can run again after its sorter has changed.
+"""Keep the sources of a recipe in the store, so that an old job can run again after its tool has changed.
 
-Some 100 kB for each recipe, filed under its hash: the sorter's folder, the harness and the base images' folder.
-They are hashed again before they are used.
+About 100 kB for each recipe, filed under its hash: the tool's folder, the harness and the base images' folder.
+They are hashed again before use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Sources:
     Attributes
     ----------
     sorter, harness, base : Path
-        The sorter's folder, the harness package, and the folder that the base images are built from.
+        The tool's folder, the harness package, and the folder of the base images' sources.
     """
 
     sorter: Path
@@ -39,7 +39,17 @@ class Sources:
 
 
 def current(sorter: Sorter) -> Sources:
-    """Return today's sources of a sorter of the catalogue."""
+    """Return the current sources of a tool of the catalogue.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        The tool.
+
+    Returns
+    -------
+    Sources
+    """
     return Sources(
         sorter=sorter.folder,
         harness=Path(spikecrate_harness.__file__).parent,
@@ -48,7 +58,19 @@ def current(sorter: Sorter) -> Sources:
 
 
 def hash_of(sorter: Sorter, sources: Sources) -> str:
-    """Return the recipe hash of a sorter; for a prebuilt image, a hash of its digest.
+    """Return the recipe hash of a tool; for a prebuilt image, a hash of its digest.
+
+    Parameters
+    ----------
+    sorter : Sorter
+        The tool.
+    sources : Sources
+        Its folders.
+
+    Returns
+    -------
+    str
+        64 hex digits.
 
     Raises
     ------
@@ -69,20 +91,21 @@ def hash_of(sorter: Sorter, sources: Sources) -> str:
 
 
 def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: Path) -> None:
-    """Keep the sources of a recipe, once; skip them if the files no longer match the recipe.
+    """Keep the sources of a recipe once; skip files that no longer match the recipe.
 
     Parameters
     ----------
     sorter, sources, recipe
-        The sorter, its folders and its recipe hash.
+        The tool, its folders and its recipe hash.
     store : Store
         The store that keeps them.
     staging : Path
-        A staging folder in the store's `work/`, named so that a sweep finds it.
+        A staging folder in the store's `work/`, under a name that `sweep` finds.
 
     Raises
     ------
     DiskFullError
+        The disk is full.
     """
     target = store.recipes / recipe
     if target.is_dir():
@@ -93,7 +116,7 @@ def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: P
             _copy(sources.sorter, copied.sorter)
             _copy(sources.harness, copied.harness)
             _copy(sources.base, copied.base)
-            # An edit between hashing and copying leaves other files than those that were hashed.
+            # An edit between hashing and copying changes the copied files.
             if hash_of(sorter, copied) == recipe:
                 store.recipes.mkdir(exist_ok=True)
                 _place(staging, target)
@@ -102,7 +125,22 @@ def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: P
 
 
 def kept(name: str, recipe: str, store: Store) -> tuple[Sorter, Sources] | None:
-    """Return the kept sources of a recipe; None if they were not kept or no longer match it."""
+    """Return the kept sources of a recipe.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tool.
+    recipe : str
+        The recipe hash.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    tuple or None
+        The tool and its folders; None where the store has none that match the recipe.
+    """
     sources = _inside(store.recipes / recipe, name)
     if not sources.sorter.is_dir():
         return None
@@ -114,7 +152,17 @@ def kept(name: str, recipe: str, store: Store) -> tuple[Sorter, Sources] | None:
 
 
 def changed_files(mine: Sources, theirs: Sources) -> list[str]:
-    """Return the files in which two recipes differ, such as `sorter/run.py` and `harness/main.py`."""
+    """Return the files in which two recipes differ, such as `sorter/run.py` and `harness/main.py`.
+
+    Parameters
+    ----------
+    mine, theirs : Sources
+        The sources of the recipes.
+
+    Returns
+    -------
+    list of str
+    """
     found: list[str] = []
     first, second = (
         ingredients(sources.sorter, harness=sources.harness, base=sources.base) for sources in (mine, theirs)

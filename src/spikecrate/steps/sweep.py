@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 
 def left_over(store: Store) -> list[str]:
-    """Return the folders of dead runs, which `sweep` would remove; change nothing."""
+    """Return the folders of dead runs, which `sweep` would remove.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+
+    Returns
+    -------
+    list of str
+        Paths.
+    """
     return [
         str(paths.root)
         for paths in attempts(store.work)
@@ -27,7 +38,7 @@ def left_over(store: Store) -> list[str]:
 
 
 def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[str]:
-    """Remove what dead runs of this runtime left.
+    """Remove the containers, processes and folders that dead runs of this runtime left.
 
     A job whose lock is free has no living owner: the kernel releases a lock when its owner dies.
 
@@ -38,7 +49,7 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
     runtime : Runtime
         The runtime whose runs are swept.
     own_key : str, optional
-        A job whose lock the caller holds and which it has not started yet: all of its attempts are dead.
+        A job that the caller has locked and not yet started: all of its attempts are dead.
 
     Returns
     -------
@@ -68,7 +79,7 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
                 try:
                     remove_tree(paths.root)
                 except PermissionError:
-                    # Of another member of the group that shares the store, whose next run removes it.
+                    # Another member of the group that shares the store owns it; that user's next run removes it.
                     continue
                 removed.append(str(paths.root))
     finally:
@@ -78,7 +89,7 @@ def sweep(store: Store, runtime: Runtime, own_key: str | None = None) -> list[st
 
 
 def _runtime_of(paths: WorkPaths) -> str | None:
-    """Return the runtime of an attempt; None if its owner died before writing it down."""
+    """Return the runtime of an attempt; None if its owner died before it wrote the runtime."""
     try:
         return str(json.loads(paths.owner.read_bytes())["runtime"])
     except (OSError, ValueError, KeyError, TypeError):
