@@ -229,10 +229,10 @@ def test_the_example_sorter_is_valid_and_finds_spikes(tmp_path):
     sorters = importlib.import_module("spikecrate.catalogue.tools")
     folder = tmp_path / "threshold"
     folder.mkdir()
-    (described,) = blocks(DOCS / "add-a-sorter.md", "json")
+    described, _tool = blocks(DOCS / "add-a-sorter.md", "json")
     (folder / "sorter.json").write_text(described)
     sorters.check(folder)
-    (code,) = blocks(DOCS / "add-a-sorter.md", "python")
+    code, _run, _call = blocks(DOCS / "add-a-sorter.md", "python")
     (folder / "run.py").write_text(code)
     spec = importlib.util.spec_from_file_location("threshold_run", folder / "run.py")
     module = importlib.util.module_from_spec(spec)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from lab import ANSWER, TWO_EVENTS, Here, write_sorter
 import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.api import find_or_run, load
+from spikecrate.catalogue.tools import check
 from spikecrate.errors import RecordingChangedError, ResultInvalidError, SorterNotFoundError, UsageError
 from spikecrate.sortings import read_firings
 from spikecrate.steps.diff import difference
@@ -21,27 +25,19 @@ from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 
-PEAKS = """
-import json
-import numpy as np
-from spikecrate_harness import mda
-
-def run(inputs, parameters, out, resources):
-    recording, sorting = inputs["recording"], inputs["sorting"]
-    times = mda.read(sorting / "firings.mda")[1].astype(int)
-    peaks = [recording.traces(time, time + 1)[0].tolist() for time in times]
-    (out / "peaks").mkdir()
-    (out / "peaks" / "counts.json").write_text(json.dumps({"times": times.tolist(), "counts": peaks}))
-"""
+SECTION = (Path(__file__).parents[2] / "docs" / "add-a-sorter.md").read_text(encoding="utf-8")
+SECTION = SECTION.split("## A tool with other inputs\n", 1)[1]
+(DESCRIBED,) = re.findall(r"^```json\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+PEAKS, CALL = re.findall(r"^```python\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
+"""The tool of the page, and how the page runs it."""
 
 
 @pytest.fixture
 def peaks(tmp_path, monkeypatch):
     """Make the tool, in a catalogue of its own."""
 
-    def make(body=PEAKS, **fields):
-        inputs = {"recording": "recording", "sorting": "folder"}
-        write_sorter(tmp_path / "tools", body, "peaks", kind="command", inputs=inputs, **fields)
+    def make(body=PEAKS):
+        write_sorter(tmp_path / "tools", body, **json.loads(DESCRIBED))
         monkeypatch.setenv("SPIKECRATE_TOOLS", str(tmp_path / "tools"))
         return "peaks"
 
@@ -72,6 +68,17 @@ def test_the_output_of_a_job_is_an_input_of_the_next(recording, sorted_once, pea
     assert "units" not in result.record
     assert step(recording, sorted_once.key, store).status == "cached"
     assert load(result.folder).key == result.key
+
+
+def test_the_tool_of_the_page_runs_as_the_page_runs_it(recording, sorted_once, peaks):
+    peaks()
+    check(Path(os.environ["SPIKECRATE_TOOLS"]) / "peaks")
+    namespace = {}
+    exec(CALL.replace("rec/", str(recording)).replace("0123abcd", sorted_once.key[:8]), namespace)  # noqa: S102
+    found = json.loads((namespace["result"].folder / "output" / "peaks" / "counts.json").read_text())
+    traces = spikecrate.open_recording(recording).traces()
+    assert found["counts"] == traces[np.array(found["times"]) + 1].tolist()
+    assert len(found["times"]) == 2
 
 
 def test_an_input_enters_the_key_by_content_and_never_by_path_or_time(
@@ -115,9 +122,9 @@ def test_a_step_is_listed_explained_run_again_and_checked_as_a_sorting_is(
     )
     assert again.equal
     job = StepRequest(
-        tool="peaks", inputs={"recording": recording, "sorting": sorted_once.key}, params={"value": 2}
+        tool="peaks", inputs={"recording": recording, "sorting": sorted_once.key}, params={"shift": 2}
     ).job(store, Silent())
-    assert explain(job, store, Silent(), force=False).reasons == ["parameters.value: 2.0 (was 1.0)"]
+    assert explain(job, store, Silent(), force=False).reasons == ["parameters.shift: 2 (was 0)"]
     counts = result.folder / "output" / "peaks" / "counts.json"
     counts.chmod(0o644)
     counts.write_text("{}")
