@@ -14,14 +14,27 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import Result, load, sort
+    from spikecrate.api import Result, load, run, sort
     from spikecrate.recordings import Recording, open_recording
+    from spikecrate.steps.request import StepRequest
 
 
-__all__ = ["Recording", "Result", "__version__", "errors", "load", "open_recording", "sort"]
+__all__ = [
+    "Recording",
+    "Result",
+    "StepRequest",
+    "__version__",
+    "errors",
+    "load",
+    "open_recording",
+    "run",
+    "sort",
+]
 
 _HOMES = {
     "sort": "spikecrate.api",
+    "run": "spikecrate.api",
+    "StepRequest": "spikecrate.steps.request",
     "load": "spikecrate.api",
     "Result": "spikecrate.api",
     "Recording": "spikecrate.recordings",

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from spikecrate._util.progress import default_progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
-from spikecrate.recordings import sort_warnings
 from spikecrate.steps.job import Job, build_request
 from spikecrate.steps.output import STORE_ONLY, is_inside, put, require_usable
-from spikecrate.steps.plan import Plan, plan
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store
 from spikecrate.store.place import system_errors_named
@@ -24,8 +22,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.sortings import Sorting
-    from spikecrate.steps.estimate import Estimate
-    from spikecrate.steps.request import Request
+    from spikecrate.steps.request import Request, StepRequest
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
@@ -98,47 +95,6 @@ class Result:
             **{name: record[name] for name in ("units", "events") if name in record},
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What `sort` would do, for `--dry-run`.
-
-    Attributes
-    ----------
-    job : Job
-        The job.
-    plan : Plan
-        Cache hit, wait or run, and why.
-    runtime : str
-        Where it would run.
-    image : str
-        Reference of the image, or path of the environment.
-    argv : list of str
-        The exact command line.
-    estimate : Estimate or None
-        Memory and time, estimated from earlier runs; None if no run was measured.
-    """
-
-    job: Job
-    plan: Plan
-    runtime: str
-    image: str
-    argv: list[str]
-    estimate: Estimate | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the forecast as `--json` prints it."""
-        return {
-            "key": self.job.key,
-            "action": self.plan.action,
-            "reasons": list(self.plan.reasons),
-            "nearest": self.plan.nearest,
-            "runtime": self.runtime,
-            "image": self.image,
-            "argv": self.argv,
-            "estimate": None if self.estimate is None else self.estimate.as_dict(),
         }
 
 
@@ -215,6 +171,34 @@ def sort(
     return find_or_run(request, open_store(store), progress or default_progress(), output=output)
 
 
+def run(
+    request: StepRequest,
+    *,
+    output: Output = None,
+    store: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run any tool on its inputs, or return the result of an earlier run (a cache hit).
+
+    Parameters
+    ----------
+    request : StepRequest
+        The tool, its inputs and parameters, and what it may use.
+    output, store, progress
+        As for `sort`.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As for `sort`.
+    """
+    return find_or_run(request, open_store(store), progress or default_progress(), output=output)
+
+
 def find_or_run(request: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
     """Sort as `sort` does, with its arguments as one value.
 
@@ -243,7 +227,7 @@ def find_or_run(request: Request, store: Store, progress: Progress, *, output: O
     started = time.monotonic()
     with system_errors_named(store.root):
         job = request.job(store, progress)
-        _note_assumptions(job, progress)
+        job.note_assumptions(progress)
         target = _target(job, output)
         stored = None if request.force else results.find(store, job.key, progress.note)
         ran = False
@@ -254,49 +238,6 @@ def find_or_run(request: Request, store: Store, progress: Progress, *, output: O
         if target is not None:
             put(stored, target, store)
     return _result(stored, "ran" if ran else "cached", target, started)
-
-
-def forecast(request: Request, store: Store, progress: Progress) -> Forecast:
-    """Return what `sort` would do, and why; nothing runs.
-
-    Parameters
-    ----------
-    request : Request
-        Recording, sorter, parameters and limits.
-    store : Store
-        Where results are.
-    progress : Progress
-        Shows how far the hash of the recording is.
-
-    Returns
-    -------
-    Forecast
-
-    Raises
-    ------
-    spikecrate.errors.SpikecrateError
-        If `sort` would refuse the request.
-    """
-    from spikecrate.runtimes import choose
-    from spikecrate.steps.estimate import estimate
-    from spikecrate.steps.paths import WorkPaths
-    from spikecrate.steps.run import make_spec
-
-    job = request.job(store, progress)
-    job.check()
-    _note_assumptions(job, progress)
-    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(request.runtime, store, progress, request=build)
-    image = engine.preview(build)
-    spec = make_spec(job, image, request.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
-    return Forecast(
-        job=job,
-        plan=plan(job, store, progress, force=request.force),
-        runtime=engine.name,
-        image=image.reference,
-        argv=engine.command(spec),
-        estimate=estimate(job, store),
-    )
 
 
 def load(folder: Path | str) -> Result:
@@ -343,7 +284,7 @@ def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[
     # Imported and checked only on a cache miss: the job of a cache hit was checked before it ran.
     from spikecrate.runtimes import choose
     from spikecrate.steps.estimate import available_memory, estimate
-    from spikecrate.steps.run import run
+    from spikecrate.steps.run import run as run_job
 
     job.check()
     expected = estimate(job, store)
@@ -356,7 +297,7 @@ def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[
     engine = choose(request.runtime, store, progress, request=build)
     title = f"{job.tool.name} ({engine.name})"
     with progress.bar(title, 0, expected_s=None if expected is None else expected.wall_s):
-        outcome = run(
+        outcome = run_job(
             job,
             runtime=engine,
             request=build,
@@ -366,13 +307,6 @@ def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[
             force=request.force,
         )
     return outcome.stored, outcome.ran
-
-
-def _note_assumptions(job: Job, progress: Progress) -> None:
-    """Note what is assumed of the recording, and the parameters that do not fit it."""
-    for recording in job.recordings:
-        for warning in sort_warnings(recording, job.parts.parameters, tool=job.tool.name):
-            progress.note(str(warning))
 
 
 def _target(job: Job, output: Output) -> Path | None:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from spikecrate.catalogue.tools import Sorter
+from spikecrate.catalogue.tools import Tool
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
@@ -102,9 +102,7 @@ def record_of(recording, tmp_path):
             )
         )
         return run_record(
-            SimpleNamespace(
-                key=parts.key, tool=Sorter(**described), inputs={"recording": found}, parts=parts
-            ),
+            SimpleNamespace(key=parts.key, tool=Tool(**described), inputs={"recording": found}, parts=parts),
             spec=ContainerSpec(
                 name="spikecrate-1",
                 labels={},

@@ -13,7 +13,6 @@ import pytest
 from lab import ANSWER, TWO_EVENTS, Here
 
 import spikecrate
-from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.errors import (
     DiskFullError,
@@ -27,6 +26,7 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.steps import listing
+from spikecrate.steps.forecast import forecast
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import results
 from spikecrate.store.lock import Lock
@@ -291,9 +291,9 @@ def test_the_forecast_names_what_is_new_against_the_nearest_result(recording, so
     name = sorter(ANSWER + TWO_EVENTS)
     monkeypatch.setattr(Here, "preview", lambda self, request: self.prepare(request, None))
     first = spikecrate.sort(recording, sorter=name)
-    hit = api.forecast(SortRequest(recording=recording, sorter=name), store, Silent())
+    hit = forecast(SortRequest(recording=recording, sorter=name), store, Silent())
     assert hit.plan.action == "hit"
-    seen = api.forecast(SortRequest(recording=recording, sorter=name, params={"value": 7}), store, Silent())
+    seen = forecast(SortRequest(recording=recording, sorter=name, params={"value": 7}), store, Silent())
     assert seen.plan.action == "run"
     assert seen.plan.nearest == first.key
     assert seen.plan.reasons == ("parameters.value: 7.0 (was 1.0)",)

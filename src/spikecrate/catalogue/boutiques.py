@@ -9,20 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
 
 SCHEMA: Final = "0.5"
 COMMAND: Final = "spikecrate sort [RECORDING] --sorter {name} --output [OUTPUT]"
 
 
-def descriptor(sorter: Sorter) -> dict[str, Any]:
+def descriptor(sorter: Tool) -> dict[str, Any]:
     """Describe a sorter, its parameters and its output files.
 
     The command line is spikecrate's, so that the sorter runs in its pinned image whichever program reads the descriptor.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         A sorter of the catalogue.
 
     Returns

@@ -14,7 +14,7 @@ from spikecrate.errors import CommandError, EnvironmentBuildError, SorterInvalid
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
 
 PYTHON: Final = "3.11"
 """Version of Python in the base image."""
@@ -47,14 +47,14 @@ class Change:
         return asdict(self)
 
 
-def relock(sorter: Sorter, progress: Progress, *, upgrade: bool) -> list[Change]:
+def relock(sorter: Tool, progress: Progress, *, upgrade: bool) -> list[Change]:
     """Resolve every lock of a sorter again: `requirements.lock` from `requirements.in`, and so on.
 
     A lock that would install the same packages is left untouched, byte for byte, so that the recipe stays the same.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         A sorter of the catalogue.
     progress : Progress
         Receives a note after each lock.
@@ -160,7 +160,7 @@ def requirements(lock: str) -> list[str]:
     return [line.strip() for line in lock.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _compile(sorter: Sorter, source: str, folder: Path, progress: Progress, *, upgrade: bool) -> None:
+def _compile(sorter: Tool, source: str, folder: Path, progress: Progress, *, upgrade: bool) -> None:
     import uv
 
     stem = source.removesuffix(".in")

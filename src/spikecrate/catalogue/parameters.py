@@ -12,17 +12,17 @@ from spikecrate.errors import ParameterUnknownError, ParameterValueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
 
 
-def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
+def complete(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all parameters, with defaults for the missing ones, so that the job key covers every value.
 
     Numbers take the parameter's type: `4` and `4.0` are the same threshold and give the same key.
 
     Parameters
     ----------
-    sorter : Sorter
+    tool : Tool
         A tool of the catalogue.
     given : mapping
         Name to value of the parameters that differ from their defaults.
@@ -46,24 +46,24 @@ def complete(sorter: Sorter, given: Mapping[str, Any]) -> dict[str, Any]:
     Traceback (most recent call last):
     spikecrate.errors.ParameterUnknownError: ms4 has no parameter 'detect_treshold'; did you mean 'detect_threshold'?
     """
-    schemas = sorter.parameters["properties"]
+    schemas = tool.parameters["properties"]
     for name in given:
         if name not in schemas:
-            message = f"{sorter.name} has no parameter {name!r}{nearest(name, schemas)}"
+            message = f"{tool.name} has no parameter {name!r}{nearest(name, schemas)}"
             raise ParameterUnknownError(
                 message,
-                next_step=f"run spikecrate sorters.show {sorter.name} for its parameters",
+                next_step=f"run spikecrate sorters.show {tool.name} for its parameters",
                 details={"parameter": name, "known": list(schemas)},
             )
     return {name: settled(schema, given.get(name, schema["default"])) for name, schema in schemas.items()}
 
 
-def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
+def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
     """Validate parameters against the tool's schema.
 
     Parameters
     ----------
-    sorter : Sorter
+    tool : Tool
         A tool of the catalogue.
     parameters : mapping
         Name to value of every parameter, as `complete` returns them.
@@ -75,27 +75,27 @@ def validate(sorter: Sorter, parameters: Mapping[str, Any]) -> None:
     """
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(sorter.parameters)
+    validator = jsonschema.Draft202012Validator(tool.parameters)
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(parameters)))
     if error is None:
         return
     name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
-    message = f"{sorter.name}: parameter {name}: {error.message}"
+    message = f"{tool.name}: parameter {name}: {error.message}"
     raise ParameterValueError(
         message,
-        next_step=f"run spikecrate sorters.show {sorter.name} for the range of {name}",
+        next_step=f"run spikecrate sorters.show {tool.name} for the range of {name}",
         details={"parameter": name, "value": error.instance},
     )
 
 
-def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, Any]:
+def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:
     """Parse the `name=value` arguments of `--param`.
 
     A value is JSON (`4`, `true`, `[1, 2]`), except for a parameter of type string, which takes the text as it is.
 
     Parameters
     ----------
-    sorter : Sorter
+    tool : Tool
         A tool of the catalogue.
     assignments : iterable of str
         The arguments.
@@ -122,7 +122,7 @@ def parse_assignments(sorter: Sorter, assignments: Iterable[str]) -> dict[str, A
         if not equals or not name:
             message = f"--param {word!r} is not of the form name=value"
             raise ParameterValueError(message, next_step="write it as --param detect_threshold=4")
-        schema = sorter.parameters["properties"].get(name, {})
+        schema = tool.parameters["properties"].get(name, {})
         given[name] = text if schema.get("type") == "string" else _json_or_text(text)
     return given
 

@@ -23,7 +23,7 @@ from spikecrate.errors import (
 __all__ = [
     "HARNESS_ENTRYPOINT",
     "SCHEMA",
-    "Sorter",
+    "Tool",
     "catalogue",
     "check",
     "complete",
@@ -44,7 +44,7 @@ SORTER: Final = "sorter"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sorter:
+class Tool:
     """One tool of the catalogue, as its sorter.json or tool.json describes it; most are sorters.
 
     Attributes
@@ -115,7 +115,7 @@ class Sorter:
         }
 
 
-def catalogue() -> dict[str, Sorter]:
+def catalogue() -> dict[str, Tool]:
     """Read every sorter of the catalogue.
 
     Returns
@@ -128,14 +128,14 @@ def catalogue() -> dict[str, Sorter]:
     SorterInvalidError
         If a description cannot be read.
     """
-    found: dict[str, Sorter] = {}
+    found: dict[str, Tool] = {}
     for folder in _folders():
         if folder.name not in found:
             found[folder.name] = read(folder)
     return {name: tool for name, tool in sorted(found.items()) if tool.kind == SORTER}
 
 
-def find(name: str, *, kind: str = "") -> Sorter:
+def find(name: str, *, kind: str = "") -> Tool:
     """Find a tool by its name or one of its aliases.
 
     Parameters
@@ -147,7 +147,7 @@ def find(name: str, *, kind: str = "") -> Sorter:
 
     Returns
     -------
-    Sorter
+    Tool
 
     Raises
     ------
@@ -171,15 +171,15 @@ def find(name: str, *, kind: str = "") -> Sorter:
                 raise SorterNotFoundError(message)
             return tool
     sorters = catalogue()
-    for sorter in sorters.values():
-        if name in sorter.aliases:
-            return sorter
-    known = [*sorters, *(alias for sorter in sorters.values() for alias in sorter.aliases)]
+    for tool in sorters.values():
+        if name in tool.aliases:
+            return tool
+    known = [*sorters, *(alias for tool in sorters.values() for alias in tool.aliases)]
     message = f"no sorter is named {name!r}{nearest(name, known)}"
     raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(sorters)})
 
 
-def read(folder: Path) -> Sorter:
+def read(folder: Path) -> Tool:
     """Read the description of one tool.
 
     `read` does not validate a file that has all fields; every run calls `check` before it starts a container. Where a
@@ -192,7 +192,7 @@ def read(folder: Path) -> Sorter:
 
     Returns
     -------
-    Sorter
+    Tool
 
     Raises
     ------
@@ -208,7 +208,7 @@ def read(folder: Path) -> Sorter:
             message, next_step="fix the file; docs/add-a-sorter.md has an example"
         ) from None
     try:
-        sorter = Sorter(
+        tool = Tool(
             name=fields["name"],
             kind=fields.get("kind", SORTER),
             inputs=fields.get("inputs", {"recording": "recording"}),
@@ -229,14 +229,14 @@ def read(folder: Path) -> Sorter:
             folder=folder,
             image=fields.get("image", {}).get("reference", ""),
         )
-        _ = sorter.defaults
+        _ = tool.defaults
     except (KeyError, TypeError, AttributeError):
         check(folder)
         raise
-    if sorter.name != folder.name:
-        message = f"{path}: name is {sorter.name!r} but the folder is {folder.name!r}"
+    if tool.name != folder.name:
+        message = f"{path}: name is {tool.name!r} but the folder is {folder.name!r}"
         raise SorterInvalidError(message, next_step="give both the same name")
-    return sorter
+    return tool
 
 
 def check(folder: Path) -> None:
@@ -272,12 +272,12 @@ def check(folder: Path) -> None:
         raise SorterInvalidError(message, next_step="remove one of the two")
 
 
-def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
+def require(tool: Tool, *, channels: int, duration_s: float) -> None:
     """Refuse a recording that is too small for the tool.
 
     Parameters
     ----------
-    sorter : Sorter
+    tool : Tool
         A tool of the catalogue.
     channels : int
         Number of channels of the recording.
@@ -289,17 +289,17 @@ def require(sorter: Sorter, *, channels: int, duration_s: float) -> None:
     RecordingTooSmallError
         If the recording has too few channels or is too short; the message has both sizes.
     """
-    least_channels, least_s = sorter.requires.get("channels", 1), sorter.requires.get("duration_s", 0)
+    least_channels, least_s = tool.requires.get("channels", 1), tool.requires.get("duration_s", 0)
     if channels >= least_channels and duration_s >= least_s:
         return
     needed = f"{least_channels} channels" if channels < least_channels else f"{least_s:g} s"
     message = (
-        f"{sorter.name} needs at least {needed}; the recording has {channels} channels and {duration_s:g} s"
+        f"{tool.name} needs at least {needed}; the recording has {channels} channels and {duration_s:g} s"
     )
     raise RecordingTooSmallError(
         message,
         next_step="choose another sorter; spikecrate sorters lists them",
-        details={"channels": channels, "duration_s": duration_s, "requires": sorter.requires},
+        details={"channels": channels, "duration_s": duration_s, "requires": tool.requires},
     )
 
 

@@ -20,7 +20,8 @@ from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from spikecrate.api import Forecast, Result
+    from spikecrate.api import Result
+    from spikecrate.steps.forecast import Forecast
     from spikecrate.steps.job import Job
     from spikecrate.steps.repeat import Repeated
     from spikecrate.steps.request import SortRequest
@@ -144,7 +145,7 @@ def sort(
         return _sort_all(recordings, options, output, progress, json=json)
     request = options.request(recordings[0])
     if dry_run:
-        from spikecrate.api import forecast
+        from spikecrate.steps.forecast import forecast
 
         verbose = isinstance(progress, Terminal) and progress.verbose
         return Shown(forecast(request, open_store(), progress), partial(show_forecast, verbose=verbose))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.catalogue.tools import Sorter, catalogue, find
+from spikecrate.catalogue.tools import Tool, catalogue, find
 from spikecrate.cli.choices import FilePath, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
@@ -185,12 +185,12 @@ def sorters_export(sorter: SorterName, output: FilePath | None = None) -> None:
     say(f"{output} is written")
 
 
-def sorter_as_dict(sorter: "Sorter") -> dict[str, Any]:
+def sorter_as_dict(sorter: "Tool") -> dict[str, Any]:
     """Return a sorter as the catalogue's JSON has it.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         A sorter of the catalogue.
     """
     return {**asdict(sorter), "folder": str(sorter.folder)}

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 NAMES: Final = ("apptainer", "singularity")
 VERSION: Final = re.compile(r"^(apptainer|singularity(?:-ce|-pro)?) version (\S+)")
-OWN_WORDS: Final = re.compile(r"^(?:\x1b\[\d+m)?(?:FATAL|ERROR)\s*:\s*(?:\x1b\[0m)?\s*")
+OWN_LINE: Final = re.compile(r"^(?:\x1b\[\d+m)?(?:FATAL|ERROR)\s*:\s*(?:\x1b\[0m)?\s*")
 FAILED: Final = 255
 """Exit code of Apptainer when it fails itself, before or after the command that it runs."""
 
 FUSE: Final = Path("/dev/fuse")
-MENDS: Final = (
+NAMESPACE_SETTINGS: Final = (
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("user/max_user_namespaces", "0", "15000"),
@@ -191,7 +191,7 @@ def failed_itself(code: int, head: str) -> bool:
     -------
     bool
     """
-    return code == FAILED and any(OWN_WORDS.match(line) for line in head.splitlines())
+    return code == FAILED and any(OWN_LINE.match(line) for line in head.splitlines())
 
 
 def refusal(output: str, setting: Callable[[str], str | None] = read_setting) -> SpikecrateError:
@@ -208,11 +208,11 @@ def refusal(output: str, setting: Callable[[str], str | None] = read_setting) ->
     -------
     EnginePermissionError, EngineError or ImageInvalidError
     """
-    lines = [line for line in output.splitlines() if OWN_WORDS.match(line)] or output.splitlines()
-    last = OWN_WORDS.sub("", lines[-1]) if lines else "it printed nothing"
+    lines = [line for line in output.splitlines() if OWN_LINE.match(line)] or output.splitlines()
+    last = OWN_LINE.sub("", lines[-1]) if lines else "it printed nothing"
     text = output.lower()
     if any(sign in text for sign in ("user namespace", "setgroups", "uid_map")):
-        wrong = [(name, value) for name, bad, value in MENDS if setting(name) == bad]
+        wrong = [(name, value) for name, bad, value in NAMESPACE_SETTINGS if setting(name) == bad]
         name, value = wrong[0] if wrong else ("", "")
         return EnginePermissionError(
             f"user namespaces are forbidden on this machine, and Apptainer needs them ({last})",

@@ -16,7 +16,7 @@ from spikecrate.store import summary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.steps.job import Job
     from spikecrate.store import Store
 
@@ -152,12 +152,12 @@ def runs_of(sorter: str, store: Store) -> list[Run]:
     return [run for run in found if run is not None]
 
 
-def shipped_runs(sorter: Sorter) -> list[Run]:
+def shipped_runs(sorter: Tool) -> list[Run]:
     """Return the measured runs in a tool's folder.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
 
     Returns
@@ -172,12 +172,12 @@ def shipped_runs(sorter: Sorter) -> list[Run]:
         return []
 
 
-def write_measured(sorter: Sorter, store: Store) -> Path:
+def write_measured(sorter: Tool, store: Store) -> Path:
     """Write a tool's measured runs from a store to its folder: for each size, the run with the highest figures.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
     store : Store
         The store.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikecrate.catalogue.tools import check, complete, find, require, validate
 from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.recordings import sort_warnings
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.steps.inputs import RecordingInput, open_inputs
 from spikecrate.steps.key import KeyParts
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.images.build import BuildRequest
     from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Input
@@ -35,7 +36,7 @@ class Job:
 
     Attributes
     ----------
-    tool : Sorter
+    tool : Tool
         The tool, from the catalogue.
     inputs : dict
         Every input by its name.
@@ -47,7 +48,7 @@ class Job:
         Whether the job runs on a GPU.
     """
 
-    tool: Sorter
+    tool: Tool
     inputs: dict[str, Input]
     parts: KeyParts
     sources: Sources
@@ -89,6 +90,18 @@ class Job:
                 channels=layout.num_channels,
                 duration_s=layout.num_samples / layout.sampling_frequency,
             )
+
+    def note_assumptions(self, progress: Progress) -> None:
+        """Note what is assumed of the recordings, and the parameters that do not fit them.
+
+        Parameters
+        ----------
+        progress : Progress
+            Receives the notes.
+        """
+        for recording in self.recordings:
+            for warning in sort_warnings(recording, self.parts.parameters, tool=self.tool.name):
+                progress.note(str(warning))
 
     def check_unchanged(self, opened: Any, progress: Progress) -> None:
         """Check that no input has changed since it was hashed, and that the tool opened what was hashed.
@@ -191,12 +204,12 @@ def describe(
     return Job(tool=found, inputs=opened, parts=parts, sources=current(found), gpu=on_gpu)
 
 
-def recipe(sorter: Sorter) -> str:
+def recipe(sorter: Tool) -> str:
     """Return the recipe hash of a tool of the catalogue.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
 
     Returns
@@ -208,13 +221,13 @@ def recipe(sorter: Sorter) -> str:
 
 
 def build_request(
-    sorter: Sorter, recipe: str, sources: Sources | None = None, *, gpu: bool = False
+    sorter: Tool, recipe: str, sources: Sources | None = None, *, gpu: bool = False
 ) -> BuildRequest:
     """Return the sources of a tool's image or environment.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
     recipe : str
         Its recipe hash.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
     from spikecrate.sortings.agreement import Agreement
     from spikecrate.steps.sources import Sources
@@ -203,7 +203,7 @@ def _word(facts: dict[str, Any], store: Store) -> str:
     return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 
 
-def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Sorter, Sources]:
+def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Tool, Sources]:
     """Return the sources of the job's image: from the catalogue if unchanged, else from the store."""
     try:
         tool = find(parts.tool)

@@ -19,7 +19,7 @@ from spikecrate.errors import SorterInvalidError
 from spikecrate.images.recipe import file_names, ingredients, prebuilt_recipe, recipe_hash
 
 if TYPE_CHECKING:
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.store import Store
 
 
@@ -38,12 +38,12 @@ class Sources:
     base: Path
 
 
-def current(sorter: Sorter) -> Sources:
+def current(sorter: Tool) -> Sources:
     """Return the current sources of a tool of the catalogue.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
 
     Returns
@@ -57,12 +57,12 @@ def current(sorter: Sorter) -> Sources:
     )
 
 
-def hash_of(sorter: Sorter, sources: Sources) -> str:
+def hash_of(sorter: Tool, sources: Sources) -> str:
     """Return the recipe hash of a tool; for a prebuilt image, a hash of its digest.
 
     Parameters
     ----------
-    sorter : Sorter
+    sorter : Tool
         The tool.
     sources : Sources
         Its folders.
@@ -90,7 +90,7 @@ def hash_of(sorter: Sorter, sources: Sources) -> str:
     )
 
 
-def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: Path) -> None:
+def keep(sorter: Tool, sources: Sources, recipe: str, store: Store, staging: Path) -> None:
     """Keep the sources of a recipe once; skip files that no longer match the recipe.
 
     Parameters
@@ -124,7 +124,7 @@ def keep(sorter: Sorter, sources: Sources, recipe: str, store: Store, staging: P
         remove_tree(staging)
 
 
-def kept(name: str, recipe: str, store: Store) -> tuple[Sorter, Sources] | None:
+def kept(name: str, recipe: str, store: Store) -> tuple[Tool, Sources] | None:
     """Return the kept sources of a recipe.
 
     Parameters

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.catalogue.tools import Sorter
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
 
@@ -99,7 +99,7 @@ def toys(folder: Path, progress: Progress) -> dict[str, Path]:
 
 
 def measure(
-    sorters: Iterable[Sorter],
+    sorters: Iterable[Tool],
     recordings: Mapping[str, Path],
     *,
     runtime: str,
@@ -110,7 +110,7 @@ def measure(
 
     Parameters
     ----------
-    sorters : iterable of Sorter
+    sorters : iterable of Tool
         Sorters of the catalogue.
     recordings : mapping
         Name to folder of recordings with a `firings_true.mda`.
@@ -174,7 +174,7 @@ def truth_of(recording: Recording) -> Sorting:
 
 
 def _score(
-    sorter: Sorter,
+    sorter: Tool,
     name: str,
     recording: Recording,
     truth: Sorting,
