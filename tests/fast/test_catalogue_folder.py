@@ -16,7 +16,7 @@ from spikecrate.errors import UsageError
 from spikecrate_harness.answer import as_firings
 from spikecrate_harness.resources import Resources
 
-FILLED = "    return np.flatnonzero(traces[:, 0] < -50 * told['threshold']), np.ones((traces[:, 0] < -50 * told['threshold']).sum())\n"
+FILLED = "    return np.flatnonzero(traces[:, 0] < -50 * given['threshold']), np.ones((traces[:, 0] < -50 * given['threshold']).sum())\n"
 
 
 def test_a_new_folder_keeps_the_schema_and_has_the_files_of_the_catalogue_s_own(tmp_path):

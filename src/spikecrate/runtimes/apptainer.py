@@ -156,6 +156,11 @@ class Apptainer:
         Returns
         -------
         ExitStatus
+
+        Raises
+        ------
+        EngineError
+            Apptainer cannot be started, or fails itself, rather than the tool.
         """
         head = bytearray()
 

@@ -122,6 +122,11 @@ class Host:
         Returns
         -------
         ExitStatus
+
+        Raises
+        ------
+        EngineError
+            The environment's Python cannot be started.
         """
         scratch = spec.source(SCRATCH)
         try:
