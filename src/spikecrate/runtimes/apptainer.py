@@ -156,11 +156,6 @@ class Apptainer:
         Returns
         -------
         ExitStatus
-
-        Raises
-        ------
-        EngineError
-            Apptainer cannot be started, or fails itself, rather than the tool.
         """
         head = bytearray()
 
