@@ -185,9 +185,21 @@ def test_modes_dates_and_links_of_the_copy_do_not_depend_on_the_folder(tmp_path)
     with staged_folder(folder) as copy:
         paths = [copy / "inner", copy / "inner" / "tool", copy / "link"]
         assert [oct(path.lstat().st_mode & 0o7777) for path in paths] == ["0o755"] * 3
-        assert {path.lstat().st_mtime for path in paths} == {SOURCE_DATE_EPOCH}
+        assert paths[0].stat().st_mtime == SOURCE_DATE_EPOCH
+        assert paths[1].stat().st_mtime_ns == paths[2].stat().st_mtime_ns
+        assert SOURCE_DATE_EPOCH - 4 * 86400 < paths[1].stat().st_mtime <= SOURCE_DATE_EPOCH
         assert not (copy / "link").is_symlink()
     assert not copy.exists()
+
+
+def test_an_edit_that_leaves_the_size_changes_the_date_that_the_engine_goes_by(tmp_path):
+    folder, dates = tmp_path / "base", []
+    folder.mkdir()
+    for text in ("threshold = 5", "threshold = 6", "threshold = 5"):
+        (folder / "tool").write_text(text)
+        with staged_folder(folder) as copy:
+            dates.append((copy / "tool").stat().st_mtime_ns)
+    assert dates[0] == dates[2] != dates[1]
 
 
 def test_the_copy_is_removed_where_a_build_fails(request_):

@@ -388,7 +388,7 @@ def test_the_doctor_of_a_container_says_where_it_is(doctor, tmp_path):
     outside = {"SPIKECRATE_HOST_PATHS": '{"/nowhere": "/nowhere"}'}
     code, lines = doctor("--check", "store.sibling", env=outside)
     assert code == 1
-    assert "container alone" in lines["store.sibling"]["message"]
+    assert "exists only in this container" in lines["store.sibling"]["message"]
     mapped = tmp_path / "mapped"
     mapped.mkdir()
     here = {"SPIKECRATE_HOST_PATHS": f'{{"{tmp_path}": "{mapped}"}}'}

@@ -46,7 +46,7 @@ def test_inside_a_folder_that_the_host_does_not_have_is_refused(person):
     done = person.dev("--cmd", "SPIKECRATE_STORE=/tmp/mine invoke doctor --check store --json")
     assert done.returncode == 1, done.stderr
     assert lines_of(done)["store.sibling"]["state"] == "fail"
-    assert "container alone" in lines_of(done)["store.sibling"]["message"]
+    assert "exists only in this container" in lines_of(done)["store.sibling"]["message"]
 
 
 def test_outside_a_container_of_an_older_description_is_named(person):

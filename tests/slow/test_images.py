@@ -14,6 +14,7 @@ from spikecrate.images.base import ensure_bases
 from spikecrate.images.build import build, verify
 from spikecrate.images.lookup import layers_of
 from spikecrate.steps.job import build_request, recipe
+from spikecrate_harness.job import CONTRACT
 
 WHEELS = """
 import importlib.metadata as metadata
@@ -61,7 +62,7 @@ def test_the_image_says_what_it_is(ms4, docker):
     asked = request_for("ms4")
     assert labels["spikecrate.recipe"] == asked.recipe
     assert labels["spikecrate.sorter"] == "ms4"
-    assert labels["spikecrate.contract"] == "1"
+    assert labels["spikecrate.contract"] == str(CONTRACT)
     assert labels["org.opencontainers.image.version"] == asked.version
     assert labels["org.opencontainers.image.base.digest"] == ensure_bases(Silent()).runtime_digest
 

@@ -260,12 +260,17 @@ def unless_removed(client: DockerClient, image: Image, ask: Callable[[Image], T]
     EngineError
         If the engine refuses although the image exists.
     """
-    try:
-        return ask(image)
-    except EngineError:
-        if find_image(client, str(image.id)) is not None:
-            raise
-        return None
+    for left in reversed(range(LISTINGS)):
+        try:
+            return ask(image)
+        except EngineError:
+            if find_image(client, str(image.id)) is None:
+                return None
+            # While the engine removes an image, its snapshots go before its name.
+            if left == 0:
+                raise
+            time.sleep(LISTINGS_APART_S)
+    return None
 
 
 def layers_of(image: Image) -> list[tuple[str, int]]:

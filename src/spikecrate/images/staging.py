@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from blake3 import blake3
+
 from spikecrate._util.files import disk_full_named
 from spikecrate.errors import SorterInvalidError
 from spikecrate.images.recipe import file_names, gpu_recipe, ingredients, recipe_hash
@@ -100,7 +102,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 
 def _copy_files(source: Path, names: Iterable[str], target: Path) -> None:
-    """Copy files; links become files, and modes and dates that the recipe does not hash become constants."""
+    """Copy files; links become files, and modes and dates depend on nothing but what the recipe hashes."""
     target.mkdir()
     for name in names:
         copy = target / name
@@ -110,12 +112,23 @@ def _copy_files(source: Path, names: Iterable[str], target: Path) -> None:
                 shutil.copyfile(source / name, copy)
                 executable = (source / name).stat().st_mode & stat.S_IXUSR
                 copy.chmod(0o755 if executable else 0o644)
-                os.utime(copy, (SOURCE_DATE_EPOCH, SOURCE_DATE_EPOCH))
+                os.utime(copy, ns=(_date_ns(copy), _date_ns(copy)))
         except OSError as error:
             message = f"{source / name} cannot be copied: {error.strerror or error}"
             raise SorterInvalidError(
                 message, next_step="run the command again once the files are saved"
             ) from None
+
+
+def _date_ns(path: Path) -> int:
+    """Return a date for a file that follows from its content.
+
+    BuildKit keeps the context of the build before, of another folder too, and takes from there every file whose path,
+    size, mode and date are the same (https://github.com/moby/buildkit/issues/4950). With one date for all, an edit that
+    leaves the size as it is would not reach the image.
+    """
+    # 48 bits of nanoseconds: up to three days before the date of everything in an image.
+    return SOURCE_DATE_EPOCH * 10**9 - int(blake3(path.read_bytes()).hexdigest()[:12], 16)
 
 
 def _level_folders(root: Path) -> None:
