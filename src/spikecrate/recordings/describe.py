@@ -40,9 +40,7 @@ def summarize(layout: Layout, channel_ids: Sequence[str]) -> dict[str, str]:
     extents = [max(axis) - min(axis) for axis in zip(*layout.locations, strict=True)]
     sizes = _group_sizes(layout.locations)
     return {
-        "channels": f"{count} ({channel_ids[0]} to {channel_ids[-1]})"
-        if count > 1
-        else f"1 ({channel_ids[0]})",
+        "channels": f"{count} ({first} to {last})" if count > 1 else f"1 ({first})",
         "pitch": "none" if pitch is None else f"{pitch:.4g} µm",
         "span": " × ".join(f"{extent:.6g}" for extent in extents) + " µm",
         "groups": "1" if len(sizes) == 1 else f"{len(sizes)} of {_range(sizes)} channels",

@@ -24,24 +24,8 @@ PUT_GEOM: Final = "put a geom.csv (x,y in um, one row a channel) beside the samp
 PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
 
 
-def column(num_channels: int) -> Locations:
+def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Locations, Assumption]:
     """Return the locations that are assumed where none are given: one column of contacts 20 um apart.
-
-    Parameters
-    ----------
-    num_channels : int
-        Channels of the recording.
-
-    Returns
-    -------
-    tuple of tuple of float
-        um, one row a channel.
-    """
-    return tuple((0.0, PITCH_UM * index) for index in range(num_channels))
-
-
-def column_assumed(num_channels: int, reason: str, next_step: str) -> Assumption:
-    """Return the assumption of that column.
 
     Parameters
     ----------
@@ -54,13 +38,16 @@ def column_assumed(num_channels: int, reason: str, next_step: str) -> Assumption
 
     Returns
     -------
-    Assumption
+    locations : tuple of tuple of float
+        um, one row a channel.
+    assumption : Assumption
+        What to tell the user.
     """
-    if num_channels == 1:
-        message = f"{reason}; the one channel is put at (0, 0)"
-        return Assumption(field="probe", message=message)
     message = f"{reason}; the {num_channels} channels are assumed in one column, {PITCH_UM:g} um apart"
-    return Assumption(field="probe", message=message, next_step=next_step)
+    if num_channels == 1:
+        message, next_step = f"{reason}; the one channel is put at (0, 0)", ""
+    locations = tuple((0.0, PITCH_UM * index) for index in range(num_channels))
+    return locations, Assumption(field="probe", message=message, next_step=next_step)
 
 
 def read_beside(folder: Path, num_channels: int) -> Locations | None:
