@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.process import run
 from spikecrate.errors import CommandError, EnvironmentBuildError, SorterInvalidError
@@ -41,10 +41,6 @@ class Change:
     added: dict[str, str]
     removed: dict[str, str]
     updated: dict[str, tuple[str, str]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the changes in JSON types."""
-        return asdict(self)
 
 
 def relock(sorter: Tool, progress: Progress, *, upgrade: bool) -> list[Change]:

@@ -12,6 +12,8 @@ from spikecrate.errors import ParameterUnknownError, ParameterValueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from jsonschema.exceptions import ValidationError
+
     from spikecrate.catalogue.tools import Tool
 
 
@@ -73,10 +75,7 @@ def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
     ParameterValueError
         If a value is wrong; the message has the parameter, the value and the rule.
     """
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(tool.parameters)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(parameters)))
+    error = worst(tool.parameters, dict(parameters))
     if error is None:
         return
     name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
@@ -86,6 +85,28 @@ def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
         next_step=f"run spikecrate sorters.show {tool.name} for the range of {name}",
         details={"parameter": name, "value": error.instance},
     )
+
+
+def worst(schema: Mapping[str, Any], value: Any) -> ValidationError | None:
+    """Return the error of a value that says most about what is wrong with it.
+
+    Parameters
+    ----------
+    schema : mapping
+        A JSON Schema (2020-12).
+    value : object
+        A JSON value.
+
+    Returns
+    -------
+    ValidationError or None
+        None where the value fits the schema.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error: ValidationError | None = best_match(Draft202012Validator(schema).iter_errors(value))
+    return error
 
 
 def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import complete, nearest, parse_assignments, settled, validate
+from spikecrate.catalogue.parameters import complete, nearest, parse_assignments, settled, validate, worst
 from spikecrate.errors import (
     RecordingTooSmallError,
     SorterInvalidError,
@@ -88,21 +88,21 @@ class Tool:
     """
 
     name: str
-    kind: str
-    inputs: dict[str, str]
-    aliases: tuple[str, ...]
+    kind: str = SORTER
+    inputs: dict[str, str] = field(default_factory=lambda: {"recording": "recording"})
+    aliases: tuple[str, ...] = ()
     title: str
     version: str
     license: str
-    reference: dict[str, str]
-    url: str
+    reference: dict[str, str] = field(default_factory=dict)
+    url: str = ""
     description: str
     gpu: str
     deterministic: bool
     cores_change_result: bool
     python: str
-    entrypoint: tuple[str, ...]
-    requires: dict[str, float]
+    entrypoint: tuple[str, ...] = HARNESS_ENTRYPOINT
+    requires: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, Any]
     folder: Path
     image: str = ""
@@ -201,34 +201,17 @@ def read(folder: Path) -> Tool:
     """
     path = description(folder)
     try:
-        fields = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         message = f"{path}: {error}"
         raise SorterInvalidError(
             message, next_step="fix the file; docs/add-a-sorter.md has an example"
         ) from None
     try:
-        tool = Tool(
-            name=fields["name"],
-            kind=fields.get("kind", SORTER),
-            inputs=fields.get("inputs", {"recording": "recording"}),
-            aliases=tuple(fields.get("aliases", ())),
-            title=fields["title"],
-            version=fields["version"],
-            license=fields["license"],
-            reference=fields.get("reference", {}),
-            url=fields.get("url", ""),
-            description=fields["description"],
-            gpu=fields["gpu"],
-            deterministic=fields["deterministic"],
-            cores_change_result=fields["cores_change_result"],
-            python=fields["python"],
-            entrypoint=tuple(fields.get("entrypoint", HARNESS_ENTRYPOINT)),
-            requires=fields.get("requires", {}),
-            parameters=fields["parameters"],
-            folder=folder,
-            image=fields.get("image", {}).get("reference", ""),
-        )
+        given = {name: value for name, value in content.items() if name in Tool.__dataclass_fields__}
+        given |= {name: tuple(content[name]) for name in ("aliases", "entrypoint") if name in content}
+        image = content.get("image", {}).get("reference", "")
+        tool = Tool(**{**given, "folder": folder, "image": image})
         _ = tool.defaults
     except (KeyError, TypeError, AttributeError):
         check(folder)
@@ -252,18 +235,12 @@ def check(folder: Path) -> None:
     SorterInvalidError
         If a field is wrong; the message names the file and the field.
     """
-    import jsonschema
-
     path = description(folder)
     fields = json.loads(path.read_bytes())
-    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_bytes()))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(fields))
+    error = worst(json.loads(SCHEMA.read_bytes()), fields)
     if error is None:
         schema = fields["parameters"]
-        defaults = {name: entry["default"] for name, entry in schema["properties"].items()}
-        error = jsonschema.exceptions.best_match(
-            jsonschema.Draft202012Validator(schema).iter_errors(defaults)
-        )
+        error = worst(schema, {name: entry["default"] for name, entry in schema["properties"].items()})
     if error is not None:
         message = f"{path}: {error.json_path}: {error.message}"
         raise SorterInvalidError(message, next_step="fix the field; sorter.schema.json describes each")
