@@ -13,27 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import complete, nearest, parse_assignments, settled, validate, worst
+from spikecrate.catalogue.parameters import nearest, settled, worst
 from spikecrate.errors import (
     RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
-
-__all__ = [
-    "HARNESS_ENTRYPOINT",
-    "SCHEMA",
-    "Tool",
-    "catalogue",
-    "check",
-    "complete",
-    "find",
-    "parse_assignments",
-    "read",
-    "require",
-    "settled",
-    "validate",
-]
 
 SCHEMA: Final = Path(__file__).with_name("sorter.schema.json")
 HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")

@@ -35,13 +35,8 @@ class Agreement:
         return {
             "overall": self.overall,
             "units": [
-                {
-                    "unit": unit.unit,
-                    "events": unit.events,
-                    "found": unit.found,
-                    "found_events": unit.found_events,
-                    "agreement": round(unit.accuracy, 6),
-                }
+                {name: getattr(unit, name) for name in ("unit", "events", "found", "found_events")}
+                | {"agreement": round(unit.accuracy, 6)}
                 for unit in self.units
             ],
             "unpaired": list(self.unpaired),
