@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from spikecrate.recordings.model import Recording
     from spikecrate_harness.layout import Layout
 
+CHANNEL: Final = ("id", "column", "location_um", "gain_uv", "offset_uv")
+"""The facts of a channel."""
 GROUP_UM: Final = 100.0
 """Channels that are further apart than this are on different shanks, tetrodes or wires."""
 
@@ -84,17 +86,11 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
         "samples_hash": samples_hash,
         "notes": list(recording.notes),
         "channels": [
-            {
-                "id": name,
-                "column": column,
-                "location_um": list(location),
-                "gain_uv": gain,
-                "offset_uv": offset,
-            }
-            for name, column, location, gain, offset in zip(
+            dict(zip(CHANNEL, facts, strict=True))
+            for facts in zip(
                 recording.channel_ids,
                 layout.channels,
-                layout.locations,
+                map(list, layout.locations),
                 layout.gains,
                 layout.offsets,
                 strict=True,

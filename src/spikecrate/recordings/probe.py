@@ -148,7 +148,7 @@ def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires"
         # Several probes without wiring follow one another.
         rows += contacts
         wires += indices
-    places = top.get("global_contact_order")
+    places = top.data.get("global_contact_order")
     if places is not None:
         if not isinstance(places, list) or sorted(map(str, places)) != sorted(map(str, range(len(rows)))):
             raise _refused(path, "global_contact_order does not name every contact once")

@@ -42,21 +42,6 @@ class Fields:
         self.path = path
         self.place = place
 
-    def get(self, name: str) -> Any:
-        """Return the value unchecked.
-
-        Parameters
-        ----------
-        name : str
-            The field.
-
-        Returns
-        -------
-        object
-            A JSON value; None where the field is missing.
-        """
-        return self.data.get(name)
-
     def text(self, name: str, default: Any = REQUIRED) -> str:
         """Return a text.
 

@@ -127,7 +127,7 @@ def _open(path: Path, folder: Path, facts: Fields) -> Recording:
     channels = facts.objects("channels")
     if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
         facts.refuse(
-            "num_channels", f"{facts.get('num_channels')}, but {len(channels)} channels are described"
+            "num_channels", f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
         )
     kinds = [_kind(channel) for channel in channels]
     kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
@@ -181,7 +181,7 @@ def _kind(channel: Fields) -> str:
     name, description = channel.text("channel_name", "").upper(), channel.text("description", "").upper()
     if "SYNC" in f"{name} {description}":
         return "sync"
-    if channel.get("type") in (1, 2):
+    if channel.data.get("type") in (1, 2):
         return TYPES[channel.whole("type")]
     # Users rename channels, so a name such as AuxCortex1 does not count against the description; ADC1 does.
     renamed = "HEADSTAGE" in description and not re.fullmatch("(ADC|AUX)[0-9]+", name)

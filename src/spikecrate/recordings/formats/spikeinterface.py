@@ -74,7 +74,7 @@ def open_source(path: Path, source: Path) -> Recording:
             "offset_uv": "set the offsets and save the recording again",
         },
         channel_ids=_channel_ids(facts, num_channels),
-        assumptions=[filtered] if facts.get("is_filtered") is True else [],
+        assumptions=[filtered] if facts.data.get("is_filtered") is True else [],
     )
 
 
@@ -97,7 +97,7 @@ def _description(folder: Path) -> Fields:
 
 def _segment(path: Path, facts: Fields) -> Path:
     """Choose the sample file."""
-    named = facts.get("file_paths")
+    named = facts.data.get("file_paths")
     names: list[Any] = [named] if isinstance(named, str) else facts.items("file_paths")
     if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
         facts.refuse("file_paths", f"expected the paths of sample files, got {shown(named)}")
@@ -112,7 +112,7 @@ def _segment(path: Path, facts: Fields) -> Path:
 def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
     """Read one number a channel, from the facts, the properties, or the property's own file."""
     facts = description.inner("kwargs")
-    found = _property(description, name) if facts.get(name) is None else facts.get(name)
+    found = _property(description, name) if facts.data.get(name) is None else facts.data.get(name)
     if found is None:
         return None
     numbers = as_numbers(found if isinstance(found, list) else [found] * num_channels)
@@ -123,7 +123,7 @@ def _values(description: Fields, name: str, num_channels: int) -> tuple[float, .
 
 def _property(description: Fields, name: str) -> Any:
     """Return a property of the channels as JSON types, or None."""
-    properties = description.get("properties")
+    properties = description.data.get("properties")
     if isinstance(properties, dict) and properties.get(name) is not None:
         return properties[name]
     path = description.path.parent / "properties" / f"{name}.npy"
@@ -167,7 +167,7 @@ def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
 
 def _channel_ids(facts: Fields, num_channels: int) -> tuple[str, ...] | None:
     """Read the channels' names."""
-    ids = facts.items("channel_ids", []) if facts.get("channel_ids") is not None else []
+    ids = facts.items("channel_ids", []) if facts.data.get("channel_ids") is not None else []
     if ids and len(ids) != num_channels:
         facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
     return tuple(str(name) for name in ids) or None
