@@ -85,10 +85,11 @@ def relock(sorter: Tool, progress: Progress, *, upgrade: bool) -> list[Change]:
             _compile(sorter, source.name, staging, progress, upgrade=upgrade)
         for source in sources:
             name = f"{source.stem}.lock"
-            new, old = (staging / name).read_text(encoding="utf-8"), _text(sorter.folder / name)
+            lock, new = sorter.folder / name, (staging / name).read_text(encoding="utf-8")
+            old = lock.read_text(encoding="utf-8") if lock.exists() else ""
             changes.append(compare(name, old, new))
             if requirements(old) != requirements(new):
-                shutil.copyfile(staging / name, sorter.folder / name)
+                shutil.copyfile(staging / name, lock)
     return changes
 
 
@@ -176,11 +177,6 @@ def _compile(sorter: Tool, source: str, folder: Path, progress: Progress, *, upg
         )
     except CommandError:
         message = f"{sorter.folder / source} cannot be locked:\n" + "\n".join(output[-20:])
-        raise EnvironmentBuildError(
-            message, next_step="fix the file, and check that the package index can be reached"
-        ) from None
+        step = "fix the file, and check that the package index can be reached"
+        raise EnvironmentBuildError(message, next_step=step) from None
     progress.note(f"{lock} of {sorter.name} is resolved")
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import ParameterUnknownError, ParameterValueError
@@ -144,7 +145,10 @@ def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:
             message = f"--param {word!r} is not of the form name=value"
             raise ParameterValueError(message, next_step="write it as --param detect_threshold=4")
         schema = tool.parameters["properties"].get(name, {})
-        given[name] = text if schema.get("type") == "string" else _json_or_text(text)
+        given[name] = text
+        if schema.get("type") != "string":
+            with suppress(ValueError):
+                given[name] = json.loads(text)
     return given
 
 
@@ -184,9 +188,7 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
         raise ParameterValueError(message, next_step="pass a finite number")
     if "number" in types:
         return number
-    if "integer" in types and number.is_integer():
-        return int(value)
-    return value
+    return int(value) if "integer" in types and number.is_integer() else value
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -213,10 +215,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -113,11 +113,9 @@ def catalogue() -> dict[str, Tool]:
     SorterInvalidError
         If a description cannot be read.
     """
-    found: dict[str, Tool] = {}
-    for folder in _folders():
-        if folder.name not in found:
-            found[folder.name] = read(folder)
-    return {name: tool for name, tool in sorted(found.items()) if tool.kind == SORTER}
+    first = {folder.name: folder for folder in reversed(_folders())}
+    tools = [read(folder) for _name, folder in sorted(first.items())]
+    return {tool.name: tool for tool in tools if tool.kind == SORTER}
 
 
 def find(name: str, *, kind: str = "") -> Tool:
@@ -188,10 +186,8 @@ def read(folder: Path) -> Tool:
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        message = f"{path}: {error}"
-        raise SorterInvalidError(
-            message, next_step="fix the file; docs/add-a-sorter.md has an example"
-        ) from None
+        message, step = f"{path}: {error}", "fix the file; docs/add-a-sorter.md has an example"
+        raise SorterInvalidError(message, next_step=step) from None
     try:
         given = {name: value for name, value in content.items() if name in Tool.__dataclass_fields__}
         given |= {name: tuple(content[name]) for name in ("aliases", "entrypoint") if name in content}

@@ -251,9 +251,8 @@ def flat_recording(
     shared = len(locations) - len({tuple(row) for row in locations})
     if shared:
         message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
-        assumed.append(
-            Assumption(field="probe", message=message, next_step="check the locations of the probe")
-        )
+        step = "check the locations of the probe"
+        assumed.append(Assumption(field="probe", message=message, next_step=step))
     try:
         layout = Layout(
             file=sample_file.name,

@@ -106,10 +106,8 @@ def read_geom(path: Path, num_channels: int) -> Locations:
             raise _refused(path, f"line {number}: {len(row)} numbers, the lines before have {len(rows[0])}")
         rows.append(row)
     if len(rows) != num_channels:
-        problem = f"{len(rows)} rows for {num_channels} channels"
-        raise _refused(
-            path, problem, next_step=f"write one row a channel to {path.name}, in the channels' order"
-        )
+        step = f"write one row a channel to {path.name}, in the channels' order"
+        raise _refused(path, f"{len(rows)} rows for {num_channels} channels", next_step=step)
     return tuple(rows)
 
 

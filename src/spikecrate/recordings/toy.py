@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -201,11 +202,9 @@ def _is_there(folder: Path, toy: Toy) -> bool:
     """Return whether the folder holds this very recording; raise if it holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    try:
+    with suppress(OSError, ValueError):
         if json.loads((folder / "toy.json").read_text(encoding="utf-8")) == asdict(toy):
             return True
-    except (OSError, ValueError):
-        pass
     message = f"{folder} is not empty and holds another recording"
     raise OutputError(message, next_step="name another folder, or remove this one")
 

@@ -69,8 +69,8 @@ class UnitMatch:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts and the three ratios in JSON types."""
-        ratios = {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall}
-        return asdict(self) | {"misses": self.misses, "false_positives": self.false_positives} | ratios
+        derived = ("misses", "false_positives", "accuracy", "precision", "recall")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

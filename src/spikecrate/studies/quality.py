@@ -194,7 +194,6 @@ def truth_of(recording: Recording) -> Sorting:
     path = folder / TRUTH
     if not path.exists():
         message = f"{folder} has no ground truth ({TRUTH})"
-        raise UsageError(
-            message, next_step=f"write the true spikes there as {TRUTH}, or choose another recording"
-        )
+        step = f"write the true spikes there as {TRUTH}, or choose another recording"
+        raise UsageError(message, next_step=step)
     return read_firings(path, recording.layout.sampling_frequency, num_samples=recording.layout.num_samples)

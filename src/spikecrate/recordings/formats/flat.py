@@ -131,9 +131,8 @@ def _locations(description: Path, probe: str | None, count: int) -> Locations | 
         return read_geom(path, count)
     if path.suffix.lower() != ".json":
         message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
-        raise ProbeError(
-            message, next_step="name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
-        )
+        step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
+        raise ProbeError(message, next_step=step)
     return read_probeinterface(path, count)
 
 

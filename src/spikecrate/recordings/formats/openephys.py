@@ -72,7 +72,34 @@ def open_source(path: Path, source: Path) -> Recording:
         chosen = [(place, facts) for place, facts in chosen if _has_electrodes(facts)] or chosen
     if len(chosen) > 1:
         raise ambiguous(folder, "streams", [place for place, _facts in chosen])
-    return _open(path, *chosen[0])
+    place, facts = chosen[0]
+    channels = facts.objects("channels")
+    if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
+        facts.refuse(
+            "num_channels", f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
+        )
+    kinds = [_kind(channel) for channel in channels]
+    kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
+    kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
+    experiment = facts.path.parent.parent
+    number = experiment.name.removeprefix("experiment")
+    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
+    locations = read_beside(place, len(kept)) if kept else None
+    return flat_recording(
+        path=path,
+        format="openephys",
+        source=facts.path,
+        sample_file=place / SAMPLES,
+        dtype="<i2",
+        file_channels=len(channels),
+        channels=kept,
+        sampling_frequency=facts.number("sample_rate", positive=True),
+        gains=[_gain(channels[index], kinds[index]) for index in kept],
+        locations=_neuropixels(settings, place.name, len(kept)) if locations is None else locations,
+        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
+        channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
+        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+    )
 
 
 def structures_at(folder: Path) -> Iterator[Path]:
@@ -119,37 +146,6 @@ def _has_electrodes(facts: Fields) -> bool:
     return any(
         _kind(channel) == "headstage" and channel.text("units", "") in ("", *PER_UNIT)
         for channel in facts.objects("channels")
-    )
-
-
-def _open(path: Path, folder: Path, facts: Fields) -> Recording:
-    """Open a stream."""
-    channels = facts.objects("channels")
-    if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
-        facts.refuse(
-            "num_channels", f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
-        )
-    kinds = [_kind(channel) for channel in channels]
-    kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
-    kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
-    experiment = facts.path.parent.parent
-    number = experiment.name.removeprefix("experiment")
-    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    locations = read_beside(folder, len(kept)) if kept else None
-    return flat_recording(
-        path=path,
-        format="openephys",
-        source=facts.path,
-        sample_file=folder / SAMPLES,
-        dtype="<i2",
-        file_channels=len(channels),
-        channels=kept,
-        sampling_frequency=facts.number("sample_rate", positive=True),
-        gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=_neuropixels(settings, folder.name, len(kept)) if locations is None else locations,
-        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
-        channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
     )
 
 

@@ -68,7 +68,8 @@ def open_source(path: Path, source: Path) -> Recording:
         message = f"{described.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
-    locations, reason = _locations(meta, len(gains), assumptions)
+    kept = len(gains)
+    locations, reason = _locations(meta, kept, assumptions)
     names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
@@ -77,14 +78,12 @@ def open_source(path: Path, source: Path) -> Recording:
         sample_file=binary,
         dtype="<i2",
         file_channels=file_channels,
-        channels=range(len(gains)),
+        channels=range(kept),
         sampling_frequency=rate,
         gains=gains,
         locations=locations,
         no_locations=reason,
-        channel_ids=names[: len(gains)]
-        if len(names) >= len(gains)
-        else [f"CH{index}" for index in range(len(gains))],
+        channel_ids=names[:kept] if len(names) >= kept else [f"CH{index}" for index in range(kept)],
         assumptions=assumptions,
     )
 

@@ -90,9 +90,8 @@ def _description(folder: Path) -> Fields:
                 return fields
             seen = seen or f"{path}: class: {reader!r} is not samples in one flat file"
     message = seen or f"{folder}: there is no {DESCRIPTIONS[0]}"
-    raise RecordingFormatError(
-        message, next_step=f"convert it once: spikecrate recording.import {folder} DESTINATION"
-    )
+    step = f"convert it once: spikecrate recording.import {folder} DESTINATION"
+    raise RecordingFormatError(message, next_step=step)
 
 
 def _segment(path: Path, facts: Fields) -> Path:
@@ -127,9 +126,7 @@ def _property(description: Fields, name: str) -> Any:
     if isinstance(properties, dict) and properties.get(name) is not None:
         return properties[name]
     path = description.path.parent / "properties" / f"{name}.npy"
-    if not is_file(path):
-        return None
-    return read_numbers(path)
+    return read_numbers(path) if is_file(path) else None
 
 
 def _locations(description: Fields, num_channels: int) -> Locations | None:
@@ -138,21 +135,15 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
         return read_probeinterface(group, num_channels, order="given")
-    location = _location(folder, description)
+    location, other = _property(description, "location"), folder / DESCRIPTIONS[1]
+    if location is None and other != description.path and is_file(other):
+        # Before 0.105 si_folder.json alone may have it.
+        location = _property(Fields(read_json(other), other), "location")
     if location is not None:
         return _table(folder, location, num_channels)
     if is_file(legacy):
         return read_probeinterface(legacy, num_channels, order="ranks")
     return read_geom(geom, num_channels) if is_file(geom) else None
-
-
-def _location(folder: Path, description: Fields) -> Any:
-    """Return the property `location`; before 0.105 it may be in si_folder.json alone."""
-    found = _property(description, "location")
-    other = folder / DESCRIPTIONS[1]
-    if found is None and other != description.path and is_file(other):
-        found = _property(Fields(read_json(other), other), "location")
-    return found
 
 
 def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
