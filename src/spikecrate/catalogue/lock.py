@@ -114,15 +114,12 @@ def compare(lock: str, old: str, new: str) -> Change:
     ({'rich': '14.0'}, {'blake3': '1.0'}, {'numpy': ('2.0', '2.1')})
     """
     before, after = packages(old), packages(new)
+    both = sorted(before.keys() & after.keys())
     return Change(
         lock=lock,
         added={name: after[name] for name in sorted(after.keys() - before.keys())},
         removed={name: before[name] for name in sorted(before.keys() - after.keys())},
-        updated={
-            name: (before[name], after[name])
-            for name in sorted(before.keys() & after.keys())
-            if before[name] != after[name]
-        },
+        updated={name: (before[name], after[name]) for name in both if before[name] != after[name]},
     )
 
 

@@ -251,9 +251,8 @@ def require(tool: Tool, *, channels: int, duration_s: float) -> None:
     if channels >= least_channels and duration_s >= least_s:
         return
     needed = f"{least_channels} channels" if channels < least_channels else f"{least_s:g} s"
-    message = (
-        f"{tool.name} needs at least {needed}; the recording has {channels} channels and {duration_s:g} s"
-    )
+    found = f"{channels} channels and {duration_s:g} s"
+    message = f"{tool.name} needs at least {needed}; the recording has {found}"
     raise RecordingTooSmallError(
         message,
         next_step="choose another sorter; spikecrate sorters lists them",

@@ -182,12 +182,11 @@ def _by_wire(
 ) -> list[tuple[float, ...]]:
     """Return the contacts in the order of their wires, without those that are not recorded (-1)."""
     place = {wire: row for wire, row in zip(wires, rows, strict=True) if wire is not None and wire >= 0}
-    if num_channels is None:
-        return [place[wire] for wire in sorted(place)]
-    missing = [channel for channel in range(num_channels) if channel not in place]
-    if missing:
-        raise _refused(path, f"device_channel_indices: no contact is wired to channel {missing[0]}")
-    return [place[channel] for channel in range(num_channels)]
+    channels = sorted(place) if num_channels is None else range(num_channels)
+    for channel in channels:
+        if channel not in place:
+            raise _refused(path, f"device_channel_indices: no contact is wired to channel {channel}")
+    return [place[channel] for channel in channels]
 
 
 def _refused(path: Path, problem: str, *, next_step: str = "") -> ProbeError:

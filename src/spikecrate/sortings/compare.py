@@ -137,9 +137,8 @@ class Comparison:
 
     def _units(self, columns: dict[int, int]) -> tuple[UnitMatch, ...]:
         units = []
-        for row, (unit, events) in enumerate(
-            zip(self.true_units.tolist(), self.true_events.tolist(), strict=True)
-        ):
+        true = zip(self.true_units.tolist(), self.true_events.tolist(), strict=True)
+        for row, (unit, events) in enumerate(true):
             column = columns.get(row)
             matches = 0 if column is None else int(self.matches[row, column])
             found, found_events = None, 0
@@ -238,11 +237,8 @@ def _count_matches(
     shared[1:] |= linked
     shared[:-1] |= linked
     counts = np.bincount(unit[~shared], minlength=num_columns)
-    taken_mine, taken_theirs = -1, -1
-    unit_before = -1
-    for column, true_event, found_event in zip(
-        unit[shared].tolist(), mine[shared].tolist(), theirs[shared].tolist(), strict=True
-    ):
+    unit_before = taken_mine = taken_theirs = -1
+    for column, true_event, found_event in np.stack([unit, mine, theirs], axis=1)[shared].tolist():
         if column != unit_before:
             taken_mine, taken_theirs, unit_before = -1, -1, column
         if true_event > taken_mine and found_event > taken_theirs:

@@ -112,16 +112,15 @@ def unit_quality(recording: Traces, sorting: Sorting) -> tuple[UnitQuality, ...]
     """
     import numpy as np
 
-    if recording.sampling_frequency <= 2 * BAND_HZ[0]:
-        message = (
-            f"{recording.sampling_frequency:g} Hz are too few for spikes, which begin at {BAND_HZ[0]:g} Hz"
-        )
+    rate = recording.sampling_frequency
+    if rate <= 2 * BAND_HZ[0]:
+        message = f"{rate:g} Hz are too few for spikes, which begin at {BAND_HZ[0]:g} Hz"
         raise UsageError(message, next_step="measure units in the raw recording, not in a slower copy")
     trains = sorting.trains()
     if not trains:
         return ()
     noise = noise_levels(recording)
-    half = max(1, round(HALF_WINDOW_S * recording.sampling_frequency))
+    half = max(1, round(HALF_WINDOW_S * rate))
     units = []
     for unit, train in trains.items():
         picked = np.linspace(0, len(train) - 1, min(MAX_EVENTS, len(train))).round().astype(int)
@@ -133,7 +132,7 @@ def unit_quality(recording: Traces, sorting: Sorting) -> tuple[UnitQuality, ...]
             UnitQuality(
                 unit=unit,
                 events=len(train),
-                rate_hz=len(train) * recording.sampling_frequency / recording.num_samples,
+                rate_hz=len(train) * rate / recording.num_samples,
                 channel=channel,
                 peak=peak,
                 snr=peak / level if level else None,
@@ -205,10 +204,8 @@ def _filtered_mean(recording: Traces, starts: Sequence[int], length: int) -> NDA
     import numpy as np
 
     margin = round(MARGIN_S * recording.sampling_frequency)
-    total = sum(
-        _padded(recording, start - margin, start + length + margin).astype(np.float64) for start in starts
-    )
-    mean = np.asarray(total) / len(starts)
+    stretches = (_padded(recording, start - margin, start + length + margin) for start in starts)
+    mean = np.asarray(sum(stretch.astype(np.float64) for stretch in stretches)) / len(starts)
     return band_pass(mean, recording.sampling_frequency)[margin : margin + length]
 
 

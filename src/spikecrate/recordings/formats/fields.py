@@ -61,7 +61,7 @@ class Fields:
             self._refuse(name, "a text", value)
         return value
 
-    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = False) -> float:
+    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = True) -> float:
         """Return a finite number.
 
         Parameters
@@ -69,7 +69,7 @@ class Fields:
         name, default
             As in `text`.
         positive : bool
-            Whether it must be above 0.
+            Whether it must be above 0; by default it must.
 
         Returns
         -------

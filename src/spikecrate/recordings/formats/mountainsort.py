@@ -44,7 +44,7 @@ def open_source(path: Path, source: Path) -> Recording:
     header = _header(source)
     num_channels, num_samples = header.shape[:2]
     params = _params(source.parent)
-    gain = params.number("scale_factor") if "scale_factor" in params.data else None
+    gain = params.number("scale_factor", positive=False) if "scale_factor" in params.data else None
     if gain == 0:
         params.refuse("scale_factor", "0 uV per count leaves no signal")
     sign = params.data.get("spike_sign")
@@ -63,7 +63,7 @@ def open_source(path: Path, source: Path) -> Recording:
         offset=header.offset,
         file_channels=num_channels,
         num_samples=num_samples,
-        sampling_frequency=params.number("samplerate", positive=True),
+        sampling_frequency=params.number("samplerate"),
         gains=gain,
         locations=read_geom(geom, num_channels) if known else None,
         no_locations=f"there is no {GEOM}",
@@ -82,9 +82,8 @@ def _header(raw: Path) -> MdaHeader:
         try:
             header = read_header(raw)
         except MdaError as error:
-            raise RecordingFormatError(
-                str(error), next_step="check that the file was copied whole and is an MDA file"
-            ) from None
+            step = "check that the file was copied whole and is an MDA file"
+            raise RecordingFormatError(str(error), next_step=step) from None
     if header.dtype == "<c8":
         message = f"{raw}: complex samples cannot be sorted"
         raise RecordingFormatError(message, next_step="write the real traces as int16 or float32")

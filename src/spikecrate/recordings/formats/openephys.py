@@ -93,7 +93,7 @@ def open_source(path: Path, source: Path) -> Recording:
         dtype="<i2",
         file_channels=len(channels),
         channels=kept,
-        sampling_frequency=facts.number("sample_rate", positive=True),
+        sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
         locations=_neuropixels(settings, place.name, len(kept)) if locations is None else locations,
         no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
@@ -193,4 +193,4 @@ def _gain(channel: Fields, kind: str) -> float:
     unit = channel.text("units", "") or ("uV" if kind == "headstage" else "V")
     if unit not in PER_UNIT:
         channel.refuse("units", f"expected uV, mV or V, got {unit!r}")
-    return channel.number("bit_volts") * PER_UNIT[unit]
+    return channel.number("bit_volts", positive=False) * PER_UNIT[unit]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.recordings.formats.fields import REQUIRED, Fields, as_number
+from spikecrate.recordings.formats.fields import Fields, as_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,24 +35,6 @@ class Meta(Fields):
         super().__init__(
             {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}, path
         )
-
-    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = True) -> float:
-        """Return a number.
-
-        Parameters
-        ----------
-        name : str
-            The field.
-        default : float, optional
-            Returned where the field is missing; by default it must exist.
-        positive : bool
-            Whether it must be above 0.
-
-        Returns
-        -------
-        float
-        """
-        return super().number(name, default, positive=positive)
 
     def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
         """Return the numbers of channels by kind.

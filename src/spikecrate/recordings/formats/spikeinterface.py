@@ -48,9 +48,8 @@ def open_source(path: Path, source: Path) -> Recording:
     """
     description = _description(source.parent)
     facts = description.inner("kwargs")
-    num_channels = facts.whole(
-        "num_channels" if "num_channels" in facts.data else "num_chan", most=MAX_CHANNELS
-    )
+    name = "num_channels" if "num_channels" in facts.data else "num_chan"
+    num_channels = facts.whole(name, most=MAX_CHANNELS)
     filtered = Assumption(
         field="filter",
         message="the recording is marked as filtered",
@@ -65,7 +64,7 @@ def open_source(path: Path, source: Path) -> Recording:
         offset=facts.whole("file_offset", 0),
         time_axis=facts.whole("time_axis", 0),
         file_channels=num_channels,
-        sampling_frequency=facts.number("sampling_frequency", positive=True),
+        sampling_frequency=facts.number("sampling_frequency"),
         gains=_values(description, "gain_to_uV", num_channels),
         offsets=_values(description, "offset_to_uV", num_channels),
         locations=_locations(description, num_channels),
