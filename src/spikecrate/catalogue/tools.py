@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import nearest, settled, worst
+from spikecrate.catalogue.parameters import complete, nearest, worst
 from spikecrate.errors import (
     RecordingTooSmallError,
     SorterInvalidError,
@@ -95,9 +95,7 @@ class Tool:
     @property
     def defaults(self) -> dict[str, Any]:
         """Default of every parameter, in the order of sorter.json."""
-        return {
-            name: settled(schema, schema["default"]) for name, schema in self.parameters["properties"].items()
-        }
+        return complete(self, {})
 
 
 def catalogue() -> dict[str, Tool]:

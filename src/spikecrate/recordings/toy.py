@@ -11,7 +11,7 @@ import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import OutputError, UsageError
@@ -47,8 +47,7 @@ RANGES: Final = {
 """Least and largest value of each argument."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difficulty:
+class Difficulty(NamedTuple):
     """How hard a recording is to sort.
 
     Attributes
@@ -110,8 +109,7 @@ class Toy:
         return [(PITCH_UM * (channel % 2), PITCH_UM * (channel // 2)) for channel in range(self.num_channels)]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Unit:
+class _Unit(NamedTuple):
     """One unit: waveform in uV (samples x channels), nearest channel from 1, times in samples, relative heights."""
 
     waveform: NDArray[np.float32]
@@ -233,12 +231,10 @@ def _write(folder: Path, toy: Toy, progress: Progress) -> None:
 
     mda.write(folder / "firings_true.mda", _truth(units))
     params = {"samplerate": toy.sampling_frequency, "spike_sign": -1, "scale_factor": UV_PER_COUNT}
-    for name, text in (
-        ("params.json", json.dumps(params) + "\n"),
-        ("geom.csv", "".join(f"{x:g},{y:g}\n" for x, y in toy.places)),
-        ("toy.json", json.dumps(asdict(toy), indent=1) + "\n"),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
+    places = "".join(f"{x:g},{y:g}\n" for x, y in toy.places)
+    (folder / "params.json").write_text(json.dumps(params) + "\n", encoding="utf-8")
+    (folder / "geom.csv").write_text(places, encoding="utf-8")
+    (folder / "toy.json").write_text(json.dumps(asdict(toy), indent=1) + "\n", encoding="utf-8")
 
 
 def _unit(rng: np.random.Generator, toy: Toy, home: int) -> _Unit:

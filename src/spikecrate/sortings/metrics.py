@@ -214,7 +214,5 @@ def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:
     import numpy as np
 
     inside = max(start, 0), min(stop, recording.num_samples)
-    if inside == (start, stop):
-        return recording.traces(start, stop)
     before, after = inside[0] - start, stop - inside[1]
     return np.pad(recording.traces(*inside), ((before, after), (0, 0)), mode="edge")

@@ -127,13 +127,12 @@ def _locations(description: Path, probe: str | None, count: int) -> Locations | 
     if probe is None:
         return None
     path = _beside(description, probe)
-    if path.suffix.lower() == ".csv":
-        return read_geom(path, count)
-    if path.suffix.lower() != ".json":
+    read = {".csv": read_geom, ".json": read_probeinterface}.get(path.suffix.lower())
+    if read is None:
         message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
         step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
         raise ProbeError(message, next_step=step)
-    return read_probeinterface(path, count)
+    return read(path, count)
 
 
 def _beside(description: Path, name: str) -> Path:
