@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
+from spikecrate.recordings.formats.fields import Fields, as_numbers, number_in, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
 if TYPE_CHECKING:
@@ -96,11 +96,9 @@ def read_geom(path: Path, num_channels: int) -> Locations:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        try:
-            row = tuple(float(word) for word in re.split(r"[\s,]+", text.rstrip(",")))
-        except ValueError:
-            row = ()
-        if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
+        words = re.split(r"[\s,]+", text.rstrip(","))
+        row = tuple(value for word in words if (value := number_in(word)) is not None)
+        if len(row) not in (2, 3) or len(row) != len(words):
             raise _refused(path, f"line {number}: expected x,y in um, got {shown(text)}")
         if rows and len(row) != len(rows[0]):
             raise _refused(path, f"line {number}: {len(row)} numbers, the lines before have {len(rows[0])}")

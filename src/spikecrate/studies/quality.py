@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate import api
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError
@@ -70,10 +70,6 @@ class Score:
     runtime: str = ""
     cores: int | None = None
     failure: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields in JSON types."""
-        return asdict(self)
 
 
 def toys(folder: Path, progress: Progress) -> dict[str, Path]:

@@ -215,6 +215,29 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def number_in(text: str) -> float | None:
+    """Return the number that a text holds, or None for anything else, infinity and NaN included.
+
+    Parameters
+    ----------
+    text : str
+        The number as text.
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> number_in("1.5"), number_in("inf"), number_in("x")
+    (1.5, None, None)
+    """
+    try:
+        return as_number(float(text))
+    except ValueError:
+        return None
+
+
 def as_numbers(values: Any) -> tuple[float, ...] | None:
     """Return a JSON list of numbers as floats, or None for anything else.
 

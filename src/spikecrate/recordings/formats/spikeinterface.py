@@ -50,6 +50,9 @@ def open_source(path: Path, source: Path) -> Recording:
     facts = description.inner("kwargs")
     name = "num_channels" if "num_channels" in facts.data else "num_chan"
     num_channels = facts.whole(name, most=MAX_CHANNELS)
+    ids = facts.items("channel_ids", []) if facts.data.get("channel_ids") is not None else []
+    if ids and len(ids) != num_channels:
+        facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
     filtered = Assumption(
         field="filter",
         message="the recording is marked as filtered",
@@ -72,7 +75,7 @@ def open_source(path: Path, source: Path) -> Recording:
             "gain_uv": "set the gains and save the recording again",
             "offset_uv": "set the offsets and save the recording again",
         },
-        channel_ids=_channel_ids(facts, num_channels),
+        channel_ids=list(map(str, ids)) or None,
         assumptions=[filtered] if facts.data.get("is_filtered") is True else [],
     )
 
@@ -153,11 +156,3 @@ def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
         message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
         raise ProbeError(message, next_step="save the recording again with its probe")
     return known
-
-
-def _channel_ids(facts: Fields, num_channels: int) -> tuple[str, ...] | None:
-    """Read the channels' names."""
-    ids = facts.items("channel_ids", []) if facts.data.get("channel_ids") is not None else []
-    if ids and len(ids) != num_channels:
-        facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
-    return tuple(str(name) for name in ids) or None
