@@ -92,12 +92,10 @@ class Recording:
         """
         for path in (self.path, self.sample_file):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
-                try:
-                    os.fsencode(name).decode("utf-8")
-                except UnicodeError:
-                    escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+                escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+                if os.fsencode(name) != escaped.encode():
                     message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
-                    raise UsageError(message, next_step="rename the file or folder") from None
+                    raise UsageError(message, next_step="rename the file or folder")
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read a stretch of every channel.

@@ -214,9 +214,8 @@ def _write(folder: Path, toy: Toy, progress: Progress) -> None:
     from spikecrate_harness import mda
 
     # Independent streams, so that the noise does not change with the number of units.
-    of_units, of_noise = (
-        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(toy.seed).spawn(2)
-    )
+    seeds = np.random.SeedSequence(toy.seed).spawn(2)
+    of_units, of_noise = (np.random.Generator(np.random.PCG64(seed)) for seed in seeds)
     homes = of_units.permutation(toy.num_channels)
     units = [_unit(of_units, toy, int(homes[index % toy.num_channels])) for index in range(toy.num_units)]
 

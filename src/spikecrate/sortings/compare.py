@@ -108,9 +108,8 @@ class Comparison:
     @property
     def best(self) -> tuple[UnitMatch, ...]:
         """For every true unit the found unit of highest agreement; a found unit may occur more than once."""
-        if not self.matches.size:
-            return self._units({})
-        return self._units(dict(enumerate(self.agreement.argmax(axis=1).tolist())))
+        columns = self.agreement.argmax(axis=1).tolist() if self.matches.size else []
+        return self._units(dict(enumerate(columns)))
 
     @property
     def assigned(self) -> tuple[UnitMatch, ...]:

@@ -170,9 +170,8 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
         places = [channel - num_ap if channel >= num_ap else channel for channel in saved]
         entries = [entries[place] for place in places if place < len(entries)]
     elif len(entries) > len(saved) and SPLIT in meta.data:
-        entries = [
-            entries[place] for place in saved_channels(meta, len(saved), SPLIT) if place < len(entries)
-        ]
+        places = saved_channels(meta, len(saved), SPLIT)
+        entries = [entries[place] for place in places if place < len(entries)]
     if len(entries) != len(saved):
         message = f"{meta.path}: {name}: {len(entries)} entries for {len(saved)} channels"
         raise ProbeError(message, next_step=PUT_GEOM)

@@ -75,9 +75,8 @@ def open_source(path: Path, source: Path) -> Recording:
     place, facts = chosen[0]
     channels = facts.objects("channels")
     if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
-        facts.refuse(
-            "num_channels", f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
-        )
+        problem = f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
+        facts.refuse("num_channels", problem)
     kinds = [_kind(channel) for channel in channels]
     kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
     kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]

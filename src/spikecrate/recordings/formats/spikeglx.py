@@ -47,9 +47,8 @@ class Meta(Fields):
 
     def __init__(self, path: Path, text: str) -> None:
         pairs = (line.partition("=") for line in text.splitlines())
-        super().__init__(
-            {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}, path
-        )
+        fields = {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}
+        super().__init__(fields, path)
 
     def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
         """Return the numbers of channels by kind.
