@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.canonical import digest
-from spikecrate.catalogue.tools import check, complete, read, validate
+from spikecrate.catalogue.parameters import complete, validate
+from spikecrate.catalogue.tools import check, read
 from spikecrate.cli.sort import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording

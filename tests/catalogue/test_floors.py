@@ -46,7 +46,7 @@ def test_it_finds_at_least_what_it_says(floor, recording, recordings):
     )
     assert score.failure == ""
     for kind, least in FLOORS[floor]["recordings"][recording].items():
-        assert getattr(score, KINDS[kind]) >= least, score.as_dict()
+        assert getattr(score, KINDS[kind]) >= least, score
 
 
 @pytest.mark.main

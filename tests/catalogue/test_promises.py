@@ -19,7 +19,7 @@ from runs import SETTINGS
 from spikecrate._util.progress import Silent
 from spikecrate.errors import JobMemoryError, JobTimeoutError, RecordingTooSmallError, StoppedError
 from spikecrate.runtimes.docker import create_arguments
-from spikecrate.sortings.agreement import agree
+from spikecrate.sortings.compare import agree
 from spikecrate.steps.repeat import repeat
 from spikecrate.store import open_store
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from spikecrate.catalogue.boutiques import descriptor
-from spikecrate.catalogue.tools import catalogue, parse_assignments
+from spikecrate.catalogue.parameters import parse_assignments
+from spikecrate.catalogue.tools import catalogue
 
 SORTERS = [pytest.param(sorter, id=sorter.name) for sorter in catalogue().values()]
 

@@ -16,12 +16,12 @@ from spikecrate.errors import (
     RecordingTruncatedError,
 )
 from spikecrate.recordings import open_recording
-from spikecrate.recordings.formats.flat import schema
+from spikecrate.recordings.formats.flat import SCHEMA
 
 
 def test_the_schema_is_valid_and_describes_every_field():
-    jsonschema.Draft202012Validator.check_schema(schema())
-    fields = {name: field for name, field in schema()["properties"].items() if name != "$schema"}
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    fields = {name: field for name, field in SCHEMA["properties"].items() if name != "$schema"}
     assert all(field["description"].endswith(".") for field in fields.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 
 import pytest
 
@@ -96,9 +97,9 @@ def test_the_toys_are_measured_besides_the_recordings_named_where_wanted(recordi
 def test_the_tables_replace_what_stood_between_the_markers(tmp_path):
     page = tmp_path / "quality.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
-    worse = Score(**{**SCORE.as_dict(), **DONE, "sorter": "worse", "units_above": 1})
-    failed = Score(**{**SCORE.as_dict(), "sorter": "failed", "failure": "needs | 16"})
-    report.write_page([failed, worse, Score(**{**SCORE.as_dict(), **DONE})], str(page))
+    worse = Score(**{**asdict(SCORE), **DONE, "sorter": "worse", "units_above": 1})
+    failed = Score(**{**asdict(SCORE), "sorter": "failed", "failure": "needs | 16"})
+    report.write_page([failed, worse, Score(**{**asdict(SCORE), **DONE})], str(page))
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}\n\n### rec: 4 channels, 60 s\n\n| sorter |")
     assert text.endswith(f"|\n\n{report.END}\nafter\n")
@@ -120,7 +121,7 @@ def test_a_page_without_the_markers_is_left_alone(tmp_path):
 
 
 def test_every_recording_has_its_table(capsys):
-    report.show_quality([Score(**{**SCORE.as_dict(), **DONE, "recording": name}) for name in ("one", "two")])
+    report.show_quality([Score(**{**asdict(SCORE), **DONE, "recording": name}) for name in ("one", "two")])
     shown = capsys.readouterr().out
     assert shown.index("one: 4 channels") < shown.index("two: 4 channels")
     assert shown.count("units above 0.8") == 2

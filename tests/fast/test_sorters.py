@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from spikecrate.catalogue.tools import catalogue, check, complete, find, parse_assignments, require, validate
+from spikecrate.catalogue.parameters import complete, parse_assignments, validate
+from spikecrate.catalogue.tools import catalogue, check, find, require
 from spikecrate.errors import (
     ParameterUnknownError,
     ParameterValueError,

@@ -14,6 +14,28 @@ if TYPE_CHECKING:
 SCHEMA: Final = "0.5"
 COMMAND: Final = "spikecrate sort [RECORDING] --sorter {name} --output [OUTPUT]"
 
+INPUT: Final = ("id", "name", "description", "type", "value-key", "optional")
+RECORDING: Final = "A recording in any of the formats that spikecrate reads."
+INPUTS: Final = (
+    ("recording", "Recording", RECORDING, "File", "[RECORDING]", False),
+    ("output", "Output folder", "Folder for a copy of the result.", "String", "[OUTPUT]", False),
+)
+"""The inputs of every sorter, besides its parameters."""
+OUTPUT: Final = ("id", "name", "description", "path-template", "optional")
+EVENTS: Final = "Channel, time in samples and label of each event: 3 x L float64, MDA."
+OUTPUTS: Final = (
+    ("firings", "Sorting", EVENTS, "[OUTPUT]/firings.mda", False),
+    ("record", "Run record", "Inputs, software and output of the run.", "[OUTPUT]/run.json", False),
+)
+"""The files of every result."""
+BOUNDS: Final = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "exclusiveMinimum": "minimum",
+    "exclusiveMaximum": "maximum",
+}
+"""JSON Schema's names of the bounds of a number, and Boutiques'."""
+
 
 def descriptor(sorter: Tool) -> dict[str, Any]:
     """Describe a sorter, its parameters and its output files.
@@ -40,40 +62,10 @@ def descriptor(sorter: Tool) -> dict[str, Any]:
         **({"url": sorter.url} if sorter.url else {}),
         "command-line": " ".join([COMMAND.format(name=sorter.name), *(_key(name) for name, _ in entries)]),
         "inputs": [
-            {
-                "id": "recording",
-                "name": "Recording",
-                "description": "A recording in any of the formats that spikecrate reads.",
-                "type": "File",
-                "value-key": "[RECORDING]",
-                "optional": False,
-            },
-            {
-                "id": "output",
-                "name": "Output folder",
-                "description": "Folder for a copy of the result.",
-                "type": "String",
-                "value-key": "[OUTPUT]",
-                "optional": False,
-            },
+            *(dict(zip(INPUT, values, strict=True)) for values in INPUTS),
             *(parameter(name, schema) for name, schema in entries),
         ],
-        "output-files": [
-            {
-                "id": "firings",
-                "name": "Sorting",
-                "description": "Channel, time in samples and label of each event: 3 x L float64, MDA.",
-                "path-template": "[OUTPUT]/firings.mda",
-                "optional": False,
-            },
-            {
-                "id": "record",
-                "name": "Run record",
-                "description": "Inputs, software and output of the run.",
-                "path-template": "[OUTPUT]/run.json",
-                "optional": False,
-            },
-        ],
+        "output-files": [dict(zip(OUTPUT, values, strict=True)) for values in OUTPUTS],
         "tags": {"domain": ["spike sorting", "electrophysiology"]},
     }
 
@@ -113,21 +105,14 @@ def parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         "optional": True,
     }
     match schema["type"]:
-        case "integer" | "number":
-            described |= {"type": "Number", "integer": schema["type"] == "integer"}
+        case "integer" | "number" | "string" as kind:
+            described |= (
+                {"type": "String"} if kind == "string" else {"type": "Number", "integer": kind == "integer"}
+            )
             described["default-value"] = schema["default"]
-            for ours, theirs, exclusive in (
-                ("minimum", "minimum", False),
-                ("maximum", "maximum", False),
-                ("exclusiveMinimum", "minimum", True),
-                ("exclusiveMaximum", "maximum", True),
-            ):
+            for ours, theirs in BOUNDS.items():
                 if ours in schema:
-                    described |= {theirs: schema[ours], f"exclusive-{theirs}": exclusive}
-            if "enum" in schema:
-                described["value-choices"] = schema["enum"]
-        case "string":
-            described |= {"type": "String", "default-value": schema["default"]}
+                    described |= {theirs: schema[ours], f"exclusive-{theirs}": ours != theirs}
             if "enum" in schema:
                 described["value-choices"] = schema["enum"]
         case "boolean":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.process import run
 from spikecrate.errors import CommandError, EnvironmentBuildError, SorterInvalidError
@@ -41,10 +41,6 @@ class Change:
     added: dict[str, str]
     removed: dict[str, str]
     updated: dict[str, tuple[str, str]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the changes in JSON types."""
-        return asdict(self)
 
 
 def relock(sorter: Tool, progress: Progress, *, upgrade: bool) -> list[Change]:
@@ -89,10 +85,11 @@ def relock(sorter: Tool, progress: Progress, *, upgrade: bool) -> list[Change]:
             _compile(sorter, source.name, staging, progress, upgrade=upgrade)
         for source in sources:
             name = f"{source.stem}.lock"
-            new, old = (staging / name).read_text(encoding="utf-8"), _text(sorter.folder / name)
+            lock, new = sorter.folder / name, (staging / name).read_text(encoding="utf-8")
+            old = lock.read_text(encoding="utf-8") if lock.exists() else ""
             changes.append(compare(name, old, new))
             if requirements(old) != requirements(new):
-                shutil.copyfile(staging / name, sorter.folder / name)
+                shutil.copyfile(staging / name, lock)
     return changes
 
 
@@ -117,15 +114,12 @@ def compare(lock: str, old: str, new: str) -> Change:
     ({'rich': '14.0'}, {'blake3': '1.0'}, {'numpy': ('2.0', '2.1')})
     """
     before, after = packages(old), packages(new)
+    both = sorted(before.keys() & after.keys())
     return Change(
         lock=lock,
         added={name: after[name] for name in sorted(after.keys() - before.keys())},
         removed={name: before[name] for name in sorted(before.keys() - after.keys())},
-        updated={
-            name: (before[name], after[name])
-            for name in sorted(before.keys() & after.keys())
-            if before[name] != after[name]
-        },
+        updated={name: (before[name], after[name]) for name in both if before[name] != after[name]},
     )
 
 
@@ -180,11 +174,6 @@ def _compile(sorter: Tool, source: str, folder: Path, progress: Progress, *, upg
         )
     except CommandError:
         message = f"{sorter.folder / source} cannot be locked:\n" + "\n".join(output[-20:])
-        raise EnvironmentBuildError(
-            message, next_step="fix the file, and check that the package index can be reached"
-        ) from None
+        step = "fix the file, and check that the package index can be reached"
+        raise EnvironmentBuildError(message, next_step=step) from None
     progress.note(f"{lock} of {sorter.name} is resolved")
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""

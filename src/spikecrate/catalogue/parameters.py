@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.errors import ParameterUnknownError, ParameterValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from jsonschema.exceptions import ValidationError
 
     from spikecrate.catalogue.tools import Tool
 
@@ -73,10 +76,7 @@ def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
     ParameterValueError
         If a value is wrong; the message has the parameter, the value and the rule.
     """
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(tool.parameters)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(parameters)))
+    error = worst(tool.parameters, dict(parameters))
     if error is None:
         return
     name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
@@ -86,6 +86,28 @@ def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
         next_step=f"run spikecrate sorters.show {tool.name} for the range of {name}",
         details={"parameter": name, "value": error.instance},
     )
+
+
+def worst(schema: Mapping[str, Any], value: Any) -> ValidationError | None:
+    """Return the error of a value that says most about what is wrong with it.
+
+    Parameters
+    ----------
+    schema : mapping
+        A JSON Schema (2020-12).
+    value : object
+        A JSON value.
+
+    Returns
+    -------
+    ValidationError or None
+        None where the value fits the schema.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    error: ValidationError | None = best_match(Draft202012Validator(schema).iter_errors(value))
+    return error
 
 
 def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:
@@ -123,7 +145,10 @@ def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:
             message = f"--param {word!r} is not of the form name=value"
             raise ParameterValueError(message, next_step="write it as --param detect_threshold=4")
         schema = tool.parameters["properties"].get(name, {})
-        given[name] = text if schema.get("type") == "string" else _json_or_text(text)
+        given[name] = text
+        if schema.get("type") != "string":
+            with suppress(ValueError):
+                given[name] = json.loads(text)
     return given
 
 
@@ -163,9 +188,7 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
         raise ParameterValueError(message, next_step="pass a finite number")
     if "number" in types:
         return number
-    if "integer" in types and number.is_integer():
-        return int(value)
-    return value
+    return int(value) if "integer" in types and number.is_integer() else value
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -192,10 +215,3 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

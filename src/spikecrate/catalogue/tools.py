@@ -8,32 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import complete, nearest, parse_assignments, settled, validate
+from spikecrate.catalogue.parameters import complete, nearest, worst
 from spikecrate.errors import (
     RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
-
-__all__ = [
-    "HARNESS_ENTRYPOINT",
-    "SCHEMA",
-    "Tool",
-    "catalogue",
-    "check",
-    "complete",
-    "find",
-    "parse_assignments",
-    "read",
-    "require",
-    "settled",
-    "validate",
-]
 
 SCHEMA: Final = Path(__file__).with_name("sorter.schema.json")
 HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")
@@ -88,21 +73,21 @@ class Tool:
     """
 
     name: str
-    kind: str
-    inputs: dict[str, str]
-    aliases: tuple[str, ...]
+    kind: str = SORTER
+    inputs: dict[str, str] = field(default_factory=lambda: {"recording": "recording"})
+    aliases: tuple[str, ...] = ()
     title: str
     version: str
     license: str
-    reference: dict[str, str]
-    url: str
+    reference: dict[str, str] = field(default_factory=dict)
+    url: str = ""
     description: str
     gpu: str
     deterministic: bool
     cores_change_result: bool
     python: str
-    entrypoint: tuple[str, ...]
-    requires: dict[str, float]
+    entrypoint: tuple[str, ...] = HARNESS_ENTRYPOINT
+    requires: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, Any]
     folder: Path
     image: str = ""
@@ -110,9 +95,7 @@ class Tool:
     @property
     def defaults(self) -> dict[str, Any]:
         """Default of every parameter, in the order of sorter.json."""
-        return {
-            name: settled(schema, schema["default"]) for name, schema in self.parameters["properties"].items()
-        }
+        return complete(self, {})
 
 
 def catalogue() -> dict[str, Tool]:
@@ -128,11 +111,9 @@ def catalogue() -> dict[str, Tool]:
     SorterInvalidError
         If a description cannot be read.
     """
-    found: dict[str, Tool] = {}
-    for folder in _folders():
-        if folder.name not in found:
-            found[folder.name] = read(folder)
-    return {name: tool for name, tool in sorted(found.items()) if tool.kind == SORTER}
+    first = {folder.name: folder for folder in reversed(_folders())}
+    tools = [read(folder) for _name, folder in sorted(first.items())]
+    return {tool.name: tool for tool in tools if tool.kind == SORTER}
 
 
 def find(name: str, *, kind: str = "") -> Tool:
@@ -201,34 +182,15 @@ def read(folder: Path) -> Tool:
     """
     path = description(folder)
     try:
-        fields = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        message = f"{path}: {error}"
-        raise SorterInvalidError(
-            message, next_step="fix the file; docs/add-a-sorter.md has an example"
-        ) from None
+        message, step = f"{path}: {error}", "fix the file; docs/add-a-sorter.md has an example"
+        raise SorterInvalidError(message, next_step=step) from None
     try:
-        tool = Tool(
-            name=fields["name"],
-            kind=fields.get("kind", SORTER),
-            inputs=fields.get("inputs", {"recording": "recording"}),
-            aliases=tuple(fields.get("aliases", ())),
-            title=fields["title"],
-            version=fields["version"],
-            license=fields["license"],
-            reference=fields.get("reference", {}),
-            url=fields.get("url", ""),
-            description=fields["description"],
-            gpu=fields["gpu"],
-            deterministic=fields["deterministic"],
-            cores_change_result=fields["cores_change_result"],
-            python=fields["python"],
-            entrypoint=tuple(fields.get("entrypoint", HARNESS_ENTRYPOINT)),
-            requires=fields.get("requires", {}),
-            parameters=fields["parameters"],
-            folder=folder,
-            image=fields.get("image", {}).get("reference", ""),
-        )
+        given = {name: value for name, value in content.items() if name in Tool.__dataclass_fields__}
+        given |= {name: tuple(content[name]) for name in ("aliases", "entrypoint") if name in content}
+        image = content.get("image", {}).get("reference", "")
+        tool = Tool(**{**given, "folder": folder, "image": image})
         _ = tool.defaults
     except (KeyError, TypeError, AttributeError):
         check(folder)
@@ -252,18 +214,12 @@ def check(folder: Path) -> None:
     SorterInvalidError
         If a field is wrong; the message names the file and the field.
     """
-    import jsonschema
-
     path = description(folder)
     fields = json.loads(path.read_bytes())
-    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_bytes()))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(fields))
+    error = worst(json.loads(SCHEMA.read_bytes()), fields)
     if error is None:
         schema = fields["parameters"]
-        defaults = {name: entry["default"] for name, entry in schema["properties"].items()}
-        error = jsonschema.exceptions.best_match(
-            jsonschema.Draft202012Validator(schema).iter_errors(defaults)
-        )
+        error = worst(schema, {name: entry["default"] for name, entry in schema["properties"].items()})
     if error is not None:
         message = f"{path}: {error.json_path}: {error.message}"
         raise SorterInvalidError(message, next_step="fix the field; sorter.schema.json describes each")
@@ -293,9 +249,8 @@ def require(tool: Tool, *, channels: int, duration_s: float) -> None:
     if channels >= least_channels and duration_s >= least_s:
         return
     needed = f"{least_channels} channels" if channels < least_channels else f"{least_s:g} s"
-    message = (
-        f"{tool.name} needs at least {needed}; the recording has {channels} channels and {duration_s:g} s"
-    )
+    found = f"{channels} channels and {duration_s:g} s"
+    message = f"{tool.name} needs at least {needed}; the recording has {found}"
     raise RecordingTooSmallError(
         message,
         next_step="choose another sorter; spikecrate sorters lists them",

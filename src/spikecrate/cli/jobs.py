@@ -359,5 +359,5 @@ def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
     return {
         "format": recording["format"],
         "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
-        **summarize(layout, recording["channel_ids"]).as_text(),
+        **summarize(layout, recording["channel_ids"]),
     }

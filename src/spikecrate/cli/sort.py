@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress, Terminal
 from spikecrate._util.quantities import format_bytes
-from spikecrate.catalogue.tools import find, parse_assignments
+from spikecrate.catalogue.parameters import parse_assignments
+from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.main import report

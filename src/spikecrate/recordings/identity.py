@@ -141,7 +141,10 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
     columns = layout.num_channels if by_channel else layout.file_channels
     step = max(1, PIECE_BYTES // (columns * layout.itemsize))
     buffers = itertools.cycle([np.empty(step * columns, dtype=layout.dtype) for _ in range(2)])
-    selected = _columns(layout)
+    # Columns that are neighbours are selected by a slice, which is copied fast or not at all.
+    first, last = layout.channels[0], layout.channels[-1] + 1
+    neighbours = layout.channels == tuple(range(first, last))
+    selected = slice(first, last) if neighbours else list(layout.channels)
     for start in range(0, layout.num_samples, step):
         count = min(step, layout.num_samples - start)
         piece = next(buffers)[: count * columns]
@@ -156,13 +159,6 @@ def _blocks(recording: Recording, file: BinaryIO) -> Iterator[Block]:
         if layout.dtype[1] == "f":
             _refuse_not_finite(recording, block, start)
         yield np.ascontiguousarray(block, dtype=little)
-
-
-def _columns(layout: Layout) -> slice | list[int]:
-    """Return the recording's columns, as a slice where they are neighbours, which is copied fast or not at all."""
-    first, count = layout.channels[0], layout.num_channels
-    neighbours = layout.channels == tuple(range(first, first + count))
-    return slice(first, first + count) if neighbours else list(layout.channels)
 
 
 def _fill(recording: Recording, file: BinaryIO, array: Block, entry: int) -> None:

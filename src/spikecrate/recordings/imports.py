@@ -128,9 +128,8 @@ def _open(origin: Path, reader: str | None, stream: str | None) -> Any:
         raise ExtraMissingError(message, next_step='pip install "spikecrate[import]"') from None
     name = reader or guess_reader(origin)
     if name is None or name not in readers:
-        message = (
-            f"{origin}: no reader named {name!r}" if name else f"{origin}: its name does not tell its format"
-        )
+        problem = f"no reader named {name!r}" if name else "its name does not tell its format"
+        message = f"{origin}: {problem}"
         raise UsageError(message, next_step=f"name the reader, one of: {', '.join(sorted(readers))}")
     try:
         return _read(readers[name], origin, stream)
@@ -224,7 +223,7 @@ def _write(extractor: Any, segment: int, origin: Path, part: Path, progress: Pro
             description["probe"] = GEOM
             lines = [",".join(map(repr, row)) for row in rows]
             (part / GEOM).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    step = max(1, PIECE_BYTES // (max(1, num_channels) * dtype.itemsize))
+    step = max(1, PIECE_BYTES // (num_channels * dtype.itemsize))
     with (
         (part / SAMPLES).open("wb") as file,
         progress.bar(f"importing {origin.name}", num_samples) as advance,

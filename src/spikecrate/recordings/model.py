@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError, UsageError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
-from spikecrate.recordings.probe import PUT_GEOM, column, column_assumed
+from spikecrate.recordings.probe import PUT_GEOM, assumed_column
 from spikecrate_harness.layout import DTYPE, Layout
 
 if TYPE_CHECKING:
@@ -92,12 +92,10 @@ class Recording:
         """
         for path in (self.path, self.sample_file):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
-                try:
-                    os.fsencode(name).decode("utf-8")
-                except UnicodeError:
-                    escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+                escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
+                if os.fsencode(name) != escaped.encode():
                     message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
-                    raise UsageError(message, next_step="rename the file or folder") from None
+                    raise UsageError(message, next_step="rename the file or folder")
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read a stretch of every channel.
@@ -145,7 +143,7 @@ def flat_recording(
     channels: Sequence[int] | None = None,
     num_samples: int | None = None,
     gains: float | Sequence[float] | None = None,
-    offsets: float | Sequence[float] | None = None,
+    offsets: Sequence[float] | None = None,
     locations: Sequence[Sequence[float]] | None = None,
     no_locations: str = "the recording gives no locations of its channels",
     next_steps: Mapping[str, str] | None = None,
@@ -173,8 +171,10 @@ def flat_recording(
         Columns of the file that are the recording's; by default all.
     num_samples : int, optional
         The number in a header; by default as many as the file holds.
-    gains, offsets : float or sequence of float, optional
-        uV per count and uV at count 0, one for all channels or one a channel; by default 1 and 0 are assumed.
+    gains : float or sequence of float, optional
+        uV per count, one for all channels or one a channel; by default 1 is assumed.
+    offsets : sequence of float, optional
+        uV at count 0, one a channel; by default 0 is assumed.
     locations : sequence, optional
         um, one row a channel; by default one column is assumed.
     no_locations : str
@@ -232,16 +232,25 @@ def flat_recording(
         )
     if size < offset + num_samples * frame_bytes:
         raise truncated(sample_file, offset + num_samples * frame_bytes, size)
-    assumed += _assumed_counts(kind, gains, offsets, steps)
+    no_gain = "the recording gives no gain; a count is taken as 1 uV"
+    no_offset = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
+    assumed += [
+        Assumption(field=field, message=message, next_step=steps[field])
+        for field, message, missing in (
+            ("gain_uv", no_gain, gains is None),
+            ("offset_uv", no_offset, offsets is None and kind[1] == "u"),
+        )
+        if missing
+    ]
+    gains = 1.0 if gains is None else gains
     if locations is None:
-        locations = column(len(columns))
-        assumed.append(column_assumed(len(columns), no_locations, steps["probe"]))
+        locations, assumption = assumed_column(len(columns), no_locations, steps["probe"])
+        assumed.append(assumption)
     shared = len(locations) - len({tuple(row) for row in locations})
     if shared:
         message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
-        assumed.append(
-            Assumption(field="probe", message=message, next_step="check the locations of the probe")
-        )
+        step = "check the locations of the probe"
+        assumed.append(Assumption(field="probe", message=message, next_step=step))
     try:
         layout = Layout(
             file=sample_file.name,
@@ -252,8 +261,8 @@ def flat_recording(
             channels=columns,
             num_samples=num_samples,
             sampling_frequency=float(sampling_frequency),
-            gains=_each(1.0 if gains is None else gains, len(columns)),
-            offsets=_each(0.0 if offsets is None else offsets, len(columns)),
+            gains=(gains,) * len(columns) if isinstance(gains, float) else tuple(gains),
+            offsets=(0.0,) * len(columns) if offsets is None else tuple(offsets),
             locations=tuple(tuple(map(float, row)) for row in locations),
         )
     except ValueError as error:
@@ -358,27 +367,3 @@ def channels_left_out(counts: Mapping[str, int]) -> list[Assumption]:
     """
     text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
     return [Assumption(field="channels", message=f"channels of the file not in use: {text}")] if text else []
-
-
-def _assumed_counts(
-    kind: str,
-    gains: float | Sequence[float] | None,
-    offsets: float | Sequence[float] | None,
-    next_steps: Mapping[str, str],
-) -> list[Assumption]:
-    """Return the assumptions on the meaning of a count in uV."""
-    assumed = []
-    if gains is None:
-        message = "the recording gives no gain; a count is taken as 1 uV"
-        assumed.append(Assumption(field="gain_uv", message=message, next_step=next_steps["gain_uv"]))
-    if offsets is None and kind[1] == "u":
-        message = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
-        assumed.append(Assumption(field="offset_uv", message=message, next_step=next_steps["offset_uv"]))
-    return assumed
-
-
-def _each(values: float | Sequence[float], count: int) -> tuple[float, ...]:
-    """Return one value a channel."""
-    if isinstance(values, (int, float)):
-        return (float(values),) * count
-    return tuple(float(value) for value in values)

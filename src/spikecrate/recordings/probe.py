@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
+from spikecrate.recordings.formats.fields import Fields, as_numbers, number_in, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
 if TYPE_CHECKING:
@@ -24,24 +24,8 @@ PUT_GEOM: Final = "put a geom.csv (x,y in um, one row a channel) beside the samp
 PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
 
 
-def column(num_channels: int) -> Locations:
+def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Locations, Assumption]:
     """Return the locations that are assumed where none are given: one column of contacts 20 um apart.
-
-    Parameters
-    ----------
-    num_channels : int
-        Channels of the recording.
-
-    Returns
-    -------
-    tuple of tuple of float
-        um, one row a channel.
-    """
-    return tuple((0.0, PITCH_UM * index) for index in range(num_channels))
-
-
-def column_assumed(num_channels: int, reason: str, next_step: str) -> Assumption:
-    """Return the assumption of that column.
 
     Parameters
     ----------
@@ -54,13 +38,16 @@ def column_assumed(num_channels: int, reason: str, next_step: str) -> Assumption
 
     Returns
     -------
-    Assumption
+    locations : tuple of tuple of float
+        um, one row a channel.
+    assumption : Assumption
+        What to tell the user.
     """
-    if num_channels == 1:
-        message = f"{reason}; the one channel is put at (0, 0)"
-        return Assumption(field="probe", message=message)
     message = f"{reason}; the {num_channels} channels are assumed in one column, {PITCH_UM:g} um apart"
-    return Assumption(field="probe", message=message, next_step=next_step)
+    if num_channels == 1:
+        message, next_step = f"{reason}; the one channel is put at (0, 0)", ""
+    locations = tuple((0.0, PITCH_UM * index) for index in range(num_channels))
+    return locations, Assumption(field="probe", message=message, next_step=next_step)
 
 
 def read_beside(folder: Path, num_channels: int) -> Locations | None:
@@ -109,20 +96,16 @@ def read_geom(path: Path, num_channels: int) -> Locations:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        try:
-            row = tuple(float(word) for word in re.split(r"[\s,]+", text.rstrip(",")))
-        except ValueError:
-            row = ()
-        if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
+        words = re.split(r"[\s,]+", text.rstrip(","))
+        row = tuple(value for word in words if (value := number_in(word)) is not None)
+        if len(row) not in (2, 3) or len(row) != len(words):
             raise _refused(path, f"line {number}: expected x,y in um, got {shown(text)}")
         if rows and len(row) != len(rows[0]):
             raise _refused(path, f"line {number}: {len(row)} numbers, the lines before have {len(rows[0])}")
         rows.append(row)
     if len(rows) != num_channels:
-        problem = f"{len(rows)} rows for {num_channels} channels"
-        raise _refused(
-            path, problem, next_step=f"write one row a channel to {path.name}, in the channels' order"
-        )
+        step = f"write one row a channel to {path.name}, in the channels' order"
+        raise _refused(path, f"{len(rows)} rows for {num_channels} channels", next_step=step)
     return tuple(rows)
 
 
@@ -161,7 +144,7 @@ def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires"
         # Several probes without wiring follow one another.
         rows += contacts
         wires += indices
-    places = top.get("global_contact_order")
+    places = top.data.get("global_contact_order")
     if places is not None:
         if not isinstance(places, list) or sorted(map(str, places)) != sorted(map(str, range(len(rows)))):
             raise _refused(path, "global_contact_order does not name every contact once")
@@ -197,12 +180,11 @@ def _by_wire(
 ) -> list[tuple[float, ...]]:
     """Return the contacts in the order of their wires, without those that are not recorded (-1)."""
     place = {wire: row for wire, row in zip(wires, rows, strict=True) if wire is not None and wire >= 0}
-    if num_channels is None:
-        return [place[wire] for wire in sorted(place)]
-    missing = [channel for channel in range(num_channels) if channel not in place]
-    if missing:
-        raise _refused(path, f"device_channel_indices: no contact is wired to channel {missing[0]}")
-    return [place[channel] for channel in range(num_channels)]
+    channels = sorted(place) if num_channels is None else range(num_channels)
+    for channel in channels:
+        if channel not in place:
+            raise _refused(path, f"device_channel_indices: no contact is wired to channel {channel}")
+    return [place[channel] for channel in channels]
 
 
 def _refused(path: Path, problem: str, *, next_step: str = "") -> ProbeError:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spikecrate._util.progress import Silent
 from spikecrate.errors import OutputError, UsageError
@@ -46,8 +47,7 @@ RANGES: Final = {
 """Least and largest value of each argument."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Difficulty:
+class Difficulty(NamedTuple):
     """How hard a recording is to sort.
 
     Attributes
@@ -109,8 +109,7 @@ class Toy:
         return [(PITCH_UM * (channel % 2), PITCH_UM * (channel // 2)) for channel in range(self.num_channels)]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Unit:
+class _Unit(NamedTuple):
     """One unit: waveform in uV (samples x channels), nearest channel from 1, times in samples, relative heights."""
 
     waveform: NDArray[np.float32]
@@ -201,11 +200,9 @@ def _is_there(folder: Path, toy: Toy) -> bool:
     """Return whether the folder holds this very recording; raise if it holds anything else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    try:
+    with suppress(OSError, ValueError):
         if json.loads((folder / "toy.json").read_text(encoding="utf-8")) == asdict(toy):
             return True
-    except (OSError, ValueError):
-        pass
     message = f"{folder} is not empty and holds another recording"
     raise OutputError(message, next_step="name another folder, or remove this one")
 
@@ -217,9 +214,8 @@ def _write(folder: Path, toy: Toy, progress: Progress) -> None:
     from spikecrate_harness import mda
 
     # Independent streams, so that the noise does not change with the number of units.
-    of_units, of_noise = (
-        np.random.Generator(np.random.PCG64(seed)) for seed in np.random.SeedSequence(toy.seed).spawn(2)
-    )
+    seeds = np.random.SeedSequence(toy.seed).spawn(2)
+    of_units, of_noise = (np.random.Generator(np.random.PCG64(seed)) for seed in seeds)
     homes = of_units.permutation(toy.num_channels)
     units = [_unit(of_units, toy, int(homes[index % toy.num_channels])) for index in range(toy.num_units)]
 
@@ -234,12 +230,10 @@ def _write(folder: Path, toy: Toy, progress: Progress) -> None:
 
     mda.write(folder / "firings_true.mda", _truth(units))
     params = {"samplerate": toy.sampling_frequency, "spike_sign": -1, "scale_factor": UV_PER_COUNT}
-    for name, text in (
-        ("params.json", json.dumps(params) + "\n"),
-        ("geom.csv", "".join(f"{x:g},{y:g}\n" for x, y in toy.places)),
-        ("toy.json", json.dumps(asdict(toy), indent=1) + "\n"),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
+    places = "".join(f"{x:g},{y:g}\n" for x, y in toy.places)
+    (folder / "params.json").write_text(json.dumps(params) + "\n", encoding="utf-8")
+    (folder / "geom.csv").write_text(places, encoding="utf-8")
+    (folder / "toy.json").write_text(json.dumps(asdict(toy), indent=1) + "\n", encoding="utf-8")
 
 
 def _unit(rng: np.random.Generator, toy: Toy, home: int) -> _Unit:

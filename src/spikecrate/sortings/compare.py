@@ -69,8 +69,8 @@ class UnitMatch:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts and the three ratios in JSON types."""
-        ratios = {"accuracy": self.accuracy, "precision": self.precision, "recall": self.recall}
-        return asdict(self) | {"misses": self.misses, "false_positives": self.false_positives} | ratios
+        derived = ("misses", "false_positives", "accuracy", "precision", "recall")
+        return asdict(self) | {name: getattr(self, name) for name in derived}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,9 +108,8 @@ class Comparison:
     @property
     def best(self) -> tuple[UnitMatch, ...]:
         """For every true unit the found unit of highest agreement; a found unit may occur more than once."""
-        if not self.matches.size:
-            return self._units({})
-        return self._units(dict(enumerate(self.agreement.argmax(axis=1).tolist())))
+        columns = self.agreement.argmax(axis=1).tolist() if self.matches.size else []
+        return self._units(dict(enumerate(columns)))
 
     @property
     def assigned(self) -> tuple[UnitMatch, ...]:
@@ -137,9 +136,8 @@ class Comparison:
 
     def _units(self, columns: dict[int, int]) -> tuple[UnitMatch, ...]:
         units = []
-        for row, (unit, events) in enumerate(
-            zip(self.true_units.tolist(), self.true_events.tolist(), strict=True)
-        ):
+        true = zip(self.true_units.tolist(), self.true_events.tolist(), strict=True)
+        for row, (unit, events) in enumerate(true):
             column = columns.get(row)
             matches = 0 if column is None else int(self.matches[row, column])
             found, found_events = None, 0
@@ -149,6 +147,45 @@ class Comparison:
                 UnitMatch(unit=unit, events=events, found=found, found_events=found_events, matches=matches)
             )
         return tuple(units)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Two sortings, the units of the first paired one to one with those of the second.
+
+    Attributes
+    ----------
+    overall : float
+        Share of the events of both that the paired units have in common, 0 to 1; 1 for two empty sortings.
+    units : tuple of UnitMatch
+        One for each unit of the first sorting, by ascending label; its accuracy is the agreement.
+    unpaired : tuple of int
+        Labels that only the second sorting has.
+    """
+
+    overall: float
+    units: tuple[UnitMatch, ...]
+    unpaired: tuple[int, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the agreement in JSON types."""
+        return {
+            "overall": self.overall,
+            "units": [
+                {name: getattr(unit, name) for name in ("unit", "events", "found", "found_events")}
+                | {"agreement": round(unit.accuracy, 6)}
+                for unit in self.units
+            ],
+            "unpaired": list(self.unpaired),
+        }
+
+    def sentence(self) -> str:
+        """Return one line: the overall agreement and the five units that differ the most."""
+        differing = sorted((unit for unit in self.units if unit.accuracy < 1), key=lambda unit: unit.accuracy)
+        parts = [f"unit {unit.unit}: {unit.accuracy:.3f}" for unit in differing[:5]]
+        parts += [f"unit {unit} is unpaired" for unit in self.unpaired[:5]]
+        detail = f" ({', '.join(parts)})" if parts else ""
+        return f"agreement {self.overall:.4f} within {TOLERANCE_MS} ms{detail}"
 
 
 def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) -> Comparison:
@@ -207,6 +244,39 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
     )
 
 
+def agree(first: Sorting, second: Sorting) -> Agreement:
+    """Compare two sortings of the same recording.
+
+    Parameters
+    ----------
+    first, second : Sorting
+        Of the same recording; either may be empty.
+
+    Returns
+    -------
+    Agreement
+        With the units paired so that their total agreement is the largest.
+
+    Raises
+    ------
+    UsageError
+        If their sampling frequencies differ.
+
+    Examples
+    --------
+    >>> from spikecrate.sortings import Sorting
+    >>> first = Sorting.from_events([100, 200, 300, 400], [1, 1, 2, 2], sampling_frequency=30000)
+    >>> second = Sorting.from_events([101, 201, 300, 900], [7, 7, 8, 8], sampling_frequency=30000)
+    >>> agree(first, second).sentence()
+    'agreement 0.6000 within 0.4 ms (unit 2: 0.333)'
+    """
+    comparison = compare(first, second)
+    units = comparison.assigned
+    matches = sum(unit.matches for unit in units)
+    either = len(first) + len(second) - matches
+    return Agreement(overall=matches / either if either else 1.0, units=units, unpaired=comparison.unassigned)
+
+
 def _count_matches(
     train: NDArray[np.float64],
     times: NDArray[np.float64],
@@ -238,11 +308,8 @@ def _count_matches(
     shared[1:] |= linked
     shared[:-1] |= linked
     counts = np.bincount(unit[~shared], minlength=num_columns)
-    taken_mine, taken_theirs = -1, -1
-    unit_before = -1
-    for column, true_event, found_event in zip(
-        unit[shared].tolist(), mine[shared].tolist(), theirs[shared].tolist(), strict=True
-    ):
+    unit_before = taken_mine = taken_theirs = -1
+    for column, true_event, found_event in np.stack([unit, mine, theirs], axis=1)[shared].tolist():
         if column != unit_before:
             taken_mine, taken_theirs, unit_before = -1, -1, column
         if true_event > taken_mine and found_event > taken_theirs:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -110,25 +112,27 @@ def unit_quality(recording: Traces, sorting: Sorting) -> tuple[UnitQuality, ...]
     """
     import numpy as np
 
-    if recording.sampling_frequency <= 2 * BAND_HZ[0]:
-        message = (
-            f"{recording.sampling_frequency:g} Hz are too few for spikes, which begin at {BAND_HZ[0]:g} Hz"
-        )
+    rate = recording.sampling_frequency
+    if rate <= 2 * BAND_HZ[0]:
+        message = f"{rate:g} Hz are too few for spikes, which begin at {BAND_HZ[0]:g} Hz"
         raise UsageError(message, next_step="measure units in the raw recording, not in a slower copy")
     trains = sorting.trains()
     if not trains:
         return ()
     noise = noise_levels(recording)
+    half = max(1, round(HALF_WINDOW_S * rate))
     units = []
     for unit, train in trains.items():
-        waveform = np.abs(_mean_waveform(recording, train))
+        picked = np.linspace(0, len(train) - 1, min(MAX_EVENTS, len(train))).round().astype(int)
+        starts = train[picked].round().astype(int) - half
+        waveform = np.abs(_filtered_mean(recording, starts.tolist(), 2 * half + 1))
         channel = int(waveform.max(axis=0).argmax())
         peak, level = float(waveform[:, channel].max()), float(noise[channel])
         units.append(
             UnitQuality(
                 unit=unit,
                 events=len(train),
-                rate_hz=len(train) * recording.sampling_frequency / recording.num_samples,
+                rate_hz=len(train) * rate / recording.num_samples,
                 channel=channel,
                 peak=peak,
                 snr=peak / level if level else None,
@@ -160,8 +164,7 @@ def noise_levels(recording: Traces) -> NDArray[np.float64]:
     starts = np.linspace(0, total - length, count).round().astype(int).tolist()
     values = np.empty((num_channels, count * length), dtype=np.float32)
     for index, start in enumerate(starts):
-        chunk = _filtered(recording, start, start + length)
-        values[:, index * length : (index + 1) * length] = chunk.T
+        values[:, index * length : (index + 1) * length] = _filtered_mean(recording, [start], length).T
     np.abs(values, out=values)
     return np.array([np.median(row) for row in values], dtype=np.float64) / 0.6745
 
@@ -196,27 +199,14 @@ def band_pass(traces: NDArray[Any], sampling_frequency: float) -> NDArray[np.flo
     return np.fft.irfft(spectrum * gain[:, np.newaxis], n=len(traces), axis=0)
 
 
-def _mean_waveform(recording: Traces, train: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average the traces around evenly spaced events of a unit, then filter the mean."""
+def _filtered_mean(recording: Traces, starts: Sequence[int], length: int) -> NDArray[np.float64]:
+    """Average stretches of one length, read with a margin on both sides, and filter the mean."""
     import numpy as np
 
-    half = max(1, round(HALF_WINDOW_S * recording.sampling_frequency))
     margin = round(MARGIN_S * recording.sampling_frequency)
-    picked = np.linspace(0, len(train) - 1, min(MAX_EVENTS, len(train))).round().astype(int)
-    centres = train[picked].round().astype(int).tolist()
-    total = sum(
-        _padded(recording, centre - half - margin, centre + half + 1 + margin).astype(np.float64)
-        for centre in centres
-    )
-    mean = np.asarray(total) / len(centres)
-    return band_pass(mean, recording.sampling_frequency)[margin : len(mean) - margin]
-
-
-def _filtered(recording: Traces, start: int, stop: int) -> NDArray[np.float64]:
-    """Read and filter a stretch, with a margin on both sides."""
-    margin = round(MARGIN_S * recording.sampling_frequency)
-    traces = _padded(recording, start - margin, stop + margin)
-    return band_pass(traces, recording.sampling_frequency)[margin : len(traces) - margin]
+    stretches = (_padded(recording, start - margin, start + length + margin) for start in starts)
+    mean = np.asarray(sum(stretch.astype(np.float64) for stretch in stretches)) / len(starts)
+    return band_pass(mean, recording.sampling_frequency)[margin : margin + length]
 
 
 def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:
@@ -224,7 +214,5 @@ def _padded(recording: Traces, start: int, stop: int) -> NDArray[Any]:
     import numpy as np
 
     inside = max(start, 0), min(stop, recording.num_samples)
-    if inside == (start, stop):
-        return recording.traces(start, stop)
     before, after = inside[0] - start, stop - inside[1]
     return np.pad(recording.traces(*inside), ((before, after), (0, 0)), mode="edge")

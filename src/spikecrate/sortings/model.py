@@ -211,11 +211,9 @@ def read_firings(
     step = "sort again with --force; if it comes back, report it to the maintainer of the sorter"
     try:
         table = mda.read(path)
-    except OSError as error:
-        message = f"{path}: {error.strerror}"
+    except (OSError, mda.MdaError) as error:
+        message = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise ResultInvalidError(message, next_step=step) from None
-    except mda.MdaError as error:
-        raise ResultInvalidError(str(error), next_step=step) from None
     if table.ndim != 2 or table.shape[0] != 3 or table.dtype.kind == "c":
         shape = " x ".join(str(size) for size in table.shape)
         message = f"{path}: the table is {shape} {table.dtype}, not 3 x L real numbers (channel, time, label)"

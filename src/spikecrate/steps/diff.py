@@ -9,7 +9,7 @@ from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import ResultInvalidError, SorterInvalidError, SorterNotFoundError, UsageError
 from spikecrate.runtimes.contract import SCRATCH
 from spikecrate.sortings import read_firings
-from spikecrate.sortings.agreement import agree
+from spikecrate.sortings.compare import agree
 from spikecrate.steps.key import differences
 from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS, LOG

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.catalogue.tools import check, complete, find, require, validate
+from spikecrate.catalogue.parameters import complete, validate
+from spikecrate.catalogue.tools import check, find, require
 from spikecrate.errors import RecordingChangedError, UsageError
 from spikecrate.recordings import sort_warnings
 from spikecrate.runtimes.gpu import decide, is_present

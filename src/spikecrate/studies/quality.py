@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
 from spikecrate import api
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError
@@ -70,10 +71,6 @@ class Score:
     cores: int | None = None
     failure: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields in JSON types."""
-        return asdict(self)
-
 
 def toys(folder: Path, progress: Progress) -> dict[str, Path]:
     """Write the toy recordings of the quality table, where they do not exist.
@@ -133,13 +130,39 @@ def measure(
     StoppedError
         On SIGTERM.
     """
+    from spikecrate.sortings import compare
+
     opened = {name: open_recording(folder) for name, folder in recordings.items()}
     truths = {name: truth_of(recording) for name, recording in opened.items()}
-    chosen = list(sorters)
-    for name, recording in opened.items():
-        for sorter in chosen:
-            progress.note(f"{name}: {sorter.name}")
-            yield _score(sorter, name, recording, truths[name], runtime=runtime, seed=seed, progress=progress)
+    for (name, recording), sorter in product(opened.items(), sorters):
+        progress.note(f"{name}: {sorter.name}")
+        score = Score(
+            sorter=sorter.name,
+            version=sorter.version,
+            recording=name,
+            channels=recording.layout.num_channels,
+            duration_s=recording.duration_s,
+            true_units=len(truths[name].unit_ids),
+        )
+        try:
+            done = api.sort(recording.path, sorter=sorter.name, runtime=runtime, seed=seed, progress=progress)
+        except StoppedError:
+            raise
+        except SpikecrateError as error:
+            yield replace(score, failure=str(error).splitlines()[0])
+            continue
+        record = done.record
+        accuracies = [match.accuracy for match in compare(truths[name], done.sorting).assigned]
+        yield replace(
+            score,
+            found_units=record["units"],
+            mean_accuracy=round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0,
+            units_above=sum(accuracy >= GOOD for accuracy in accuracies),
+            wall_s=record["wall_s"],
+            peak_memory_bytes=record["peak_memory_bytes"],
+            runtime=record["runtime"],
+            cores=record["limits"]["cores"],
+        )
 
 
 def truth_of(recording: Recording) -> Sorting:
@@ -167,48 +190,6 @@ def truth_of(recording: Recording) -> Sorting:
     path = folder / TRUTH
     if not path.exists():
         message = f"{folder} has no ground truth ({TRUTH})"
-        raise UsageError(
-            message, next_step=f"write the true spikes there as {TRUTH}, or choose another recording"
-        )
+        step = f"write the true spikes there as {TRUTH}, or choose another recording"
+        raise UsageError(message, next_step=step)
     return read_firings(path, recording.layout.sampling_frequency, num_samples=recording.layout.num_samples)
-
-
-def _score(
-    sorter: Tool,
-    name: str,
-    recording: Recording,
-    truth: Sorting,
-    *,
-    runtime: str,
-    seed: int,
-    progress: Progress,
-) -> Score:
-    from spikecrate.sortings import compare
-
-    layout = recording.layout
-    score = Score(
-        sorter=sorter.name,
-        version=sorter.version,
-        recording=name,
-        channels=layout.num_channels,
-        duration_s=recording.duration_s,
-        true_units=len(truth.unit_ids),
-    )
-    try:
-        done = api.sort(recording.path, sorter=sorter.name, runtime=runtime, seed=seed, progress=progress)
-    except StoppedError:
-        raise
-    except SpikecrateError as error:
-        return replace(score, failure=str(error).splitlines()[0])
-    record = done.record
-    accuracies = [match.accuracy for match in compare(truth, done.sorting).assigned]
-    return replace(
-        score,
-        found_units=record["units"],
-        mean_accuracy=round(sum(accuracies) / len(accuracies), 4) if accuracies else 0.0,
-        units_above=sum(accuracy >= GOOD for accuracy in accuracies),
-        wall_s=record["wall_s"],
-        peak_memory_bytes=record["peak_memory_bytes"],
-        runtime=record["runtime"],
-        cores=record["limits"]["cores"],
-    )

@@ -42,21 +42,6 @@ class Fields:
         self.path = path
         self.place = place
 
-    def get(self, name: str) -> Any:
-        """Return the value unchecked.
-
-        Parameters
-        ----------
-        name : str
-            The field.
-
-        Returns
-        -------
-        object
-            A JSON value; None where the field is missing.
-        """
-        return self.data.get(name)
-
     def text(self, name: str, default: Any = REQUIRED) -> str:
         """Return a text.
 
@@ -76,7 +61,7 @@ class Fields:
             self._refuse(name, "a text", value)
         return value
 
-    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = False) -> float:
+    def number(self, name: str, default: Any = REQUIRED, *, positive: bool = True) -> float:
         """Return a finite number.
 
         Parameters
@@ -84,7 +69,7 @@ class Fields:
         name, default
             As in `text`.
         positive : bool
-            Whether it must be above 0.
+            Whether it must be above 0; by default it must.
 
         Returns
         -------
@@ -228,6 +213,29 @@ def as_number(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def number_in(text: str) -> float | None:
+    """Return the number that a text holds, or None for anything else, infinity and NaN included.
+
+    Parameters
+    ----------
+    text : str
+        The number as text.
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> number_in("1.5"), number_in("inf"), number_in("x")
+    (1.5, None, None)
+    """
+    try:
+        return as_number(float(text))
+    except ValueError:
+        return None
 
 
 def as_numbers(values: Any) -> tuple[float, ...] | None:

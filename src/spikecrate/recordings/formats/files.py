@@ -187,8 +187,7 @@ def read_numbers(path: Path) -> list[Any]:
         raise _not_numbers(path, f"entries of type {array.dtype}")
     if array.ndim not in (1, 2):
         raise _not_numbers(path, f"an array of {array.ndim} dimensions")
-    numbers: list[Any] = array.tolist()
-    return numbers
+    return list(array.tolist())
 
 
 def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
@@ -266,8 +265,7 @@ def _explained(path: Path, named_in: Path | None, error: OSError) -> SpikecrateE
             return RecordingPermissionError(message, next_step=step)
         case _:
             message = f"{path} cannot be read: {error.strerror or error}{source}"
-            step = "check the disk or the network mount it is on"
-            return RecordingPermissionError(message, next_step=step)
+            return RecordingPermissionError(message, next_step="check the disk or the network mount it is on")
 
 
 def _broken_link(path: Path) -> Path | None:

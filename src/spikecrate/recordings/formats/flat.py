@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.formats.fields import as_number, as_numbers
@@ -14,11 +13,12 @@ from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording,
 from spikecrate.recordings.probe import read_geom, read_probeinterface
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from jsonschema.exceptions import ValidationError
 
     from spikecrate.recordings.probe import Locations
+
+SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
+"""The JSON Schema (2020-12) of recording.json."""
 
 
 def open_source(path: Path, source: Path) -> Recording:
@@ -77,26 +77,12 @@ def open_source(path: Path, source: Path) -> Recording:
     )
 
 
-@cache
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of recording.json.
-
-    Returns
-    -------
-    dict
-        JSON types.
-    """
-    text = files("spikecrate.recordings").joinpath("recording.schema.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
-    return content
-
-
 def _validate(data: Any, description: Path) -> None:
     """Check a description against the schema, and for numbers that a float cannot hold."""
     from jsonschema import Draft202012Validator
 
     try:
-        error = next(iter(Draft202012Validator(schema()).iter_errors(data)), None)
+        error = next(iter(Draft202012Validator(SCHEMA).iter_errors(data)), None)
     except RecursionError:
         raise _refused(description, "", "nested too deeply") from None
     if error is not None:
@@ -116,8 +102,8 @@ def _explained(error: ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         from difflib import get_close_matches
 
-        unknown = next(name for name in error.instance if name not in schema()["properties"])
-        near = get_close_matches(unknown, schema()["properties"], n=1)
+        unknown = next(name for name in error.instance if name not in SCHEMA["properties"])
+        near = get_close_matches(unknown, SCHEMA["properties"], n=1)
         return f"unknown field {unknown!r}" + (f", did you mean {near[0]!r}?" if near else "")
     text = error.message
     return text if len(text) <= 200 else text[:200] + "..."
@@ -141,14 +127,12 @@ def _locations(description: Path, probe: str | None, count: int) -> Locations | 
     if probe is None:
         return None
     path = _beside(description, probe)
-    if path.suffix.lower() == ".csv":
-        return read_geom(path, count)
-    if path.suffix.lower() != ".json":
+    read = {".csv": read_geom, ".json": read_probeinterface}.get(path.suffix.lower())
+    if read is None:
         message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
-        raise ProbeError(
-            message, next_step="name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
-        )
-    return read_probeinterface(path, count)
+        step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
+        raise ProbeError(message, next_step=step)
+    return read(path, count)
 
 
 def _beside(description: Path, name: str) -> Path:
@@ -163,6 +147,6 @@ def _refused(description: Path, field: str, problem: str) -> RecordingFormatErro
     message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
     return RecordingFormatError(
         message,
-        next_step=f"correct {description.name}; its fields are {', '.join(schema()['properties'])}",
+        next_step=f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
         details={"file": str(description), "field": field},
     )

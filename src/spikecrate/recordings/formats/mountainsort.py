@@ -44,6 +44,12 @@ def open_source(path: Path, source: Path) -> Recording:
     header = _header(source)
     num_channels, num_samples = header.shape[:2]
     params = _params(source.parent)
+    gain = params.number("scale_factor", positive=False) if "scale_factor" in params.data else None
+    if gain == 0:
+        params.refuse("scale_factor", "0 uV per count leaves no signal")
+    sign = params.data.get("spike_sign")
+    if isinstance(sign, bool) or sign not in (None, -1, 0, 1):
+        params.refuse("spike_sign", f"expected -1, 0 or 1, got {shown(sign)}")
     longer = size > header.file_size > header.offset
     # The rows of a geom.csv are counted only where the number of channels is possible.
     geom = source.parent / GEOM
@@ -57,15 +63,15 @@ def open_source(path: Path, source: Path) -> Recording:
         offset=header.offset,
         file_channels=num_channels,
         num_samples=num_samples,
-        sampling_frequency=params.number("samplerate", positive=True),
-        gains=_gain(params),
+        sampling_frequency=params.number("samplerate"),
+        gains=gain,
         locations=read_geom(geom, num_channels) if known else None,
         no_locations=f"there is no {GEOM}",
         next_steps={
             "gain_uv": f"add scale_factor (uV per count) to {PARAMS}",
             "offset_uv": "convert the samples to int16, with 0 at 0 uV",
         },
-        spike_sign=_spike_sign(params),
+        spike_sign=None if sign is None else int(sign),
         assumptions=[extra_bytes(source, size - header.file_size)] if longer else [],
     )
 
@@ -76,9 +82,8 @@ def _header(raw: Path) -> MdaHeader:
         try:
             header = read_header(raw)
         except MdaError as error:
-            raise RecordingFormatError(
-                str(error), next_step="check that the file was copied whole and is an MDA file"
-            ) from None
+            step = "check that the file was copied whole and is an MDA file"
+            raise RecordingFormatError(str(error), next_step=step) from None
     if header.dtype == "<c8":
         message = f"{raw}: complex samples cannot be sorted"
         raise RecordingFormatError(message, next_step="write the real traces as int16 or float32")
@@ -99,23 +104,3 @@ def _params(folder: Path) -> Fields:
             details={"file": str(path), "field": "samplerate"},
         )
     return Fields(read_json(path), path)
-
-
-def _gain(params: Fields) -> float | None:
-    """Read the uV per count."""
-    if "scale_factor" not in params.data:
-        return None
-    gain = params.number("scale_factor")
-    if gain == 0:
-        params.refuse("scale_factor", "0 uV per count leaves no signal")
-    return gain
-
-
-def _spike_sign(params: Fields) -> int | None:
-    """Read the sign of the spikes."""
-    sign = params.get("spike_sign")
-    if sign is None:
-        return None
-    if isinstance(sign, bool) or sign not in (-1, 0, 1):
-        params.refuse("spike_sign", f"expected -1, 0 or 1, got {shown(sign)}")
-    return int(sign)

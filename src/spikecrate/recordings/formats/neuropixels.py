@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError
-from spikecrate.recordings.formats.fields import shown
-from spikecrate.recordings.formats.spikeglx_meta import number_in
+from spikecrate.recordings.formats.fields import number_in, shown
 from spikecrate.recordings.probe import PUT_GEOM
 
 if TYPE_CHECKING:
-    from spikecrate.recordings.formats.spikeglx_meta import Meta
+    from spikecrate.recordings.formats.spikeglx import Meta
     from spikecrate.recordings.probe import Locations
 
 PROTOTYPES: Final = {"PRB_1_2": "NP1000", "PRB_1_4": "NP1000", "PRB2_1": "NP2000", "PRB2_4": "NP2010"}
@@ -60,7 +59,7 @@ def saved_channels(meta: Meta, kept: int, name: str = "snsSaveChanSubset") -> li
     Examples
     --------
     >>> from pathlib import Path
-    >>> from spikecrate.recordings.formats.spikeglx_meta import Meta
+    >>> from spikecrate.recordings.formats.spikeglx import Meta
     >>> saved_channels(Meta(Path("run.meta"), "snsSaveChanSubset=0:2,7,384"), 4)
     [0, 1, 2, 7]
     """
@@ -171,9 +170,8 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
         places = [channel - num_ap if channel >= num_ap else channel for channel in saved]
         entries = [entries[place] for place in places if place < len(entries)]
     elif len(entries) > len(saved) and SPLIT in meta.data:
-        entries = [
-            entries[place] for place in saved_channels(meta, len(saved), SPLIT) if place < len(entries)
-        ]
+        places = saved_channels(meta, len(saved), SPLIT)
+        entries = [entries[place] for place in places if place < len(entries)]
     if len(entries) != len(saved):
         message = f"{meta.path}: {name}: {len(entries)} entries for {len(saved)} channels"
         raise ProbeError(message, next_step=PUT_GEOM)
@@ -194,9 +192,8 @@ def _table() -> dict[str, Any]:
     """Read probeinterface's table of probes, without the quarter of a second that importing probeinterface takes."""
     spec = find_spec("probeinterface")
     (folder,) = spec.submodule_search_locations if spec and spec.submodule_search_locations else ("",)
-    text = Path(folder, "resources", "neuropixels_probe_features.json").read_text(encoding="utf-8")
-    table: dict[str, Any] = json.loads(text)
-    return table
+    table = Path(folder, "resources", "neuropixels_probe_features.json")
+    return dict(json.loads(table.read_bytes()))
 
 
 def _features(meta: Meta) -> dict[str, str]:

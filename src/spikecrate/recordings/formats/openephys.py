@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
@@ -31,22 +30,6 @@ PROBES: Final = ("NP_PROBE", "NEUROPIXELSV")
 """Elements of a settings.xml that describe a Neuropixels probe."""
 TYPES: Final = ("headstage", "auxiliary", "ADC")
 PER_UNIT: Final = {"uV": 1.0, "µV": 1.0, "μV": 1.0, "mV": 1e3, "V": 1e6}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stream:
-    """One stream of a recording.
-
-    Attributes
-    ----------
-    folder : Path
-        The folder with continuous.dat.
-    facts : Fields
-        Its entry in structure.oebin.
-    """
-
-    folder: Path
-    facts: Fields
 
 
 def open_source(path: Path, source: Path) -> Recording:
@@ -80,16 +63,42 @@ def open_source(path: Path, source: Path) -> Recording:
         raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
     streams = [stream for structure in structures for stream in _streams(structure)]
     # Inside a recording, only the streams at or below the named folder count.
-    chosen = [stream for stream in streams if stream.folder.is_relative_to(folder)] or streams
+    chosen = [(place, facts) for place, facts in streams if place.is_relative_to(folder)] or streams
     if not chosen:
         message = f"{', '.join(map(str, structures))}: no continuous stream"
         raise RecordingEmptyError(message, next_step="record with a continuous stream switched on")
     if len(chosen) > 1:
         # Version 1.0 writes the use of its buffers as a stream of its own.
-        chosen = [stream for stream in chosen if _has_electrodes(stream)] or chosen
+        chosen = [(place, facts) for place, facts in chosen if _has_electrodes(facts)] or chosen
     if len(chosen) > 1:
-        raise ambiguous(folder, "streams", [stream.folder for stream in chosen])
-    return _open(path, chosen[0])
+        raise ambiguous(folder, "streams", [place for place, _facts in chosen])
+    place, facts = chosen[0]
+    channels = facts.objects("channels")
+    if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
+        problem = f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
+        facts.refuse("num_channels", problem)
+    kinds = [_kind(channel) for channel in channels]
+    kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
+    kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
+    experiment = facts.path.parent.parent
+    number = experiment.name.removeprefix("experiment")
+    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
+    locations = read_beside(place, len(kept)) if kept else None
+    return flat_recording(
+        path=path,
+        format="openephys",
+        source=facts.path,
+        sample_file=place / SAMPLES,
+        dtype="<i2",
+        file_channels=len(channels),
+        channels=kept,
+        sampling_frequency=facts.number("sample_rate"),
+        gains=[_gain(channels[index], kinds[index]) for index in kept],
+        locations=_neuropixels(settings, place.name, len(kept)) if locations is None else locations,
+        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
+        channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
+        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+    )
 
 
 def structures_at(folder: Path) -> Iterator[Path]:
@@ -105,8 +114,7 @@ def structures_at(folder: Path) -> Iterator[Path]:
     Path
         A structure.oebin.
     """
-    parts = (folder, folder.parent) if folder.parent.name == "continuous" else (folder,)
-    above = [part.parent for part in parts if part.name == "continuous"]
+    above = [part.parent for part in (folder, folder.parent) if part.name == "continuous"]
     for upper in (folder, *above):
         if is_file(upper / STRUCTURE):
             yield upper / STRUCTURE
@@ -122,53 +130,21 @@ def _numbered(path: Path) -> list[tuple[str, int]]:
     return [(stem, int(part[len(stem) :] or 0)) for stem, part in stems]
 
 
-def _streams(structure: Path) -> Iterator[Stream]:
-    """Yield the streams of a recording."""
+def _streams(structure: Path) -> Iterator[tuple[Path, Fields]]:
+    """Yield the streams of a recording: the folder with continuous.dat, and the entry in structure.oebin."""
     top = Fields(read_json(structure), structure)
     for facts in top.objects("continuous"):
         name = facts.text("folder_name").rstrip("/\\")
         if not name or "/" in name or "\0" in name or name == "..":
             facts.refuse("folder_name", f"expected the name of a folder, got {name!r}")
-        yield Stream(folder=structure.parent / "continuous" / name, facts=facts)
+        yield structure.parent / "continuous" / name, facts
 
 
-def _has_electrodes(stream: Stream) -> bool:
+def _has_electrodes(facts: Fields) -> bool:
     """Return whether a stream has headstage channels, in volts."""
     return any(
         _kind(channel) == "headstage" and channel.text("units", "") in ("", *PER_UNIT)
-        for channel in stream.facts.objects("channels")
-    )
-
-
-def _open(path: Path, stream: Stream) -> Recording:
-    """Open a stream."""
-    facts = stream.facts
-    channels = facts.objects("channels")
-    if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
-        facts.refuse(
-            "num_channels", f"{facts.get('num_channels')}, but {len(channels)} channels are described"
-        )
-    kinds = [_kind(channel) for channel in channels]
-    kept = [index for index, kind in enumerate(kinds) if kind == "headstage"]
-    kept = kept or [index for index, kind in enumerate(kinds) if kind != "sync"]
-    experiment = facts.path.parent.parent
-    number = experiment.name.removeprefix("experiment")
-    settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    locations = read_beside(stream.folder, len(kept)) if kept else None
-    return flat_recording(
-        path=path,
-        format="openephys",
-        source=facts.path,
-        sample_file=stream.folder / SAMPLES,
-        dtype="<i2",
-        file_channels=len(channels),
-        channels=kept,
-        sampling_frequency=facts.number("sample_rate", positive=True),
-        gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=_neuropixels(settings, stream.folder.name, len(kept)) if locations is None else locations,
-        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
-        channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+        for channel in facts.objects("channels")
     )
 
 
@@ -200,7 +176,7 @@ def _kind(channel: Fields) -> str:
     name, description = channel.text("channel_name", "").upper(), channel.text("description", "").upper()
     if "SYNC" in f"{name} {description}":
         return "sync"
-    if channel.get("type") in (1, 2):
+    if channel.data.get("type") in (1, 2):
         return TYPES[channel.whole("type")]
     # Users rename channels, so a name such as AuxCortex1 does not count against the description; ADC1 does.
     renamed = "HEADSTAGE" in description and not re.fullmatch("(ADC|AUX)[0-9]+", name)
@@ -216,4 +192,4 @@ def _gain(channel: Fields, kind: str) -> float:
     unit = channel.text("units", "") or ("uV" if kind == "headstage" else "V")
     if unit not in PER_UNIT:
         channel.refuse("units", f"expected uV, mV or V, got {unit!r}")
-    return channel.number("bit_volts") * PER_UNIT[unit]
+    return channel.number("bit_volts", positive=False) * PER_UNIT[unit]

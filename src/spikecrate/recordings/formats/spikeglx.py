@@ -7,15 +7,15 @@ Source: SpikeGLX's metadata guide (`Markdown/Metadata_Help.md`) and its authors'
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import shown
+from spikecrate.recordings.formats.fields import Fields, number_in, shown
 from spikecrate.recordings.formats.files import ambiguous, is_file, read_text, reading, regular_file
 from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
-from spikecrate.recordings.formats.spikeglx_meta import Meta
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording, truncated
 from spikecrate.recordings.probe import read_beside
 
@@ -25,6 +25,82 @@ if TYPE_CHECKING:
 STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
 DEPTH: Final = 2
 """From the folder of a run down: the folders of its probes."""
+
+
+class Meta(Fields):
+    """The fields of a .meta file, all of them text: one `name=value` a line, tables as (header)(entry)(entry).
+
+    Names of tables start with ~, which is dropped.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    text : str
+        Its content.
+
+    Raises
+    ------
+    RecordingFormatError
+        In every method, if a field is missing or malformed; the message names the file and the field.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        pairs = (line.partition("=") for line in text.splitlines())
+        fields = {name.strip().lstrip("~"): value.strip() for name, mark, value in pairs if mark}
+        super().__init__(fields, path)
+
+    def counts(self, name: str, count: int, total: int) -> tuple[int, ...]:
+        """Return the numbers of channels by kind.
+
+        Parameters
+        ----------
+        name : str
+            The field: whole numbers, separated by commas.
+        count : int
+            How many kinds there are.
+        total : int
+            The file's number of channels, which they add up to.
+
+        Returns
+        -------
+        tuple of int
+        """
+        text = self.text(name)
+        words = text.split(",")
+        if len(words) != count or not all(re.fullmatch(r"[0-9]{1,9}", word.strip()) for word in words):
+            self._refuse(name, f"{count} whole numbers", text)
+        numbers = tuple(map(int, words))
+        if sum(numbers) != total:
+            self.refuse(name, f"{text} does not add up to nSavedChans={total}")
+        return numbers
+
+    def table(self, name: str) -> tuple[list[str], list[str]]:
+        """Return a table: (header)(entry)(entry).
+
+        Parameters
+        ----------
+        name : str
+            The field, without its ~.
+
+        Returns
+        -------
+        header : list of str
+            The words between the commas.
+        entries : list of str
+            Empty where the field is missing.
+
+        Examples
+        --------
+        >>> from pathlib import Path
+        >>> Meta(Path("run.meta"), "~imroTbl=(0,2)(0 0 0 500 250 1)(1 0 0 500 250 1)").table("imroTbl")
+        (['0', '2'], ['0 0 0 500 250 1', '1 0 0 500 250 1'])
+        """
+        header, *entries = re.findall(r"\(([^()]*)\)", self.data.get(name, "")) or [""]
+        return header.split(","), entries
+
+    def _number(self, value: Any) -> float | None:
+        return number_in(str(value))
 
 
 def open_source(path: Path, source: Path) -> Recording:
@@ -68,7 +144,8 @@ def open_source(path: Path, source: Path) -> Recording:
         message = f"{described.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
-    locations, reason = _locations(meta, len(gains), assumptions)
+    kept = len(gains)
+    locations, reason = _locations(meta, kept, assumptions)
     names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
@@ -77,14 +154,12 @@ def open_source(path: Path, source: Path) -> Recording:
         sample_file=binary,
         dtype="<i2",
         file_channels=file_channels,
-        channels=range(len(gains)),
+        channels=range(kept),
         sampling_frequency=rate,
         gains=gains,
         locations=locations,
         no_locations=reason,
-        channel_ids=names[: len(gains)]
-        if len(names) >= len(gains)
-        else [f"CH{index}" for index in range(len(gains))],
+        channel_ids=names[:kept] if len(names) >= kept else [f"CH{index}" for index in range(kept)],
         assumptions=assumptions,
     )
 

@@ -48,9 +48,11 @@ def open_source(path: Path, source: Path) -> Recording:
     """
     description = _description(source.parent)
     facts = description.inner("kwargs")
-    num_channels = facts.whole(
-        "num_channels" if "num_channels" in facts.data else "num_chan", most=MAX_CHANNELS
-    )
+    name = "num_channels" if "num_channels" in facts.data else "num_chan"
+    num_channels = facts.whole(name, most=MAX_CHANNELS)
+    ids = facts.items("channel_ids", []) if facts.data.get("channel_ids") is not None else []
+    if ids and len(ids) != num_channels:
+        facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
     filtered = Assumption(
         field="filter",
         message="the recording is marked as filtered",
@@ -65,7 +67,7 @@ def open_source(path: Path, source: Path) -> Recording:
         offset=facts.whole("file_offset", 0),
         time_axis=facts.whole("time_axis", 0),
         file_channels=num_channels,
-        sampling_frequency=facts.number("sampling_frequency", positive=True),
+        sampling_frequency=facts.number("sampling_frequency"),
         gains=_values(description, "gain_to_uV", num_channels),
         offsets=_values(description, "offset_to_uV", num_channels),
         locations=_locations(description, num_channels),
@@ -73,8 +75,8 @@ def open_source(path: Path, source: Path) -> Recording:
             "gain_uv": "set the gains and save the recording again",
             "offset_uv": "set the offsets and save the recording again",
         },
-        channel_ids=_channel_ids(facts, num_channels),
-        assumptions=[filtered] if facts.get("is_filtered") is True else [],
+        channel_ids=list(map(str, ids)) or None,
+        assumptions=[filtered] if facts.data.get("is_filtered") is True else [],
     )
 
 
@@ -90,14 +92,13 @@ def _description(folder: Path) -> Fields:
                 return fields
             seen = seen or f"{path}: class: {reader!r} is not samples in one flat file"
     message = seen or f"{folder}: there is no {DESCRIPTIONS[0]}"
-    raise RecordingFormatError(
-        message, next_step=f"convert it once: spikecrate recording.import {folder} DESTINATION"
-    )
+    step = f"convert it once: spikecrate recording.import {folder} DESTINATION"
+    raise RecordingFormatError(message, next_step=step)
 
 
 def _segment(path: Path, facts: Fields) -> Path:
     """Choose the sample file."""
-    named = facts.get("file_paths")
+    named = facts.data.get("file_paths")
     names: list[Any] = [named] if isinstance(named, str) else facts.items("file_paths")
     if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
         facts.refuse("file_paths", f"expected the paths of sample files, got {shown(named)}")
@@ -112,7 +113,7 @@ def _segment(path: Path, facts: Fields) -> Path:
 def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
     """Read one number a channel, from the facts, the properties, or the property's own file."""
     facts = description.inner("kwargs")
-    found = _property(description, name) if facts.get(name) is None else facts.get(name)
+    found = _property(description, name) if facts.data.get(name) is None else facts.data.get(name)
     if found is None:
         return None
     numbers = as_numbers(found if isinstance(found, list) else [found] * num_channels)
@@ -123,13 +124,11 @@ def _values(description: Fields, name: str, num_channels: int) -> tuple[float, .
 
 def _property(description: Fields, name: str) -> Any:
     """Return a property of the channels as JSON types, or None."""
-    properties = description.get("properties")
+    properties = description.data.get("properties")
     if isinstance(properties, dict) and properties.get(name) is not None:
         return properties[name]
     path = description.path.parent / "properties" / f"{name}.npy"
-    if not is_file(path):
-        return None
-    return read_numbers(path)
+    return read_numbers(path) if is_file(path) else None
 
 
 def _locations(description: Fields, num_channels: int) -> Locations | None:
@@ -138,21 +137,15 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
         return read_probeinterface(group, num_channels, order="given")
-    location = _location(folder, description)
+    location, other = _property(description, "location"), folder / DESCRIPTIONS[1]
+    if location is None and other != description.path and is_file(other):
+        # Before 0.105 si_folder.json alone may have it.
+        location = _property(Fields(read_json(other), other), "location")
     if location is not None:
         return _table(folder, location, num_channels)
     if is_file(legacy):
         return read_probeinterface(legacy, num_channels, order="ranks")
     return read_geom(geom, num_channels) if is_file(geom) else None
-
-
-def _location(folder: Path, description: Fields) -> Any:
-    """Return the property `location`; before 0.105 it may be in si_folder.json alone."""
-    found = _property(description, "location")
-    other = folder / DESCRIPTIONS[1]
-    if found is None and other != description.path and is_file(other):
-        found = _property(Fields(read_json(other), other), "location")
-    return found
 
 
 def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
@@ -163,11 +156,3 @@ def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
         message = f"{folder}: location: expected x and y of {num_channels} channels, got {shown(rows)}"
         raise ProbeError(message, next_step="save the recording again with its probe")
     return known
-
-
-def _channel_ids(facts: Fields, num_channels: int) -> tuple[str, ...] | None:
-    """Read the channels' names."""
-    ids = facts.items("channel_ids", []) if facts.get("channel_ids") is not None else []
-    if ids and len(ids) != num_channels:
-        facts.refuse("channel_ids", f"{len(ids)} names for {num_channels} channels")
-    return tuple(str(name) for name in ids) or None
