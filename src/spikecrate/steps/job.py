@@ -65,6 +65,11 @@ class Job:
         return KINDS[self.tool.kind]
 
     @property
+    def build(self) -> BuildRequest:
+        """The sources of its image or environment."""
+        return build_request(self.tool, self.parts.recipe, self.sources, gpu=self.gpu)
+
+    @property
     def recordings(self) -> list[Recording]:
         """Every recording among the inputs."""
         return [found.recording for found in self.inputs.values() if isinstance(found, RecordingInput)]

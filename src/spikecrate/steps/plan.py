@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.steps.job import Job
     from spikecrate.store import Store
-    from spikecrate.store.results import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +29,11 @@ class Plan:
         For `run`: the differences from the nearest earlier result, one part each.
     nearest : str or None
         Key of that earlier result, if there is one.
-    stored : Stored or None
-        The result, for `hit`.
     """
 
     action: Literal["hit", "wait", "run"]
     reasons: tuple[str, ...]
     nearest: str | None = None
-    stored: Stored | None = None
 
 
 def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
@@ -60,7 +56,7 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
     """
     stored = results.find(store, job.key, progress.note)
     if stored is not None and not force:
-        return Plan(action="hit", reasons=("the store has the result",), stored=stored)
+        return Plan(action="hit", reasons=("the store has the result",))
     if stored is not None:
         return Plan(action="run", reasons=("--force replaces the result in the store",))
     if is_running(store, job.key):

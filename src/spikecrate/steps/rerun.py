@@ -20,7 +20,7 @@ from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.agreement import agree
 from spikecrate.steps.inputs import open_inputs
-from spikecrate.steps.job import Job, build_request
+from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS
@@ -120,8 +120,7 @@ def rerun(
     record = earlier.record
     job = remake(record, recording=recording, store=store, progress=progress)
     job.check()
-    request = build_request(job.tool, job.parts.recipe, job.sources, gpu=job.gpu)
-    engine = choose(runtime or record["runtime"], store, progress, request=request)
+    engine = choose(runtime or record["runtime"], store, progress, request=job.build)
     compared: list[Agreement] = []
 
     def use(built: Path, new: dict[str, Any]) -> RerunOutcome:
@@ -145,9 +144,7 @@ def rerun(
         )
 
     given = _limits(record, job, cores)
-    done = run_uncached(
-        job, runtime=engine, request=request, limits=given, store=store, progress=progress, use=use
-    )
+    done = run_uncached(job, runtime=engine, limits=given, store=store, progress=progress, use=use)
     if not done.equal:
         raise _differs(done, compared[0].sentence() if compared else "")
     return done

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spikecrate._util.files import MAX_INNER_PATH, disk_full_named, entries, make_folder, remove_tree
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
     from spikecrate.runtimes.contract import ExitStatus, Image, Limits, Runtime
     from spikecrate.steps.job import Job
     from spikecrate.steps.kinds import Kind
@@ -52,24 +50,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of `run`, and whether this process ran the job rather than waited for another one."""
-
-    stored: Stored
-    ran: bool
-
-
 def run(
     job: Job,
     *,
     runtime: Runtime,
-    request: BuildRequest,
     limits: Limits,
     store: Store,
     progress: Progress,
     force: bool,
-) -> Outcome:
+) -> tuple[Stored, bool]:
     """Run a job once, however many processes request it.
 
     Parameters
@@ -78,8 +67,6 @@ def run(
         The job.
     runtime : Runtime
         The runtime.
-    request : BuildRequest
-        Sources of its image.
     limits : Limits
         Limits of cores, memory and time.
     store : Store
@@ -91,7 +78,8 @@ def run(
 
     Returns
     -------
-    Outcome
+    Stored, bool
+        The result, and whether this process ran the job rather than waited for another one.
 
     Raises
     ------
@@ -114,18 +102,18 @@ def run(
         if made_meanwhile or not force:
             stored = results.find(store, job.key, progress.note)
             if stored is not None:
-                return Outcome(stored=stored, ran=False)
+                return stored, False
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed leftovers of a stopped run: {name}")
         for concern in concerns(store):
             progress.note(concern)
         # Prepare only after the wait: `image.prune` may remove an image while no job runs in it.
-        image = runtime.prepare(request, progress)
+        image = runtime.prepare(job.build, progress)
 
         def publish(built: Path, _record: dict[str, Any]) -> Stored:
             return results.publish(store, job.key, built)
 
-        return Outcome(stored=_attempt(job, runtime, image, limits, store, progress, publish), ran=True)
+        return _attempt(job, runtime, image, limits, store, progress, publish), True
     finally:
         lock.release()
 
@@ -134,7 +122,6 @@ def run_uncached(
     job: Job,
     *,
     runtime: Runtime,
-    request: BuildRequest,
     limits: Limits,
     store: Store,
     progress: Progress,
@@ -144,7 +131,7 @@ def run_uncached(
 
     Parameters
     ----------
-    job, runtime, request, limits, store, progress
+    job, runtime, limits, store, progress
         See `run`.
     use : callable
         Receives the finished folder and its run record while this process has the job's lock. The folder is removed
@@ -160,7 +147,7 @@ def run_uncached(
     spikecrate.errors.SpikecrateError
         Any error that `run` raises.
     """
-    image = runtime.prepare(request, progress)
+    image = runtime.prepare(job.build, progress)
     with Lock(store.lock(job.key)):
         return _attempt(job, runtime, image, limits, store, progress, use)
 
@@ -340,7 +327,7 @@ def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]
     kind = job.kind
     for name in (*kind.files, RECORD):
         require_file(paths.out / name)
-    facts = kind.check(paths.out, job)
+    facts = kind.check(paths.out, job) if kind.check else {}
     report = {**read_report(paths.out / RECORD), **facts}
     with disk_full_named(paths.root):
         for name in kind.files:
