@@ -72,10 +72,6 @@ class Estimate:
     runs: int
     nearest_values: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `--json` prints."""
-        return asdict(self)
-
 
 def estimate(job: Job, store: Store) -> Estimate | None:
     """Estimate a job from the runs in the store and in the tool's folder.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.runtimes import choose
@@ -57,7 +57,7 @@ class Forecast:
             "runtime": self.runtime,
             "image": self.image,
             "argv": self.argv,
-            "estimate": None if self.estimate is None else self.estimate.as_dict(),
+            "estimate": None if self.estimate is None else asdict(self.estimate),
         }
 
 

@@ -68,10 +68,6 @@ class RerunOutcome:
     agreement: dict[str, Any] | None
     folder: str | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `--json` prints."""
-        return asdict(self)
-
 
 def rerun(
     earlier: Stored,
@@ -266,5 +262,5 @@ def _differs(done: RerunOutcome, agreement: str) -> ResultDiffersError:
     return ResultDiffersError(
         f"{message}; {agreement}" if agreement else message,
         next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
-        details=done.as_dict(),
+        details=asdict(done),
     )

@@ -254,7 +254,6 @@ def _attempt(
             spec=spec,
             runtime=runtime.name,
             argv=runtime.command(spec),
-            seed=job.parts.seed,
             started=started,
             ended=ended,
             ended_as=ended_as,
@@ -278,19 +277,32 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
     """Raise the error for an exit status; the harness's exit codes count only where the harness ran."""
     keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
     last = f"; its last lines:\n{tail}" if tail else ""
+
+    def failure(
+        error: type[SpikecrateError], problem: str, next_step: str, **details: Any
+    ) -> SpikecrateError:
+        return error(f"the {kind} {problem}{last}", next_step=next_step, details=details)
+
     if ended_as.too_many_processes:
-        message = f"the {kind} started more than {PIDS_LIMIT} processes at once and was stopped{last}"
-        raise JobFailedError(message, next_step="read its log: spikecrate job.logs")
+        problem = f"started more than {PIDS_LIMIT} processes at once and was stopped"
+        raise failure(JobFailedError, problem, "read its log: spikecrate job.logs")
     if ended_as.timed_out:
-        message = f"the {kind} exceeded its time limit of {spec.limits.timeout_s:g} s{last}"
-        raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
+        problem = f"exceeded its time limit of {spec.limits.timeout_s:g} s"
+        raise failure(JobTimeoutError, problem, "give it more time: --timeout 4h")
     if ended_as.code == 0:
         return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
-        raise _memory_error(kind, ended_as, spec, last)
+        had, problem = spec.limits.memory_bytes, "ran out of this machine's memory"
+        if had is None:
+            next_step = "run it on a machine with more memory, or with fewer --cores"
+            raise failure(JobMemoryError, problem, next_step)
+        problem = f"needed more than the {had / 2**30:.1f} GiB of memory that it had"
+        next_step = f"give it more: --memory {max(1, round(2 * had / 2**30))}G"
+        peak = ended_as.peak_memory_bytes
+        raise failure(JobMemoryError, problem, next_step, memory_bytes=had, peak_memory_bytes=peak)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
-        message = f"the {kind} returned no valid sorting{last}"
-        raise ResultInvalidError(message, next_step="see docs/contract.md for the valid forms of a sorting")
+        next_step = "see docs/contract.md for the valid forms of a sorting"
+        raise failure(ResultInvalidError, "returned no valid sorting", next_step)
     if keeps_codes and ended_as.code == harness.DISK_FULL:
         place = spec.source(OUT).parent.parent
         message = f"no space is left in the {kind}'s scratch or output folder, in {place}{last}"
@@ -298,28 +310,8 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )
     how = f"signal {ended_as.code - 128}" if ended_as.code > 128 else f"exit code {ended_as.code}"
-    message = f"the {kind} failed with {how}{last}"
-    raise JobFailedError(
-        message,
-        next_step=f"spikecrate job.logs {job.key[:12]} prints the whole log",
-        details={"exit_code": ended_as.code},
-    )
-
-
-def _memory_error(kind: str, ended_as: ExitStatus, spec: ContainerSpec, last: str) -> JobMemoryError:
-    had = spec.limits.memory_bytes
-    if had is None:
-        message = f"the {kind} ran out of this machine's memory{last}"
-        return JobMemoryError(
-            message, next_step="run it on a machine with more memory, or with fewer --cores"
-        )
-    message = f"the {kind} needed more than the {had / 2**30:.1f} GiB of memory that it had{last}"
-    ask = max(1, round(2 * had / 2**30))
-    return JobMemoryError(
-        message,
-        next_step=f"give it more: --memory {ask}G",
-        details={"memory_bytes": had, "peak_memory_bytes": ended_as.peak_memory_bytes},
-    )
+    next_step = f"spikecrate job.logs {job.key[:12]} prints the whole log"
+    raise failure(JobFailedError, f"failed with {how}", next_step, exit_code=ended_as.code)
 
 
 def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
