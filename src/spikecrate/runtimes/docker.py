@@ -12,7 +12,7 @@ from spikecrate.engines.docker import docker_client, docker_errors, engine_url, 
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Image, Mount
+from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, ExitStatus, Image
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.runtimes.permissions import make_readable
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import ExitStatus
 
 EXIT_CODE_S: Final = 60
 """Seconds to wait for the exit code after the output stream closes: dockerd can miss the end of a container
@@ -166,8 +165,6 @@ class Docker:
     def _run(
         self, container: Container, spec: ContainerSpec, on_output: Callable[[bytes], None]
     ) -> ExitStatus:
-        from spikecrate.runtimes.contract import ExitStatus
-
         with docker_errors():
             # Attach before the start, so that no line is missed; the daemon keeps no log.
             socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
@@ -241,7 +238,9 @@ def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
     memory = spec.limits.memory_bytes
     variables = {"HOME": str(SCRATCH), **(gpu.visible() if spec.gpu else {})}
     no_proxies = [f"{name}=" for proxy in PROXIES for name in (proxy, proxy.lower())]
-    bound = mounts(spec)
+    shown = read_only_throughout(spec.mounts)
+    # This process may run in a container: the daemon mounts paths of the Docker host.
+    bound = [replace(mount, source=host_path(mount.source)) for mount in shown]
     rows: list[tuple[list[str], dict[str, Any]]] = [
         (_each("--label", _pairs(spec.labels)), {"labels": spec.labels}),
         (["--name", spec.name], {"name": spec.name}),
@@ -317,26 +316,6 @@ def run_argv(spec: ContainerSpec) -> list[str]:
         spec.image.digest or spec.image.reference,
         *rest,
     ]
-
-
-def mounts(spec: ContainerSpec) -> list[Mount]:
-    """Return a step's mounts with their paths on the Docker host: this process may run in a container.
-
-    Parameters
-    ----------
-    spec : ContainerSpec
-        Container to run.
-
-    Returns
-    -------
-    list of Mount
-
-    Raises
-    ------
-    HostPathError
-        When the Docker host has no path for one of them.
-    """
-    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(spec.mounts)]
 
 
 def _pairs(values: dict[str, str]) -> list[str]:

@@ -6,18 +6,22 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.catalogue.tools import SORTER, find
+from spikecrate.catalogue.tools import SORTER, complete, find
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Limits
-from spikecrate.steps.job import describe
+from spikecrate.runtimes.gpu import decide, is_present
+from spikecrate.steps.inputs import open_inputs
+from spikecrate.steps.job import Job, recipe
+from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.sources import current
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.steps.job import Job
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.store import Store
 
 
@@ -46,7 +50,7 @@ class Request:
         return limits(self.cores, self.memory_bytes, self.timeout_s)
 
     def job(self, store: Store, progress: Progress) -> Job:
-        """Return the requested job.
+        """Return the requested job; hash its inputs, or take their hashes from the cache.
 
         Parameters
         ----------
@@ -61,23 +65,34 @@ class Request:
 
         Raises
         ------
-        spikecrate.errors.SpikecrateError
-            Any error of `spikecrate.steps.job.describe`.
+        SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
+            The catalogue has no such tool or parameter, an option is out of range, or an input is missing.
+        GpuMissingError
+            The tool needs a GPU and the machine has none.
+        RecordingError
+            An input cannot be read.
         """
-        tool, inputs = self._step()
-        return describe(
-            inputs,
-            tool=tool,
-            parameters=self.params,
+        tool, words = self._step()
+        cores = self.limits.cores
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
+            message = f"the seed {self.seed} is not from 0 to 4294967295"
+            raise UsageError(message, next_step="choose another seed")
+        parameters = complete(tool, self.params)
+        on_gpu = decide(tool.name, tool.gpu, self.gpu, present=is_present())
+        inputs = open_inputs(tool.inputs, words, store, progress)
+        parts = KeyParts(
+            tool=tool.name,
+            recipe=recipe(tool),
+            parameters=parameters,
             seed=self.seed,
-            cores=self.limits.cores,
-            gpu=self.gpu,
-            store=store,
-            progress=progress,
+            inputs={name: found.identity for name, found in inputs.items()},
+            cores=cores if tool.cores_change_result else None,
+            gpu=on_gpu if tool.gpu == "optional" else None,
         )
+        return Job(tool=tool, inputs=inputs, parts=parts, sources=current(tool), gpu=on_gpu)
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        """Return the name of the tool, and its inputs by their names."""
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        """Return the tool, and its inputs by their names."""
         raise TypeError(type(self))
 
 
@@ -88,8 +103,8 @@ class StepRequest(Request):
     tool: str
     inputs: Mapping[str, Path | str]
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        return self.tool, self.inputs
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        return find(self.tool), self.inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +114,8 @@ class SortRequest(Request):
     recording: Path | str
     sorter: str = "ms4"
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        return find(self.sorter, kind=SORTER).name, {RECORDING: self.recording}
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        return find(self.sorter, kind=SORTER), {RECORDING: self.recording}
 
 
 def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
