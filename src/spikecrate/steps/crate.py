@@ -52,7 +52,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
         _value("setting", "seed", record["seed"]),
     ]
     inputs = [*(source[0] for source in sources), *parameters]
-    outputs = [_file(name, facts) for name, facts in record["files"].items()]
+    outputs = [_file(name, facts["size"]) for name, facts in record["files"].items()]
     hashes = [
         _hash(f"#blake3/{quote(name)}", f"BLAKE3 of {name}", facts["blake3"])
         for name, facts in record["files"].items()
@@ -90,7 +90,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
             action[term] = _links(entities)
     if image:
         action["containerImage"] = _link(image[0])
-    records = [_file(name, {}) for name in ("run.json", "job.json")]
+    records = [_file(name) for name in ("run.json", "job.json")]
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
@@ -235,7 +235,7 @@ def _package(name: str, version: Any) -> Entity:
     return {"@id": purl, "@type": "SoftwareApplication", "name": name, "softwareVersion": str(version)}
 
 
-def _file(name: str, facts: dict[str, Any]) -> Entity:
+def _file(name: str, size: int | None = None) -> Entity:
     """Describe a file in the folder of the crate."""
     description, kind = FILE_KINDS.get(name, ("Written by the tool", "application/octet-stream"))
     entity: Entity = {
@@ -245,11 +245,8 @@ def _file(name: str, facts: dict[str, Any]) -> Entity:
         "description": description,
         "encodingFormat": kind,
     }
-    if "size" in facts:
-        entity["contentSize"] = str(facts["size"])
-    if "sha256" in facts:
-        entity["sha256"] = facts["sha256"]
-    if "blake3" in facts:
+    if size is not None:
+        entity["contentSize"] = str(size)
         entity["identifier"] = {"@id": f"#blake3/{quote(name)}"}
     return entity
 

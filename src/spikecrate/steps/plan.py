@@ -29,11 +29,14 @@ class Plan:
         For `run`: the differences from the nearest earlier result, one part each.
     nearest : str or None
         Key of that earlier result, if there is one.
+    nearest_parts : dict or None
+        Its key parts.
     """
 
     action: Literal["hit", "wait", "run"]
     reasons: tuple[str, ...]
     nearest: str | None = None
+    nearest_parts: dict[str, Any] | None = None
 
 
 def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
@@ -64,8 +67,9 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
     earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
         return Plan(action="run", reasons=("the store has no result of this tool or this recording",))
-    changed = differences(job.parts.as_dict(), earlier["key_parts"])
-    return Plan(action="run", reasons=tuple(changed), nearest=earlier["key"])
+    key, parts = earlier["key"], earlier["key_parts"]
+    changed = differences(job.parts.as_dict(), parts)
+    return Plan(action="run", reasons=tuple(changed), nearest=key, nearest_parts=parts)
 
 
 def is_running(store: Store, key: str) -> bool:

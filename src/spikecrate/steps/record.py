@@ -150,12 +150,11 @@ def catalogue_state(folder: Path) -> dict[str, Any]:
         `{"commit": str or None, "dirty": bool or None}`; None outside any git repository.
     """
     commit = commit_of(folder)
-    if commit is None:
-        return {"commit": None, "dirty": None}
     try:
-        return {"commit": commit, "dirty": is_edited(folder)}
+        dirty = None if commit is None else is_edited(folder)
     except CommandError:
-        return {"commit": commit, "dirty": None}
+        dirty = None
+    return {"commit": commit, "dirty": dirty}
 
 
 def now() -> datetime:

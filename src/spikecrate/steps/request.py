@@ -40,14 +40,24 @@ class Request:
 
     @property
     def limits(self) -> Limits:
-        """Limits of cores, memory and time.
+        """Limits of cores, memory and time, checked; by default all cores of this process.
 
         Raises
         ------
         UsageError
             A limit is too small, or the process has fewer cores.
         """
-        return limits(self.cores, self.memory_bytes, self.timeout_s)
+        available = len(os.sched_getaffinity(0))
+        if self.cores is not None and not 1 <= self.cores <= available:
+            message = f"--cores {self.cores}: this process may use {available}"
+            raise UsageError(message, next_step=f"choose --cores from 1 to {available}")
+        if self.memory_bytes is not None and self.memory_bytes < 64 * 2**20:
+            message = f"--memory: {self.memory_bytes} bytes are too few to start Python"
+            raise UsageError(message, next_step="give it more: --memory 4G")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            message = f"--timeout: {self.timeout_s} s is not a positive time"
+            raise UsageError(message, next_step="give it time: --timeout 2h")
+        return Limits(cores=self.cores or available, memory_bytes=self.memory_bytes, timeout_s=self.timeout_s)
 
     def job(self, store: Store, progress: Progress) -> Job:
         """Return the requested job; hash its inputs, or take their hashes from the cache.
@@ -116,37 +126,3 @@ class SortRequest(Request):
 
     def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
         return find(self.sorter, kind=SORTER), {RECORDING: self.recording}
-
-
-def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
-    """Check limits and fill in the defaults.
-
-    Parameters
-    ----------
-    cores : int or None
-        Processors; by default all of this process.
-    memory_bytes : int or None
-        Bytes of memory; by default no limit.
-    timeout_s : float or None
-        Seconds of wall time; by default no limit.
-
-    Returns
-    -------
-    Limits
-
-    Raises
-    ------
-    UsageError
-        A limit is too small, or the process has fewer cores.
-    """
-    available = len(os.sched_getaffinity(0))
-    if cores is not None and not 1 <= cores <= available:
-        message = f"--cores {cores}: this process may use {available}"
-        raise UsageError(message, next_step=f"choose --cores from 1 to {available}")
-    if memory_bytes is not None and memory_bytes < 64 * 2**20:
-        message = f"--memory: {memory_bytes} bytes are too few to start Python"
-        raise UsageError(message, next_step="give it more: --memory 4G")
-    if timeout_s is not None and timeout_s <= 0:
-        message = f"--timeout: {timeout_s} s is not a positive time"
-        raise UsageError(message, next_step="give it time: --timeout 2h")
-    return Limits(cores=cores or available, memory_bytes=memory_bytes, timeout_s=timeout_s)

@@ -25,7 +25,7 @@ from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
-from spikecrate.steps.request import limits
+from spikecrate.steps.request import Request
 from spikecrate.steps.run import run_uncached
 from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
@@ -237,9 +237,10 @@ def _way_back(record: dict[str, Any], folder: Path | None) -> str:
 
 def _limits(record: dict[str, Any], job: Job, cores: int | None) -> Limits:
     """Return the limits of the earlier run, without its time limit: another machine may need longer."""
-    had, available = record["limits"].get("cores"), limits(None, None, None).cores
+    had, available = record["limits"].get("cores"), Request().limits.cores
     usual = min(had, available) if isinstance(had, int) and had > 0 else None
-    return limits(job.parts.cores or cores or usual, record["limits"].get("memory_bytes"), None)
+    memory = record["limits"].get("memory_bytes")
+    return Request(cores=job.parts.cores or cores or usual, memory_bytes=memory).limits
 
 
 def _outcome(record: dict[str, Any]) -> dict[str, Any]:
