@@ -75,12 +75,17 @@ class Docker:
         """
         from spikecrate.images.build import build
 
-        built = build(request, progress)
+        built, version = build(request, progress), self.client.version()
         return Image(
             reference=built.reference,
             digest=built.digest,
             entrypoint=request.entrypoint,
-            facts=self._facts(),
+            facts={
+                "engine": "docker",
+                "engine_version": version["Version"],
+                "api_version": version["ApiVersion"],
+                "kernel": version.get("KernelVersion", ""),
+            },
         )
 
     def preview(self, request: BuildRequest) -> Image:
@@ -202,15 +207,6 @@ class Docker:
             out_of_memory=bool(container.attrs["State"].get("OOMKilled")),
             timed_out=expired.is_set(),
         )
-
-    def _facts(self) -> dict[str, Any]:
-        version = self.client.version()
-        return {
-            "engine": "docker",
-            "engine_version": version["Version"],
-            "api_version": version["ApiVersion"],
-            "kernel": version.get("KernelVersion", ""),
-        }
 
 
 def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:

@@ -351,17 +351,8 @@ def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, pr
         The samples contain NaN or infinity.
     """
     layout = recording.layout
-    question = digest(
-        [
-            "samples",
-            layout.dtype,
-            layout.offset,
-            layout.time_axis,
-            layout.file_channels,
-            layout.channels,
-            layout.num_samples,
-        ]
-    )
+    shape = layout.file_channels, layout.channels, layout.num_samples
+    question = digest(["samples", layout.dtype, layout.offset, layout.time_axis, *shape])
 
     def compute() -> str:
         samples = content.hash_samples(recording, progress)

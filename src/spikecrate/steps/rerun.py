@@ -141,9 +141,17 @@ def rerun(
 
     given = _limits(record, job, cores)
     done = run_uncached(job, runtime=engine, limits=given, store=store, progress=progress, use=use)
-    if not done.equal:
-        raise _differs(done, compared[0].sentence() if compared else "")
-    return done
+    if done.equal:
+        return done
+    now, before = (_in_words(outcome) for outcome in (done.now, done.before))
+    message = f"job {done.key[:12]} gave a different result: {now}, before {before}"
+    if compared:
+        message += f"; {compared[0].sentence()}"
+    raise ResultDiffersError(
+        message,
+        next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
+        details=asdict(done),
+    )
 
 
 def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store, progress: Progress) -> Job:
@@ -255,13 +263,3 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
 def _in_words(outcome: dict[str, Any]) -> str:
     counts = [f"{outcome[name]} {name}" for name in ("units", "events") if name in outcome]
     return ", ".join([*counts, f"BLAKE3 {outcome['blake3'][:12]}"])
-
-
-def _differs(done: RerunOutcome, agreement: str) -> ResultDiffersError:
-    now, before = (_in_words(outcome) for outcome in (done.now, done.before))
-    message = f"job {done.key[:12]} gave a different result: {now}, before {before}"
-    return ResultDiffersError(
-        f"{message}; {agreement}" if agreement else message,
-        next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
-        details=asdict(done),
-    )

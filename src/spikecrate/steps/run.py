@@ -262,12 +262,9 @@ def _attempt(
             files=files,
         )
         with disk_full_named(store.root):
-            (paths.result / RECORD).write_text(
-                json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
-            )
-            (paths.result / CRATE).write_text(
-                json.dumps(ro_crate(record), indent=1, ensure_ascii=False), encoding="utf-8"
-            )
+            for name, content in ((RECORD, record), (CRATE, ro_crate(record))):
+                text = json.dumps(content, indent=1, ensure_ascii=False)
+                (paths.result / name).write_text(text, encoding="utf-8")
         return use(paths.result, record)
     finally:
         remove_tree(paths.root)

@@ -316,15 +316,11 @@ def _share_root(place: Path, observed: os.stat_result) -> None:
 
 
 def _next_step(root: Path, number: int | None) -> str:
-    match number:
-        case errno.EACCES | errno.EPERM:
-            return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
-        case errno.EROFS | errno.EIO:
-            return (
-                "read the kernel's log (dmesg), mount it for writing again, or set SPIKECRATE_STORE elsewhere"
-            )
-        case _:
-            return "run it again; if it fails again, set SPIKECRATE_STORE to a folder of your own"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
+    if number in (errno.EROFS, errno.EIO):
+        return "read the kernel's log (dmesg), mount it for writing again, or set SPIKECRATE_STORE elsewhere"
+    return "run it again; if it fails again, set SPIKECRATE_STORE to a folder of your own"
 
 
 def _check_schema(path: Path) -> None:
