@@ -17,7 +17,7 @@ from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
@@ -238,11 +238,11 @@ def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
     # This process may run in a container: the daemon mounts paths of the Docker host.
     bound = [replace(mount, source=host_path(mount.source)) for mount in shown]
     rows: list[tuple[list[str], dict[str, Any]]] = [
-        (_each("--label", _pairs(spec.labels)), {"labels": spec.labels}),
+        (_each("--label", map("=".join, spec.labels.items())), {"labels": spec.labels}),
         (["--name", spec.name], {"name": spec.name}),
         (["--user", user], {"user": user}),
         (["--workdir", str(SCRATCH)], {"working_dir": str(SCRATCH)}),
-        (_each("--env", _pairs(variables)), {"environment": variables}),
+        (_each("--env", map("=".join, variables.items())), {"environment": variables}),
         # `docker run` has no option that leaves proxies out; an empty variable comes closest.
         (_each("--env", no_proxies), {"use_config_proxy": False}),
         (
@@ -314,11 +314,7 @@ def run_argv(spec: ContainerSpec) -> list[str]:
     ]
 
 
-def _pairs(values: dict[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in values.items()]
-
-
-def _each(option: str, values: list[str]) -> list[str]:
+def _each(option: str, values: Iterable[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 

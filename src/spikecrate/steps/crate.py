@@ -19,11 +19,9 @@ UNITS: Final = {"wall_s": "SEC", "cpu_s": "SEC", "peak_memory_bytes": "BYTE"}
 """Resource fields of the run record, and the QUDT names of their units."""
 PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS: Final = "https://w3id.org/ro/terms/workflow-run#"
+BYTES: Final = "application/octet-stream"
 FILE_KINDS: Final = {
-    "firings.mda": (
-        "The sorting: channel, time in samples and unit of every event",
-        "application/octet-stream",
-    ),
+    "firings.mda": ("The sorting: channel, time in samples and unit of every event", BYTES),
     "log.txt": ("The log of the tool", "text/plain"),
     "job.json": ("Parameters, inputs and limits given to the tool", "application/json"),
     "run.json": ("The run record, from which this crate is made", "application/json"),
@@ -237,7 +235,7 @@ def _package(name: str, version: Any) -> Entity:
 
 def _file(name: str, size: int | None = None) -> Entity:
     """Describe a file in the folder of the crate."""
-    description, kind = FILE_KINDS.get(name, ("Written by the tool", "application/octet-stream"))
+    description, kind = FILE_KINDS.get(name, ("Written by the tool", BYTES))
     entity: Entity = {
         "@id": quote(name),
         "@type": "File",

@@ -114,11 +114,9 @@ def show_job(store: Store, prefix: str) -> dict[str, Any]:
     """
     key = find_key(store, prefix)
     for path in (store.result(key) / "run.json", store.failure(key) / FAILURE):
-        try:
+        with suppress(OSError, ValueError):
             shown: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        return shown
+            return shown
     return {"key": key, "status": "running"}
 
 

@@ -69,6 +69,7 @@ def run_record(
     tool = job.tool
     # Prefer the runtime's figure: the harness's may include cached pages of the recording.
     watched, reported = ended_as.peak_memory_bytes, report.get("peak_memory_bytes")
+    on_host, reference, identity = runtime == "host", spec.image.reference, spec.image.digest
     return {
         "schema": SCHEMA,
         "key": job.key,
@@ -83,12 +84,8 @@ def run_record(
         "key_parts": job.parts.as_dict(),
         "inputs": {name: found.facts for name, found in job.inputs.items()},
         "runtime": runtime,
-        "image": (
-            None if runtime == "host" else {"reference": spec.image.reference, "digest": spec.image.digest}
-        ),
-        "environment": (
-            {"folder": spec.image.reference, "lock": spec.image.digest} if runtime == "host" else None
-        ),
+        "image": None if on_host else {"reference": reference, "digest": identity},
+        "environment": {"folder": reference, "lock": identity} if on_host else None,
         "engine": spec.image.facts,
         "argv": argv,
         "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in spec.mounts],
