@@ -90,13 +90,10 @@ class Host:
         )
         return [
             *spec.image.entrypoint,
-            "--job",
-            str(spec.source(JOB) / "job.json"),
+            *("--job", str(spec.source(JOB) / "job.json")),
             *(word for name in names for word in ("--input", f"{name}={spec.source(INPUTS / name)}")),
-            "--out",
-            str(spec.source(OUT)),
-            "--scratch",
-            str(spec.source(SCRATCH)),
+            *("--out", str(spec.source(OUT))),
+            *("--scratch", str(spec.source(SCRATCH))),
         ]
 
     def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
