@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from spikecrate._util.progress import default_progress
 from spikecrate._util.quantities import format_bytes
 from spikecrate.errors import OutputError
-from spikecrate.steps.job import Job, build_request
 from spikecrate.steps.output import STORE_ONLY, is_inside, put, require_usable
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.sortings import Sorting
+    from spikecrate.steps.job import Job
     from spikecrate.steps.request import Request, StepRequest
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
@@ -293,20 +293,11 @@ def _run(request: Request, job: Job, store: Store, progress: Progress) -> tuple[
         whose = "the limit is" if request.memory_bytes else "this machine has free"
         needed = format_bytes(expected.memory_bytes)
         progress.note(f"{job.tool.name} will need about {needed} of memory, {whose} {format_bytes(free)}")
-    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(request.runtime, store, progress, request=build)
+    engine = choose(request.runtime, store, progress, request=job.build)
     title = f"{job.tool.name} ({engine.name})"
     with progress.bar(title, 0, expected_s=None if expected is None else expected.wall_s):
-        outcome = run_job(
-            job,
-            runtime=engine,
-            request=build,
-            limits=request.limits,
-            store=store,
-            progress=progress,
-            force=request.force,
-        )
-    return outcome.stored, outcome.ran
+        limits, force = request.limits, request.force
+        return run_job(job, runtime=engine, limits=limits, store=store, progress=progress, force=force)
 
 
 def _target(job: Job, output: Output) -> Path | None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from spikecrate._util.progress import Silent
-from spikecrate.api import build_request
 from spikecrate.bundles import pack
 from spikecrate.bundles.manifest import Manifest, Member
 from spikecrate.bundles.unbundle import unbundle
@@ -25,7 +24,7 @@ from spikecrate.environments import environment
 from spikecrate.errors import BundleError, DiskFullError, UsageError
 from spikecrate.images import sif
 from spikecrate.images.oci import machine_architecture
-from spikecrate.steps.job import recipe
+from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import open_store
 
 DIGEST = f"sha256:{'cd' * 32}"

@@ -113,7 +113,6 @@ def record_of(recording, tmp_path):
             ),
             runtime=runtime,
             argv=["docker", "run", "a b"],
-            seed=7,
             started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
             ended=datetime(2026, 1, 2, 3, 4, 15, tzinfo=UTC),
             ended_as=ExitStatus(code=0),

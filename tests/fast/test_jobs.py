@@ -148,7 +148,7 @@ def test_cores_are_part_of_the_key_only_where_they_change_the_result(recording, 
 def test_a_gpu_is_part_of_the_key_only_where_the_sorter_can_do_without(recording, sorter, monkeypatch):
     sees = ANSWER + "    import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))\n" + TWO_EVENTS
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    monkeypatch.setattr("spikecrate.steps.job.is_present", lambda: True)
+    monkeypatch.setattr("spikecrate.steps.request.is_present", lambda: True)
     seen = {}
     for need, asked in (("optional", "on"), ("optional", "off"), ("required", "auto"), ("none", "auto")):
         result = spikecrate.sort(recording, sorter=sorter(sees, f"lab-{need}", gpu=need), gpu=asked)

@@ -18,13 +18,12 @@ from conftest import OTHER_UID, ROOT, SPIKECRATE, last_json
 
 import spikecrate
 from spikecrate._util.progress import Silent
-from spikecrate.api import build_request
 from spikecrate.bundles import bundle as bundles
 from spikecrate.bundles import pack
 from spikecrate.bundles.unbundle import unbundle
 from spikecrate.catalogue.tools import find, read
 from spikecrate.errors import BundleError, UsageError
-from spikecrate.steps.job import recipe
+from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import open_store
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import (
@@ -83,10 +84,8 @@ def usable(store: Store) -> list[Runtime]:
     """
     found = []
     for make in _makers(store).values():
-        try:
+        with suppress(*UNUSABLE):
             found.append(make())
-        except UNUSABLE:
-            continue
     return found
 
 

@@ -12,19 +12,18 @@ from spikecrate.engines.docker import docker_client, docker_errors, engine_url, 
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import EngineError
 from spikecrate.runtimes import gpu
-from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Image, Mount
+from spikecrate.runtimes.contract import OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, ExitStatus, Image
 from spikecrate.runtimes.mounts import mount_option, read_only_throughout
 from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from docker import DockerClient
     from docker.models.containers import Container
 
     from spikecrate._util.progress import Progress
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import ExitStatus
 
 EXIT_CODE_S: Final = 60
 """Seconds to wait for the exit code after the output stream closes: dockerd can miss the end of a container
@@ -76,12 +75,17 @@ class Docker:
         """
         from spikecrate.images.build import build
 
-        built = build(request, progress)
+        built, version = build(request, progress), self.client.version()
         return Image(
             reference=built.reference,
             digest=built.digest,
             entrypoint=request.entrypoint,
-            facts=self._facts(),
+            facts={
+                "engine": "docker",
+                "engine_version": version["Version"],
+                "api_version": version["ApiVersion"],
+                "kernel": version.get("KernelVersion", ""),
+            },
         )
 
     def preview(self, request: BuildRequest) -> Image:
@@ -166,8 +170,6 @@ class Docker:
     def _run(
         self, container: Container, spec: ContainerSpec, on_output: Callable[[bytes], None]
     ) -> ExitStatus:
-        from spikecrate.runtimes.contract import ExitStatus
-
         with docker_errors():
             # Attach before the start, so that no line is missed; the daemon keeps no log.
             socket = self.client.api.attach_socket(str(container.id), {"stdout": 1, "stderr": 1, "stream": 1})
@@ -206,15 +208,6 @@ class Docker:
             timed_out=expired.is_set(),
         )
 
-    def _facts(self) -> dict[str, Any]:
-        version = self.client.version()
-        return {
-            "engine": "docker",
-            "engine_version": version["Version"],
-            "api_version": version["ApiVersion"],
-            "kernel": version.get("KernelVersion", ""),
-        }
-
 
 def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
     """Return the container contract, option by option, for `docker run` and for docker-py.
@@ -241,13 +234,15 @@ def options(spec: ContainerSpec) -> list[tuple[list[str], dict[str, Any]]]:
     memory = spec.limits.memory_bytes
     variables = {"HOME": str(SCRATCH), **(gpu.visible() if spec.gpu else {})}
     no_proxies = [f"{name}=" for proxy in PROXIES for name in (proxy, proxy.lower())]
-    bound = mounts(spec)
+    shown = read_only_throughout(spec.mounts)
+    # This process may run in a container: the daemon mounts paths of the Docker host.
+    bound = [replace(mount, source=host_path(mount.source)) for mount in shown]
     rows: list[tuple[list[str], dict[str, Any]]] = [
-        (_each("--label", _pairs(spec.labels)), {"labels": spec.labels}),
+        (_each("--label", map("=".join, spec.labels.items())), {"labels": spec.labels}),
         (["--name", spec.name], {"name": spec.name}),
         (["--user", user], {"user": user}),
         (["--workdir", str(SCRATCH)], {"working_dir": str(SCRATCH)}),
-        (_each("--env", _pairs(variables)), {"environment": variables}),
+        (_each("--env", map("=".join, variables.items())), {"environment": variables}),
         # `docker run` has no option that leaves proxies out; an empty variable comes closest.
         (_each("--env", no_proxies), {"use_config_proxy": False}),
         (
@@ -319,31 +314,7 @@ def run_argv(spec: ContainerSpec) -> list[str]:
     ]
 
 
-def mounts(spec: ContainerSpec) -> list[Mount]:
-    """Return a step's mounts with their paths on the Docker host: this process may run in a container.
-
-    Parameters
-    ----------
-    spec : ContainerSpec
-        Container to run.
-
-    Returns
-    -------
-    list of Mount
-
-    Raises
-    ------
-    HostPathError
-        When the Docker host has no path for one of them.
-    """
-    return [replace(mount, source=host_path(mount.source)) for mount in read_only_throughout(spec.mounts)]
-
-
-def _pairs(values: dict[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in values.items()]
-
-
-def _each(option: str, values: list[str]) -> list[str]:
+def _each(option: str, values: Iterable[str]) -> list[str]:
     return [word for value in values for word in (option, value)]
 
 

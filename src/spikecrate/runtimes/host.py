@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spikecrate._util.progress import Progress
+    from spikecrate.environments.environment import Environment
     from spikecrate.images.build import BuildRequest
     from spikecrate.runtimes.contract import ExitStatus
     from spikecrate.store import Store
@@ -52,13 +53,7 @@ class Host:
         """
         from spikecrate.environments.environment import make
 
-        made = make(request, self.store, progress)
-        return Image(
-            reference=str(made.python.parents[1]),
-            digest=made.hash,
-            entrypoint=(str(made.python), "-I", str(made.code)),
-            facts={"engine": "host", "engine_version": "", "kernel": os.uname().release},
-        )
+        return _image(make(request, self.store, progress))
 
     def preview(self, request: BuildRequest) -> Image:
         """Return the environment that `prepare` would return, without making it.
@@ -74,12 +69,7 @@ class Host:
         """
         from spikecrate.environments.environment import place
 
-        made = place(request, self.store)
-        return Image(
-            reference=str(made.python.parents[1]),
-            digest=made.hash,
-            entrypoint=(str(made.python), "-I", str(made.code)),
-        )
+        return _image(place(request, self.store))
 
     def command(self, spec: ContainerSpec) -> list[str]:
         """Return the harness's command line with paths of the host.
@@ -100,13 +90,10 @@ class Host:
         )
         return [
             *spec.image.entrypoint,
-            "--job",
-            str(spec.source(JOB) / "job.json"),
+            *("--job", str(spec.source(JOB) / "job.json")),
             *(word for name in names for word in ("--input", f"{name}={spec.source(INPUTS / name)}")),
-            "--out",
-            str(spec.source(OUT)),
-            "--scratch",
-            str(spec.source(SCRATCH)),
+            *("--out", str(spec.source(OUT))),
+            *("--scratch", str(spec.source(SCRATCH))),
         ]
 
     def run(self, spec: ContainerSpec, on_output: Callable[[bytes], None]) -> ExitStatus:
@@ -169,3 +156,12 @@ class Host:
             The sessions that were ended.
         """
         return process_tree.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []
+
+
+def _image(made: Environment) -> Image:
+    return Image(
+        reference=str(made.python.parents[1]),
+        digest=made.hash,
+        entrypoint=(str(made.python), "-I", str(made.code)),
+        facts={"engine": "host", "engine_version": "", "kernel": os.uname().release},
+    )

@@ -43,10 +43,11 @@ def read_only_throughout(mounts: Iterable[Mount], table: Path = MOUNT_TABLE) -> 
     for mount in mounts:
         complete.append(mount)
         if mount.read_only:
+            # A later mount may hide a mount point from this user, or it is another user's FUSE.
             complete += [
                 replace(mount, source=point, target=mount.target / point.relative_to(mount.source))
                 for point in points
-                if point != mount.source and point.is_relative_to(mount.source) and _is_visible(point)
+                if point != mount.source and point.is_relative_to(mount.source) and os.path.lexists(point)
             ]
     return complete
 
@@ -92,12 +93,3 @@ def mount_option(mount: Any) -> str:
 
 def _unescape(path: bytes) -> bytes:
     return OCTAL.sub(lambda found: bytes([int(found[1], 8)]), path)
-
-
-def _is_visible(point: Path) -> bool:
-    """Return whether this user reaches a mount point: a later mount may hide it, or it is another user's FUSE."""
-    try:
-        point.lstat()
-    except OSError:
-        return False
-    return True

@@ -19,11 +19,9 @@ UNITS: Final = {"wall_s": "SEC", "cpu_s": "SEC", "peak_memory_bytes": "BYTE"}
 """Resource fields of the run record, and the QUDT names of their units."""
 PROFILE: Final = "https://w3id.org/ro/wfrun/process/0.5"
 TERMS: Final = "https://w3id.org/ro/terms/workflow-run#"
+BYTES: Final = "application/octet-stream"
 FILE_KINDS: Final = {
-    "firings.mda": (
-        "The sorting: channel, time in samples and unit of every event",
-        "application/octet-stream",
-    ),
+    "firings.mda": ("The sorting: channel, time in samples and unit of every event", BYTES),
     "log.txt": ("The log of the tool", "text/plain"),
     "job.json": ("Parameters, inputs and limits given to the tool", "application/json"),
     "run.json": ("The run record, from which this crate is made", "application/json"),
@@ -47,15 +45,28 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
     """
     tool = record["tool"]
     sources = [_input(name, facts) for name, facts in record["inputs"].items()]
-    parameters = _parameters(record)
+    parameters = [
+        *(_value("parameter", name, value) for name, value in record["parameters"].items()),
+        _value("setting", "seed", record["seed"]),
+    ]
     inputs = [*(source[0] for source in sources), *parameters]
-    outputs = [_file(name, facts) for name, facts in record["files"].items()]
-    hashes = [_hash(name, facts["blake3"]) for name, facts in record["files"].items()]
+    outputs = [_file(name, facts["size"]) for name, facts in record["files"].items()]
+    hashes = [
+        _hash(f"#blake3/{quote(name)}", f"BLAKE3 of {name}", facts["blake3"])
+        for name, facts in record["files"].items()
+    ]
     packages = [_package(name, version) for name, version in _inside(record, "packages").items()]
     settings = [_value("environment", name, value) for name, value in _inside(record, "environment").items()]
-    usage = _usage(record)
+    usage = [
+        _value("usage", name, record[name]) | {"unitCode": f"http://qudt.org/vocab/unit/{unit}"}
+        for name, unit in UNITS.items()
+        if record[name] is not None
+    ]
     image = _image(record)
-    made_from = _made_from(record)
+    pins = {"recipe": record["recipe"]}
+    if record["environment"]:
+        pins["lock"] = record["environment"]["lock"]
+    made_from = [_hash(f"#{name}", f"BLAKE3 of the tool's {name}", value) for name, value in pins.items()]
     software = _tool(tool, packages, made_from)
     name = f"{tool['title']} on {', '.join(source[0]['name'] for source in sources)}"
     found = f"{record['events']} events of {record['units']} units" if "units" in record else "Output"
@@ -77,7 +88,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
             action[term] = _links(entities)
     if image:
         action["containerImage"] = _link(image[0])
-    records = [_file(name, {}) for name in ("run.json", "job.json")]
+    records = [_file(name) for name in ("run.json", "job.json")]
     root: Entity = {
         "@id": "./",
         "@type": "Dataset",
@@ -129,14 +140,8 @@ def _input(name: str, facts: dict[str, Any]) -> list[Entity]:
     if facts["kind"] == "recording":
         return _recording(name, facts)
     path = PurePosixPath(facts["path"])
-    content = {
-        "@id": f"#{name}-content",
-        "@type": "PropertyValue",
-        "name": "BLAKE3 of the content",
-        "description": "Over the path and the BLAKE3 of every file",
-        "propertyID": "blake3",
-        "value": facts["identity"]["content"],
-    }
+    over = "Over the path and the BLAKE3 of every file"
+    content = _hash(f"#{name}-content", "BLAKE3 of the content", facts["identity"]["content"], over)
     entity: Entity = {
         "@id": path.as_uri() + "/",
         "@type": "Dataset",
@@ -152,14 +157,8 @@ def _recording(name: str, recording: dict[str, Any]) -> list[Entity]:
     path, sample_file = PurePosixPath(recording["path"]), PurePosixPath(recording["sample_file"])
     is_folder = path in sample_file.parents
     identity = recording["identity"]
-    samples = {
-        "@id": f"#{name}-samples",
-        "@type": "PropertyValue",
-        "name": "BLAKE3 of the samples",
-        "description": "Little-endian, interleaved, only the channels that were sorted",
-        "propertyID": "blake3",
-        "value": identity["samples"],
-    }
+    over = "Little-endian, interleaved, only the channels that were sorted"
+    samples = _hash(f"#{name}-samples", "BLAKE3 of the samples", identity["samples"], over)
     entity: Entity = {
         "@id": path.as_uri() + ("/" if is_folder else ""),
         "@type": "Dataset" if is_folder else "File",
@@ -171,21 +170,6 @@ def _recording(name: str, recording: dict[str, Any]) -> list[Entity]:
         "identifier": _link(samples),
     }
     return [entity, samples]
-
-
-def _parameters(record: dict[str, Any]) -> list[Entity]:
-    """Describe every parameter, and the seed."""
-    settings = [_value("parameter", name, value) for name, value in record["parameters"].items()]
-    return [*settings, _value("setting", "seed", record["seed"])]
-
-
-def _usage(record: dict[str, Any]) -> list[Entity]:
-    """Describe the measured resources of the run."""
-    return [
-        _value("usage", name, record[name]) | {"unitCode": f"http://qudt.org/vocab/unit/{unit}"}
-        for name, unit in UNITS.items()
-        if record[name] is not None
-    ]
 
 
 def _image(record: dict[str, Any]) -> list[Entity]:
@@ -213,23 +197,6 @@ def _image(record: dict[str, Any]) -> list[Entity]:
     if algorithm == "sha256":
         entity["sha256"] = digest
     return [entity]
-
-
-def _made_from(record: dict[str, Any]) -> list[Entity]:
-    """Describe the hashes that pin the software, in every runtime."""
-    hashes = {"recipe": record["recipe"]}
-    if record["environment"]:
-        hashes["lock"] = record["environment"]["lock"]
-    return [
-        {
-            "@id": f"#{name}",
-            "@type": "PropertyValue",
-            "name": f"BLAKE3 of the tool's {name}",
-            "propertyID": "blake3",
-            "value": value,
-        }
-        for name, value in hashes.items()
-    ]
 
 
 def _tool(tool: dict[str, Any], packages: list[Entity], made_from: list[Entity]) -> Entity:
@@ -266,9 +233,9 @@ def _package(name: str, version: Any) -> Entity:
     return {"@id": purl, "@type": "SoftwareApplication", "name": name, "softwareVersion": str(version)}
 
 
-def _file(name: str, facts: dict[str, Any]) -> Entity:
+def _file(name: str, size: int | None = None) -> Entity:
     """Describe a file in the folder of the crate."""
-    description, kind = FILE_KINDS.get(name, ("Written by the tool", "application/octet-stream"))
+    description, kind = FILE_KINDS.get(name, ("Written by the tool", BYTES))
     entity: Entity = {
         "@id": quote(name),
         "@type": "File",
@@ -276,21 +243,19 @@ def _file(name: str, facts: dict[str, Any]) -> Entity:
         "description": description,
         "encodingFormat": kind,
     }
-    if "size" in facts:
-        entity["contentSize"] = str(facts["size"])
-    if "sha256" in facts:
-        entity["sha256"] = facts["sha256"]
-    if "blake3" in facts:
+    if size is not None:
+        entity["contentSize"] = str(size)
         entity["identifier"] = {"@id": f"#blake3/{quote(name)}"}
     return entity
 
 
-def _hash(name: str, blake3: str) -> Entity:
-    """Describe a file's BLAKE3 hash, for which RO-Crate has no term."""
+def _hash(place: str, name: str, blake3: str, description: str = "") -> Entity:
+    """Describe a BLAKE3 hash, for which RO-Crate has no term."""
     return {
-        "@id": f"#blake3/{quote(name)}",
+        "@id": place,
         "@type": "PropertyValue",
-        "name": f"BLAKE3 of {name}",
+        "name": name,
+        **({"description": description} if description else {}),
         "propertyID": "blake3",
         "value": blake3,
     }

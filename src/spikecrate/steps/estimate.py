@@ -72,10 +72,6 @@ class Estimate:
     runs: int
     nearest_values: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `--json` prints."""
-        return asdict(self)
-
 
 def estimate(job: Job, store: Store) -> Estimate | None:
     """Estimate a job from the runs in the store and in the tool's folder.
@@ -166,8 +162,7 @@ def shipped_runs(sorter: Tool) -> list[Run]:
         Empty where the folder has none.
     """
     try:
-        found = json.loads((sorter.folder / MEASURED).read_bytes())
-        return [Run(**run) for run in found]
+        return [Run(**run) for run in json.loads((sorter.folder / MEASURED).read_bytes())]
     except (OSError, ValueError, TypeError):
         return []
 
@@ -196,11 +191,9 @@ def write_measured(sorter: Tool, store: Store) -> Path:
     for run in sorted(runs_of(sorter.name, store), key=lambda run: (run.memory_bytes, run.wall_s)):
         largest[run.values] = run
     path = sorter.folder / MEASURED
+    text = json.dumps([asdict(largest[values]) for values in sorted(largest)], indent=1) + "\n"
     try:
-        write_atomically(
-            path,
-            (json.dumps([asdict(largest[values]) for values in sorted(largest)], indent=1) + "\n").encode(),
-        )
+        write_atomically(path, text.encode())
     except OSError as error:
         message = f"{path}: {error.strerror}"
         raise OutputError(message, next_step="measure in a clone that you can write to") from None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spikecrate.steps.diff import recipe_files
 from spikecrate.steps.key import differences
@@ -62,12 +61,13 @@ def explain(job: Job, store: Store, progress: Progress, *, force: bool) -> Expla
     Explanation
     """
     decision = plan(job, store, progress, force=force)
+    earlier = decision.nearest_parts
     return Explanation(
         key=job.key,
         action=decision.action,
         reasons=list(decision.reasons),
         nearest=decision.nearest,
-        recipe=_files(job.parts.as_dict(), decision.nearest, store),
+        recipe=[] if earlier is None else recipe_files(earlier, job.parts.as_dict(), store),
     )
 
 
@@ -112,13 +112,3 @@ def explain_past(prefix: str, store: Store) -> Explanation:
         nearest=None if found is None else found["key"],
         recipe=[] if found is None else recipe_files(found["key_parts"], parts, store),
     )
-
-
-def _files(parts: dict[str, Any], key: str | None, store: Store) -> list[str]:
-    if key is None:
-        return []
-    try:
-        earlier = json.loads((store.result(key) / "run.json").read_bytes())
-    except (OSError, ValueError):
-        return []
-    return recipe_files(earlier["key_parts"], parts, store)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.runtimes import choose
 from spikecrate.steps.estimate import estimate
-from spikecrate.steps.job import build_request
 from spikecrate.steps.paths import WorkPaths
 from spikecrate.steps.plan import plan
 from spikecrate.steps.run import make_spec
@@ -58,7 +57,7 @@ class Forecast:
             "runtime": self.runtime,
             "image": self.image,
             "argv": self.argv,
-            "estimate": None if self.estimate is None else self.estimate.as_dict(),
+            "estimate": None if self.estimate is None else asdict(self.estimate),
         }
 
 
@@ -86,9 +85,8 @@ def forecast(request: Request, store: Store, progress: Progress) -> Forecast:
     job = request.job(store, progress)
     job.check()
     job.note_assumptions(progress)
-    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(request.runtime, store, progress, request=build)
-    image = engine.preview(build)
+    engine = choose(request.runtime, store, progress, request=job.build)
+    image = engine.preview(job.build)
     spec = make_spec(job, image, request.limits, WorkPaths(store.work / f"{job.key}-attempt"), store)
     return Forecast(
         job=job,

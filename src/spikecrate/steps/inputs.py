@@ -20,7 +20,7 @@ from spikecrate.store import result_manifest
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from spikecrate._util.progress import Progress
     from spikecrate.recordings import Recording
@@ -255,17 +255,12 @@ def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> Fo
         return _output(name, read_folder(path))
     source, target = path.resolve(), INPUTS / name
     mount = Mount(source=source, target=target if source.is_dir() else target / source.name)
-    files, memo = _files((mount,), name), FileHashCache(store.memo)
-    states = {inner: FileState.of(file) for inner, file in files.items()}
-    return FolderInput(
-        name=name,
-        path=path,
-        key=None,
-        mounts=(mount,),
-        files=files,
-        states=states,
-        hashes={inner: _hash(file, states[inner], memo) for inner, file in files.items()},
-    )
+    memo = FileHashCache(store.memo)
+
+    def hash_of(file: Path, state: FileState) -> str:
+        return _remembered(file, state, BLAKE3, memo, lambda: result_manifest.hash_file(file))
+
+    return _hashed(name, path, None, [mount], hash_of)
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
@@ -277,26 +272,38 @@ def _output(name: str, stored: Stored) -> FolderInput:
         inside = target / kind.folder if kind.files else target
         mounts.append(Mount(source=folder / kind.folder, target=inside))
     sealed = result_manifest.read(folder).files
+
+    def hash_of(path: Path, _state: FileState) -> str:
+        return str(sealed[path.relative_to(folder).as_posix()]["blake3"])
+
+    return _hashed(name, stored.folder, stored.record["key"], mounts, hash_of)
+
+
+def _hashed(
+    name: str, path: Path, key: str | None, mounts: list[Mount], hash_of: Callable[[Path, FileState], str]
+) -> FolderInput:
     files = _files(tuple(mounts), name)
+    states = {inner: FileState.of(file) for inner, file in files.items()}
     return FolderInput(
         name=name,
-        path=stored.folder,
-        key=stored.record["key"],
+        path=path,
+        key=key,
         mounts=tuple(mounts),
         files=files,
-        states={inner: FileState.of(path) for inner, path in files.items()},
-        hashes={
-            inner: str(sealed[path.relative_to(folder).as_posix()]["blake3"]) for inner, path in files.items()
-        },
+        states=states,
+        hashes={inner: hash_of(file, states[inner]) for inner, file in files.items()},
     )
 
 
-def _hash(path: Path, state: FileState, memo: FileHashCache) -> str:
-    remembered = memo.get(state, BLAKE3)
+def _remembered(
+    path: Path, state: FileState, question: str, memo: FileHashCache, compute: Callable[[], str]
+) -> str:
+    """Return the hash of a user's file from the cache; where it is missing, compute and store it."""
+    remembered = memo.get(state, question)
     if remembered is None:
         flush([path])
-        remembered = result_manifest.hash_file(path)
-        memo.put(state, BLAKE3, remembered, shared=True)
+        remembered = compute()
+        memo.put(state, question, remembered, shared=True)
     return remembered
 
 
@@ -344,24 +351,14 @@ def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, pr
         The samples contain NaN or infinity.
     """
     layout = recording.layout
-    question = digest(
-        [
-            "samples",
-            layout.dtype,
-            layout.offset,
-            layout.time_axis,
-            layout.file_channels,
-            layout.channels,
-            layout.num_samples,
-        ]
-    )
-    remembered = memo.get(state, question)
-    if remembered is not None:
-        return remembered
-    flush([recording.sample_file])
-    samples = content.hash_samples(recording, progress)
-    if FileState.of(recording.sample_file) != state:
-        message = f"{recording.sample_file} changed while it was being read"
-        raise RecordingChangedError(message, next_step="try again once the recording is complete")
-    memo.put(state, question, samples, shared=True)
-    return samples
+    shape = layout.file_channels, layout.channels, layout.num_samples
+    question = digest(["samples", layout.dtype, layout.offset, layout.time_axis, *shape])
+
+    def compute() -> str:
+        samples = content.hash_samples(recording, progress)
+        if FileState.of(recording.sample_file) != state:
+            message = f"{recording.sample_file} changed while it was being read"
+            raise RecordingChangedError(message, next_step="try again once the recording is complete")
+        return samples
+
+    return _remembered(recording.sample_file, state, question, memo, compute)

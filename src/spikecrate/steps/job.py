@@ -6,28 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.catalogue.parameters import complete, validate
-from spikecrate.catalogue.tools import check, find, require
-from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.catalogue.parameters import validate
+from spikecrate.catalogue.tools import check, require
+from spikecrate.errors import RecordingChangedError
 from spikecrate.recordings import sort_warnings
-from spikecrate.runtimes.gpu import decide, is_present
-from spikecrate.steps.inputs import RecordingInput, open_inputs
-from spikecrate.steps.key import KeyParts
+from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.sources import current, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
     from spikecrate.images.build import BuildRequest
     from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Input
+    from spikecrate.steps.key import KeyParts
     from spikecrate.steps.kinds import Kind
     from spikecrate.steps.sources import Sources
-    from spikecrate.store import Store
     from spikecrate.store.file_hashes import FileState
 
 
@@ -64,6 +59,11 @@ class Job:
     def kind(self) -> Kind:
         """The kind of the tool's output."""
         return KINDS[self.tool.kind]
+
+    @property
+    def build(self) -> BuildRequest:
+        """The sources of its image or environment."""
+        return build_request(self.tool, self.parts.recipe, self.sources, gpu=self.gpu)
 
     @property
     def recordings(self) -> list[Recording]:
@@ -139,70 +139,6 @@ def _is_same(state: FileState | None, facts: Any) -> bool:
         facts.get(name, value) == value
         for name, value in (("inode", state.inode), ("size", state.size), ("mtime_ns", state.mtime_ns))
     )
-
-
-def describe(
-    inputs: Mapping[str, Path | str],
-    *,
-    tool: str,
-    parameters: Mapping[str, Any],
-    seed: int,
-    cores: int,
-    gpu: str = "auto",
-    store: Store,
-    progress: Progress,
-) -> Job:
-    """Describe a job; hash its inputs, or take their hashes from the cache.
-
-    Parameters
-    ----------
-    inputs : mapping
-        Path of every input by its name; for a folder also the key of the job that made it.
-    tool : str
-        Name or alias of the tool.
-    parameters : mapping
-        The parameters that differ from the defaults.
-    seed : int
-        Seed of the tool.
-    cores : int
-        Processors; part of the key only if the result of the tool depends on them.
-    gpu : str
-        `auto`, `on` or `off`; part of the key only if the tool works with and without a GPU.
-    store : Store
-        The store, which keeps the cache of hashes.
-    progress : Progress
-        Shows the progress of hashing.
-
-    Returns
-    -------
-    Job
-
-    Raises
-    ------
-    SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
-        The catalogue has no such tool or parameter, an option is out of range, or an input is missing.
-    GpuMissingError
-        The tool needs a GPU and the machine has none.
-    RecordingError
-        An input cannot be read.
-    """
-    if isinstance(seed, bool) or not 0 <= seed < 2**32:
-        message = f"the seed {seed} is not from 0 to 4294967295"
-        raise UsageError(message, next_step="choose another seed")
-    found = find(tool)
-    complete_parameters = complete(found, parameters)
-    on_gpu = decide(found.name, found.gpu, gpu, present=is_present())
-    opened = open_inputs(found.inputs, inputs, store, progress)
-    parts = KeyParts(
-        tool=found.name,
-        recipe=recipe(found),
-        parameters=complete_parameters,
-        seed=seed,
-        inputs={name: entry.identity for name, entry in opened.items()},
-        cores=cores if found.cores_change_result else None,
-        gpu=on_gpu if found.gpu == "optional" else None,
-    )
-    return Job(tool=found, inputs=opened, parts=parts, sources=current(found), gpu=on_gpu)
 
 
 def recipe(sorter: Tool) -> str:

@@ -49,16 +49,8 @@ class KeyParts:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON object that the key hashes and the run record contains."""
-        return {
-            "tool": self.tool,
-            "recipe": self.recipe,
-            "parameters": self.parameters,
-            "seed": self.seed,
-            "inputs": self.inputs,
-            "cores": self.cores,
-            # Absent rather than null, so that keys without this part stay valid.
-            **({} if self.gpu is None else {"gpu": self.gpu}),
-        }
+        # An unknown GPU is absent rather than null, so that keys without this part stay valid.
+        return {name: part for name, part in vars(self).items() if name != "gpu" or part is not None}
 
     @property
     def key(self) -> str:

@@ -6,13 +6,14 @@ This module declares everything that is special about a sorting; the rest of `st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
 from spikecrate.errors import ResultInvalidError
 from spikecrate.steps.paths import FIRINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from spikecrate.steps.job import Job
@@ -23,19 +24,6 @@ CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
 """Three float64 per event; a sorting has at most one event per sample and channel."""
-
-
-class Check(Protocol):
-    """Checks the output folder of a job and returns the facts for its run record."""
-
-    def __call__(self, out: Path, job: Job) -> dict[str, Any]:
-        """Check `out`.
-
-        Raises
-        ------
-        ResultInvalidError
-            The output breaks the container contract.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +40,15 @@ class Kind:
         Subfolder of the result for all other files of the tool.
     facts : tuple of str
         Fields of the run record for this kind.
-    check : callable
-        Checks these files and returns the facts.
+    check : callable or None
+        Checks these files in the output folder of a job and returns the facts; raises ResultInvalidError.
     """
 
     name: str
     files: tuple[str, ...]
     folder: str
     facts: tuple[str, ...]
-    check: Check
+    check: Callable[[Path, Job], dict[str, Any]] | None = None
 
 
 def require_file(path: Path) -> None:
@@ -119,30 +107,11 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
-def check_nothing(out: Path, job: Job) -> dict[str, Any]:
-    """Accept any output.
-
-    Parameters
-    ----------
-    out : Path
-        Not used.
-    job : Job
-        Not used.
-
-    Returns
-    -------
-    dict
-        No facts.
-    """
-    del out, job
-    return {}
-
-
 KINDS: Final = {
     kind.name: kind
     for kind in (
         Kind(name=SORTER, files=(FIRINGS,), folder="sorter", facts=("units", "events"), check=check_sorting),
-        Kind(name="command", files=(), folder="output", facts=(), check=check_nothing),
+        Kind(name="command", files=(), folder="output", facts=()),
     )
 }
 """Every kind of tool by its name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.store import Store
-    from spikecrate.store.summary import Failed
 
 KEY: Final = re.compile(r"[0-9a-f]*")
 STATUSES: Final = ("completed", "failed", "running")
@@ -68,6 +68,7 @@ def list_jobs(
         raise UsageError(message, next_step=f"one of: {', '.join(STATUSES)}")
     completed: list[tuple[Any, ...]] = []
     others: list[dict[str, Any]] = []
+    pinned = pins.pinned(store)
     if status in ("", "completed"):
         completed = [
             row
@@ -75,15 +76,17 @@ def list_jobs(
             if recording in row[RECORDING] and (not sorters or row[SORTER] in sorters)
         ]
     if status in ("", "failed"):
-        failures = summary.failures(store, progress)
-        others += (_failed_row(found) for found in failures if recording in found.recording)
+        others += (
+            _row((key, sorter, path, None, None, None, None, at), pinned, "failed", error)
+            for key, sorter, path, at, error, _ in summary.failures(store, progress)
+            if recording in path
+        )
     if status in ("", "running") and not recording:
-        others += (_running_row(store, key) for key in _running(store))
+        others += (_running_row(store, key, pinned) for key in _running(store))
     completed.sort(key=itemgetter(STARTED), reverse=True)
-    pinned = pins.pinned(store)
-    rows = [_completed_row(row, pinned) for row in completed[:limit]]
+    rows = [_row(row, pinned) for row in completed[:limit]]
     if others := [row for row in others if not sorters or row["sorter"] in sorters]:
-        rows += ({**row, "pinned": row["key"] in pinned} for row in others)
+        rows += others
         # Running jobs count as the latest.
         rows.sort(key=lambda row: row["started"] or "9", reverse=True)
     return rows[:limit]
@@ -111,11 +114,9 @@ def show_job(store: Store, prefix: str) -> dict[str, Any]:
     """
     key = find_key(store, prefix)
     for path in (store.result(key) / "run.json", store.failure(key) / FAILURE):
-        try:
+        with suppress(OSError, ValueError):
             shown: dict[str, Any] = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        return shown
+            return shown
     return {"key": key, "status": "running"}
 
 
@@ -217,11 +218,14 @@ def _running(store: Store, prefix: str = "") -> list[str]:
     return sorted(key for key in keys if key.startswith(prefix) and is_running(store, key))
 
 
-def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, Any]:
+def _row(
+    row: tuple[Any, ...], pinned: Collection[str], status: str = "completed", reason: str | None = None
+) -> dict[str, Any]:
+    """Return a row of a list from the first fields of a `Summary`."""
     key, sorter, recording, runtime, units, events, wall_s, started, *_ = row
     return {
         "key": key,
-        "status": "completed",
+        "status": status,
         "sorter": sorter,
         "recording": recording,
         "runtime": runtime,
@@ -229,30 +233,16 @@ def _completed_row(row: tuple[Any, ...], pinned: Collection[str]) -> dict[str, A
         "events": events,
         "wall_s": wall_s,
         "started": started,
-        "reason": None,
+        "reason": reason,
         "pinned": key in pinned,
     }
 
 
-def _failed_row(found: Failed) -> dict[str, Any]:
-    known = {"sorter": found.sorter, "recording": found.recording, "started": found.at, "reason": found.error}
-    return {**_empty_row(found.key, "failed"), **known}
-
-
-def _running_row(store: Store, key: str) -> dict[str, Any]:
-    row = _empty_row(key, "running")
+def _running_row(store: Store, key: str, pinned: Collection[str]) -> dict[str, Any]:
+    sorter = runtime = None
     for paths in attempts(store.work, key):
-        try:
-            row["sorter"] = str(json.loads(paths.job_json.read_bytes())["tool"])
-            row["runtime"] = str(json.loads(paths.owner.read_bytes())["runtime"])
-        except (OSError, ValueError, KeyError, TypeError):
-            # The attempt is just starting or ending.
-            continue
-    return row
-
-
-def _empty_row(key: str, status: str) -> dict[str, Any]:
-    empty = dict.fromkeys(
-        ("sorter", "recording", "runtime", "units", "events", "wall_s", "started", "reason")
-    )
-    return {"key": key, "status": status, **empty}
+        # It fails while the attempt is starting or ending.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            sorter = str(json.loads(paths.job_json.read_bytes())["tool"])
+            runtime = str(json.loads(paths.owner.read_bytes())["runtime"])
+    return _row((key, sorter, None, runtime, None, None, None, None), pinned, "running")

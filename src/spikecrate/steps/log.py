@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
 KEPT_BYTES: Final = 64 * 2**20
 """The log keeps its first 64 MiB, so that a tool that prints forever does not fill the disk."""
@@ -90,12 +89,7 @@ class Log:
         """Return the log itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self.close()
 

@@ -135,7 +135,12 @@ def put(stored: Stored, output: Path, store: Store) -> None:
 
 
 def _is_copied(stored: Stored, output: Path) -> bool:
-    return _manifest_hash(output) == stored.seal and _is_whole(output)
+    """Return whether the copy is complete, judged by sizes: a cache hit must not read gigabytes."""
+    found = _manifest(output)
+    return (found is not None and found.hash == stored.seal) and all(
+        (output / name).is_file() and (output / name).stat().st_size == entry["size"]
+        for name, entry in found.files.items()
+    )
 
 
 def _require_writable(folder: Path) -> None:
@@ -145,25 +150,16 @@ def _require_writable(folder: Path) -> None:
 
 
 def _require_replaceable(output: Path) -> None:
-    if _manifest_hash(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if _manifest(output) is None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         message = f"{output} exists and is not a result of spikecrate, so it is left untouched"
         raise OutputError(message, next_step="name another folder: --output DIR")
 
 
-def _manifest_hash(output: Path) -> str | None:
+def _manifest(output: Path) -> seal.Seal | None:
     try:
-        return seal.read(output).hash
+        return seal.read(output)
     except (seal.BrokenSealError, OSError):
         return None
-
-
-def _is_whole(output: Path) -> bool:
-    """Return whether the copy is complete, judged by sizes: a cache hit must not read gigabytes."""
-    found = seal.read(output)
-    return all(
-        (output / name).is_file() and (output / name).stat().st_size == entry["size"]
-        for name, entry in found.files.items()
-    )
 
 
 def _copy(source: Path, target: Path) -> None:

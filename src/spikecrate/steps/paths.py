@@ -16,7 +16,7 @@ CRATE: Final = "ro-crate-metadata.json"
 FAILURE: Final = "failure.json"
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class WorkPaths:
     """The folder of one attempt at a job, under the store's `work/`.
 
@@ -24,9 +24,33 @@ class WorkPaths:
     ----------
     root : Path
         `work/<key>-<attempt>/`.
+    owner : Path
+        The runtime and the process that own the attempt.
+    job : Path
+        The folder mounted at /job.
+    job_json : Path
+        The file that the harness reads.
+    out : Path
+        The folder mounted at /out.
+    scratch : Path
+        The folder mounted at /tmp.
+    log : Path
+        The live log of the tool.
+    result : Path
+        The result folder before it is published.
     """
 
     root: Path
+
+    def __post_init__(self) -> None:
+        """Set the path of each file and folder."""
+        self.owner = self.root / "owner.json"
+        self.job = self.root / "job"
+        self.job_json = self.job / "job.json"
+        self.out = self.root / "out"
+        self.scratch = self.root / "scratch"
+        self.log = self.root / LOG
+        self.result = self.root / "result"
 
     @classmethod
     def fresh(cls, work: Path, key: str) -> WorkPaths:
@@ -50,41 +74,6 @@ class WorkPaths:
         """Name of the container, unique to the attempt."""
         key, attempt = self.root.name.split("-")
         return f"spikecrate-{key[:12]}-{attempt}"
-
-    @property
-    def owner(self) -> Path:
-        """The runtime and the process that own the attempt."""
-        return self.root / "owner.json"
-
-    @property
-    def job(self) -> Path:
-        """The folder mounted at /job."""
-        return self.root / "job"
-
-    @property
-    def job_json(self) -> Path:
-        """The file that the harness reads."""
-        return self.job / "job.json"
-
-    @property
-    def out(self) -> Path:
-        """The folder mounted at /out."""
-        return self.root / "out"
-
-    @property
-    def scratch(self) -> Path:
-        """The folder mounted at /tmp."""
-        return self.root / "scratch"
-
-    @property
-    def log(self) -> Path:
-        """The live log of the tool."""
-        return self.root / LOG
-
-    @property
-    def result(self) -> Path:
-        """The result folder before it is published."""
-        return self.root / "result"
 
     def make(self) -> None:
         """Create the folders."""

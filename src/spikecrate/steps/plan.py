@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.steps.job import Job
     from spikecrate.store import Store
-    from spikecrate.store.results import Stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +29,14 @@ class Plan:
         For `run`: the differences from the nearest earlier result, one part each.
     nearest : str or None
         Key of that earlier result, if there is one.
-    stored : Stored or None
-        The result, for `hit`.
+    nearest_parts : dict or None
+        Its key parts.
     """
 
     action: Literal["hit", "wait", "run"]
     reasons: tuple[str, ...]
     nearest: str | None = None
-    stored: Stored | None = None
+    nearest_parts: dict[str, Any] | None = None
 
 
 def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
@@ -60,7 +59,7 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
     """
     stored = results.find(store, job.key, progress.note)
     if stored is not None and not force:
-        return Plan(action="hit", reasons=("the store has the result",), stored=stored)
+        return Plan(action="hit", reasons=("the store has the result",))
     if stored is not None:
         return Plan(action="run", reasons=("--force replaces the result in the store",))
     if is_running(store, job.key):
@@ -68,8 +67,9 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
     earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
         return Plan(action="run", reasons=("the store has no result of this tool or this recording",))
-    changed = differences(job.parts.as_dict(), earlier["key_parts"])
-    return Plan(action="run", reasons=tuple(changed), nearest=earlier["key"])
+    key, parts = earlier["key"], earlier["key_parts"]
+    changed = differences(job.parts.as_dict(), parts)
+    return Plan(action="run", reasons=tuple(changed), nearest=key, nearest_parts=parts)
 
 
 def is_running(store: Store, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from spikecrate.steps.job import Job
 
 SCHEMA: Final = 2
+TOOL_FIELDS: Final = ("name", "kind", "version", "title", "license", "reference", "url", "deterministic")
+"""Fields of a tool's description that the run record repeats."""
 
 
 def run_record(
@@ -28,7 +31,6 @@ def run_record(
     spec: ContainerSpec,
     runtime: str,
     argv: list[str],
-    seed: int,
     started: datetime,
     ended: datetime,
     ended_as: ExitStatus,
@@ -48,8 +50,6 @@ def run_record(
         Name of the runtime.
     argv : list of str
         The equivalent command line.
-    seed : int
-        Seed of the tool.
     started, ended : datetime
         Start and end in UTC.
     ended_as : ExitStatus
@@ -69,42 +69,28 @@ def run_record(
     tool = job.tool
     # Prefer the runtime's figure: the harness's may include cached pages of the recording.
     watched, reported = ended_as.peak_memory_bytes, report.get("peak_memory_bytes")
+    on_host, reference, identity = runtime == "host", spec.image.reference, spec.image.digest
     return {
         "schema": SCHEMA,
         "key": job.key,
         "status": "completed",
         "tool": {
-            "name": tool.name,
-            "kind": tool.kind,
-            "version": tool.version,
-            "title": tool.title,
-            "license": tool.license,
-            "reference": tool.reference,
-            "url": tool.url,
-            "deterministic": tool.deterministic,
+            **{name: getattr(tool, name) for name in TOOL_FIELDS},
             "catalogue": catalogue_state(tool.folder),
         },
         "recipe": job.parts.recipe,
         "parameters": job.parts.parameters,
-        "seed": seed,
+        "seed": job.parts.seed,
         "key_parts": job.parts.as_dict(),
         "inputs": {name: found.facts for name, found in job.inputs.items()},
         "runtime": runtime,
-        "image": (
-            None if runtime == "host" else {"reference": spec.image.reference, "digest": spec.image.digest}
-        ),
-        "environment": (
-            {"folder": spec.image.reference, "lock": spec.image.digest} if runtime == "host" else None
-        ),
+        "image": None if on_host else {"reference": reference, "digest": identity},
+        "environment": {"folder": reference, "lock": identity} if on_host else None,
         "engine": spec.image.facts,
         "argv": argv,
         "mounts": [_mount(mount, by_daemon=runtime == "docker") for mount in spec.mounts],
         "user": {"uid": spec.user[0], "gid": spec.user[1]},
-        "limits": {
-            "cores": spec.limits.cores,
-            "memory_bytes": spec.limits.memory_bytes,
-            "timeout_s": spec.limits.timeout_s,
-        },
+        "limits": asdict(spec.limits),
         "gpu": gpu.devices() if spec.gpu else None,
         "started": started.isoformat(timespec="milliseconds"),
         "ended": ended.isoformat(timespec="milliseconds"),
@@ -161,12 +147,11 @@ def catalogue_state(folder: Path) -> dict[str, Any]:
         `{"commit": str or None, "dirty": bool or None}`; None outside any git repository.
     """
     commit = commit_of(folder)
-    if commit is None:
-        return {"commit": None, "dirty": None}
     try:
-        return {"commit": commit, "dirty": is_edited(folder)}
+        dirty = None if commit is None else is_edited(folder)
     except CommandError:
-        return {"commit": commit, "dirty": None}
+        dirty = None
+    return {"commit": commit, "dirty": dirty}
 
 
 def now() -> datetime:

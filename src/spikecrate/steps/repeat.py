@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from spikecrate.runtimes import choose
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.compare import agree
-from spikecrate.steps.job import build_request
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.run import run_uncached
 
@@ -83,8 +82,7 @@ def repeat(request: SortRequest, times: int, store: Store, progress: Progress) -
     """
     job = request.job(store, progress)
     job.check()
-    build = build_request(job.tool, job.parts.recipe, gpu=job.gpu)
-    engine = choose(request.runtime, store, progress, request=build)
+    engine, limits = choose(request.runtime, store, progress, request=job.build), request.limits
     rate = job.recording.layout.sampling_frequency
     runs: list[dict[str, Any]] = []
     # Equal bytes are equal sortings: read and compare each once.
@@ -98,15 +96,7 @@ def repeat(request: SortRequest, times: int, store: Store, progress: Progress) -
 
     for number in range(1, times + 1):
         progress.note(f"run {number} of {times}")
-        run_uncached(
-            job,
-            runtime=engine,
-            request=build,
-            limits=request.limits,
-            store=store,
-            progress=progress,
-            use=use,
-        )
+        run_uncached(job, runtime=engine, limits=limits, store=store, progress=progress, use=use)
     return Repeated(
         key=job.key,
         runtime=engine.name,

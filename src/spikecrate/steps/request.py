@@ -6,18 +6,23 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from spikecrate.catalogue.parameters import complete
 from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.errors import UsageError
 from spikecrate.runtimes.contract import Limits
-from spikecrate.steps.job import describe
+from spikecrate.runtimes.gpu import decide, is_present
+from spikecrate.steps.inputs import open_inputs
+from spikecrate.steps.job import Job, recipe
+from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import RECORDING
+from spikecrate.steps.sources import current
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.steps.job import Job
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.store import Store
 
 
@@ -36,17 +41,27 @@ class Request:
 
     @property
     def limits(self) -> Limits:
-        """Limits of cores, memory and time.
+        """Limits of cores, memory and time, checked; by default all cores of this process.
 
         Raises
         ------
         UsageError
             A limit is too small, or the process has fewer cores.
         """
-        return limits(self.cores, self.memory_bytes, self.timeout_s)
+        available = len(os.sched_getaffinity(0))
+        if self.cores is not None and not 1 <= self.cores <= available:
+            message = f"--cores {self.cores}: this process may use {available}"
+            raise UsageError(message, next_step=f"choose --cores from 1 to {available}")
+        if self.memory_bytes is not None and self.memory_bytes < 64 * 2**20:
+            message = f"--memory: {self.memory_bytes} bytes are too few to start Python"
+            raise UsageError(message, next_step="give it more: --memory 4G")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            message = f"--timeout: {self.timeout_s} s is not a positive time"
+            raise UsageError(message, next_step="give it time: --timeout 2h")
+        return Limits(cores=self.cores or available, memory_bytes=self.memory_bytes, timeout_s=self.timeout_s)
 
     def job(self, store: Store, progress: Progress) -> Job:
-        """Return the requested job.
+        """Return the requested job; hash its inputs, or take their hashes from the cache.
 
         Parameters
         ----------
@@ -61,23 +76,34 @@ class Request:
 
         Raises
         ------
-        spikecrate.errors.SpikecrateError
-            Any error of `spikecrate.steps.job.describe`.
+        SorterNotFoundError, SorterInvalidError, ParameterUnknownError, UsageError
+            The catalogue has no such tool or parameter, an option is out of range, or an input is missing.
+        GpuMissingError
+            The tool needs a GPU and the machine has none.
+        RecordingError
+            An input cannot be read.
         """
-        tool, inputs = self._step()
-        return describe(
-            inputs,
-            tool=tool,
-            parameters=self.params,
+        tool, words = self._step()
+        cores = self.limits.cores
+        if isinstance(self.seed, bool) or not 0 <= self.seed < 2**32:
+            message = f"the seed {self.seed} is not from 0 to 4294967295"
+            raise UsageError(message, next_step="choose another seed")
+        parameters = complete(tool, self.params)
+        on_gpu = decide(tool.name, tool.gpu, self.gpu, present=is_present())
+        inputs = open_inputs(tool.inputs, words, store, progress)
+        parts = KeyParts(
+            tool=tool.name,
+            recipe=recipe(tool),
+            parameters=parameters,
             seed=self.seed,
-            cores=self.limits.cores,
-            gpu=self.gpu,
-            store=store,
-            progress=progress,
+            inputs={name: found.identity for name, found in inputs.items()},
+            cores=cores if tool.cores_change_result else None,
+            gpu=on_gpu if tool.gpu == "optional" else None,
         )
+        return Job(tool=tool, inputs=inputs, parts=parts, sources=current(tool), gpu=on_gpu)
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        """Return the name of the tool, and its inputs by their names."""
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        """Return the tool, and its inputs by their names."""
         raise TypeError(type(self))
 
 
@@ -88,8 +114,8 @@ class StepRequest(Request):
     tool: str
     inputs: Mapping[str, Path | str]
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        return self.tool, self.inputs
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        return find(self.tool), self.inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,39 +125,5 @@ class SortRequest(Request):
     recording: Path | str
     sorter: str = "ms4"
 
-    def _step(self) -> tuple[str, Mapping[str, Path | str]]:
-        return find(self.sorter, kind=SORTER).name, {RECORDING: self.recording}
-
-
-def limits(cores: int | None, memory_bytes: int | None, timeout_s: float | None) -> Limits:
-    """Check limits and fill in the defaults.
-
-    Parameters
-    ----------
-    cores : int or None
-        Processors; by default all of this process.
-    memory_bytes : int or None
-        Bytes of memory; by default no limit.
-    timeout_s : float or None
-        Seconds of wall time; by default no limit.
-
-    Returns
-    -------
-    Limits
-
-    Raises
-    ------
-    UsageError
-        A limit is too small, or the process has fewer cores.
-    """
-    available = len(os.sched_getaffinity(0))
-    if cores is not None and not 1 <= cores <= available:
-        message = f"--cores {cores}: this process may use {available}"
-        raise UsageError(message, next_step=f"choose --cores from 1 to {available}")
-    if memory_bytes is not None and memory_bytes < 64 * 2**20:
-        message = f"--memory: {memory_bytes} bytes are too few to start Python"
-        raise UsageError(message, next_step="give it more: --memory 4G")
-    if timeout_s is not None and timeout_s <= 0:
-        message = f"--timeout: {timeout_s} s is not a positive time"
-        raise UsageError(message, next_step="give it time: --timeout 2h")
-    return Limits(cores=cores or available, memory_bytes=memory_bytes, timeout_s=timeout_s)
+    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+        return find(self.sorter, kind=SORTER), {RECORDING: self.recording}

@@ -20,12 +20,12 @@ from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.compare import agree
 from spikecrate.steps.inputs import open_inputs
-from spikecrate.steps.job import Job, build_request
+from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
-from spikecrate.steps.request import limits
+from spikecrate.steps.request import Request
 from spikecrate.steps.run import run_uncached
 from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
@@ -67,10 +67,6 @@ class RerunOutcome:
     now: dict[str, Any]
     agreement: dict[str, Any] | None
     folder: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON object that `--json` prints."""
-        return asdict(self)
 
 
 def rerun(
@@ -120,8 +116,7 @@ def rerun(
     record = earlier.record
     job = remake(record, recording=recording, store=store, progress=progress)
     job.check()
-    request = build_request(job.tool, job.parts.recipe, job.sources, gpu=job.gpu)
-    engine = choose(runtime or record["runtime"], store, progress, request=request)
+    engine = choose(runtime or record["runtime"], store, progress, request=job.build)
     compared: list[Agreement] = []
 
     def use(built: Path, new: dict[str, Any]) -> RerunOutcome:
@@ -145,12 +140,18 @@ def rerun(
         )
 
     given = _limits(record, job, cores)
-    done = run_uncached(
-        job, runtime=engine, request=request, limits=given, store=store, progress=progress, use=use
+    done = run_uncached(job, runtime=engine, limits=given, store=store, progress=progress, use=use)
+    if done.equal:
+        return done
+    now, before = (_in_words(outcome) for outcome in (done.now, done.before))
+    message = f"job {done.key[:12]} gave a different result: {now}, before {before}"
+    if compared:
+        message += f"; {compared[0].sentence()}"
+    raise ResultDiffersError(
+        message,
+        next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
+        details=asdict(done),
     )
-    if not done.equal:
-        raise _differs(done, compared[0].sentence() if compared else "")
-    return done
 
 
 def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store, progress: Progress) -> Job:
@@ -244,9 +245,10 @@ def _way_back(record: dict[str, Any], folder: Path | None) -> str:
 
 def _limits(record: dict[str, Any], job: Job, cores: int | None) -> Limits:
     """Return the limits of the earlier run, without its time limit: another machine may need longer."""
-    had, available = record["limits"].get("cores"), limits(None, None, None).cores
+    had, available = record["limits"].get("cores"), Request().limits.cores
     usual = min(had, available) if isinstance(had, int) and had > 0 else None
-    return limits(job.parts.cores or cores or usual, record["limits"].get("memory_bytes"), None)
+    memory = record["limits"].get("memory_bytes")
+    return Request(cores=job.parts.cores or cores or usual, memory_bytes=memory).limits
 
 
 def _outcome(record: dict[str, Any]) -> dict[str, Any]:
@@ -261,13 +263,3 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
 def _in_words(outcome: dict[str, Any]) -> str:
     counts = [f"{outcome[name]} {name}" for name in ("units", "events") if name in outcome]
     return ", ".join([*counts, f"BLAKE3 {outcome['blake3'][:12]}"])
-
-
-def _differs(done: RerunOutcome, agreement: str) -> ResultDiffersError:
-    now, before = (_in_words(outcome) for outcome in (done.now, done.before))
-    message = f"job {done.key[:12]} gave a different result: {now}, before {before}"
-    return ResultDiffersError(
-        f"{message}; {agreement}" if agreement else message,
-        next_step="spikecrate sort RECORDING --repeat 5 measures how repeatable the sorter is",
-        details=done.as_dict(),
-    )

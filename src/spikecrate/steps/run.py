@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spikecrate._util.files import MAX_INNER_PATH, disk_full_named, entries, make_folder, remove_tree
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
-    from spikecrate.images.build import BuildRequest
     from spikecrate.runtimes.contract import ExitStatus, Image, Limits, Runtime
     from spikecrate.steps.job import Job
     from spikecrate.steps.kinds import Kind
@@ -52,24 +50,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of `run`, and whether this process ran the job rather than waited for another one."""
-
-    stored: Stored
-    ran: bool
-
-
 def run(
     job: Job,
     *,
     runtime: Runtime,
-    request: BuildRequest,
     limits: Limits,
     store: Store,
     progress: Progress,
     force: bool,
-) -> Outcome:
+) -> tuple[Stored, bool]:
     """Run a job once, however many processes request it.
 
     Parameters
@@ -78,8 +67,6 @@ def run(
         The job.
     runtime : Runtime
         The runtime.
-    request : BuildRequest
-        Sources of its image.
     limits : Limits
         Limits of cores, memory and time.
     store : Store
@@ -91,7 +78,8 @@ def run(
 
     Returns
     -------
-    Outcome
+    Stored, bool
+        The result, and whether this process ran the job rather than waited for another one.
 
     Raises
     ------
@@ -114,18 +102,18 @@ def run(
         if made_meanwhile or not force:
             stored = results.find(store, job.key, progress.note)
             if stored is not None:
-                return Outcome(stored=stored, ran=False)
+                return stored, False
         for name in sweep(store, runtime, own_key=job.key):
             progress.note(f"removed leftovers of a stopped run: {name}")
         for concern in concerns(store):
             progress.note(concern)
         # Prepare only after the wait: `image.prune` may remove an image while no job runs in it.
-        image = runtime.prepare(request, progress)
+        image = runtime.prepare(job.build, progress)
 
         def publish(built: Path, _record: dict[str, Any]) -> Stored:
             return results.publish(store, job.key, built)
 
-        return Outcome(stored=_attempt(job, runtime, image, limits, store, progress, publish), ran=True)
+        return _attempt(job, runtime, image, limits, store, progress, publish), True
     finally:
         lock.release()
 
@@ -134,7 +122,6 @@ def run_uncached(
     job: Job,
     *,
     runtime: Runtime,
-    request: BuildRequest,
     limits: Limits,
     store: Store,
     progress: Progress,
@@ -144,7 +131,7 @@ def run_uncached(
 
     Parameters
     ----------
-    job, runtime, request, limits, store, progress
+    job, runtime, limits, store, progress
         See `run`.
     use : callable
         Receives the finished folder and its run record while this process has the job's lock. The folder is removed
@@ -160,7 +147,7 @@ def run_uncached(
     spikecrate.errors.SpikecrateError
         Any error that `run` raises.
     """
-    image = runtime.prepare(request, progress)
+    image = runtime.prepare(job.build, progress)
     with Lock(store.lock(job.key)):
         return _attempt(job, runtime, image, limits, store, progress, use)
 
@@ -267,7 +254,6 @@ def _attempt(
             spec=spec,
             runtime=runtime.name,
             argv=runtime.command(spec),
-            seed=job.parts.seed,
             started=started,
             ended=ended,
             ended_as=ended_as,
@@ -276,12 +262,9 @@ def _attempt(
             files=files,
         )
         with disk_full_named(store.root):
-            (paths.result / RECORD).write_text(
-                json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8"
-            )
-            (paths.result / CRATE).write_text(
-                json.dumps(ro_crate(record), indent=1, ensure_ascii=False), encoding="utf-8"
-            )
+            for name, content in ((RECORD, record), (CRATE, ro_crate(record))):
+                text = json.dumps(content, indent=1, ensure_ascii=False)
+                (paths.result / name).write_text(text, encoding="utf-8")
         return use(paths.result, record)
     finally:
         remove_tree(paths.root)
@@ -291,19 +274,32 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
     """Raise the error for an exit status; the harness's exit codes count only where the harness ran."""
     keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
     last = f"; its last lines:\n{tail}" if tail else ""
+
+    def failure(
+        error: type[SpikecrateError], problem: str, next_step: str, **details: Any
+    ) -> SpikecrateError:
+        return error(f"the {kind} {problem}{last}", next_step=next_step, details=details)
+
     if ended_as.too_many_processes:
-        message = f"the {kind} started more than {PIDS_LIMIT} processes at once and was stopped{last}"
-        raise JobFailedError(message, next_step="read its log: spikecrate job.logs")
+        problem = f"started more than {PIDS_LIMIT} processes at once and was stopped"
+        raise failure(JobFailedError, problem, "read its log: spikecrate job.logs")
     if ended_as.timed_out:
-        message = f"the {kind} exceeded its time limit of {spec.limits.timeout_s:g} s{last}"
-        raise JobTimeoutError(message, next_step="give it more time: --timeout 4h")
+        problem = f"exceeded its time limit of {spec.limits.timeout_s:g} s"
+        raise failure(JobTimeoutError, problem, "give it more time: --timeout 4h")
     if ended_as.code == 0:
         return
     if ended_as.out_of_memory or (keeps_codes and ended_as.code == harness.OUT_OF_MEMORY):
-        raise _memory_error(kind, ended_as, spec, last)
+        had, problem = spec.limits.memory_bytes, "ran out of this machine's memory"
+        if had is None:
+            next_step = "run it on a machine with more memory, or with fewer --cores"
+            raise failure(JobMemoryError, problem, next_step)
+        problem = f"needed more than the {had / 2**30:.1f} GiB of memory that it had"
+        next_step = f"give it more: --memory {max(1, round(2 * had / 2**30))}G"
+        peak = ended_as.peak_memory_bytes
+        raise failure(JobMemoryError, problem, next_step, memory_bytes=had, peak_memory_bytes=peak)
     if keeps_codes and ended_as.code == harness.INVALID_SORTING:
-        message = f"the {kind} returned no valid sorting{last}"
-        raise ResultInvalidError(message, next_step="see docs/contract.md for the valid forms of a sorting")
+        next_step = "see docs/contract.md for the valid forms of a sorting"
+        raise failure(ResultInvalidError, "returned no valid sorting", next_step)
     if keeps_codes and ended_as.code == harness.DISK_FULL:
         place = spec.source(OUT).parent.parent
         message = f"no space is left in the {kind}'s scratch or output folder, in {place}{last}"
@@ -311,28 +307,8 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
             message, next_step="free some space (spikecrate store.gc), or set SPIKECRATE_STORE elsewhere"
         )
     how = f"signal {ended_as.code - 128}" if ended_as.code > 128 else f"exit code {ended_as.code}"
-    message = f"the {kind} failed with {how}{last}"
-    raise JobFailedError(
-        message,
-        next_step=f"spikecrate job.logs {job.key[:12]} prints the whole log",
-        details={"exit_code": ended_as.code},
-    )
-
-
-def _memory_error(kind: str, ended_as: ExitStatus, spec: ContainerSpec, last: str) -> JobMemoryError:
-    had = spec.limits.memory_bytes
-    if had is None:
-        message = f"the {kind} ran out of this machine's memory{last}"
-        return JobMemoryError(
-            message, next_step="run it on a machine with more memory, or with fewer --cores"
-        )
-    message = f"the {kind} needed more than the {had / 2**30:.1f} GiB of memory that it had{last}"
-    ask = max(1, round(2 * had / 2**30))
-    return JobMemoryError(
-        message,
-        next_step=f"give it more: --memory {ask}G",
-        details={"memory_bytes": had, "peak_memory_bytes": ended_as.peak_memory_bytes},
-    )
+    next_step = f"spikecrate job.logs {job.key[:12]} prints the whole log"
+    raise failure(JobFailedError, f"failed with {how}", next_step, exit_code=ended_as.code)
 
 
 def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -340,7 +316,7 @@ def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]
     kind = job.kind
     for name in (*kind.files, RECORD):
         require_file(paths.out / name)
-    facts = kind.check(paths.out, job)
+    facts = kind.check(paths.out, job) if kind.check else {}
     report = {**read_report(paths.out / RECORD), **facts}
     with disk_full_named(paths.root):
         for name in kind.files:

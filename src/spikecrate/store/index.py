@@ -55,10 +55,11 @@ class Page:
     rest: bytes | memoryview
 
 
+@dataclass(frozen=True)
 class Index:
     """The rows of all folders `shelves/ab/abcd…/`.
 
-    Parameters
+    Attributes
     ----------
     shelves : Path
         The folder of shards.
@@ -68,12 +69,9 @@ class Index:
         Reads a folder and returns its row and its details, both as JSON values.
     """
 
-    def __init__(
-        self, shelves: Path, folder: Path, read: Callable[[Path], tuple[tuple[Any, ...], Any]]
-    ) -> None:
-        self.shelves = shelves
-        self.folder = folder
-        self.read = read
+    shelves: Path
+    folder: Path
+    read: Callable[[Path], tuple[tuple[Any, ...], Any]]
 
     def rows(self, progress: Progress) -> Iterator[tuple[Any, ...]]:
         """Return the rows of all readable folders.

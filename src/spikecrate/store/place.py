@@ -183,12 +183,11 @@ def open_store(root: Path | str | None = None) -> Store:
                 write_atomically(place / SCHEMA_FILE, json.dumps({"schema": SCHEMA}).encode())
             for folder in (store.results, store.failures, store.work, store.locks, store.memo, store.logs):
                 make_folder(folder)
-                _require_trusted(folder, folder.stat(), fix=_next_step(place, errno.EPERM))
+                # A part of one's own store that another user owns can be taken back.
+                _require_trusted(folder, folder.stat(), _next_step(place, errno.EPERM))
             if observed.st_mode & stat.S_IWGRP:
                 # Elsewhere these are made by whoever needs one first, with the rights of that user's umask.
-                for folder in (store.index, store.pins, store.environments, store.sifs, store.wheels):
-                    make_folder(folder)
-                for folder in (store.sorters, store.recipes, store.quarantine):
+                for folder in vars(store).values():
                     make_folder(folder)
     except OSError as error:
         if error.filename not in (None, str(place)):
@@ -219,24 +218,6 @@ def require_usable(path: Path, observed: os.stat_result) -> None:
         raise StoreError(message, next_step=OWN_FOLDER)
     _require_trusted(path, observed)
     _check_schema(path / SCHEMA_FILE)
-
-
-def _refusal(path: Path, observed: os.stat_result) -> tuple[str, str] | None:
-    """Return why this user must not use a folder, judged by its owner, group and mode, and the next step."""
-    if observed.st_mode & stat.S_IWOTH:
-        mode = stat.S_IMODE(observed.st_mode)
-        reason = f"the store {path} can be written by every user of this machine (mode {mode:04o})"
-        return reason, f"if you trust what is in it: chmod -R o-w {path}; else remove it"
-    if observed.st_uid == os.geteuid():
-        return None
-    reason = f"the store {path} belongs to user {observed.st_uid}, you are {os.geteuid()}"
-    if observed.st_mode & stat.S_IRWXG != stat.S_IRWXG:
-        return reason, OWN_FOLDER
-    if observed.st_gid not in {os.getegid(), *os.getgroups()}:
-        return f"{reason} and not in its group {observed.st_gid}", OWN_FOLDER
-    if not observed.st_mode & stat.S_ISGID:
-        return f"{reason}, and it is not set-gid", f"ask its owner to share it: chmod g+s {path}"
-    return None
 
 
 def concerns(store: Store) -> list[str]:
@@ -308,12 +289,23 @@ def _default() -> Path:
     return (Path(cache) if cache.startswith("/") else Path("~/.cache")) / "spikecrate"
 
 
-def _require_trusted(path: Path, observed: os.stat_result, *, fix: str = "") -> None:
-    refused = _refusal(path, observed)
-    if refused is not None:
-        reason, next_step = refused
-        # A part of one's own store that another user owns can be taken back.
-        raise StoreError(reason, next_step=fix if fix and next_step == OWN_FOLDER else next_step)
+def _require_trusted(path: Path, observed: os.stat_result, fix: str = OWN_FOLDER) -> None:
+    """Raise where this user must not use a folder, judged by its owner, group and mode."""
+    if observed.st_mode & stat.S_IWOTH:
+        mode = stat.S_IMODE(observed.st_mode)
+        reason = f"the store {path} can be written by every user of this machine (mode {mode:04o})"
+        raise StoreError(reason, next_step=f"if you trust what is in it: chmod -R o-w {path}; else remove it")
+    if observed.st_uid == os.geteuid():
+        return
+    reason = f"the store {path} belongs to user {observed.st_uid}, you are {os.geteuid()}"
+    if observed.st_mode & stat.S_IRWXG != stat.S_IRWXG:
+        raise StoreError(reason, next_step=fix)
+    if observed.st_gid not in {os.getegid(), *os.getgroups()}:
+        reason += f" and not in its group {observed.st_gid}"
+        raise StoreError(reason, next_step=fix)
+    if not observed.st_mode & stat.S_ISGID:
+        reason += ", and it is not set-gid"
+        raise StoreError(reason, next_step=f"ask its owner to share it: chmod g+s {path}")
 
 
 def _share_root(place: Path, observed: os.stat_result) -> None:
@@ -324,15 +316,11 @@ def _share_root(place: Path, observed: os.stat_result) -> None:
 
 
 def _next_step(root: Path, number: int | None) -> str:
-    match number:
-        case errno.EACCES | errno.EPERM:
-            return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
-        case errno.EROFS | errno.EIO:
-            return (
-                "read the kernel's log (dmesg), mount it for writing again, or set SPIKECRATE_STORE elsewhere"
-            )
-        case _:
-            return "run it again; if it fails again, set SPIKECRATE_STORE to a folder of your own"
+    if number in (errno.EACCES, errno.EPERM):
+        return f"make it yours again: sudo chown -R $(id -u) {root}; or set SPIKECRATE_STORE elsewhere"
+    if number in (errno.EROFS, errno.EIO):
+        return "read the kernel's log (dmesg), mount it for writing again, or set SPIKECRATE_STORE elsewhere"
+    return "run it again; if it fails again, set SPIKECRATE_STORE to a folder of your own"
 
 
 def _check_schema(path: Path) -> None:
