@@ -6,24 +6,17 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, numbers, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
-    from spikecrate.engines.apptainer import Program
 
 PROBE_S: Final = 20
 REPRODUCIBLE: Final = (1, 5)
@@ -37,7 +30,7 @@ INSTALLED: Final = ("apptainer.installed",)
     "Apptainer or SingularityCE is installed and starts",
     lambda _: apptainer.find_program(),
 )
-def judge_installed(program: Program) -> Verdict:
+def judge_installed(program: apptainer.Program) -> Verdict:
     """Return the version of the installed program.
 
     Parameters
@@ -51,7 +44,7 @@ def judge_installed(program: Program) -> Verdict:
     return ok(message)
 
 
-def look_fuse(facts: Mapping[str, Any]) -> SpikecrateError | None:
+def look_fuse(facts: Facts) -> SpikecrateError | None:
     """Try whether this user can mount a SIF; return the error in a development container.
 
     Parameters
@@ -80,7 +73,7 @@ def judge_fuse(error: SpikecrateError | None) -> Verdict:
     return _judged(error, "this user can mount a SIF")
 
 
-def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
+def look_tools(facts: Facts) -> dict[str, bool]:
     """Return which of the programs that make and mount a SIF are installed.
 
     Parameters
@@ -115,7 +108,7 @@ def judge_tools(installed: dict[str, bool]) -> Verdict:
     return ok("mksquashfs, squashfuse")
 
 
-def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
+def look_runs(facts: Facts) -> SpikecrateError | None:
     """Run a program in an empty container; return the error in a development container.
 
     Parameters
@@ -123,7 +116,7 @@ def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    program: Program = facts["apptainer.installed"]
+    program: apptainer.Program = facts["apptainer.installed"]
     # After a Ctrl-C it is removed while the program may still end in it.
     with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -168,7 +161,7 @@ def _judged(error: SpikecrateError | None, good: str) -> Verdict:
     )
 
 
-def _configuration(program: Program) -> str:
+def _configuration(program: apptainer.Program) -> str:
     try:
         return capture([program.path, "buildcfg"], timeout=10)
     except CommandError:
@@ -181,7 +174,7 @@ def _configuration(program: Program) -> str:
     lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
     needs=INSTALLED,
 )
-def judge_temp(found: Space) -> Verdict:
+def judge_temp(found: space.Space) -> Verdict:
     """Judge whether there is enough space.
 
     Parameters

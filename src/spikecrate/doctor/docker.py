@@ -13,19 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.process import capture, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, numbers, ok, warn
 from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import CommandError, EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker import DockerClient
 
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
 
 INSTALL: Final = "sudo apt-get install docker.io docker-buildx"
 BUILDX_INSTALL: Final = (
@@ -80,7 +76,7 @@ class Daemon:
     version: dict[str, Any]
 
 
-def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
+def look_installed(_: Facts) -> tuple[str, str | None, bool]:
     """Return the daemon's address, the path of the docker command, and whether a socket exists."""
     url = engine_url()
     socket = socket_of(url)
@@ -106,7 +102,7 @@ def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
     return ok(f"{command}, for the daemon at {url}")
 
 
-def look_permission(_: Mapping[str, Any]) -> Access | None:
+def look_permission(_: Facts) -> Access | None:
     """Return the permissions of the socket; None where there is no socket."""
     socket = socket_of(engine_url())
     if socket is None or not _is_socket(socket):
@@ -146,7 +142,7 @@ def judge_permission(access: Access | None) -> Verdict:
     return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
-def look_daemon(_: Mapping[str, Any]) -> Daemon:
+def look_daemon(_: Facts) -> Daemon:
     """Connect to the daemon.
 
     Raises
@@ -187,7 +183,7 @@ def judge_daemon(daemon: Daemon) -> Verdict:
     lambda facts: facts["docker.daemon"].version,
     needs=DAEMON,
 )
-def judge_version(version: Mapping[str, Any]) -> Verdict:
+def judge_version(version: dict[str, Any]) -> Verdict:
     """Judge whether the daemon is recent enough.
 
     Parameters
@@ -208,7 +204,7 @@ def judge_version(version: Mapping[str, Any]) -> Verdict:
     return ok(message)
 
 
-def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
+def look_info(facts: Facts) -> dict[str, Any]:
     """Return the daemon's answer to `docker info`.
 
     Parameters
@@ -223,7 +219,7 @@ def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
 @CHECKS.add(
     "docker.mode", "neither rootless nor remapped: results belong to the caller", look_info, needs=DAEMON
 )
-def judge_mode(info: Mapping[str, Any]) -> Verdict:
+def judge_mode(info: dict[str, Any]) -> Verdict:
     """Judge whether a uid in a container is the same uid outside; jobs run as the caller's.
 
     Parameters
@@ -242,7 +238,7 @@ def judge_mode(info: Mapping[str, Any]) -> Verdict:
 
 
 @CHECKS.add("docker.storage", "storage driver and containerd image store", look_info, needs=DAEMON)
-def judge_storage(info: Mapping[str, Any]) -> Verdict:
+def judge_storage(info: dict[str, Any]) -> Verdict:
     """Judge how the daemon stores images.
 
     Parameters
@@ -263,7 +259,7 @@ def judge_storage(info: Mapping[str, Any]) -> Verdict:
     return ok(f"{driver}, containerd image store")
 
 
-def look_buildx(_: Mapping[str, Any]) -> str | None:
+def look_buildx(_: Facts) -> str | None:
     """Return the version line of buildx; None where it is missing."""
     try:
         return capture(["docker", "buildx", "version"], timeout=10)
@@ -289,7 +285,7 @@ def judge_buildx(line: str | None) -> Verdict:
     return ok(f"buildx {version}")
 
 
-def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
+def look_builder(_: Facts) -> tuple[str, str]:
     """Return the name of the builder that a build uses, and the output of `buildx inspect`."""
     name = builder(os.environ)
     done = run(["docker", "buildx", "inspect", f"--builder={name}"], timeout=8, check=False)
@@ -321,7 +317,7 @@ def judge_builder(facts: tuple[str, str]) -> Verdict:
     )
 
 
-def look_space(facts: Mapping[str, Any]) -> list[Space]:
+def look_space(facts: Facts) -> list[space.Space]:
     """Return the free space of the daemon's image folders; empty where they are on another machine.
 
     Parameters
@@ -339,7 +335,7 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
 
 
 @CHECKS.add("docker.space", "space and inodes where the daemon keeps images", look_space, needs=DAEMON)
-def judge_space(found: list[Space]) -> Verdict:
+def judge_space(found: list[space.Space]) -> Verdict:
     """Judge whether there is space for images.
 
     Parameters
@@ -354,7 +350,7 @@ def judge_space(found: list[Space]) -> Verdict:
 
 
 @CHECKS.add("docker.limits", "cgroups enforce the limits of a job", look_info, needs=DAEMON)
-def judge_limits(info: Mapping[str, Any]) -> Verdict:
+def judge_limits(info: dict[str, Any]) -> Verdict:
     """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes.
 
     Parameters

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor import apptainer, docker, gpu, images, machine, runtime, sibling, store
-from spikecrate.doctor.check import Verdict, fail, warn
+from spikecrate.doctor.check import Check, State, Verdict, fail, warn
 from spikecrate.errors import EngineMissingError, SpikecrateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from spikecrate.doctor.check import Check, State
 
 CHECKS: Final[tuple[Check, ...]] = (
     *machine.CHECKS,

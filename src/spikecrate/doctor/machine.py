@@ -11,21 +11,14 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from spikecrate._util.file_systems import file_system
+from spikecrate._util.file_systems import FileSystem, file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, warn
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate_harness.pinning import KERNEL_NEEDS
 from spikecrate_harness.processor import instructions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate._util.file_systems import FileSystem
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
@@ -122,7 +115,7 @@ def judge_programs(missing: list[str]) -> Verdict:
     return ok(", ".join(PROGRAMS))
 
 
-def look_selinux(_: Mapping[str, Any]) -> bool:
+def look_selinux(_: Facts) -> bool:
     """Whether SELinux enforces its rules."""
     try:
         return ENFORCING.read_text(encoding="utf-8").strip() == "1"
@@ -147,14 +140,14 @@ def judge_selinux(enforcing: bool) -> Verdict:
     return ok("not enforcing")
 
 
-def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
+def look_temporary(_: Facts) -> tuple[space.Space, FileSystem]:
     """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
     return space.look(folder), file_system(folder.resolve())
 
 
 @CHECKS.add("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary)
-def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
+def judge_temporary(facts: tuple[space.Space, FileSystem]) -> Verdict:
     """Judge the temporary folder: its space, and whether programs run from it.
 
     Parameters
@@ -175,7 +168,7 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
     return verdict
 
 
-def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
+def look_tools(_: Facts) -> dict[str, str]:
     """Return the versions of the installed tools."""
     found = {}
     for name in TOOLS:

@@ -6,9 +6,9 @@ import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate.doctor.check import Checks, fail, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, warn
 from spikecrate.doctor.store import probe_folder
 from spikecrate.engines.host_paths import host_path
 from spikecrate.images.base import DEBIAN
@@ -16,12 +16,10 @@ from spikecrate.images.inventory import BASES, PREFIX
 from spikecrate.images.lookup import list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from docker import DockerClient
 
-    from spikecrate.doctor.check import Verdict
 
 INSIDE: Final = "/doctor"
 CHECKS: Final = Checks()
@@ -50,7 +48,7 @@ class RoundTrip:
     user: int = 0
 
 
-def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
+def look_sibling(facts: Facts) -> RoundTrip:
     """Write a token, let a container copy it, and read the copy.
 
     Parameters

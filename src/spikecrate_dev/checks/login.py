@@ -7,16 +7,11 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate._util.process import capture, run
-from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 from spikecrate.errors import CommandError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
 
 TIMEOUT_S: Final = 5
 NO_KEYS: Final = 1
@@ -45,7 +40,7 @@ class Agent:
     keys: int = 0
 
 
-def look_identity(_: Mapping[str, Any]) -> dict[str, str] | None:
+def look_identity(_: Facts) -> dict[str, str] | None:
     """Return git's name and address for the current folder; None without git."""
     if shutil.which("git") is None:
         return None
@@ -69,7 +64,7 @@ def judge_identity(identity: dict[str, str] | None) -> Verdict:
     return ok(f"{identity['user.name']} <{identity['user.email']}>")
 
 
-def look_trust(_: Mapping[str, Any]) -> tuple[str, str]:
+def look_trust(_: Facts) -> tuple[str, str]:
     """Return the clone of the current folder, and git's error in it."""
     here = Path.cwd()
     clone = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
@@ -101,7 +96,7 @@ def judge_trust(facts: tuple[str, str]) -> Verdict:
     return ok(f"git works in {clone}")
 
 
-def look_agent(_: Mapping[str, Any]) -> Agent:
+def look_agent(_: Facts) -> Agent:
     """Ask the ssh agent for its keys."""
     socket = os.environ.get("SSH_AUTH_SOCK", "")
     program = shutil.which("ssh-add") is not None

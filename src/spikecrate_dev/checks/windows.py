@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 from spikecrate_dev import x11
-from spikecrate_dev.display import FIRST_PORT, XQUARTZ, cookies_of, read_display, wayland_socket
+from spikecrate_dev.display import FIRST_PORT, XQUARTZ, Display, cookies_of, read_display, wayland_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from spikecrate.doctor.check import Verdict
-    from spikecrate_dev.display import Display
-    from spikecrate_dev.x11 import Entry
 
 CHECKS: Final = Checks()
 KIND: Final = ("display.kind",)
@@ -50,11 +45,11 @@ class Cookie:
 
     file: Path
     error: OSError | None
-    entry: Entry | None
+    entry: x11.Entry | None
     number: int
 
 
-def look_kind(_: Mapping[str, Any]) -> Kind:
+def look_kind(_: Facts) -> Kind:
     """Return the display that DISPLAY names."""
     text = os.environ.get("DISPLAY", "")
     display = read_display(text, socket.gethostname())
@@ -89,7 +84,7 @@ def judge_kind(kind: Kind) -> Verdict:
     return ok(f"DISPLAY={kind.text}, {where}")
 
 
-def look_cookie(facts: Mapping[str, Any]) -> Cookie:
+def look_cookie(facts: Facts) -> Cookie:
     """Return the display's cookie.
 
     Parameters
@@ -125,7 +120,7 @@ def judge_cookie(cookie: Cookie) -> Verdict:
     return ok(f"in {cookie.file}")
 
 
-def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
+def look_accepts(facts: Facts) -> tuple[str, str]:
     """Connect to the display's server; return its answer.
 
     Parameters
