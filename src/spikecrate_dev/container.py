@@ -9,8 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.process import run
 from spikecrate.errors import CommandError, DevContainerError
-from spikecrate_dev import daemon, machine
+from spikecrate_dev import daemon, display, identity, machine
 from spikecrate_dev.command import run_argv
 from spikecrate_dev.definition import labels, read
 from spikecrate_dev.options import publish
@@ -85,8 +86,6 @@ def terminal_mounts(definition: Definition, options: Options, environ: Mapping[s
     environ : mapping
         The caller's variables.
     """
-    from spikecrate_dev import display, identity
-
     folder = machine.run_folder(definition, environ)
     return [
         *machine.worktree(definition.project),
@@ -110,8 +109,6 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
     DevContainerError
         With the output of the command.
     """
-    from spikecrate._util.process import run
-
     if definition.initialize:
         name, *words = definition.initialize
         try:
@@ -139,8 +136,6 @@ def create(argv: Sequence[str], name: str) -> None:
     DevContainerError
         With the daemon's message.
     """
-    from spikecrate._util.process import run
-
     try:
         run(argv)
     except CommandError as error:
@@ -176,8 +171,6 @@ def act(argv: Sequence[str]) -> None:
     DevContainerError
         With the daemon's message.
     """
-    from spikecrate._util.process import run
-
     try:
         run(argv)
     except CommandError as error:
@@ -211,7 +204,5 @@ def wait_ready(name: str) -> None:
 
 
 def _last_words(name: str) -> str:
-    from spikecrate._util.process import run
-
     done = run(["docker", "logs", "--tail=10", name], check=False)
     return done.output.strip() or "its log is empty"

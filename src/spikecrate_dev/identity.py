@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.files import write_atomically
-from spikecrate._util.process import capture
-from spikecrate.errors import CommandError
+from spikecrate._util.process import answer
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import relay
 from spikecrate_dev.attached import Attached, source_of
@@ -112,11 +111,9 @@ def git_config(project: Path) -> bytes:
     project : Path
         The folder that contains `.devcontainer/`.
     """
-    try:
-        listed = capture(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
-    except CommandError:  # no git, or no such file
-        return b""
-    return write_config(listed).encode()
+    # None without git, or without such a file.
+    listed = answer(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
+    return write_config(listed or "").encode()
 
 
 def write_config(listed: str) -> str:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from spikecrate._util.files import remove
 from spikecrate.errors import DevContainerError, StoppedError
-from spikecrate_dev import container, daemon, machine
+from spikecrate_dev import container, daemon, display, identity, machine
+from spikecrate_dev.attached import Attached
 from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
 from spikecrate_dev.definition import read
 from spikecrate_dev.state import decide, remarks
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.attached import Attached
     from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
     from spikecrate_dev.state import Found, Step
@@ -239,14 +240,9 @@ def live(definition: Definition, request: Request, shown: Sequence[Mount], *, ma
     make : bool
         Whether to make cookies and sockets, or only name them.
     """
-    from spikecrate_dev import display, identity
-    from spikecrate_dev.attached import Attached
-
-    known = (
-        identity.attach(os.environ, shown, definition.project)
-        if make
-        else identity.expected(os.environ, shown)
-    )
+    known = identity.expected(os.environ, shown)
+    if make:
+        known = identity.attach(os.environ, shown, definition.project)
     if not request.options.x11:
         return known
     windows = display.attach(os.environ, shown) if make else display.expected(os.environ, shown)
@@ -385,8 +381,6 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
 
 def drop_caches() -> None:
     """Remove this user's caches that outlive a container: downloads and virtual environments, not the history."""
-    from spikecrate._util.files import remove
-
     cache = cache_folder()
     for path in cache.iterdir() if cache.is_dir() else ():
         if path.name != "bash":

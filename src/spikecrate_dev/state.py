@@ -93,18 +93,17 @@ def decide(state: State, *, has_image: bool, rebuild: bool, lacks_source: bool =
     lacks_source : bool
         Whether a mounted folder no longer exists on the host: Docker cannot start the container then.
     """
-    if rebuild:
-        return (*(("remove",) if state != "absent" else ()), "prepare", "build", "create")
-    if state == "running":
-        return ()
-    if state == "paused":
-        return ("unpause",)
-    if state == "stopped" and not lacks_source:
-        return ("prepare", "start")
+    if not rebuild:
+        if state == "running":
+            return ()
+        if state == "paused":
+            return ("unpause",)
+        if state == "stopped" and not lacks_source:
+            return ("prepare", "start")
     return (
-        *(("remove",) if state == "stopped" else ()),
+        *(("remove",) if state != "absent" else ()),
         "prepare",
-        *(() if has_image else ("build",)),
+        *(("build",) if rebuild or not has_image else ()),
         "create",
     )
 

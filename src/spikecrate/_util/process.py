@@ -132,14 +132,12 @@ def run(
     return done
 
 
-def capture(
-    argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30, check: bool = True
-) -> str:
+def capture(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30) -> str:
     """Run a short command and return all of its standard output, stripped.
 
     Parameters
     ----------
-    argv, cwd, timeout, check
+    argv, cwd, timeout
         As in `run`.
 
     Returns
@@ -166,9 +164,27 @@ def capture(
         raise CommandError(words, 127, f"{words[0]}: command not found") from None
     except subprocess.TimeoutExpired:
         raise CommandError(words, 124, f"no answer within {timeout} s") from None
-    if check and done.returncode != 0:
+    if done.returncode != 0:
         raise CommandError(words, done.returncode, done.stderr)
     return done.stdout.strip()
+
+
+def answer(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30) -> str | None:
+    """Return the standard output of a short command, stripped; None where it is missing or fails.
+
+    Parameters
+    ----------
+    argv, cwd, timeout
+        As in `run`.
+
+    Returns
+    -------
+    str or None
+    """
+    try:
+        return capture(argv, cwd=cwd, timeout=timeout)
+    except CommandError:
+        return None
 
 
 def end(child: subprocess.Popen[str]) -> None:

@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from spikecrate._util.process import capture, run
+from spikecrate._util.process import answer, run
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Checks, Facts, Verdict, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, SpikecrateError
+from spikecrate.errors import SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
@@ -81,9 +81,8 @@ def look_tools(facts: Facts) -> dict[str, bool]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    configured = dict(
-        line.partition("=")[::2] for line in _configuration(facts["apptainer.installed"]).splitlines()
-    )
+    listed = answer([facts["apptainer.installed"].path, "buildcfg"], timeout=10) or ""
+    configured = dict(line.partition("=")[::2] for line in listed.splitlines())
     own = Path(configured.get("LIBEXECDIR", "/usr/libexec")) / "apptainer" / "bin"
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}:{own}"
     return {
@@ -159,13 +158,6 @@ def _judged(error: SpikecrateError | None, good: str) -> Verdict:
         "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
         ends=True,
     )
-
-
-def _configuration(program: apptainer.Program) -> str:
-    try:
-        return capture([program.path, "buildcfg"], timeout=10)
-    except CommandError:
-        return ""
 
 
 @CHECKS.add(

@@ -6,17 +6,16 @@ import grp
 import os
 import pwd
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.process import capture, run
+from spikecrate._util.process import answer, run
 from spikecrate.doctor import space
 from spikecrate.doctor.check import Checks, Facts, Verdict, fail, numbers, ok, warn
-from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, is_socket, socket_of
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineDownError
+from spikecrate.errors import EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def look_installed(_: Facts) -> tuple[str, str | None, bool]:
     """Return the daemon's address, the path of the docker command, and whether a socket exists."""
     url = engine_url()
     socket = socket_of(url)
-    return url, shutil.which("docker"), socket is None or _is_socket(socket)
+    return url, shutil.which("docker"), socket is None or is_socket(socket)
 
 
 @CHECKS.add("docker.installed", "a docker command or a daemon's socket exists", look_installed)
@@ -105,7 +104,7 @@ def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
 def look_permission(_: Facts) -> Access | None:
     """Return the permissions of the socket; None where there is no socket."""
     socket = socket_of(engine_url())
-    if socket is None or not _is_socket(socket):
+    if socket is None or not is_socket(socket):
         return None
     gid = socket.stat().st_gid
     try:
@@ -204,7 +203,7 @@ def judge_version(version: dict[str, Any]) -> Verdict:
     return ok(message)
 
 
-def look_info(facts: Facts) -> dict[str, Any]:
+def look_info(facts: Facts) -> Any:
     """Return the daemon's answer to `docker info`.
 
     Parameters
@@ -212,8 +211,7 @@ def look_info(facts: Facts) -> dict[str, Any]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    info: dict[str, Any] = facts["docker.daemon"].info
-    return info
+    return facts["docker.daemon"].info
 
 
 @CHECKS.add(
@@ -259,22 +257,19 @@ def judge_storage(info: dict[str, Any]) -> Verdict:
     return ok(f"{driver}, containerd image store")
 
 
-def look_buildx(_: Facts) -> str | None:
-    """Return the version line of buildx; None where it is missing."""
-    try:
-        return capture(["docker", "buildx", "version"], timeout=10)
-    except CommandError:
-        return None
-
-
-@CHECKS.add("docker.buildx", "buildx, which builds the images", look_buildx, needs=INSTALLED)
+@CHECKS.add(
+    "docker.buildx",
+    "buildx, which builds the images",
+    lambda _: answer(["docker", "buildx", "version"], timeout=10),
+    needs=INSTALLED,
+)
 def judge_buildx(line: str | None) -> Verdict:
     """Judge whether buildx can build the images.
 
     Parameters
     ----------
     line : str or None
-        As `look_buildx` returns it.
+        The version line of buildx; None where it is missing.
     """
     if line is None:
         return fail("docker buildx is missing, so images cannot be built", BUILDX_INSTALL)
@@ -325,7 +320,7 @@ def look_space(facts: Facts) -> list[space.Space]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    info = facts["docker.daemon"].info
+    info = look_info(facts)
     if socket_of(engine_url()) is None or is_inside(os.environ):
         return []
     places = [Path(str(info.get("DockerRootDir", "/var/lib/docker")))]
@@ -372,10 +367,3 @@ def judge_limits(info: dict[str, Any]) -> Verdict:
             "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2",
         )
     return ok(f"{group}: memory, processor and process limits are enforced")
-
-
-def _is_socket(path: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
-        return False

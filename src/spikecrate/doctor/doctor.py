@@ -17,16 +17,8 @@ from spikecrate.errors import EngineMissingError, SpikecrateError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-CHECKS: Final[tuple[Check, ...]] = (
-    *machine.CHECKS,
-    *docker.CHECKS,
-    *apptainer.CHECKS,
-    *runtime.CHECKS,
-    *store.CHECKS,
-    *sibling.CHECKS,
-    *images.CHECKS,
-    *gpu.CHECKS,
-)
+SUBJECTS: Final = (machine, docker, apptainer, runtime, store, sibling, images, gpu)
+CHECKS: Final = tuple(check for subject in SUBJECTS for check in subject.CHECKS)
 """All checks of the library in report order; a check stands after those it needs.
 
 A clone adds those of its development container: `spikecrate_dev.checks`.

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from spikecrate._util.process import capture, run
+from spikecrate._util.process import answer, run
 from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
-from spikecrate.errors import CommandError
 
 TIMEOUT_S: Final = 5
 NO_KEYS: Final = 1
@@ -44,7 +43,9 @@ def look_identity(_: Facts) -> dict[str, str] | None:
     """Return git's name and address for the current folder; None without git."""
     if shutil.which("git") is None:
         return None
-    return {name: _configured(name) for name in ("user.name", "user.email")}
+    return {
+        name: answer(["git", "config", name], timeout=TIMEOUT_S) or "" for name in ("user.name", "user.email")
+    }
 
 
 @CHECKS.add("git.identity", "git's user.name and user.email in this folder", look_identity)
@@ -126,10 +127,3 @@ def judge_agent(agent: Agent) -> Verdict:
     if agent.code == NO_KEYS:
         return warn("the agent has no key", "ssh-add")
     return warn(f"no agent answers at SSH_AUTH_SOCK={agent.socket}", 'eval "$(ssh-agent)" && ssh-add')
-
-
-def _configured(name: str) -> str:
-    try:
-        return capture(["git", "config", name], timeout=TIMEOUT_S)
-    except CommandError:
-        return ""
