@@ -13,16 +13,14 @@ from spikecrate._util.process import run
 from spikecrate.errors import CommandError, DevContainerError
 from spikecrate_dev import daemon, display, identity, machine
 from spikecrate_dev.command import run_argv
-from spikecrate_dev.definition import labels, read
-from spikecrate_dev.options import publish
+from spikecrate_dev.definition import Definition, labels, read
+from spikecrate_dev.options import Options, publish
 from spikecrate_dev.state import Found, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.definition import Definition
-    from spikecrate_dev.options import Options
 
 READY: Final = "/run/spikecrate/ready"
 READY_S: Final = 60

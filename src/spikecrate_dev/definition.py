@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -284,11 +285,8 @@ def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> 
     if fields.get("type") != "bind" or not source or not target:
         message = f"{FILE}: {entry} is not a bind mount with a source and a target"
         raise DevContainerError(message)
-    read_only = fields.keys() & {"readonly", "ro"} and fields.get("readonly", fields.get("ro")) in (
-        "",
-        "true",
-    )
-    return Mount(source=Path(filled(source)), target=PurePosixPath(filled(target)), read_only=bool(read_only))
+    read_only = fields.get("readonly", fields.get("ro")) in ("", "true")
+    return Mount(source=Path(filled(source)), target=PurePosixPath(filled(target)), read_only=read_only)
 
 
 def follow_links(definition: Definition) -> Definition:
@@ -369,12 +367,9 @@ def identity(named: Mapping[str, str]) -> str:
         Label names and values.
     """
     text = json.dumps(dict(sorted(named.items())), separators=(",", ":"), ensure_ascii=False)
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
-    digits = ""
-    while number:
-        number, digit = divmod(number, 32)
-        digits = "0123456789abcdefghijklmnopqrstuv"[digit] + digits
-    return digits.rjust(52, "0")
+    # Zeros in front make it a whole number of digits.
+    digits = base64.b32hexencode(bytes(3) + hashlib.sha256(text.encode()).digest())
+    return digits.decode().lower()[-52:]
 
 
 def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], prefix: str) -> None:

@@ -17,17 +17,15 @@ from spikecrate.errors import DevContainerError, StoppedError
 from spikecrate_dev import container, daemon, display, identity, machine
 from spikecrate_dev.attached import Attached
 from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
-from spikecrate_dev.definition import read
-from spikecrate_dev.state import decide, remarks
+from spikecrate_dev.definition import Definition, read
+from spikecrate_dev.state import Found, Step, decide, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
-    from spikecrate_dev.state import Found, Step
 
 MARK: Final = "SPIKECRATE_SHELL"
 """A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
@@ -122,18 +120,10 @@ def enter(request: Request, progress: Progress) -> int:
     # Asides are for a prompt, not for a command in a script.
     for note in (*given.notes, *(given.asides if not request.command else ())):
         progress.note(note)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
     mark = f"{MARK}={secrets.token_hex(6)}"
-    argv = exec_argv(
-        definition,
-        found.name,
-        command=request.command,
-        folder=inside(request.working, found.mounts, definition.folder),
-        environment={**given.environment, MARK: mark.partition("=")[2]},
-        environ=os.environ,
-        terminal=terminal,
-    )
-    if terminal:
+    environment = {**given.environment, MARK: mark.partition("=")[2]}
+    argv = shell_argv(definition, found, request, found.mounts, environment)
+    if at_terminal():
         # Signals, window size and exit code then need no forwarding.
         os.execvp(argv[0], argv)
     return attended(
@@ -253,6 +243,44 @@ def live(definition: Definition, request: Request, shown: Sequence[Mount], *, ma
     )
 
 
+def shell_argv(
+    definition: Definition,
+    found: Found,
+    request: Request,
+    shown: Sequence[Mount],
+    environment: dict[str, str],
+) -> list[str]:
+    """Return the command line of the requested shell or command.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    found : Found
+        The container.
+    request : Request
+        The request.
+    shown : sequence of Mount
+        The container's mounts.
+    environment : dict
+        Variables for this shell only.
+    """
+    return exec_argv(
+        definition,
+        found.name,
+        command=request.command,
+        folder=inside(request.working, shown, definition.folder),
+        environment=environment,
+        environ=os.environ,
+        terminal=at_terminal(),
+    )
+
+
+def at_terminal() -> bool:
+    """Whether the caller's input and output are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def attended(argv: list[str], stop: list[str]) -> int:
     """Run a command inside without a terminal; on Ctrl-C or SIGTERM, stop it and all its processes.
 
@@ -305,17 +333,8 @@ def forecast(request: Request) -> list[str]:
     shown = found.mounts
     if "create" in steps:
         shown = (*definition.mounts, *container.terminal_mounts(definition, request.options, os.environ))
-    commands.append(
-        exec_argv(
-            definition,
-            found.name,
-            command=request.command,
-            folder=inside(request.working, shown, definition.folder),
-            environment=live(definition, request, shown, make=False).environment,
-            environ=os.environ,
-            terminal=sys.stdin.isatty() and sys.stdout.isatty(),
-        )
-    )
+    environment = live(definition, request, shown, make=False).environment
+    commands.append(shell_argv(definition, found, request, shown, environment))
     return [shlex.join(words) for words in commands if words]
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev.command import CONFIG_LABEL
-from spikecrate_dev.definition import SOCKET
+from spikecrate_dev.definition import SOCKET, Definition
 
 if TYPE_CHECKING:
-    from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
 
 State = Literal["absent", "stopped", "paused", "running"]

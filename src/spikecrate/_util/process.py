@@ -110,8 +110,8 @@ def run(
         timer = threading.Timer(timeout, expire)
         timer.daemon = True
         timer.start()
+    assert child.stdout is not None
     try:
-        assert child.stdout is not None
         for line in child.stdout:
             text = line.rstrip("\n")
             tail.append(text)
@@ -124,8 +124,7 @@ def run(
     finally:
         if timer is not None:
             timer.cancel()
-        if child.stdout is not None:
-            child.stdout.close()
+        child.stdout.close()
     done = Completed(code=code, output="\n".join(tail), timed_out=expired.is_set())
     if check and (code != 0 or done.timed_out):
         raise CommandError(words, code, done.output)

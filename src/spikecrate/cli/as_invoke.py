@@ -11,13 +11,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from spikecrate.cli import load
-from spikecrate.cli.command import ALIASES, COMMANDS
+from spikecrate.cli.command import ALIASES, COMMANDS, Command
 from spikecrate.cli.main import DEBUG, run
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from spikecrate.cli.command import Command
     from spikecrate.cli.option import Option
 
 

@@ -14,7 +14,7 @@ from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
 from spikecrate.cli import load
-from spikecrate.cli.command import COMMANDS, Shown, find
+from spikecrate.cli.command import COMMANDS, Command, Shown, find
 from spikecrate.cli.option import nearest
 from spikecrate.cli.parse import parse
 from spikecrate.cli.text import as_json, fields, say
@@ -23,9 +23,6 @@ from spikecrate.store.place import place_of, system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
-
-    from spikecrate.cli.command import Command
 
 HELP = ("--help", "-h")
 DEBUG = ("--debug", "-d")
@@ -244,5 +241,5 @@ def _closed() -> int:
     return 128 + signal.SIGPIPE
 
 
-def _stop(number: int, _frame: FrameType | None) -> Any:
+def _stop(number: int, _frame: object) -> Any:
     raise StoppedError(signal=number)

@@ -1,7 +1,7 @@
 """The command that measures the quality of sorters, and its tables."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +17,6 @@ from spikecrate.errors import OutputError, UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spikecrate.studies.quality import Score
 
 BEGIN: Final = "<!-- quality: begin -->"

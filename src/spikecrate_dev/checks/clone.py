@@ -73,11 +73,7 @@ def look_packages(_: Facts) -> Packages:
 
     return Packages(
         pinned=read_lock(data_path("requirements.lock").read_text(encoding="utf-8")),
-        installed={
-            canonicalize_name(one.metadata["Name"]): one.version
-            for one in distributions()
-            if one.metadata["Name"]
-        },
+        installed={canonicalize_name(one.name): one.version for one in distributions() if one.name},
         inside=is_inside(os.environ),
     )
 
