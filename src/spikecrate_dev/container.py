@@ -13,7 +13,7 @@ from spikecrate._util.process import run
 from spikecrate.errors import CommandError, DevContainerError
 from spikecrate_dev import daemon, display, identity, machine
 from spikecrate_dev.command import run_argv
-from spikecrate_dev.definition import Definition, labels, read
+from spikecrate_dev.definition import FILE, Definition, labels, read
 from spikecrate_dev.options import Options, publish
 from spikecrate_dev.state import Found, read_facts
 
@@ -113,7 +113,7 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
             # This Python: `python3` may not be on PATH.
             run([sys.executable if name == "python3" else name, *words], cwd=definition.project)
         except CommandError as error:
-            message = f"initializeCommand of {definition.file}: {error}"
+            message = f"initializeCommand of {definition.project / FILE}: {error}"
             raise DevContainerError(message) from None
     machine.run_folder(definition, environ)
     return read(definition.project, environ)

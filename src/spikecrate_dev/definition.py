@@ -86,11 +86,6 @@ class Definition:
     inputs: tuple[Path, ...]
 
     @property
-    def file(self) -> Path:
-        """The path of devcontainer.json."""
-        return self.project / FILE
-
-    @property
     def name(self) -> str:
         """The name of the project's container: readable, and unique to the project's path."""
         readable = re.sub(r"[^a-zA-Z0-9_.-]+", "-", self.project.name).strip("-.")[:40]

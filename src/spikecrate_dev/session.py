@@ -230,12 +230,10 @@ def live(definition: Definition, request: Request, shown: Sequence[Mount], *, ma
     make : bool
         Whether to make cookies and sockets, or only name them.
     """
-    known = identity.expected(os.environ, shown)
-    if make:
-        known = identity.attach(os.environ, shown, definition.project)
+    known = identity.attach(os.environ, shown, definition.project, make=make)
     if not request.options.x11:
         return known
-    windows = display.attach(os.environ, shown) if make else display.expected(os.environ, shown)
+    windows = display.attach(os.environ, shown, make=make)
     return Attached(
         environment={**known.environment, **windows.environment},
         notes=(*known.notes, *windows.notes),
