@@ -196,11 +196,7 @@ def wait_ready(name: str) -> None:
         # The daemon reserves the name a moment before it lists a container that another process creates.
         over = waited > KNOWN_S if facts is None else facts["State"]["Status"] in ("exited", "dead")
         if over or waited > READY_S:
-            message = f"the development container did not start: {_last_words(name)}"
+            log = run(["docker", "logs", "--tail=10", name], check=False).output.strip()
+            message = f"the development container did not start: {log or 'its log is empty'}"
             raise DevContainerError(message, next_step="invoke dev --rebuild")
         time.sleep(0.02)
-
-
-def _last_words(name: str) -> str:
-    done = run(["docker", "logs", "--tail=10", name], check=False)
-    return done.output.strip() or "its log is empty"

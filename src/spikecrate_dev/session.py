@@ -385,8 +385,7 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
         Where there is none.
     EngineMissingError, EngineDownError, EnginePermissionError
     """
-    definition = read(project, os.environ)
-    found = container.find(definition)
+    found = container.find(read(project, os.environ))
     if found.state == "absent":
         message = f"{project} has no development container"
         raise DevContainerError(message, next_step="invoke dev makes one")

@@ -206,9 +206,8 @@ def job_list(
         message = f"--limit {limit} is negative"
         raise UsageError(message, next_step="--limit 0 lists all")
     most = (0 if json else SHOWN) if limit is None else limit
-    store = open_store()
     rows = list_jobs(
-        store,
+        open_store(),
         progress,
         sorters=_names_of(sorter),
         status=status,

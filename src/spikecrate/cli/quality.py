@@ -73,7 +73,11 @@ def sorters_quality(
     if write:
         write_page(scores, write)
     if measured:
-        _write_measured(scores, progress)
+        from spikecrate.steps.estimate import write_measured
+
+        store = open_store()
+        for name in sorted({score.sorter for score in scores if not score.failure}):
+            progress.note(f"{write_measured(find(name), store)} is written")
     return scores
 
 
@@ -190,12 +194,3 @@ def _cells(score: "Score") -> tuple[Any, ...]:
 def _row(cells: Sequence[Any]) -> str:
     escaped = [cell(value, "–").replace("|", r"\|") for value in cells]
     return f"| {' | '.join(escaped)} |"
-
-
-def _write_measured(scores: "list[Score]", progress: Progress) -> None:
-    """Write time and memory of the runs into the sorters' folders, for forecasts."""
-    from spikecrate.steps.estimate import write_measured
-
-    store = open_store()
-    for name in sorted({score.sorter for score in scores if not score.failure}):
-        progress.note(f"{write_measured(find(name), store)} is written")

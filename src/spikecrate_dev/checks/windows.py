@@ -53,9 +53,8 @@ def look_kind(_: Facts) -> Kind:
     """Return the display that DISPLAY names."""
     text = os.environ.get("DISPLAY", "")
     display = read_display(text, socket.gethostname())
-    if display is None or display.kind != "local":
-        return Kind(text=text, display=display)
-    return Kind(text=text, display=display, socket=display.socket.exists())
+    exists = display is None or display.kind != "local" or display.socket.exists()
+    return Kind(text=text, display=display, socket=exists)
 
 
 @CHECKS.add("display.kind", "where windows open, and its socket", look_kind)
