@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.files import remove
 from spikecrate.errors import DevContainerError, StoppedError
@@ -61,17 +61,6 @@ class Request:
     command: str
     options: Options
     rebuild: bool = False
-
-
-def run_here(command: str) -> NoReturn:
-    """Replace this process by a login shell that runs a command; for use inside the container.
-
-    Parameters
-    ----------
-    command : str
-        A shell command.
-    """
-    os.execvp("bash", ["bash", "-l", "-c", command])
 
 
 def enter(request: Request, progress: Progress) -> int:

@@ -12,8 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.process import capture
-from spikecrate.errors import CommandError
+from spikecrate._util.process import answer, capture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +117,4 @@ def commit_of(folder: Path) -> str | None:
     -------
     str or None
     """
-    try:
-        return read_git(folder, "rev-parse", "HEAD")
-    except CommandError:
-        return None
+    return answer([*SAFE, "-C", folder, "rev-parse", "HEAD"], timeout=TIMEOUT_S)

@@ -64,7 +64,7 @@ def dev_open(
 
     if is_inside(os.environ):
         if cmd:
-            session.run_here(cmd)
+            os.execvp("bash", ["bash", "-l", "-c", cmd])
         return say("this is the development container already")
     working = Path.cwd()
     request = session.Request(
