@@ -47,11 +47,8 @@ def ask(definition: Definition, options: Options) -> Machine:
     gpu = gpu_words(info) if options.gpu == "on" or (options.gpu == "auto" and definition.wants_gpu) else ()
     if options.gpu == "on" and not gpu:
         message = "--gpu on: the Docker daemon cannot pass a GPU to a container"
-        raise GpuMissingError(
-            message,
-            next_step="install nvidia-container-toolkit and restart the daemon",
-            doctor="gpu.docker",
-        )
+        fix = "install nvidia-container-toolkit and restart the daemon"
+        raise GpuMissingError(message, next_step=fix, doctor="gpu.docker")
     return Machine(
         socket=daemon.engine_socket(),
         user=(0, 0) if mapped else (os.getuid(), os.getgid()),

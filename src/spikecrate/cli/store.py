@@ -181,13 +181,9 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         fate = "left where it was" if dry_run else "set aside"
         message = f"{len(found)} of {done.checked} things in the store are corrupt, {fate}: {first}{also}"
-        raise StoreCorruptError(
-            message,
-            next_step="spikecrate store.verify sets them aside"
-            if dry_run
-            else "sort again what is needed, and check the disk",
-            details=asdict(done),
-        )
+        again = "spikecrate store.verify sets them aside"
+        advice = again if dry_run else "sort again what is needed, and check the disk"
+        raise StoreCorruptError(message, next_step=advice, details=asdict(done))
     return asdict(done)
 
 

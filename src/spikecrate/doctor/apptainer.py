@@ -153,11 +153,8 @@ def _by_design(error: SpikecrateError) -> SpikecrateError:
 def _judged(error: SpikecrateError | None, good: str) -> Verdict:
     if error is None:
         return ok(good)
-    return warn(
-        f"not in this development container: {error}",
-        "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
-        ends=True,
-    )
+    fix = "--runtime docker; or, outside, invoke dev --rebuild --no-docker"
+    return warn(f"not in this development container: {error}", fix, ends=True)
 
 
 @CHECKS.add(

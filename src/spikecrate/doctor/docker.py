@@ -306,10 +306,8 @@ def judge_builder(facts: tuple[str, str]) -> Verdict:
     if fields.get("Status", "").strip() == "running" and "Error" not in fields:
         return ok(f"{name} is running")
     last = output.splitlines()[-1] if output.strip() else "no output"
-    return fail(
-        f"buildx cannot use {name}: {fields.get('Error', last).strip()}",
-        "docker context use default; docker buildx ls lists the builders",
-    )
+    fix = "docker context use default; docker buildx ls lists the builders"
+    return fail(f"buildx cannot use {name}: {fields.get('Error', last).strip()}", fix)
 
 
 def look_space(facts: Facts) -> list[space.Space]:
@@ -355,15 +353,11 @@ def judge_limits(info: dict[str, Any]) -> Verdict:
     """
     group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
     if info.get("CgroupDriver") == "none" or not info.get("MemoryLimit", True):
-        return warn(
-            f"{group}: memory limits are not enforced",
-            "boot with cgroup_enable=memory (rootless: with cgroup 2 and systemd)",
-        )
+        fix = "boot with cgroup_enable=memory (rootless: with cgroup 2 and systemd)"
+        return warn(f"{group}: memory limits are not enforced", fix)
     fields = {"swap": "SwapLimit", "processor": "CpuCfsQuota", "process": "PidsLimit"}
     lacking = [kind for kind, field in fields.items() if not info.get(field, True)]
     if lacking:
-        return warn(
-            f"{group}: {' and '.join(lacking)} limits are not enforced",
-            "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2",
-        )
+        fix = "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2"
+        return warn(f"{group}: {' and '.join(lacking)} limits are not enforced", fix)
     return ok(f"{group}: memory, processor and process limits are enforced")

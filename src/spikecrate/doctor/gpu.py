@@ -66,11 +66,8 @@ def judge_driver(driver: Driver) -> Verdict:
     """
     if not driver.present:
         if driver.required:
-            return warn(
-                f"none, and {', '.join(driver.required)} needs one",
-                "sort on a machine with an NVIDIA GPU and its driver",
-                ends=True,
-            )
+            fix = "sort on a machine with an NVIDIA GPU and its driver"
+            return warn(f"none, and {', '.join(driver.required)} needs one", fix, ends=True)
         if driver.optional:
             return ok(f"none; {', '.join(driver.optional)} runs on the processor", ends=True)
         return ok("none, and no sorter uses one", ends=True)

@@ -53,10 +53,8 @@ def judge_base(facts: tuple[bool, bool]) -> Verdict:
         return ok("the engine has spikecrate's base images")
     if debian:
         return ok(f"the engine has {DEBIAN}; the first build makes the base images from it")
-    return warn(
-        f"the engine does not have {DEBIAN}: the first build pulls it",
-        f"docker pull {DEBIAN} (without a registry, in a clone: sudo ci/base.sh)",
-    )
+    fix = f"docker pull {DEBIAN} (without a registry, in a clone: sudo ci/base.sh)"
+    return warn(f"the engine does not have {DEBIAN}: the first build pulls it", fix)
 
 
 def look_sorters(facts: Facts) -> Stock:

@@ -157,10 +157,8 @@ def judge_temporary(facts: tuple[space.Space, FileSystem]) -> Verdict:
     """
     free, system = facts
     if "noexec" in system.options:
-        return warn(
-            f"{free.folder} is mounted noexec: packages cannot be built there",
-            "export TMPDIR=FOLDER, on a disk without noexec",
-        )
+        fix = "export TMPDIR=FOLDER, on a disk without noexec"
+        return warn(f"{free.folder} is mounted noexec: packages cannot be built there", fix)
     verdict = space.judge(free, "export TMPDIR=FOLDER, on a larger disk")
     if verdict.state == "fail" and free.free_bytes > space.LEAST_BYTES // 10:
         # It holds logs and sockets only; large files are in the store.

@@ -65,10 +65,8 @@ def judge_auto(usable: list[str]) -> Verdict:
         As `look_auto` returns it.
     """
     if not usable:
-        return warn(
-            "no container engine works: jobs run on the host, without isolation",
-            "install Docker or Apptainer, or fix the installed one as the lines above say",
-        )
+        fix = "install Docker or Apptainer, or fix the installed one as the lines above say"
+        return warn("no container engine works: jobs run on the host, without isolation", fix)
     return ok(f"{usable[0]}" + (f"; also {usable[1]}" if usable[1:] else ""))
 
 

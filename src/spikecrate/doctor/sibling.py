@@ -93,10 +93,8 @@ def judge_sibling(trip: RoundTrip) -> Verdict:
             "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker",
         )
     if trip.owner != trip.user:
-        return fail(
-            f"files that a container writes belong to uid {trip.owner}, you are {trip.user}",
-            "docker context use default (this machine's own daemon), or --runtime apptainer",
-        )
+        fix = "docker context use default (this machine's own daemon), or --runtime apptainer"
+        return fail(f"files that a container writes belong to uid {trip.owner}, you are {trip.user}", fix)
     return ok(f"a container of {trip.image} read and wrote the store, as you")
 
 

@@ -88,10 +88,8 @@ def judge_trust(facts: tuple[str, str]) -> Verdict:
     if not clone:
         return ok("not in a clone")
     if "dubious ownership" in error:
-        return warn(
-            f"{clone} belongs to another user, so git refuses it",
-            f"git config --global --add safe.directory {shlex.quote(clone)}",
-        )
+        fix = f"git config --global --add safe.directory {shlex.quote(clone)}"
+        return warn(f"{clone} belongs to another user, so git refuses it", fix)
     if error:
         return warn(f"git fails in {clone}: {error.splitlines()[-1]}", f"git -C {shlex.quote(clone)} status")
     return ok(f"git works in {clone}")

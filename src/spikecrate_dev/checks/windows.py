@@ -73,10 +73,8 @@ def judge_kind(kind: Kind) -> Verdict:
             f"DISPLAY={kind.text} does not name a display", "unset DISPLAY, or set it to :0", ends=True
         )
     if not kind.socket:
-        return warn(
-            f"DISPLAY={kind.text}: {kind.display.socket} does not exist",
-            "log in again, or unset DISPLAY: that display has ended",
-        )
+        fix = "log in again, or unset DISPLAY: that display has ended"
+        return warn(f"DISPLAY={kind.text}: {kind.display.socket} does not exist", fix)
     if kind.display.kind == "xquartz":
         return ok(f"XQuartz: {XQUARTZ}", ends=True)
     where = f"over the network, from {kind.display.host}" if kind.display.host else "on this machine"
@@ -110,12 +108,8 @@ def judge_cookie(cookie: Cookie) -> Verdict:
     if exists and cookie.error is not None:
         return warn(f"{cookie.file} is not readable", f"ls -l {cookie.file}: it should be yours, mode 600")
     if cookie.entry is None:
-        return warn(
-            f"{cookie.file} has no cookie for display {cookie.number}"
-            if exists
-            else f"{cookie.file} does not exist",
-            "log in again, which makes a cookie (over ssh: ssh -X)",
-        )
+        lack = f"has no cookie for display {cookie.number}" if exists else "does not exist"
+        return warn(f"{cookie.file} {lack}", "log in again, which makes a cookie (over ssh: ssh -X)")
     return ok(f"in {cookie.file}")
 
 
@@ -154,10 +148,8 @@ def judge_accepts(facts: tuple[str, str]) -> Verdict:
     why = f" ({reason})" if reason else ""
     if answer == "no answer":
         return warn(f"the display's server does not answer{why}", "log in again, or unset DISPLAY")
-    return warn(
-        f"the display's server refuses windows{why}",
-        "log in again, which makes a new cookie (over ssh: ssh -X); never xhost +",
-    )
+    fix = "log in again, which makes a new cookie (over ssh: ssh -X); never xhost +"
+    return warn(f"the display's server refuses windows{why}", fix)
 
 
 @CHECKS.add(
