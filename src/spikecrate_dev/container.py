@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Final
 from spikecrate._util.process import run
 from spikecrate.errors import CommandError, DevContainerError
 from spikecrate_dev import daemon, display, identity, machine
-from spikecrate_dev.command import run_argv
 from spikecrate_dev.definition import FILE, Definition, labels, read
-from spikecrate_dev.options import Options, publish
 from spikecrate_dev.state import Found, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spikecrate.runtimes.contract import Mount
+    from spikecrate_dev.options import Options
 
 READY: Final = "/run/spikecrate/ready"
 READY_S: Final = 60
@@ -45,31 +44,6 @@ def find(definition: Definition) -> Found:
         others = map(daemon.container, daemon.labelled(labels(definition.project)))
         facts = next((found for found in others if found is not None), None)
     return read_facts(facts) if facts is not None else Found(name=definition.name, state="absent")
-
-
-def creation(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[str]:
-    """Return the command line that creates the container on this machine.
-
-    Parameters
-    ----------
-    definition : Definition
-        The project's description.
-    options : Options
-        The validated options.
-    environ : mapping
-        The caller's variables.
-
-    Raises
-    ------
-    GpuMissingError, EngineMissingError, EngineDownError, EnginePermissionError
-    """
-    return run_argv(
-        definition,
-        options,
-        machine.ask(definition, options),
-        more_mounts=terminal_mounts(definition, options, environ),
-        ports=publish(options.ports, machine.is_free),
-    )
 
 
 def terminal_mounts(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[Mount]:

@@ -16,8 +16,9 @@ from spikecrate._util.files import remove
 from spikecrate.errors import DevContainerError, StoppedError
 from spikecrate_dev import container, daemon, display, identity, machine
 from spikecrate_dev.attached import Attached
-from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
+from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside, run_argv
 from spikecrate_dev.definition import Definition, read
+from spikecrate_dev.options import Options, publish
 from spikecrate_dev.state import Found, Step, decide, remarks
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.options import Options
 
 MARK: Final = "SPIKECRATE_SHELL"
 """A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
@@ -149,12 +149,8 @@ def bring_up(
     gone = machine.lacks_source(found) if found.state == "stopped" else []
     if gone:
         progress.note(f"{gone[0]} no longer exists on this machine: creating the container again")
-    steps = decide(
-        found.state,
-        has_image=request.rebuild or daemon.has_image(image_name(definition)),
-        rebuild=request.rebuild,
-        lacks_source=bool(gone),
-    )
+    has_image = request.rebuild or daemon.has_image(image_name(definition))
+    steps = decide(found.state, has_image=has_image, rebuild=request.rebuild, lacks_source=bool(gone))
     for step in steps:
         match step:
             case "prepare":
@@ -202,7 +198,10 @@ def command_of(step: Step, definition: Definition, found: Found, request: Reques
         case "build":
             return image.build_command(definition)
         case "create":
-            return container.creation(definition, request.options, os.environ)
+            facts = machine.ask(definition, request.options)
+            more = container.terminal_mounts(definition, request.options, os.environ)
+            ports = publish(request.options.ports, machine.is_free)
+            return run_argv(definition, request.options, facts, more_mounts=more, ports=ports)
         case "remove":
             return container.remove_argv(found.name)
         case "start" | "unpause":

@@ -96,13 +96,11 @@ def _differs(path: Path, mode: str, identity: str) -> bool:
             return True
     except OSError:
         return True
-    if found != mode:
-        return True
     # A repository's object format: SHA-1 has 40 digits, SHA-256 has 64.
     algorithm = "sha1" if len(identity) == 40 else "sha256"
     hashed = hashlib.new(algorithm, b"blob %d\0" % len(data), usedforsecurity=False)
     hashed.update(data)
-    return hashed.hexdigest() != identity
+    return found != mode or hashed.hexdigest() != identity
 
 
 def commit_of(folder: Path) -> str | None:

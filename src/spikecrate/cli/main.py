@@ -81,9 +81,8 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
             raise
         except Exception as error:  # noqa: BLE001 (the last handler before the user)
             advice = "run it again with --debug and report what it prints"
-            fault = SpikecrateError(
-                f"a fault in spikecrate: {type(error).__name__}: {error}", next_step=advice
-            )
+            message = f"a fault in spikecrate: {type(error).__name__}: {error}"
+            fault = SpikecrateError(message, next_step=advice)
             fault.__cause__ = error
             return report(fault, to_json=to_json, debug=debug)
         else:

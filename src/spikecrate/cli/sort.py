@@ -89,17 +89,10 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
+        params = {**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])}
+        same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
         return SortRequest(
-            recording=recording,
-            sorter=self.sorter,
-            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])},
-            runtime=self.runtime,
-            cores=self.cores,
-            gpu=self.gpu,
-            memory_bytes=self.memory,
-            timeout_s=self.timeout,
-            seed=self.seed,
-            force=self.force,
+            recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same
         )
 
 
