@@ -123,14 +123,12 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
         The container's run folder on the host; the mounted folders in it are made.
     """
     own = folder / "x11"
-    for place in (own, own / "sockets"):
+    targets = {own: FOLDER, own / "sockets": PurePosixPath(SOCKETS)}
+    for place in targets:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    host = [Mount(source=SOCKETS, target=HOST_SOCKETS)] if SOCKETS.is_dir() else []
-    return (
-        Mount(source=own, target=FOLDER),
-        Mount(source=own / "sockets", target=PurePosixPath(SOCKETS)),
-        *host,
-    )
+    if SOCKETS.is_dir():
+        targets[SOCKETS] = HOST_SOCKETS
+    return tuple(Mount(source=source, target=target) for source, target in targets.items())
 
 
 def attach(environ: Mapping[str, str], shown: Sequence[Mount], *, make: bool = True) -> Attached:

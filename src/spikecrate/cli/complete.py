@@ -66,9 +66,8 @@ def completion(
         path.write_text(SCRIPTS[chosen], encoding="utf-8")
     except OSError as error:
         message = f"{path}: {error.strerror}"
-        raise OutputError(
-            message, next_step="spikecrate completion print, and put it in a place of yours"
-        ) from None
+        advice = "spikecrate completion print, and put it in a place of yours"
+        raise OutputError(message, next_step=advice) from None
     say(f"completion is installed in {path}; it works in a new shell")
     if chosen == "zsh":
         say(f"zsh needs in .zshrc, before compinit: fpath+=({path.parent})")

@@ -79,10 +79,8 @@ def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
             say(f"{'' if not group else chr(10)}{first}")
             group = first
         state = line.verdict.state
-        say(
-            f"  {state.ljust(4)}  {line.name.ljust(WIDTH)}{line.verdict.message}",
-            colour=(state.ljust(4), COLOURS[state]),
-        )
+        word = state.ljust(4)
+        say(f"  {word}  {line.name.ljust(WIDTH)}{line.verdict.message}", colour=(word, COLOURS[state]))
         if line.verdict.fix:
             say(f"        {'fix:'.rjust(WIDTH - 1)} {line.verdict.fix}")
     counts = {state: sum(verdict.state == state for verdict in made.values()) for state in COLOURS}

@@ -44,9 +44,8 @@ def run(words: Sequence[str]) -> int:
         The words after the program's name.
     """
     prepare_streams()
-    return guarded(
-        lambda: _dispatch(list(words)), to_json="--json" in words, debug=any(word in DEBUG for word in words)
-    )
+    debug = any(word in DEBUG for word in words)
+    return guarded(lambda: _dispatch(list(words)), to_json="--json" in words, debug=debug)
 
 
 def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
@@ -203,9 +202,8 @@ def _general(words: list[str]) -> None:
         case "--help" | "-h":
             first_screen()
         case word:
-            message = (
-                f"there is no option {word}{nearest(word, ['--help', '--version', '--debug', '--list'])}"
-            )
+            near = nearest(word, ("--help", "--version", "--debug", "--list"))
+            message = f"there is no option {word}{near}"
             raise UsageError(message, next_step="write the options of a command after its name")
 
 

@@ -298,11 +298,9 @@ def show_result(done: "Result") -> None:
         The result.
     """
     record = done.record
-    how = (
-        f"sorted in {record['wall_s']:.1f} s ({record['runtime']})"
-        if done.status == "ran"
-        else f"cache hit in {done.elapsed_s * 1000:.0f} ms (sorted in {record['wall_s']:.1f} s)"
-    )
+    took = f"sorted in {record['wall_s']:.1f} s"
+    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
+    how = f"{took} ({record['runtime']})" if done.status == "ran" else hit
     sorter = record["tool"]
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")

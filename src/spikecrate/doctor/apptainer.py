@@ -52,10 +52,9 @@ def look_fuse(facts: Facts) -> SpikecrateError | None:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    if os.geteuid() == 0 and not apptainer.lacks_capabilities():
-        return None
     try:
-        apptainer.require_fuse(facts["apptainer.installed"])
+        if os.geteuid() != 0 or apptainer.lacks_capabilities():
+            apptainer.require_fuse(facts["apptainer.installed"])
     except SpikecrateError as error:
         return _by_design(error)
     return None
@@ -119,12 +118,8 @@ def look_runs(facts: Facts) -> SpikecrateError | None:
     # After a Ctrl-C it is removed while the program may still end in it.
     with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        done = run(
-            probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities()),
-            env=environment(folder),
-            timeout=PROBE_S,
-            check=False,
-        )
+        argv = probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities())
+        done = run(argv, env=environment(folder), timeout=PROBE_S, check=False)
     if done.timed_out or done.code != 0:
         output = done.output or f"FATAL: no answer within {PROBE_S} s"
         return _by_design(apptainer.refusal(output))
