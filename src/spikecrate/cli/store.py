@@ -13,7 +13,7 @@ from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import JobNotFoundError, StoreCorruptError
 from spikecrate.steps.listing import find_key
-from spikecrate.store import Store, gc, open_store, pins
+from spikecrate.store import gc, open_store, pins
 from spikecrate.store import verify as checking
 
 STORE: Final = "store"
@@ -153,7 +153,9 @@ def unpin(job: JobKey) -> dict[str, Any]:
     spikecrate store.unpin 0b680c52
     """
     store = open_store()
-    key = _pinned_key(store, job)
+    # The result of a pin may be gone.
+    among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
+    key = among[0] if len(among) == 1 else find_key(store, job)
     return {"key": key, "pinned": False, "changed": pins.unpin(store, key)}
 
 
@@ -185,9 +187,3 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
         advice = again if dry_run else "sort again what is needed, and check the disk"
         raise StoreCorruptError(message, next_step=advice, details=asdict(done))
     return asdict(done)
-
-
-def _pinned_key(store: Store, job: str) -> str:
-    """Return the full key of a pin, whose result may be gone, else of a job."""
-    among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
-    return among[0] if len(among) == 1 else find_key(store, job)

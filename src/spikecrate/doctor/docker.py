@@ -93,9 +93,8 @@ def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
     """
     url, command, reachable = facts
     if command is None and not reachable:
-        return warn(
-            "Docker is not installed; --runtime apptainer and --runtime host work without", INSTALL, ends=True
-        )
+        message = "Docker is not installed; --runtime apptainer and --runtime host work without"
+        return warn(message, INSTALL, ends=True)
     if command is None:
         return warn(f"the docker command is missing, so images cannot be built (daemon: {url})", INSTALL)
     return ok(f"{command}, for the daemon at {url}")
@@ -246,14 +245,12 @@ def judge_storage(info: dict[str, Any]) -> Verdict:
     """
     driver = str(info.get("Driver", "unknown"))
     if driver == "vfs":
-        return warn(
-            "storage driver vfs copies every layer in full", f"remove it from daemon.json, then {RESTART}"
-        )
+        fix = f"remove it from daemon.json, then {RESTART}"
+        return warn("storage driver vfs copies every layer in full", fix)
     if SNAPSHOTTER not in str(info.get("DriverStatus")):
-        return warn(
-            f"storage driver {driver} without the containerd image store: digests differ between builds",
-            f'"features": {{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then {RESTART}',
-        )
+        message = f"storage driver {driver} without the containerd image store: digests differ between builds"
+        fix = f'"features": {{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then {RESTART}'
+        return warn(message, fix)
     return ok(f"{driver}, containerd image store")
 
 

@@ -47,10 +47,9 @@ def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     needed = KERNEL_NEEDS.get(kind, frozenset())
     missing = sorted(needed - available)
     if missing:
-        return warn(
-            f"{kind} lacks {', '.join(missing)}: results may differ in their bytes from other machines",
-            "sort on a processor made since 2015 (in a virtual machine, pass the host's processor through)",
-        )
+        message = f"{kind} lacks {', '.join(missing)}: results may differ in their bytes from other machines"
+        fix = "sort on a processor made since 2015 (in a virtual machine, pass the host's processor through)"
+        return warn(message, fix)
     return ok(f"{kind} with {', '.join(sorted(needed))}" if needed else kind)
 
 
@@ -133,10 +132,9 @@ def judge_selinux(enforcing: bool) -> Verdict:
         As `look_selinux` returns it.
     """
     if enforcing:
-        return warn(
-            "SELinux is enforcing: containers cannot read folders that are not labelled for them",
-            "sudo chcon -R -t container_file_t FOLDER, for the store and the recordings",
-        )
+        message = "SELinux is enforcing: containers cannot read folders that are not labelled for them"
+        fix = "sudo chcon -R -t container_file_t FOLDER, for the store and the recordings"
+        return warn(message, fix)
     return ok("not enforcing")
 
 

@@ -88,10 +88,9 @@ def judge_sibling(trip: RoundTrip) -> Verdict:
     if not trip.image:
         return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
     if not trip.came_back:
-        return fail(
-            f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})",
-            "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker",
-        )
+        message = f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})"
+        fix = "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker"
+        return fail(message, fix)
     if trip.owner != trip.user:
         fix = "docker context use default (this machine's own daemon), or --runtime apptainer"
         return fail(f"files that a container writes belong to uid {trip.owner}, you are {trip.user}", fix)

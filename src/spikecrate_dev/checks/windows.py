@@ -69,9 +69,8 @@ def judge_kind(kind: Kind) -> Verdict:
     if not kind.text:
         return ok("no DISPLAY: programs cannot open windows, all else works", ends=True)
     if kind.display is None:
-        return warn(
-            f"DISPLAY={kind.text} does not name a display", "unset DISPLAY, or set it to :0", ends=True
-        )
+        fix = "unset DISPLAY, or set it to :0"
+        return warn(f"DISPLAY={kind.text} does not name a display", fix, ends=True)
     if not kind.socket:
         fix = "log in again, or unset DISPLAY: that display has ended"
         return warn(f"DISPLAY={kind.text}: {kind.display.socket} does not exist", fix)
@@ -169,7 +168,6 @@ def judge_wayland(facts: tuple[str, bool]) -> Verdict:
     if not name:
         return ok("no WAYLAND_DISPLAY")
     if not exists:
-        return warn(
-            f"WAYLAND_DISPLAY={name}: its socket does not exist", "unset WAYLAND_DISPLAY; or log in again"
-        )
+        fix = "unset WAYLAND_DISPLAY; or log in again"
+        return warn(f"WAYLAND_DISPLAY={name}: its socket does not exist", fix)
     return ok(f"WAYLAND_DISPLAY={name}")
