@@ -9,10 +9,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.files import remove
 from spikecrate.errors import DevContainerError, StoppedError
 from spikecrate_dev import container, daemon, display, identity, machine
 from spikecrate_dev.attached import Attached
@@ -23,6 +21,7 @@ from spikecrate_dev.state import Found, Step, decide, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
@@ -381,16 +380,3 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     if remove:
         container.act(container.remove_argv(found.name))
     return {"name": found.name, "was": found.state, "removed": remove}
-
-
-def drop_caches() -> None:
-    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history."""
-    cache = cache_folder()
-    for path in cache.iterdir() if cache.is_dir() else ():
-        if path.name != "bash":
-            remove(path)
-
-
-def cache_folder() -> Path:
-    """Return the folder of the caches, which prepare.py makes."""
-    return Path.home() / ".cache" / "spikecrate-dev" / "cache"

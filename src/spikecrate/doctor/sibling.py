@@ -57,7 +57,10 @@ def look_sibling(facts: Facts) -> RoundTrip:
         The facts of the checks before this one, by name.
     """
     client = facts["docker.daemon"].client
-    image = _some_image(client)
+    names = [str(tag) for found in list_images(client) for tag in found.tags]
+    # Each of these has `cp`; the smallest kind first.
+    wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
+    image = next((name for start in wanted for name in names if name.startswith(start)), "")
     if not image:
         return RoundTrip()
     token = secrets.token_hex(16)
@@ -95,13 +98,6 @@ def judge_sibling(trip: RoundTrip) -> Verdict:
         fix = "docker context use default (this machine's own daemon), or --runtime apptainer"
         return fail(f"files that a container writes belong to uid {trip.owner}, you are {trip.user}", fix)
     return ok(f"a container of {trip.image} read and wrote the store, as you")
-
-
-def _some_image(client: DockerClient) -> str:
-    """Return the name of an image that has `cp`, the smallest kind first; empty where there is none."""
-    names = [str(tag) for image in list_images(client) for tag in image.tags]
-    wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
-    return next((name for start in wanted for name in names if name.startswith(start)), "")
 
 
 def _copy(client: DockerClient, image: str, folder: Path) -> int:
