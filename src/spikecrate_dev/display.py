@@ -63,23 +63,15 @@ class Display:
         return SOCKETS / f"X{self.number}"
 
     @property
-    def inside(self) -> str:
-        """The value of DISPLAY in the container."""
-        match self.kind:
-            case "local":
-                return f":{self.number}"
-            case "loopback":
-                # The port number, which no local display uses.
-                return f":{FIRST_PORT + self.number}"
-            case "remote":
-                return f"{self.host}:{self.number}"
-            case "xquartz":
-                return f"host.docker.internal:{self.number}"
+    def inside_number(self) -> int:
+        """The display's number in the container; of a port its own number, which no local display uses."""
+        return FIRST_PORT + self.number if self.kind == "loopback" else self.number
 
     @property
-    def inside_number(self) -> int:
-        """The display number of the cookie in the container."""
-        return int(self.inside.rpartition(":")[2])
+    def inside(self) -> str:
+        """The value of DISPLAY in the container."""
+        hosts = {"remote": self.host, "xquartz": "host.docker.internal"}
+        return f"{hosts.get(self.kind, '')}:{self.inside_number}"
 
     @property
     def cookie_file(self) -> str:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE: Final = "export SPIKECRATE_STORE=FOLDER, a folder of your own"
-LARGER: Final = (
-    "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
-)
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
 """File systems without the owners, modes or locks that a store needs."""
@@ -97,7 +94,8 @@ def judge_space(found: space.Space) -> Verdict:
     found : space.Space
         The space of the store.
     """
-    return space.judge(found, LARGER)
+    fix = "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
+    return space.judge(found, fix)
 
 
 @CHECKS.add(
