@@ -7,13 +7,14 @@ run for weeks has the cookie, the ssh agent and the git identity of today's logi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path, PurePosixPath
 
     from spikecrate.runtimes.contract import Mount
+AGAIN: Final = "invoke dev.stop, then invoke dev"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.runtimes.contract import Mount
-from spikecrate_dev.definition import SOCKET, labels
+from spikecrate_dev.definition import SOCKET, Definition, labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path, PurePosixPath
 
-    from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
 
 CONFIG_LABEL: Final = "spikecrate.config"
@@ -25,7 +24,7 @@ PASSED: Final = (
 """Variables passed to each shell, by name only, so that a proxy's password appears in no command line."""
 DETACH_KEYS: Final = "ctrl-@"
 """Docker's default, Ctrl-P Ctrl-Q, swallows the shell's Ctrl-P: https://github.com/moby/moby/issues/12510."""
-WITHOUT_DOCKER: Final = (
+WITHOUT_DOCKER: Final[tuple[str, ...]] = (
     "--device=/dev/fuse",
     "--security-opt=seccomp=unconfined",
     "--security-opt=systempaths=unconfined",
@@ -120,9 +119,10 @@ def run_argv(
     from spikecrate.runtimes.mounts import mount_option
 
     shown = mounts(definition, options, machine, more_mounts)
+    host_paths = {str(mount.target): str(mount.source) for mount in shown}
     environment = {
         **definition.environment,
-        "SPIKECRATE_HOST_PATHS": host_paths(shown),
+        "SPIKECRATE_HOST_PATHS": json.dumps(host_paths, ensure_ascii=False),
         "HOST_UID": str(machine.user[0]),
         "HOST_GID": str(machine.user[1]),
     }
@@ -131,6 +131,9 @@ def run_argv(
         CONFIG_LABEL: definition.config(),
         RECIPE_LABEL: definition.recipe(),
     }
+    loosened = () if options.docker or not machine.fuse else WITHOUT_DOCKER
+    if loosened and machine.apparmor:
+        loosened += ("--security-opt=apparmor=unconfined",)
     return [
         *("docker", "run", "--detach", "--pull=never", "--name", definition.name, "--hostname", "spikecrate"),
         *(word for name, value in named.items() for word in ("--label", f"{name}={value}")),
@@ -138,24 +141,13 @@ def run_argv(
         *(word for name, value in environment.items() for word in ("--env", f"{name}={value}")),
         *("--workdir", str(definition.folder)),
         *definition.run_arguments,
-        *(_without_docker(machine) if not options.docker else ()),
+        *loosened,
         *machine.gpu,
         *machine.devices,
         # Only this machine can reach them.
         *(f"--publish=127.0.0.1:{outside}:{inside}" for inside, outside in (ports or {}).items()),
         image_name(definition),
     ]
-
-
-def host_paths(shown: Sequence[Mount]) -> str:
-    """Return the host path of each mount target, as JSON.
-
-    Parameters
-    ----------
-    shown : sequence of Mount
-        The container's mounts.
-    """
-    return json.dumps({str(mount.target): str(mount.source) for mount in shown}, ensure_ascii=False)
 
 
 def exec_argv(
@@ -214,9 +206,3 @@ def inside(working: Path, shown: Sequence[Mount], otherwise: PurePosixPath) -> P
         return otherwise
     longest = max(holding, key=lambda mount: len(mount.source.parts))
     return longest.target / working.relative_to(longest.source)
-
-
-def _without_docker(machine: Machine) -> tuple[str, ...]:
-    if not machine.fuse:
-        return ()
-    return (*WITHOUT_DOCKER, *(("--security-opt=apparmor=unconfined",) if machine.apparmor else ()))

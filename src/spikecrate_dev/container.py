@@ -9,18 +9,16 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.process import run
 from spikecrate.errors import CommandError, DevContainerError
-from spikecrate_dev import daemon, machine
-from spikecrate_dev.command import run_argv
-from spikecrate_dev.definition import labels, read
-from spikecrate_dev.options import publish
+from spikecrate_dev import daemon, display, identity, machine
+from spikecrate_dev.definition import FILE, Definition, labels, read
 from spikecrate_dev.state import Found, read_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
 
 READY: Final = "/run/spikecrate/ready"
@@ -48,31 +46,6 @@ def find(definition: Definition) -> Found:
     return read_facts(facts) if facts is not None else Found(name=definition.name, state="absent")
 
 
-def creation(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[str]:
-    """Return the command line that creates the container on this machine.
-
-    Parameters
-    ----------
-    definition : Definition
-        The project's description.
-    options : Options
-        The validated options.
-    environ : mapping
-        The caller's variables.
-
-    Raises
-    ------
-    GpuMissingError, EngineMissingError, EngineDownError, EnginePermissionError
-    """
-    return run_argv(
-        definition,
-        options,
-        machine.ask(definition, options),
-        more_mounts=terminal_mounts(definition, options, environ),
-        ports=publish(options.ports, machine.is_free),
-    )
-
-
 def terminal_mounts(definition: Definition, options: Options, environ: Mapping[str, str]) -> list[Mount]:
     """Return the mounts that `invoke dev` adds: the worktree's repository, git, the ssh agent, the display.
 
@@ -85,8 +58,6 @@ def terminal_mounts(definition: Definition, options: Options, environ: Mapping[s
     environ : mapping
         The caller's variables.
     """
-    from spikecrate_dev import display, identity
-
     folder = machine.run_folder(definition, environ)
     return [
         *machine.worktree(definition.project),
@@ -110,15 +81,13 @@ def prepare(definition: Definition, environ: Mapping[str, str]) -> Definition:
     DevContainerError
         With the output of the command.
     """
-    from spikecrate._util.process import run
-
     if definition.initialize:
         name, *words = definition.initialize
         try:
             # This Python: `python3` may not be on PATH.
             run([sys.executable if name == "python3" else name, *words], cwd=definition.project)
         except CommandError as error:
-            message = f"initializeCommand of {definition.file}: {error}"
+            message = f"initializeCommand of {definition.project / FILE}: {error}"
             raise DevContainerError(message) from None
     machine.run_folder(definition, environ)
     return read(definition.project, environ)
@@ -139,8 +108,6 @@ def create(argv: Sequence[str], name: str) -> None:
     DevContainerError
         With the daemon's message.
     """
-    from spikecrate._util.process import run
-
     try:
         run(argv)
     except CommandError as error:
@@ -176,8 +143,6 @@ def act(argv: Sequence[str]) -> None:
     DevContainerError
         With the daemon's message.
     """
-    from spikecrate._util.process import run
-
     try:
         run(argv)
     except CommandError as error:
@@ -205,13 +170,7 @@ def wait_ready(name: str) -> None:
         # The daemon reserves the name a moment before it lists a container that another process creates.
         over = waited > KNOWN_S if facts is None else facts["State"]["Status"] in ("exited", "dead")
         if over or waited > READY_S:
-            message = f"the development container did not start: {_last_words(name)}"
+            log = run(["docker", "logs", "--tail=10", name], check=False).output.strip()
+            message = f"the development container did not start: {log or 'its log is empty'}"
             raise DevContainerError(message, next_step="invoke dev --rebuild")
         time.sleep(0.02)
-
-
-def _last_words(name: str) -> str:
-    from spikecrate._util.process import run
-
-    done = run(["docker", "logs", "--tail=10", name], check=False)
-    return done.output.strip() or "its log is empty"

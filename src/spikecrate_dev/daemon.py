@@ -11,14 +11,11 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from spikecrate.engines.docker import DEFAULT_URL, engine_url, socket_of
 from spikecrate.errors import DevContainerError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TIMEOUT_S: Final = 30
 
@@ -71,12 +68,12 @@ def container(name: str) -> dict[str, Any] | None:
     return json.loads(body) if status == 200 else None
 
 
-def labelled(labels: Mapping[str, str]) -> list[str]:
+def labelled(labels: dict[str, str]) -> list[str]:
     """Return the ids of the containers, running or stopped, that have all of these labels.
 
     Parameters
     ----------
-    labels : mapping
+    labels : dict
         Label names and values.
 
     Raises

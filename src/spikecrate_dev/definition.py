@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -83,11 +84,6 @@ class Definition:
     run_arguments: tuple[str, ...]
     wants_gpu: bool
     inputs: tuple[Path, ...]
-
-    @property
-    def file(self) -> Path:
-        """The path of devcontainer.json."""
-        return self.project / FILE
 
     @property
     def name(self) -> str:
@@ -178,30 +174,31 @@ def read(project: Path, environ: Mapping[str, str]) -> Definition:
 
     context = (path.parent / build.get("context", ".")).resolve()
     dockerfile = path.parent / build["dockerfile"]
-    return follow_links(
-        Definition(
-            project=project,
-            dockerfile=dockerfile,
-            context=context,
-            target=build.get("target", ""),
-            build_arguments={name: filled(value) for name, value in build.get("args", {}).items()},
-            build_options=tuple(map(filled, build.get("options", ()))),
-            initialize=tuple(map(filled, found.get("initializeCommand", ()))),
-            folder=PurePosixPath(folder),
-            mounts=tuple(
-                read_mount(entry, filled) for entry in (found["workspaceMount"], *found.get("mounts", ()))
-            ),
-            environment={name: filled(value) for name, value in found.get("containerEnv", {}).items()},
-            user=found["remoteUser"],
-            run_arguments=(
-                *(["--init"] if found.get("init") else []),
-                *(f"--security-opt={option}" for option in found.get("securityOpt", ())),
-                *(f"--cap-add={name}" for name in found.get("capAdd", ())),
-                *map(filled, found.get("runArgs", ())),
-            ),
-            wants_gpu=bool(found.get("hostRequirements", {}).get("gpu")),
-            inputs=inputs(context, dockerfile),
-        )
+    mounts = [read_mount(entry, filled) for entry in (found["workspaceMount"], *found.get("mounts", ()))]
+    followed = [follow_link(mount) for mount in mounts]
+    # A variable that names such a link follows it too.
+    led = {str(link.target): str(real.target) for link, real in zip(mounts, followed, strict=True)}
+    environment = {name: filled(value) for name, value in found.get("containerEnv", {}).items()}
+    return Definition(
+        project=project,
+        dockerfile=dockerfile,
+        context=context,
+        target=build.get("target", ""),
+        build_arguments={name: filled(value) for name, value in build.get("args", {}).items()},
+        build_options=tuple(map(filled, build.get("options", ()))),
+        initialize=tuple(map(filled, found.get("initializeCommand", ()))),
+        folder=PurePosixPath(folder),
+        mounts=tuple(followed),
+        environment={name: led.get(value, value) for name, value in environment.items()},
+        user=found["remoteUser"],
+        run_arguments=(
+            *(["--init"] if found.get("init") else []),
+            *(f"--security-opt={option}" for option in found.get("securityOpt", ())),
+            *(f"--cap-add={name}" for name in found.get("capAdd", ())),
+            *map(filled, found.get("runArgs", ())),
+        ),
+        wants_gpu=bool(found.get("hostRequirements", {}).get("gpu")),
+        inputs=inputs(context, dockerfile),
     )
 
 
@@ -284,40 +281,24 @@ def read_mount(entry: str | Mapping[str, str], filled: Callable[[str], str]) -> 
     if fields.get("type") != "bind" or not source or not target:
         message = f"{FILE}: {entry} is not a bind mount with a source and a target"
         raise DevContainerError(message)
-    read_only = fields.keys() & {"readonly", "ro"} and fields.get("readonly", fields.get("ro")) in (
-        "",
-        "true",
-    )
-    return Mount(source=Path(filled(source)), target=PurePosixPath(filled(target)), read_only=bool(read_only))
+    read_only = fields.get("readonly", fields.get("ro")) in ("", "true")
+    return Mount(source=Path(filled(source)), target=PurePosixPath(filled(target)), read_only=read_only)
 
 
-def follow_links(definition: Definition) -> Definition:
-    """Replace links by their targets, in mounts whose source and target are the same link, and in variables.
+def follow_link(mount: Mount) -> Mount:
+    """Replace a link by its target, in a mount whose source and target are the same link.
 
     devcontainer.json cannot spell every path (it has no variable for the uid), so prepare.py makes links.
 
     Parameters
     ----------
-    definition : Definition
-        The project's description.
+    mount : Mount
+        The mount.
     """
-    led = {
-        str(mount.source): mount.source.resolve()
-        for mount in definition.mounts
-        if mount.source.is_symlink() and str(mount.source) == str(mount.target)
-    }
-    if not led:
-        return definition
-    return replace(
-        definition,
-        mounts=tuple(
-            replace(mount, source=led[str(mount.source)], target=PurePosixPath(led[str(mount.source)]))
-            if str(mount.target) in led
-            else mount
-            for mount in definition.mounts
-        ),
-        environment={name: str(led.get(value, value)) for name, value in definition.environment.items()},
-    )
+    if not mount.source.is_symlink() or str(mount.source) != str(mount.target):
+        return mount
+    real = mount.source.resolve()
+    return replace(mount, source=real, target=PurePosixPath(real))
 
 
 def inputs(context: Path, dockerfile: Path) -> tuple[Path, ...]:
@@ -369,12 +350,9 @@ def identity(named: Mapping[str, str]) -> str:
         Label names and values.
     """
     text = json.dumps(dict(sorted(named.items())), separators=(",", ":"), ensure_ascii=False)
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
-    digits = ""
-    while number:
-        number, digit = divmod(number, 32)
-        digits = "0123456789abcdefghijklmnopqrstuv"[digit] + digits
-    return digits.rjust(52, "0")
+    # Zeros in front make it a whole number of digits.
+    digits = base64.b32hexencode(bytes(3) + hashlib.sha256(text.encode()).digest())
+    return digits.decode().lower()[-52:]
 
 
 def _refuse_unknown(path: Path, found: Mapping[str, Any], known: set[str], prefix: str) -> None:

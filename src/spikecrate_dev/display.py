@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from spikecrate._util.files import write_atomically
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import relay, x11
-from spikecrate_dev.attached import Attached, source_of
+from spikecrate_dev.attached import AGAIN, Attached, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,6 @@ ADDRESS: Final = re.compile(
     r"(?P<host>[a-z0-9._-]*|\[[0-9a-f:]+\]|unix/):(?P<number>\d{1,5})(?:\.\d+)?", re.ASCII | re.IGNORECASE
 )
 LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-AGAIN: Final = "invoke dev.stop, then invoke dev"
 XQUARTZ: Final = "in XQuartz, allow connections from network clients; if it still refuses windows, xhost +localhost there admits them"
 
 Kind = Literal["local", "loopback", "remote", "xquartz"]
@@ -64,23 +63,15 @@ class Display:
         return SOCKETS / f"X{self.number}"
 
     @property
-    def inside(self) -> str:
-        """The value of DISPLAY in the container."""
-        match self.kind:
-            case "local":
-                return f":{self.number}"
-            case "loopback":
-                # The port number, which no local display uses.
-                return f":{FIRST_PORT + self.number}"
-            case "remote":
-                return f"{self.host}:{self.number}"
-            case "xquartz":
-                return f"host.docker.internal:{self.number}"
+    def inside_number(self) -> int:
+        """The display's number in the container; of a port its own number, which no local display uses."""
+        return FIRST_PORT + self.number if self.kind == "loopback" else self.number
 
     @property
-    def inside_number(self) -> int:
-        """The display number of the cookie in the container."""
-        return int(self.inside.rpartition(":")[2])
+    def inside(self) -> str:
+        """The value of DISPLAY in the container."""
+        hosts = {"remote": self.host, "xquartz": "host.docker.internal"}
+        return f"{hosts.get(self.kind, '')}:{self.inside_number}"
 
     @property
     def cookie_file(self) -> str:
@@ -124,18 +115,16 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
         The container's run folder on the host; the mounted folders in it are made.
     """
     own = folder / "x11"
-    for place in (own, own / "sockets"):
+    targets = {own: FOLDER, own / "sockets": PurePosixPath(SOCKETS)}
+    for place in targets:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    host = [Mount(source=SOCKETS, target=HOST_SOCKETS)] if SOCKETS.is_dir() else []
-    return (
-        Mount(source=own, target=FOLDER),
-        Mount(source=own / "sockets", target=PurePosixPath(SOCKETS)),
-        *host,
-    )
+    if SOCKETS.is_dir():
+        targets[SOCKETS] = HOST_SOCKETS
+    return tuple(Mount(source=source, target=target) for source, target in targets.items())
 
 
-def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Return the variables and notes on this session's display, without making anything.
+def attach(environ: Mapping[str, str], shown: Sequence[Mount], *, make: bool = True) -> Attached:
+    """Hand this session's display to a shell: its cookie, its socket or a relay, and Wayland's socket.
 
     Parameters
     ----------
@@ -143,6 +132,13 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
         The caller's variables.
     shown : sequence of Mount
         The container's mounts.
+    make : bool
+        Whether to make cookies and sockets, or only name them.
+
+    Returns
+    -------
+    Attached
+        A failure is a note, never an error.
     """
     text = environ.get("DISPLAY", "")
     wayland = wayland_socket(environ)
@@ -168,45 +164,20 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
             "QT_QPA_PLATFORM": "xcb",
         }
         notes += _doubts(display, shown)
+        if make:
+            try:
+                notes += hand_cookie(display, environ, own)
+                lead(display, own / "sockets")
+            except OSError as error:
+                notes.append(f"DISPLAY={text} is not available inside: {error}")
     elif text:
         notes.append(f"DISPLAY={text} does not name a display")
     if wayland is not None:
-        environment["WAYLAND_DISPLAY"] = str(FOLDER / wayland.name)
-    return Attached(environment=environment, notes=tuple(notes))
-
-
-def attach(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Prepare this session's display for a shell: its cookie, its socket or a relay, and Wayland's socket.
-
-    Parameters
-    ----------
-    environ, shown
-        As in `expected`.
-
-    Returns
-    -------
-    Attached
-        A failure is a note, never an error.
-    """
-    given = expected(environ, shown)
-    own = source_of(FOLDER, shown)
-    if own is None or not given.environment:
-        return given
-    notes = list(given.notes)
-    environment = dict(given.environment)
-    display = read_display(environ.get("DISPLAY", ""), socket.gethostname())
-    if display is not None:
-        try:
-            notes += hand_cookie(display, environ, own)
-            lead(display, own / "sockets")
-        except OSError as error:
-            notes.append(f"DISPLAY={environ['DISPLAY']} is not available inside: {error}")
-    wayland = wayland_socket(environ)
-    if wayland is not None and not _link_socket(wayland, own / wayland.name):
-        del environment["WAYLAND_DISPLAY"]
-        if display is None:
+        if not make or _link_socket(wayland, own / wayland.name):
+            environment["WAYLAND_DISPLAY"] = str(FOLDER / wayland.name)
+        elif display is None:
             notes.append(f"Wayland's {wayland} does not link into {own}: programs cannot open windows")
-    return Attached(environment=environment, notes=tuple(notes), asides=given.asides)
+    return Attached(environment=environment, notes=tuple(notes))
 
 
 def hand_cookie(display: Display, environ: Mapping[str, str], own: Path) -> list[str]:

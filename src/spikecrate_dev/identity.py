@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.files import write_atomically
-from spikecrate._util.process import capture
-from spikecrate.errors import CommandError
+from spikecrate._util.process import answer
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import relay
-from spikecrate_dev.attached import Attached, source_of
+from spikecrate_dev.attached import AGAIN, Attached, source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +49,10 @@ def mounts(folder: Path) -> tuple[Mount, ...]:
     return found
 
 
-def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
-    """Return the variables and notes on this session's identity, without making anything.
+def attach(
+    environ: Mapping[str, str], shown: Sequence[Mount], project: Path, *, make: bool = True
+) -> Attached:
+    """Hand this session's identity to a shell: git's configuration, the ssh agent, ssh's known hosts.
 
     Parameters
     ----------
@@ -59,49 +60,35 @@ def expected(environ: Mapping[str, str], shown: Sequence[Mount]) -> Attached:
         The caller's variables.
     shown : sequence of Mount
         The container's mounts.
-    """
-    environment = {name: environ[name] for name in PASSED if environ.get(name)}
-    agent = environ.get("SSH_AUTH_SOCK", "")
-    if not agent:
-        return Attached(environment=environment)
-    if not Path(agent).is_socket():
-        note = f"SSH_AUTH_SOCK={agent} is not a socket: no ssh agent inside"
-        return Attached(environment=environment, notes=(note,))
-    folder = source_of(AGENT, shown)
-    if folder is None or not folder.is_dir():
-        note = "this container was started before this login: no ssh agent inside until invoke dev.stop, then invoke dev"
-        return Attached(environment=environment, notes=(note,))
-    return Attached(environment={**environment, "SSH_AUTH_SOCK": str(AGENT / _agent_name(agent))})
-
-
-def attach(environ: Mapping[str, str], shown: Sequence[Mount], project: Path) -> Attached:
-    """Prepare this session's identity for a shell: git's configuration, the ssh agent, ssh's known hosts.
-
-    Parameters
-    ----------
-    environ, shown
-        As in `expected`.
     project : Path
         The clone, on which git's configuration may depend.
+    make : bool
+        Whether to make files and sockets, or only name them.
 
     Returns
     -------
     Attached
         A failure is a note, never an error.
     """
-    given = expected(environ, shown)
-    notes = list(given.notes)
-    git, agent = source_of(GIT, shown), source_of(AGENT, shown)
+    environment = {name: environ[name] for name in PASSED if environ.get(name)}
+    notes: list[str] = []
+    agent = environ.get("SSH_AUTH_SOCK", "")
+    git, folder = source_of(GIT, shown), source_of(AGENT, shown)
+    if agent and not Path(agent).is_socket():
+        notes.append(f"SSH_AUTH_SOCK={agent} is not a socket: no ssh agent inside")
+    elif agent and (folder is None or not folder.is_dir()):
+        notes.append(f"this container was started before this login: no ssh agent inside until {AGAIN}")
+    elif agent:
+        environment["SSH_AUTH_SOCK"] = str(AGENT / _agent_name(agent))
     try:
-        if git is not None and git.is_dir():
+        if make and git is not None and git.is_dir():
             _renew(git / CONFIG, git_config(project))
             _renew(git / KNOWN_HOSTS, _read(Path(environ.get("HOME") or Path.home()) / ".ssh" / KNOWN_HOSTS))
-        if agent is not None and "SSH_AUTH_SOCK" in given.environment:
-            socket = environ["SSH_AUTH_SOCK"]
-            relay.hold(agent / _agent_name(socket), str(Path(socket).absolute()))
+        if make and folder is not None and "SSH_AUTH_SOCK" in environment:
+            relay.hold(folder / _agent_name(agent), str(Path(agent).absolute()))
     except OSError as error:
         notes.append(f"git's configuration or the ssh agent is not available inside: {error}")
-    return Attached(environment=given.environment, notes=tuple(notes))
+    return Attached(environment=environment, notes=tuple(notes))
 
 
 def git_config(project: Path) -> bytes:
@@ -112,11 +99,9 @@ def git_config(project: Path) -> bytes:
     project : Path
         The folder that contains `.devcontainer/`.
     """
-    try:
-        listed = capture(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
-    except CommandError:  # no git, or no such file
-        return b""
-    return write_config(listed).encode()
+    # None without git, or without such a file.
+    listed = answer(["git", "config", "--global", "--includes", "--null", "--list"], cwd=project)
+    return write_config(listed or "").encode()
 
 
 def write_config(listed: str) -> str:

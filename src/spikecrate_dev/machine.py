@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from spikecrate._util.process import answer
 from spikecrate.engines.docker import gpu_words
-from spikecrate.errors import CommandError, GpuMissingError
+from spikecrate.errors import GpuMissingError
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev import daemon
 from spikecrate_dev.command import Machine
@@ -46,11 +47,8 @@ def ask(definition: Definition, options: Options) -> Machine:
     gpu = gpu_words(info) if options.gpu == "on" or (options.gpu == "auto" and definition.wants_gpu) else ()
     if options.gpu == "on" and not gpu:
         message = "--gpu on: the Docker daemon cannot pass a GPU to a container"
-        raise GpuMissingError(
-            message,
-            next_step="install nvidia-container-toolkit and restart the daemon",
-            doctor="gpu.docker",
-        )
+        fix = "install nvidia-container-toolkit and restart the daemon"
+        raise GpuMissingError(message, next_step=fix, doctor="gpu.docker")
     return Machine(
         socket=daemon.engine_socket(),
         user=(0, 0) if mapped else (os.getuid(), os.getgid()),
@@ -86,13 +84,10 @@ def worktree(project: Path) -> list[Mount]:
     project : Path
         The folder that contains `.devcontainer/`.
     """
-    from spikecrate._util.process import capture
-
     if not (project / ".git").is_file():
         return []
-    try:
-        common = capture(["git", "rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=project)
-    except CommandError:
+    common = answer(["git", "rev-parse", "--path-format=absolute", "--git-common-dir"], cwd=project)
+    if common is None:
         return []
     return [Mount(source=Path(common).resolve(), target=PurePosixPath(common), read_only=False)]
 

@@ -47,12 +47,11 @@ def hold(path: Path, target: str) -> None:
     os.set_inheritable(lock, True)
     if listens(path):
         return
-    words = [sys.executable, "-I", __file__, str(path), target]
     with listener(path) as server:
         # In its own session, so that a Ctrl-C in the shell does not close windows.
         os.posix_spawn(
             sys.executable,
-            words,
+            [sys.executable, "-I", __file__, str(path), target],
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, server.fileno(), 0),

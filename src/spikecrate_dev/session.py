@@ -9,24 +9,22 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import DevContainerError, StoppedError
-from spikecrate_dev import container, daemon, machine
-from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside
-from spikecrate_dev.definition import read
-from spikecrate_dev.state import decide, remarks
+from spikecrate_dev import container, daemon, display, identity, machine
+from spikecrate_dev.attached import Attached
+from spikecrate_dev.command import RECIPE_LABEL, exec_argv, image_name, inside, run_argv
+from spikecrate_dev.definition import Definition, read
+from spikecrate_dev.options import Options, publish
+from spikecrate_dev.state import Found, Step, decide, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from spikecrate._util.progress import Progress
     from spikecrate.runtimes.contract import Mount
-    from spikecrate_dev.attached import Attached
-    from spikecrate_dev.definition import Definition
-    from spikecrate_dev.options import Options
-    from spikecrate_dev.state import Found, Step
 
 MARK: Final = "SPIKECRATE_SHELL"
 """A variable unique to one shell; it marks all processes of the shell, so that they can be stopped."""
@@ -62,17 +60,6 @@ class Request:
     command: str
     options: Options
     rebuild: bool = False
-
-
-def run_here(command: str) -> NoReturn:
-    """Replace this process by a login shell that runs a command; for use inside the container.
-
-    Parameters
-    ----------
-    command : str
-        A shell command.
-    """
-    os.execvp("bash", ["bash", "-l", "-c", command])
 
 
 def enter(request: Request, progress: Progress) -> int:
@@ -121,18 +108,10 @@ def enter(request: Request, progress: Progress) -> int:
     # Asides are for a prompt, not for a command in a script.
     for note in (*given.notes, *(given.asides if not request.command else ())):
         progress.note(note)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
     mark = f"{MARK}={secrets.token_hex(6)}"
-    argv = exec_argv(
-        definition,
-        found.name,
-        command=request.command,
-        folder=inside(request.working, found.mounts, definition.folder),
-        environment={**given.environment, MARK: mark.partition("=")[2]},
-        environ=os.environ,
-        terminal=terminal,
-    )
-    if terminal:
+    environment = {**given.environment, MARK: mark.partition("=")[2]}
+    argv = shell_argv(definition, found, request, found.mounts, environment)
+    if at_terminal():
         # Signals, window size and exit code then need no forwarding.
         os.execvp(argv[0], argv)
     return attended(
@@ -169,12 +148,8 @@ def bring_up(
     gone = machine.lacks_source(found) if found.state == "stopped" else []
     if gone:
         progress.note(f"{gone[0]} no longer exists on this machine: creating the container again")
-    steps = decide(
-        found.state,
-        has_image=request.rebuild or daemon.has_image(image_name(definition)),
-        rebuild=request.rebuild,
-        lacks_source=bool(gone),
-    )
+    has_image = request.rebuild or daemon.has_image(image_name(definition))
+    steps = decide(found.state, has_image=has_image, rebuild=request.rebuild, lacks_source=bool(gone))
     for step in steps:
         match step:
             case "prepare":
@@ -222,7 +197,10 @@ def command_of(step: Step, definition: Definition, found: Found, request: Reques
         case "build":
             return image.build_command(definition)
         case "create":
-            return container.creation(definition, request.options, os.environ)
+            facts = machine.ask(definition, request.options)
+            more = container.terminal_mounts(definition, request.options, os.environ)
+            ports = publish(request.options.ports, machine.is_free)
+            return run_argv(definition, request.options, facts, more_mounts=more, ports=ports)
         case "remove":
             return container.remove_argv(found.name)
         case "start" | "unpause":
@@ -239,22 +217,53 @@ def live(definition: Definition, request: Request, shown: Sequence[Mount], *, ma
     make : bool
         Whether to make cookies and sockets, or only name them.
     """
-    from spikecrate_dev import display, identity
-    from spikecrate_dev.attached import Attached
-
-    known = (
-        identity.attach(os.environ, shown, definition.project)
-        if make
-        else identity.expected(os.environ, shown)
-    )
+    known = identity.attach(os.environ, shown, definition.project, make=make)
     if not request.options.x11:
         return known
-    windows = display.attach(os.environ, shown) if make else display.expected(os.environ, shown)
+    windows = display.attach(os.environ, shown, make=make)
     return Attached(
         environment={**known.environment, **windows.environment},
         notes=(*known.notes, *windows.notes),
         asides=(*known.asides, *windows.asides),
     )
+
+
+def shell_argv(
+    definition: Definition,
+    found: Found,
+    request: Request,
+    shown: Sequence[Mount],
+    environment: dict[str, str],
+) -> list[str]:
+    """Return the command line of the requested shell or command.
+
+    Parameters
+    ----------
+    definition : Definition
+        The project's description.
+    found : Found
+        The container.
+    request : Request
+        The request.
+    shown : sequence of Mount
+        The container's mounts.
+    environment : dict
+        Variables for this shell only.
+    """
+    return exec_argv(
+        definition,
+        found.name,
+        command=request.command,
+        folder=inside(request.working, shown, definition.folder),
+        environment=environment,
+        environ=os.environ,
+        terminal=at_terminal(),
+    )
+
+
+def at_terminal() -> bool:
+    """Whether the caller's input and output are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def attended(argv: list[str], stop: list[str]) -> int:
@@ -309,17 +318,8 @@ def forecast(request: Request) -> list[str]:
     shown = found.mounts
     if "create" in steps:
         shown = (*definition.mounts, *container.terminal_mounts(definition, request.options, os.environ))
-    commands.append(
-        exec_argv(
-            definition,
-            found.name,
-            command=request.command,
-            folder=inside(request.working, shown, definition.folder),
-            environment=live(definition, request, shown, make=False).environment,
-            environ=os.environ,
-            terminal=sys.stdin.isatty() and sys.stdout.isatty(),
-        )
-    )
+    environment = live(definition, request, shown, make=False).environment
+    commands.append(shell_argv(definition, found, request, shown, environment))
     return [shlex.join(words) for words in commands if words]
 
 
@@ -372,8 +372,7 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
         Where there is none.
     EngineMissingError, EngineDownError, EnginePermissionError
     """
-    definition = read(project, os.environ)
-    found = container.find(definition)
+    found = container.find(read(project, os.environ))
     if found.state == "absent":
         message = f"{project} has no development container"
         raise DevContainerError(message, next_step="invoke dev makes one")
@@ -381,18 +380,3 @@ def stop(project: Path, *, remove: bool) -> dict[str, Any]:
     if remove:
         container.act(container.remove_argv(found.name))
     return {"name": found.name, "was": found.state, "removed": remove}
-
-
-def drop_caches() -> None:
-    """Remove this user's caches that outlive a container: downloads and virtual environments, not the history."""
-    from spikecrate._util.files import remove
-
-    cache = cache_folder()
-    for path in cache.iterdir() if cache.is_dir() else ():
-        if path.name != "bash":
-            remove(path)
-
-
-def cache_folder() -> Path:
-    """Return the folder of the caches, which prepare.py makes."""
-    return Path.home() / ".cache" / "spikecrate-dev" / "cache"

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from spikecrate.runtimes.contract import Mount
 from spikecrate_dev.command import CONFIG_LABEL
-from spikecrate_dev.definition import SOCKET
+from spikecrate_dev.definition import SOCKET, Definition
 
 if TYPE_CHECKING:
-    from spikecrate_dev.definition import Definition
     from spikecrate_dev.options import Options
 
 State = Literal["absent", "stopped", "paused", "running"]
@@ -93,18 +92,17 @@ def decide(state: State, *, has_image: bool, rebuild: bool, lacks_source: bool =
     lacks_source : bool
         Whether a mounted folder no longer exists on the host: Docker cannot start the container then.
     """
-    if rebuild:
-        return (*(("remove",) if state != "absent" else ()), "prepare", "build", "create")
-    if state == "running":
-        return ()
-    if state == "paused":
-        return ("unpause",)
-    if state == "stopped" and not lacks_source:
-        return ("prepare", "start")
+    if not rebuild:
+        if state == "running":
+            return ()
+        if state == "paused":
+            return ("unpause",)
+        if state == "stopped" and not lacks_source:
+            return ("prepare", "start")
     return (
-        *(("remove",) if state == "stopped" else ()),
+        *(("remove",) if state != "absent" else ()),
         "prepare",
-        *(() if has_image else ("build",)),
+        *(("build",) if rebuild or not has_image else ()),
         "create",
     )
 

@@ -109,14 +109,12 @@ def write_entries(entries: Iterable[Entry]) -> bytes:
     entries : iterable of Entry
         The records.
     """
-    return b"".join(
-        struct.pack(">H", entry.family)
-        + b"".join(
-            struct.pack(">H", len(field)) + field
-            for field in (entry.address, entry.number, entry.name, entry.data)
-        )
-        for entry in entries
-    )
+    content = b""
+    for entry in entries:
+        content += struct.pack(">H", entry.family)
+        for field in (entry.address, entry.number, entry.name, entry.data):
+            content += struct.pack(">H", len(field)) + field
+    return content
 
 
 def connect(address: Path | tuple[str, int], cookie: Entry | None) -> tuple[str, str]:

@@ -159,7 +159,7 @@ def test_a_dry_run_tells_the_same_and_makes_nothing(clone, tmp_path, shown, held
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         environ = {"SSH_AUTH_SOCK": str(tmp_path / "agent"), "GIT_AUTHOR_NAME": "Ann"}
-        told = identity.expected(environ, shown)
+        told = identity.attach(environ, shown, clone, make=False)
         assert held == []
         assert list((tmp_path / "run" / "git").iterdir()) == []
         assert identity.attach(environ, shown, clone).environment == told.environment

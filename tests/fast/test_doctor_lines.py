@@ -12,7 +12,7 @@ from test_docs_true import DOCS, table
 
 from spikecrate import errors
 from spikecrate.cli import doctor as report
-from spikecrate.cli.checks import every_check
+from spikecrate.cli.doctor import every_check
 from spikecrate.doctor import doctor
 from spikecrate.doctor.check import Check, fail, ok, warn
 

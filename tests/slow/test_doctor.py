@@ -18,7 +18,7 @@ import pytest
 from conftest import OTHER_UID, SPIKECRATE, last_json, started
 from test_sort_docker import SLOW
 
-from spikecrate.cli.checks import every_check
+from spikecrate.cli.doctor import every_check
 
 NAMES = [check.name for check in every_check()]
 

@@ -67,10 +67,9 @@ def is_memory_backed(path: Path) -> bool:
         True also where the file system cannot be told.
     """
     kind = _file_system_type(path)
-    if kind != OVERLAY:
-        return kind is None or kind in IN_MEMORY
-    upper = _upper_folder(path.resolve())
-    kind = None if upper is None else _file_system_type(upper)
+    if kind == OVERLAY:
+        upper = _upper_folder(path.resolve())
+        kind = None if upper is None else _file_system_type(upper)
     return kind is None or kind in IN_MEMORY
 
 

@@ -247,11 +247,8 @@ def sync(path: Path) -> None:
     ------
     OSError
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as descriptor:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove(path: Path) -> None:
@@ -320,15 +317,23 @@ def remove_tree(folder: Path) -> None:
         root = _open_folder(folder)
     except FileNotFoundError:
         return
-    try:
-        _empty(root)
-    except OSError as error:
-        # Inside, paths are relative to open folders; the caller knows this one.
-        error.filename = str(folder)
-        raise
-    finally:
-        os.close(root)
+    with _closing(root):
+        try:
+            _empty(root)
+        except OSError as error:
+            # Inside, paths are relative to open folders; the caller knows this one.
+            error.filename = str(folder)
+            raise
     folder.rmdir()
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    """Yield an open file, and close it at the end of the block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _empty(root: int) -> None:
@@ -339,16 +344,13 @@ def _empty(root: int) -> None:
             if not _is_folder(name, root):
                 os.unlink(name, dir_fd=root)
                 continue
-            inner = _open_folder(name, root)
-            try:
+            with _closing(_open_folder(name, root)) as inner:
                 for child in os.listdir(inner):  # noqa: PTH208
                     if not _is_folder(child, inner):
                         os.unlink(child, dir_fd=inner)
                         continue
                     number += 1
                     _move_up(child, inner, f"{token}-{number}", root)
-            finally:
-                os.close(inner)
             os.rmdir(name, dir_fd=root)
 
 
@@ -358,27 +360,22 @@ def _names(folder: int) -> list[str]:
     Since Linux 6.5, btrfs lists through one handle only the entries that existed when the handle was opened:
     https://git.kernel.org/linus/9b378f6ad48c.
     """
-    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
+    with _closing(os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)) as handle:
         return os.listdir(handle)  # noqa: PTH208
-    finally:
-        os.close(handle)
 
 
 def _move_up(name: str, folder: int, new_name: str, root: int) -> None:
     """Move a folder out of its parent, up to the root of a removal."""
     # A folder that changes its parent must be writable itself: its entry `..` is rewritten.
-    inner = _open_folder(name, folder)
-    try:
-        os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=root)
-    except OSError as error:
-        # overlayfs does not rename a folder of a lower layer: https://github.com/moby/moby/issues/25409.
-        if error.errno != errno.EXDEV:
-            raise
-        _empty(inner)
-        os.rmdir(name, dir_fd=folder)
-    finally:
-        os.close(inner)
+    with _closing(_open_folder(name, folder)) as inner:
+        try:
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=root)
+        except OSError as error:
+            # overlayfs does not rename a folder of a lower layer: https://github.com/moby/moby/issues/25409.
+            if error.errno != errno.EXDEV:
+                raise
+            _empty(inner)
+            os.rmdir(name, dir_fd=folder)
 
 
 def _is_folder(name: str, parent: int) -> bool:
@@ -387,11 +384,9 @@ def _is_folder(name: str, parent: int) -> bool:
 
 def _open_folder(path: Path | str, parent: int | None = None) -> int:
     """Open a folder, no link followed, with all of the owner's rights given back."""
-    handle = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    try:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _closing(os.open(path, flags, dir_fd=parent)) as handle:
         if os.fstat(handle).st_mode & stat.S_IRWXU != stat.S_IRWXU:
             # Through /proc, as fchmod refuses a handle of O_PATH, and chmod of the name would follow a link.
             os.chmod(f"/proc/self/fd/{handle}", stat.S_IRWXU)  # noqa: PTH101
         return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=handle)
-    finally:
-        os.close(handle)

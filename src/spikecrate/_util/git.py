@@ -12,8 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.process import capture
-from spikecrate.errors import CommandError
+from spikecrate._util.process import answer, capture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,13 +96,11 @@ def _differs(path: Path, mode: str, identity: str) -> bool:
             return True
     except OSError:
         return True
-    if found != mode:
-        return True
     # A repository's object format: SHA-1 has 40 digits, SHA-256 has 64.
     algorithm = "sha1" if len(identity) == 40 else "sha256"
     hashed = hashlib.new(algorithm, b"blob %d\0" % len(data), usedforsecurity=False)
     hashed.update(data)
-    return hashed.hexdigest() != identity
+    return found != mode or hashed.hexdigest() != identity
 
 
 def commit_of(folder: Path) -> str | None:
@@ -118,7 +115,4 @@ def commit_of(folder: Path) -> str | None:
     -------
     str or None
     """
-    try:
-        return read_git(folder, "rev-parse", "HEAD")
-    except CommandError:
-        return None
+    return answer([*SAFE, "-C", folder, "rev-parse", "HEAD"], timeout=TIMEOUT_S)

@@ -110,8 +110,8 @@ def run(
         timer = threading.Timer(timeout, expire)
         timer.daemon = True
         timer.start()
+    assert child.stdout is not None
     try:
-        assert child.stdout is not None
         for line in child.stdout:
             text = line.rstrip("\n")
             tail.append(text)
@@ -124,22 +124,19 @@ def run(
     finally:
         if timer is not None:
             timer.cancel()
-        if child.stdout is not None:
-            child.stdout.close()
+        child.stdout.close()
     done = Completed(code=code, output="\n".join(tail), timed_out=expired.is_set())
     if check and (code != 0 or done.timed_out):
         raise CommandError(words, code, done.output)
     return done
 
 
-def capture(
-    argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30, check: bool = True
-) -> str:
+def capture(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30) -> str:
     """Run a short command and return all of its standard output, stripped.
 
     Parameters
     ----------
-    argv, cwd, timeout, check
+    argv, cwd, timeout
         As in `run`.
 
     Returns
@@ -166,9 +163,27 @@ def capture(
         raise CommandError(words, 127, f"{words[0]}: command not found") from None
     except subprocess.TimeoutExpired:
         raise CommandError(words, 124, f"no answer within {timeout} s") from None
-    if check and done.returncode != 0:
+    if done.returncode != 0:
         raise CommandError(words, done.returncode, done.stderr)
     return done.stdout.strip()
+
+
+def answer(argv: Sequence[str | Path], *, cwd: Path | None = None, timeout: float | None = 30) -> str | None:
+    """Return the standard output of a short command, stripped; None where it is missing or fails.
+
+    Parameters
+    ----------
+    argv, cwd, timeout
+        As in `run`.
+
+    Returns
+    -------
+    str or None
+    """
+    try:
+        return capture(argv, cwd=cwd, timeout=timeout)
+    except CommandError:
+        return None
 
 
 def end(child: subprocess.Popen[str]) -> None:

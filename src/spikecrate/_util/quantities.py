@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from spikecrate.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIXES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 BYTES: Final = {f"{prefix}{ending}": size for prefix, size in PREFIXES.items() for ending in ("", "B", "IB")}
@@ -86,7 +83,7 @@ def format_bytes(number: float) -> str:
     return f"{number:.1f} TiB"
 
 
-def _parse(text: str, units: Mapping[str, int], what: str, example: str) -> float:
+def _parse(text: str, units: dict[str, int], what: str, example: str) -> float:
     found = AMOUNT.fullmatch(text.strip())
     if found is None or found[2].upper() not in units:
         message = f"{text!r} is not an amount of {what}"

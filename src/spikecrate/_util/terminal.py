@@ -6,10 +6,8 @@ import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from io import TextIOWrapper
+from typing import Final, TextIO
 
 LEAST_COLUMNS: Final = 20
 WIDE_COLUMNS: Final = 10_000
@@ -114,9 +112,8 @@ def prepare_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDONLY)
     for stream in (sys.stdout, sys.stderr):
-        reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Final
-
-from spikecrate.cli.checks import has_dev
 
 NOUNS: Final = (
     *("sort", "demo", "jobs", "recordings", "sorters", "quality"),
     *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""
+
+
+def has_dev() -> bool:
+    """Whether the development container is installed: a clone has it, the wheel does not."""
+    return find_spec("spikecrate_dev") is not None
 
 
 def load() -> None:

@@ -11,13 +11,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from spikecrate.cli import load
-from spikecrate.cli.command import ALIASES, COMMANDS
+from spikecrate.cli.command import ALIASES, COMMANDS, Command
 from spikecrate.cli.main import DEBUG, run
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from spikecrate.cli.command import Command
     from spikecrate.cli.option import Option
 
 
@@ -25,17 +24,15 @@ def collection() -> Collection:
     """Return all commands as a collection of tasks, a noun a sub-collection."""
     load()
     root = Collection()
-    nouns: dict[str, Collection] = {}
     for name, command in COMMANDS.items():
         noun, _, verb = name.rpartition(".")
         made = task(command, verb)
         if not noun:
             root.add_task(made)
             continue
-        if noun not in nouns:
-            nouns[noun] = Collection(noun)
-            root.add_collection(nouns[noun])
-        nouns[noun].add_task(made, default=ALIASES.get(noun) == name)
+        if noun not in root.collections:
+            root.add_collection(Collection(noun))
+        root.collections[noun].add_task(made, default=ALIASES.get(noun) == name)
     return root
 
 

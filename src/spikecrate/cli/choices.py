@@ -24,7 +24,7 @@ def keys() -> list[str]:
 
 def checks() -> list[str]:
     """Return the doctor's checks and groups."""
-    from spikecrate.cli.checks import every_check
+    from spikecrate.cli.doctor import every_check
 
     names = [check.name for check in every_check()]
     return [*names, *{name.partition(".")[0] for name in names}]

@@ -1,19 +1,14 @@
 """Completion of commands, options and values in the user's shell."""
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
-from spikecrate.cli.command import ALIASES, COMMANDS, command
-from spikecrate.cli.option import Words
+from spikecrate.cli.command import ALIASES, COMMANDS, Command, command
+from spikecrate.cli.option import Option, Words
 from spikecrate.cli.text import say
 from spikecrate.errors import OutputError, SpikecrateError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from spikecrate.cli.command import Command
-    from spikecrate.cli.option import Option
 
 SCRIPTS: Final = {
     "bash": """_spikecrate() {
@@ -71,15 +66,14 @@ def completion(
         path.write_text(SCRIPTS[chosen], encoding="utf-8")
     except OSError as error:
         message = f"{path}: {error.strerror}"
-        raise OutputError(
-            message, next_step="spikecrate completion print, and put it in a place of yours"
-        ) from None
+        advice = "spikecrate completion print, and put it in a place of yours"
+        raise OutputError(message, next_step=advice) from None
     say(f"completion is installed in {path}; it works in a new shell")
     if chosen == "zsh":
         say(f"zsh needs in .zshrc, before compinit: fpath+=({path.parent})")
 
 
-def candidates(words: "Sequence[str]") -> list[str]:
+def candidates(words: Sequence[str]) -> list[str]:
     """Return the candidates for the last word.
 
     Parameters
@@ -101,7 +95,7 @@ def candidates(words: "Sequence[str]") -> list[str]:
     return [name for name in known if name.startswith(word)]
 
 
-def _of_command(found: "Command", before: "Sequence[str]", word: str) -> "Iterable[str]":
+def _of_command(found: Command, before: Sequence[str], word: str) -> Iterable[str]:
     flags = {option.flag: option for option in found.options if not option.is_positional}
     last = flags.get(before[-1]) if before else None
     if last is not None and last.kind is not bool:
@@ -113,7 +107,7 @@ def _of_command(found: "Command", before: "Sequence[str]", word: str) -> "Iterab
     return _values(positionals[min(given, len(positionals) - 1)]) if positionals else ()
 
 
-def _values(option: "Option") -> "Iterable[str]":
+def _values(option: Option) -> Iterable[str]:
     try:
         return option.words.known()
     except (SpikecrateError, OSError):

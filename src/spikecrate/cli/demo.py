@@ -1,16 +1,13 @@
 """The demonstration: sort a toy recording and compare it with its ground truth."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import command
 from spikecrate.cli.sort import SORTING, show_result
 from spikecrate.cli.text import say, table
-
-if TYPE_CHECKING:
-    from spikecrate.api import Result
 
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
@@ -31,7 +28,11 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     spikecrate demo --folder demo
     """
     from spikecrate import api
+    from spikecrate.recordings import open_recording
     from spikecrate.recordings.toy import write_toy
+    from spikecrate.sortings import compare, unit_quality
+    from spikecrate.studies.quality import truth_of
+    from spikecrate_harness.traces import open_traces
 
     place = Path(folder).absolute()
     recording = place / "recording"
@@ -40,36 +41,13 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
         place.mkdir(parents=True, exist_ok=True)
         write_toy(recording, progress=progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
-    table(COLUMNS, rows(recording, done))
-    say()
-    show_result(done)
-
-
-def rows(recording: Path, done: "Result") -> list[tuple[Any, ...]]:
-    """Compare a result with the ground truth of its recording.
-
-    Parameters
-    ----------
-    recording : Path
-        A MountainSort folder with `firings_true.mda`.
-    done : Result
-        A sorting of it.
-
-    Returns
-    -------
-    list of tuple
-        A row of `COLUMNS` for every true unit.
-    """
-    from spikecrate.recordings import open_recording
-    from spikecrate.sortings import compare, unit_quality
-    from spikecrate.studies.quality import truth_of
-    from spikecrate_harness.traces import open_traces
-
     opened = open_recording(recording)
     truth = truth_of(opened)
     snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.folder), truth)}
-    pairs = compare(truth, done.sorting).assigned
-    return [
+    rows = [
         (unit.unit, snr[unit.unit], unit.events, unit.found, unit.accuracy, unit.precision, unit.recall)
-        for unit in pairs
+        for unit in compare(truth, done.sorting).assigned
     ]
+    table(COLUMNS, rows)
+    say()
+    show_result(done)

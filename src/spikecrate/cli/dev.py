@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from spikecrate._util.files import remove
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import Switch
 from spikecrate.cli.command import command
@@ -64,7 +65,7 @@ def dev_open(
 
     if is_inside(os.environ):
         if cmd:
-            session.run_here(cmd)
+            os.execvp("bash", ["bash", "-l", "-c", cmd])
         return say("this is the development container already")
     working = Path.cwd()
     request = session.Request(
@@ -121,19 +122,19 @@ def dev_stop(remove: bool = False) -> dict[str, Any]:
 
 
 def _drop_caches(progress: Progress) -> None:
-    """Remove the caches, once the user confirms.
+    """Remove this user's downloads and virtual environments, not the history, once the user confirms.
 
     Raises
     ------
     StoppedError
         The answer is not yes.
     """
-    from spikecrate_dev import session
-
-    progress.note(
-        f"--fresh removes all caches in {session.cache_folder()}, of every project; type yes to go on:"
-    )
+    # prepare.py makes it.
+    cache = Path.home() / ".cache" / "spikecrate-dev" / "cache"
+    progress.note(f"--fresh removes all caches in {cache}, of every project; type yes to go on:")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         message = "nothing was removed"
         raise StoppedError(message)
-    session.drop_caches()
+    for path in cache.iterdir() if cache.is_dir() else ():
+        if path.name != "bash":
+            remove(path)

@@ -1,7 +1,8 @@
 """The command that checks this machine."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from spikecrate.cli import has_dev
 from spikecrate.cli.choices import CheckName
 from spikecrate.cli.command import command
 from spikecrate.cli.text import as_json, say
@@ -9,7 +10,7 @@ from spikecrate.cli.text import as_json, say
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from spikecrate.doctor.check import State
+    from spikecrate.doctor.check import Check, State, Verdict
     from spikecrate.doctor.doctor import Line
 
 COLOURS: Final = {"ok": "32", "warn": "33", "fail": "31"}
@@ -31,11 +32,21 @@ def doctor(check: CheckName = "", json: bool = False) -> None:
     spikecrate doctor
     spikecrate doctor --check docker
     """
-    from spikecrate.cli.checks import every_check
     from spikecrate.doctor.doctor import choose, examine
 
     if lines(examine(choose(check, every_check())), to_json=json) == "fail":
         raise SystemExit(1)
+
+
+def every_check() -> "tuple[Check, ...]":
+    """Return all checks in report order: the library's, and in a clone those of the development container."""
+    from spikecrate.doctor.doctor import CHECKS
+
+    if not has_dev():
+        return CHECKS
+    from spikecrate_dev import checks
+
+    return (*CHECKS, *checks.CHECKS)
 
 
 def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
@@ -53,52 +64,37 @@ def lines(found: "Iterable[Line]", *, to_json: bool) -> "State":
     str
         The worst state: `ok`, `warn` or `fail`.
     """
-    from spikecrate.doctor.doctor import worst
-
-    every: list[Line] = []
+    made: dict[str, Verdict] = {}
+    skipped: dict[str, str] = {}
     group = ""
     for line in found:
-        every.append(line)
-        if to_json or line.verdict is None:
+        if line.verdict is None:
+            skipped[line.name] = line.lacks
+            continue
+        made[line.name] = line.verdict
+        if to_json:
             continue
         first = line.name.partition(".")[0]
         if first != group:
             say(f"{'' if not group else chr(10)}{first}")
             group = first
         state = line.verdict.state
-        say(
-            f"  {state.ljust(4)}  {line.name.ljust(WIDTH)}{line.verdict.message}",
-            colour=(state.ljust(4), COLOURS[state]),
-        )
+        word = state.ljust(4)
+        say(f"  {word}  {line.name.ljust(WIDTH)}{line.verdict.message}", colour=(word, COLOURS[state]))
         if line.verdict.fix:
             say(f"        {'fix:'.rjust(WIDTH - 1)} {line.verdict.fix}")
-    result = worst(every)
+    counts = {state: sum(verdict.state == state for verdict in made.values()) for state in COLOURS}
+    worst: State = "fail" if counts["fail"] else "warn" if counts["warn"] else "ok"
     if to_json:
-        as_json(_object(every, result))
-    else:
-        say(_summary(every))
-    return result
-
-
-def _object(every: "list[Line]", result: "State") -> dict[str, Any]:
-    made = [(line.name, line.verdict) for line in every if line.verdict is not None]
-    return {
-        "state": result,
-        **{state: sum(verdict.state == state for _, verdict in made) for state in COLOURS},
-        "checks": [
+        checks = [
             {"name": name, "state": verdict.state, "message": verdict.message, "fix": verdict.fix or None}
-            for name, verdict in made
-        ],
-        "skipped": [{"name": line.name, "needs": line.lacks} for line in every if line.verdict is None],
-    }
-
-
-def _summary(every: "list[Line]") -> str:
-    states = [line.verdict.state for line in every if line.verdict is not None]
-    texts = [f"\n{', '.join(f'{states.count(state)} {state}' for state in COLOURS if state in states)}"]
-    skipped: dict[str, list[str]] = {}
-    for line in every:
-        if line.verdict is None:
-            skipped.setdefault(line.lacks, []).append(line.name)
-    texts += [f"skipped (needs {needed}): {', '.join(names)}" for needed, names in skipped.items()]
-    return "\n".join(texts)
+            for name, verdict in made.items()
+        ]
+        lacking = [{"name": name, "needs": needed} for name, needed in skipped.items()]
+        as_json({"state": worst, **counts, "checks": checks, "skipped": lacking})
+        return worst
+    say(f"\n{', '.join(f'{number} {state}' for state, number in counts.items() if number)}")
+    for needed in dict.fromkeys(skipped.values()):
+        names = [name for name, lacked in skipped.items() if lacked == needed]
+        say(f"skipped (needs {needed}): {', '.join(names)}")
+    return worst

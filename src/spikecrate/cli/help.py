@@ -8,11 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.terminal import LEAST_COLUMNS, columns
-from spikecrate.cli.command import COMMANDS
+from spikecrate.cli.command import COMMANDS, Command
 from spikecrate.cli.text import say
 
 if TYPE_CHECKING:
-    from spikecrate.cli.command import Command
     from spikecrate.cli.option import Option
 
 WIDEST: Final = 100

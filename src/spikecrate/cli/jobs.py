@@ -1,5 +1,6 @@
 """Commands on jobs: finished, failed, running."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -206,11 +207,14 @@ def job_list(
         message = f"--limit {limit} is negative"
         raise UsageError(message, next_step="--limit 0 lists all")
     most = (0 if json else SHOWN) if limit is None else limit
-    store = open_store()
+    names = {sorter} if sorter else set()
+    # The word may be an alias, or a name that the catalogue has lost.
+    with suppress(SorterNotFoundError):
+        names |= {find(name).name for name in names}
     rows = list_jobs(
-        store,
+        open_store(),
         progress,
-        sorters=_names_of(sorter),
+        sorters=names,
         status=status,
         recording=recording,
         limit=most + 1 if most else None,
@@ -337,16 +341,6 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Exp
         return explain_past(job, store)
     request = options.request(job)
     return explain(request.job(store, progress), store, progress, force=request.force)
-
-
-def _names_of(word: str) -> set[str]:
-    """Return the names of a sorter in the store: the word may be an alias, or a name that the catalogue has lost."""
-    if not word:
-        return set()
-    try:
-        return {word, find(word).name}
-    except SorterNotFoundError:
-        return {word}
 
 
 def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:

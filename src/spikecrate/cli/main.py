@@ -14,7 +14,7 @@ from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
 from spikecrate.cli import load
-from spikecrate.cli.command import COMMANDS, Shown, find
+from spikecrate.cli.command import COMMANDS, Command, Shown, find
 from spikecrate.cli.option import nearest
 from spikecrate.cli.parse import parse
 from spikecrate.cli.text import as_json, fields, say
@@ -23,9 +23,6 @@ from spikecrate.store.place import place_of, system_errors_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import FrameType
-
-    from spikecrate.cli.command import Command
 
 HELP = ("--help", "-h")
 DEBUG = ("--debug", "-d")
@@ -47,9 +44,8 @@ def run(words: Sequence[str]) -> int:
         The words after the program's name.
     """
     prepare_streams()
-    return guarded(
-        lambda: _dispatch(list(words)), to_json="--json" in words, debug=any(word in DEBUG for word in words)
-    )
+    debug = any(word in DEBUG for word in words)
+    return guarded(lambda: _dispatch(list(words)), to_json="--json" in words, debug=debug)
 
 
 def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
@@ -84,9 +80,8 @@ def guarded(body: Callable[[], None], *, to_json: bool, debug: bool) -> int:
             raise
         except Exception as error:  # noqa: BLE001 (the last handler before the user)
             advice = "run it again with --debug and report what it prints"
-            fault = SpikecrateError(
-                f"a fault in spikecrate: {type(error).__name__}: {error}", next_step=advice
-            )
+            message = f"a fault in spikecrate: {type(error).__name__}: {error}"
+            fault = SpikecrateError(message, next_step=advice)
             fault.__cause__ = error
             return report(fault, to_json=to_json, debug=debug)
         else:
@@ -207,9 +202,8 @@ def _general(words: list[str]) -> None:
         case "--help" | "-h":
             first_screen()
         case word:
-            message = (
-                f"there is no option {word}{nearest(word, ['--help', '--version', '--debug', '--list'])}"
-            )
+            near = nearest(word, ("--help", "--version", "--debug", "--list"))
+            message = f"there is no option {word}{near}"
             raise UsageError(message, next_step="write the options of a command after its name")
 
 
@@ -244,5 +238,5 @@ def _closed() -> int:
     return 128 + signal.SIGPIPE
 
 
-def _stop(number: int, _frame: FrameType | None) -> Any:
+def _stop(number: int, _frame: object) -> Any:
     raise StoppedError(signal=number)

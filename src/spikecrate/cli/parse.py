@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.cli.option import SHORT, nearest
+from spikecrate.cli.option import SHORT, Option, nearest
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spikecrate.cli.command import Command
-    from spikecrate.cli.option import Option
 
 
 def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:

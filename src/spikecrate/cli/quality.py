@@ -1,7 +1,7 @@
 """The command that measures the quality of sorters, and its tables."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +17,6 @@ from spikecrate.errors import OutputError, UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from spikecrate.studies.quality import Score
 
 BEGIN: Final = "<!-- quality: begin -->"
@@ -75,7 +73,11 @@ def sorters_quality(
     if write:
         write_page(scores, write)
     if measured:
-        _write_measured(scores, progress)
+        from spikecrate.steps.estimate import write_measured
+
+        store = open_store()
+        for name in sorted({score.sorter for score in scores if not score.failure}):
+            progress.note(f"{write_measured(find(name), store)} is written")
     return scores
 
 
@@ -192,12 +194,3 @@ def _cells(score: "Score") -> tuple[Any, ...]:
 def _row(cells: Sequence[Any]) -> str:
     escaped = [cell(value, "–").replace("|", r"\|") for value in cells]
     return f"| {' | '.join(escaped)} |"
-
-
-def _write_measured(scores: "list[Score]", progress: Progress) -> None:
-    """Write time and memory of the runs into the sorters' folders, for forecasts."""
-    from spikecrate.steps.estimate import write_measured
-
-    store = open_store()
-    for name in sorted({score.sorter for score in scores if not score.failure}):
-        progress.note(f"{write_measured(find(name), store)} is written")

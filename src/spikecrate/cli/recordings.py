@@ -1,54 +1,33 @@
 """Commands on recordings."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.cli.command import command
+from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.text import fields, say
 from spikecrate.store import open_store
-
-if TYPE_CHECKING:
-    from spikecrate.recordings import Recording
 
 RECORDINGS: Final = "recordings"
 Difficulty = Annotated[str, Words(one_of=("easy", "medium", "hard"))]
 
 
-@dataclass(frozen=True)
-class Described:
-    """A recording, and the hash of its samples where it was computed."""
-
-    recording: "Recording"
-    samples_hash: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the recording as `--json` prints it, with every channel."""
-        from spikecrate.recordings.describe import describe
-
-        return describe(self.recording, self.samples_hash)
-
-
-def show_info(found: Described) -> None:
+def show_info(facts: dict[str, Any]) -> None:
     """Print a recording with its channels summarized, and the assumptions about it.
 
     Parameters
     ----------
-    found : Described
-        The recording.
+    facts : dict
+        The result of `overview`.
     """
-    from spikecrate.recordings.describe import overview
-
-    facts = overview(found.recording, found.samples_hash)
     notes = facts.pop("notes")
-    fields({**facts, "samples_hash": found.samples_hash or "not computed (--no-hash)"})
+    fields({**facts, "samples_hash": facts["samples_hash"] or "not computed (--no-hash)"})
     for note in notes:
         say(f"note: {note}")
 
 
-@command("recording.info", RECORDINGS, "reading {recording}", show=show_info)
-def recording_info(recording: str, no_hash: bool = False, *, progress: Progress) -> Described:
+@command("recording.info", RECORDINGS, "reading {recording}")
+def recording_info(recording: str, no_hash: bool = False, *, progress: Progress) -> Shown:
     """Describe a recording: format, channels, duration, probe, hash of its samples; --json lists every channel.
 
     Parameters
@@ -66,7 +45,7 @@ def recording_info(recording: str, no_hash: bool = False, *, progress: Progress)
     return info(recording, progress, with_hash=not no_hash)
 
 
-@command("recording.import", RECORDINGS, "importing {source}", show=show_info)
+@command("recording.import", RECORDINGS, "importing {source}")
 def recording_import(
     source: str,
     destination: str,
@@ -75,7 +54,7 @@ def recording_import(
     segment: int | None = None,
     *,
     progress: Progress,
-) -> Described:
+) -> Shown:
     """Convert another format through SpikeInterface (needs the extra spikecrate[import]).
 
     Parameters
@@ -149,7 +128,7 @@ def recording_toy(
     say(str(folder))
 
 
-def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
+def info(path: str, progress: Progress, *, with_hash: bool) -> Shown:
     """Open a recording, and hash its samples where wanted.
 
     Parameters
@@ -163,9 +142,11 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
 
     Returns
     -------
-    Described
+    Shown
+        Every channel for `--json`, a summary of them for people.
     """
     from spikecrate.recordings import open_recording
+    from spikecrate.recordings.describe import describe, overview
     from spikecrate.steps.inputs import samples_hash
     from spikecrate.store.file_hashes import FileHashCache, FileState
 
@@ -174,4 +155,4 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Described:
     if with_hash:
         state = FileState.of(recording.sample_file)
         samples = samples_hash(recording, state, FileHashCache(open_store().memo), progress)
-    return Described(recording, samples)
+    return Shown(describe(recording, samples), lambda _: show_info(overview(recording, samples)))

@@ -90,17 +90,10 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
+        params = {**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])}
+        same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
         return SortRequest(
-            recording=recording,
-            sorter=self.sorter,
-            params={**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])},
-            runtime=self.runtime,
-            cores=self.cores,
-            gpu=self.gpu,
-            memory_bytes=self.memory,
-            timeout_s=self.timeout,
-            seed=self.seed,
-            force=self.force,
+            recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same
         )
 
 
@@ -306,11 +299,9 @@ def show_result(done: "Result") -> None:
         The result.
     """
     record = done.record
-    how = (
-        f"sorted in {record['wall_s']:.1f} s ({record['runtime']})"
-        if done.status == "ran"
-        else f"cache hit in {done.elapsed_s * 1000:.0f} ms (sorted in {record['wall_s']:.1f} s)"
-    )
+    took = f"sorted in {record['wall_s']:.1f} s"
+    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
+    how = f"{took} ({record['runtime']})" if done.status == "ran" else hit
     sorter = record["tool"]
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")

@@ -175,14 +175,13 @@ def sorters_export(sorter: SorterName, output: FilePath | None = None) -> None:
 
     text = json.dumps(descriptor(find(sorter)), indent=2, ensure_ascii=False)
     if output is None:
-        say(text)
-        return
+        return say(text)
     try:
         output.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
         message = f"{output}: {error.strerror}"
         raise OutputError(message, next_step="name a file that can be written") from None
-    say(f"{output} is written")
+    return say(f"{output} is written")
 
 
 def sorter_as_dict(sorter: "Tool") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import format_bytes
@@ -13,10 +13,8 @@ from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
 from spikecrate.errors import JobNotFoundError, StoreCorruptError
 from spikecrate.steps.listing import find_key
-from spikecrate.store import open_store
-
-if TYPE_CHECKING:
-    from spikecrate.store import Store
+from spikecrate.store import gc, open_store, pins
+from spikecrate.store import verify as checking
 
 STORE: Final = "store"
 SHOWN: Final = 20
@@ -109,7 +107,6 @@ def collect_garbage(
     """
     from spikecrate.runtimes.choice import usable
     from spikecrate.steps.sweep import left_over, sweep
-    from spikecrate.store import gc
 
     store = open_store()
     if dry_run:
@@ -133,8 +130,6 @@ def pin(job: JobKey) -> dict[str, Any]:
     --------
     spikecrate store.pin 0b680c52
     """
-    from spikecrate.store import pins
-
     store = open_store()
     key = find_key(store, job)
     if not store.result(key).is_dir():
@@ -157,10 +152,10 @@ def unpin(job: JobKey) -> dict[str, Any]:
     --------
     spikecrate store.unpin 0b680c52
     """
-    from spikecrate.store import pins
-
     store = open_store()
-    key = _pinned_key(store, job)
+    # The result of a pin may be gone.
+    among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
+    key = among[0] if len(among) == 1 else find_key(store, job)
     return {"key": key, "pinned": False, "changed": pins.unpin(store, key)}
 
 
@@ -178,7 +173,6 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
     spikecrate store.verify
     """
     from spikecrate.images import provenance
-    from spikecrate.store import verify as checking
 
     store = open_store()
     every = chain(checking.checks(store), provenance.checks(store))
@@ -189,19 +183,7 @@ def verify(dry_run: bool = False, *, progress: Progress) -> dict[str, Any]:
         also = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
         fate = "left where it was" if dry_run else "set aside"
         message = f"{len(found)} of {done.checked} things in the store are corrupt, {fate}: {first}{also}"
-        raise StoreCorruptError(
-            message,
-            next_step="spikecrate store.verify sets them aside"
-            if dry_run
-            else "sort again what is needed, and check the disk",
-            details=asdict(done),
-        )
+        again = "spikecrate store.verify sets them aside"
+        advice = again if dry_run else "sort again what is needed, and check the disk"
+        raise StoreCorruptError(message, next_step=advice, details=asdict(done))
     return asdict(done)
-
-
-def _pinned_key(store: "Store", job: str) -> str:
-    """Return the full key of a pin, whose result may be gone, else of a job."""
-    from spikecrate.store import pins
-
-    among = [key for key in pins.pinned(store) if job and key.startswith(job.lower())]
-    return among[0] if len(among) == 1 else find_key(store, job)

@@ -6,24 +6,17 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from spikecrate._util.process import capture, run
+from spikecrate._util.process import answer, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, numbers, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, numbers, ok, warn
 from spikecrate.engines import apptainer
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, SpikecrateError
+from spikecrate.errors import SpikecrateError
 from spikecrate.images.sif_build import scratch_place
 from spikecrate.runtimes.apptainer import environment, probe_argv
 from spikecrate.store.place import Store, place_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
-    from spikecrate.engines.apptainer import Program
 
 PROBE_S: Final = 20
 REPRODUCIBLE: Final = (1, 5)
@@ -37,7 +30,7 @@ INSTALLED: Final = ("apptainer.installed",)
     "Apptainer or SingularityCE is installed and starts",
     lambda _: apptainer.find_program(),
 )
-def judge_installed(program: Program) -> Verdict:
+def judge_installed(program: apptainer.Program) -> Verdict:
     """Return the version of the installed program.
 
     Parameters
@@ -51,7 +44,7 @@ def judge_installed(program: Program) -> Verdict:
     return ok(message)
 
 
-def look_fuse(facts: Mapping[str, Any]) -> SpikecrateError | None:
+def look_fuse(facts: Facts) -> SpikecrateError | None:
     """Try whether this user can mount a SIF; return the error in a development container.
 
     Parameters
@@ -59,10 +52,9 @@ def look_fuse(facts: Mapping[str, Any]) -> SpikecrateError | None:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    if os.geteuid() == 0 and not apptainer.lacks_capabilities():
-        return None
     try:
-        apptainer.require_fuse(facts["apptainer.installed"])
+        if os.geteuid() != 0 or apptainer.lacks_capabilities():
+            apptainer.require_fuse(facts["apptainer.installed"])
     except SpikecrateError as error:
         return _by_design(error)
     return None
@@ -80,7 +72,7 @@ def judge_fuse(error: SpikecrateError | None) -> Verdict:
     return _judged(error, "this user can mount a SIF")
 
 
-def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
+def look_tools(facts: Facts) -> dict[str, bool]:
     """Return which of the programs that make and mount a SIF are installed.
 
     Parameters
@@ -88,9 +80,8 @@ def look_tools(facts: Mapping[str, Any]) -> dict[str, bool]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    configured = dict(
-        line.partition("=")[::2] for line in _configuration(facts["apptainer.installed"]).splitlines()
-    )
+    listed = answer([facts["apptainer.installed"].path, "buildcfg"], timeout=10) or ""
+    configured = dict(line.partition("=")[::2] for line in listed.splitlines())
     own = Path(configured.get("LIBEXECDIR", "/usr/libexec")) / "apptainer" / "bin"
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}:{own}"
     return {
@@ -115,7 +106,7 @@ def judge_tools(installed: dict[str, bool]) -> Verdict:
     return ok("mksquashfs, squashfuse")
 
 
-def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
+def look_runs(facts: Facts) -> SpikecrateError | None:
     """Run a program in an empty container; return the error in a development container.
 
     Parameters
@@ -123,16 +114,12 @@ def look_runs(facts: Mapping[str, Any]) -> SpikecrateError | None:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    program: Program = facts["apptainer.installed"]
+    program: apptainer.Program = facts["apptainer.installed"]
     # After a Ctrl-C it is removed while the program may still end in it.
     with tempfile.TemporaryDirectory(prefix="spikecrate-doctor-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        done = run(
-            probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities()),
-            env=environment(folder),
-            timeout=PROBE_S,
-            check=False,
-        )
+        argv = probe_argv(program.path, folder, in_user_namespace=apptainer.lacks_capabilities())
+        done = run(argv, env=environment(folder), timeout=PROBE_S, check=False)
     if done.timed_out or done.code != 0:
         output = done.output or f"FATAL: no answer within {PROBE_S} s"
         return _by_design(apptainer.refusal(output))
@@ -161,18 +148,8 @@ def _by_design(error: SpikecrateError) -> SpikecrateError:
 def _judged(error: SpikecrateError | None, good: str) -> Verdict:
     if error is None:
         return ok(good)
-    return warn(
-        f"not in this development container: {error}",
-        "--runtime docker; or, outside, invoke dev --rebuild --no-docker",
-        ends=True,
-    )
-
-
-def _configuration(program: Program) -> str:
-    try:
-        return capture([program.path, "buildcfg"], timeout=10)
-    except CommandError:
-        return ""
+    fix = "--runtime docker; or, outside, invoke dev --rebuild --no-docker"
+    return warn(f"not in this development container: {error}", fix, ends=True)
 
 
 @CHECKS.add(
@@ -181,7 +158,7 @@ def _configuration(program: Program) -> str:
     lambda _: space.look(scratch_place(Store(place_of(None)).sifs)),
     needs=INSTALLED,
 )
-def judge_temp(found: Space) -> Verdict:
+def judge_temp(found: space.Space) -> Verdict:
     """Judge whether there is enough space.
 
     Parameters

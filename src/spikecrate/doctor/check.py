@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    Judge = TypeVar("Judge", bound=Callable[[Any], "Verdict"])
+from typing import Any, Final, Literal, TypeVar
 
 State = Literal["ok", "warn", "fail"]
+Facts = Mapping[str, Any]
+"""What the checks before one saw, by the check's name."""
+Judge = TypeVar("Judge", bound=Callable[[Any], "Verdict"])
 SHOWN: Final = 4
 
 
@@ -64,7 +63,7 @@ class Check:
 
     name: str
     about: str
-    look: Callable[[Mapping[str, Any]], Any]
+    look: Callable[[Facts], Any]
     judge: Callable[[Any], Verdict]
     _: KW_ONLY
     needs: tuple[str, ...] = ()
@@ -77,7 +76,7 @@ class Checks(list[Check]):
     """The checks of a module, in report order."""
 
     def add(
-        self, name: str, about: str, look: Callable[[Mapping[str, Any]], Any], **options: Any
+        self, name: str, about: str, look: Callable[[Facts], Any], **options: Any
     ) -> Callable[[Judge], Judge]:
         """Return a decorator that adds a check with the decorated function as its judge.
 

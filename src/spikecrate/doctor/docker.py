@@ -6,26 +6,21 @@ import grp
 import os
 import pwd
 import shutil
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.process import capture, run
+from spikecrate._util.process import answer, run
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, numbers, ok, warn
-from spikecrate.engines.docker import docker_client, docker_errors, engine_url, socket_of
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, numbers, ok, warn
+from spikecrate.engines.docker import docker_client, docker_errors, engine_url, is_socket, socket_of
 from spikecrate.engines.host_paths import is_inside
-from spikecrate.errors import CommandError, EngineDownError
+from spikecrate.errors import EngineDownError
 from spikecrate.images.buildx import builder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from docker import DockerClient
 
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
 
 INSTALL: Final = "sudo apt-get install docker.io docker-buildx"
 BUILDX_INSTALL: Final = (
@@ -80,11 +75,11 @@ class Daemon:
     version: dict[str, Any]
 
 
-def look_installed(_: Mapping[str, Any]) -> tuple[str, str | None, bool]:
+def look_installed(_: Facts) -> tuple[str, str | None, bool]:
     """Return the daemon's address, the path of the docker command, and whether a socket exists."""
     url = engine_url()
     socket = socket_of(url)
-    return url, shutil.which("docker"), socket is None or _is_socket(socket)
+    return url, shutil.which("docker"), socket is None or is_socket(socket)
 
 
 @CHECKS.add("docker.installed", "a docker command or a daemon's socket exists", look_installed)
@@ -98,18 +93,17 @@ def judge_installed(facts: tuple[str, str | None, bool]) -> Verdict:
     """
     url, command, reachable = facts
     if command is None and not reachable:
-        return warn(
-            "Docker is not installed; --runtime apptainer and --runtime host work without", INSTALL, ends=True
-        )
+        message = "Docker is not installed; --runtime apptainer and --runtime host work without"
+        return warn(message, INSTALL, ends=True)
     if command is None:
         return warn(f"the docker command is missing, so images cannot be built (daemon: {url})", INSTALL)
     return ok(f"{command}, for the daemon at {url}")
 
 
-def look_permission(_: Mapping[str, Any]) -> Access | None:
+def look_permission(_: Facts) -> Access | None:
     """Return the permissions of the socket; None where there is no socket."""
     socket = socket_of(engine_url())
-    if socket is None or not _is_socket(socket):
+    if socket is None or not is_socket(socket):
         return None
     gid = socket.stat().st_gid
     try:
@@ -146,7 +140,7 @@ def judge_permission(access: Access | None) -> Verdict:
     return fail(message, f"sudo usermod -aG {access.group} {access.user}, then log out and in again")
 
 
-def look_daemon(_: Mapping[str, Any]) -> Daemon:
+def look_daemon(_: Facts) -> Daemon:
     """Connect to the daemon.
 
     Raises
@@ -187,7 +181,7 @@ def judge_daemon(daemon: Daemon) -> Verdict:
     lambda facts: facts["docker.daemon"].version,
     needs=DAEMON,
 )
-def judge_version(version: Mapping[str, Any]) -> Verdict:
+def judge_version(version: dict[str, Any]) -> Verdict:
     """Judge whether the daemon is recent enough.
 
     Parameters
@@ -208,7 +202,7 @@ def judge_version(version: Mapping[str, Any]) -> Verdict:
     return ok(message)
 
 
-def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
+def look_info(facts: Facts) -> Any:
     """Return the daemon's answer to `docker info`.
 
     Parameters
@@ -216,14 +210,13 @@ def look_info(facts: Mapping[str, Any]) -> dict[str, Any]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    info: dict[str, Any] = facts["docker.daemon"].info
-    return info
+    return facts["docker.daemon"].info
 
 
 @CHECKS.add(
     "docker.mode", "neither rootless nor remapped: results belong to the caller", look_info, needs=DAEMON
 )
-def judge_mode(info: Mapping[str, Any]) -> Verdict:
+def judge_mode(info: dict[str, Any]) -> Verdict:
     """Judge whether a uid in a container is the same uid outside; jobs run as the caller's.
 
     Parameters
@@ -242,7 +235,7 @@ def judge_mode(info: Mapping[str, Any]) -> Verdict:
 
 
 @CHECKS.add("docker.storage", "storage driver and containerd image store", look_info, needs=DAEMON)
-def judge_storage(info: Mapping[str, Any]) -> Verdict:
+def judge_storage(info: dict[str, Any]) -> Verdict:
     """Judge how the daemon stores images.
 
     Parameters
@@ -252,33 +245,28 @@ def judge_storage(info: Mapping[str, Any]) -> Verdict:
     """
     driver = str(info.get("Driver", "unknown"))
     if driver == "vfs":
-        return warn(
-            "storage driver vfs copies every layer in full", f"remove it from daemon.json, then {RESTART}"
-        )
+        fix = f"remove it from daemon.json, then {RESTART}"
+        return warn("storage driver vfs copies every layer in full", fix)
     if SNAPSHOTTER not in str(info.get("DriverStatus")):
-        return warn(
-            f"storage driver {driver} without the containerd image store: digests differ between builds",
-            f'"features": {{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then {RESTART}',
-        )
+        message = f"storage driver {driver} without the containerd image store: digests differ between builds"
+        fix = f'"features": {{"containerd-snapshotter": true}} in /etc/docker/daemon.json, then {RESTART}'
+        return warn(message, fix)
     return ok(f"{driver}, containerd image store")
 
 
-def look_buildx(_: Mapping[str, Any]) -> str | None:
-    """Return the version line of buildx; None where it is missing."""
-    try:
-        return capture(["docker", "buildx", "version"], timeout=10)
-    except CommandError:
-        return None
-
-
-@CHECKS.add("docker.buildx", "buildx, which builds the images", look_buildx, needs=INSTALLED)
+@CHECKS.add(
+    "docker.buildx",
+    "buildx, which builds the images",
+    lambda _: answer(["docker", "buildx", "version"], timeout=10),
+    needs=INSTALLED,
+)
 def judge_buildx(line: str | None) -> Verdict:
     """Judge whether buildx can build the images.
 
     Parameters
     ----------
     line : str or None
-        As `look_buildx` returns it.
+        The version line of buildx; None where it is missing.
     """
     if line is None:
         return fail("docker buildx is missing, so images cannot be built", BUILDX_INSTALL)
@@ -289,7 +277,7 @@ def judge_buildx(line: str | None) -> Verdict:
     return ok(f"buildx {version}")
 
 
-def look_builder(_: Mapping[str, Any]) -> tuple[str, str]:
+def look_builder(_: Facts) -> tuple[str, str]:
     """Return the name of the builder that a build uses, and the output of `buildx inspect`."""
     name = builder(os.environ)
     done = run(["docker", "buildx", "inspect", f"--builder={name}"], timeout=8, check=False)
@@ -315,13 +303,11 @@ def judge_builder(facts: tuple[str, str]) -> Verdict:
     if fields.get("Status", "").strip() == "running" and "Error" not in fields:
         return ok(f"{name} is running")
     last = output.splitlines()[-1] if output.strip() else "no output"
-    return fail(
-        f"buildx cannot use {name}: {fields.get('Error', last).strip()}",
-        "docker context use default; docker buildx ls lists the builders",
-    )
+    fix = "docker context use default; docker buildx ls lists the builders"
+    return fail(f"buildx cannot use {name}: {fields.get('Error', last).strip()}", fix)
 
 
-def look_space(facts: Mapping[str, Any]) -> list[Space]:
+def look_space(facts: Facts) -> list[space.Space]:
     """Return the free space of the daemon's image folders; empty where they are on another machine.
 
     Parameters
@@ -329,7 +315,7 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
     facts : mapping
         The facts of the checks before this one, by name.
     """
-    info = facts["docker.daemon"].info
+    info = look_info(facts)
     if socket_of(engine_url()) is None or is_inside(os.environ):
         return []
     places = [Path(str(info.get("DockerRootDir", "/var/lib/docker")))]
@@ -339,7 +325,7 @@ def look_space(facts: Mapping[str, Any]) -> list[Space]:
 
 
 @CHECKS.add("docker.space", "space and inodes where the daemon keeps images", look_space, needs=DAEMON)
-def judge_space(found: list[Space]) -> Verdict:
+def judge_space(found: list[space.Space]) -> Verdict:
     """Judge whether there is space for images.
 
     Parameters
@@ -354,7 +340,7 @@ def judge_space(found: list[Space]) -> Verdict:
 
 
 @CHECKS.add("docker.limits", "cgroups enforce the limits of a job", look_info, needs=DAEMON)
-def judge_limits(info: Mapping[str, Any]) -> Verdict:
+def judge_limits(info: dict[str, Any]) -> Verdict:
     """Judge whether the kernel enforces a container's limits: memory, swap, processors, processes.
 
     Parameters
@@ -364,22 +350,11 @@ def judge_limits(info: Mapping[str, Any]) -> Verdict:
     """
     group = f"cgroup {info.get('CgroupVersion', '?')}, {info.get('CgroupDriver', '?')}"
     if info.get("CgroupDriver") == "none" or not info.get("MemoryLimit", True):
-        return warn(
-            f"{group}: memory limits are not enforced",
-            "boot with cgroup_enable=memory (rootless: with cgroup 2 and systemd)",
-        )
+        fix = "boot with cgroup_enable=memory (rootless: with cgroup 2 and systemd)"
+        return warn(f"{group}: memory limits are not enforced", fix)
     fields = {"swap": "SwapLimit", "processor": "CpuCfsQuota", "process": "PidsLimit"}
     lacking = [kind for kind, field in fields.items() if not info.get(field, True)]
     if lacking:
-        return warn(
-            f"{group}: {' and '.join(lacking)} limits are not enforced",
-            "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2",
-        )
+        fix = "boot with swapaccount=1" if lacking == ["swap"] else "boot with cgroup 2"
+        return warn(f"{group}: {' and '.join(lacking)} limits are not enforced", fix)
     return ok(f"{group}: memory, processor and process limits are enforced")
-
-
-def _is_socket(path: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
-        return False

@@ -11,24 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.doctor import apptainer, docker, gpu, images, machine, runtime, sibling, store
-from spikecrate.doctor.check import Verdict, fail, warn
+from spikecrate.doctor.check import Check, Verdict, fail, warn
 from spikecrate.errors import EngineMissingError, SpikecrateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from spikecrate.doctor.check import Check, State
-
-CHECKS: Final[tuple[Check, ...]] = (
-    *machine.CHECKS,
-    *docker.CHECKS,
-    *apptainer.CHECKS,
-    *runtime.CHECKS,
-    *store.CHECKS,
-    *sibling.CHECKS,
-    *images.CHECKS,
-    *gpu.CHECKS,
-)
+SUBJECTS: Final = (machine, docker, apptainer, runtime, store, sibling, images, gpu)
+CHECKS: Final = tuple(check for subject in SUBJECTS for check in subject.CHECKS)
 """All checks of the library in report order; a check stands after those it needs.
 
 A clone adds those of its development container: `spikecrate_dev.checks`.
@@ -101,18 +91,6 @@ def examine(checks: Sequence[Check]) -> Iterator[Line]:
     for probe in probes.values():
         probe.join()
         yield probe.line
-
-
-def worst(lines: Iterable[Line]) -> State:
-    """Return the worst state of some lines.
-
-    Parameters
-    ----------
-    lines : iterable of Line
-        The report.
-    """
-    states = {line.verdict.state for line in lines if line.verdict is not None}
-    return "fail" if "fail" in states else "warn" if "warn" in states else "ok"
 
 
 class _Probe(threading.Thread):

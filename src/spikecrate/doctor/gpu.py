@@ -5,18 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate._util.process import capture
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Checks, fail, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, warn
 from spikecrate.engines.docker import gpu_words
 from spikecrate.runtimes import gpu
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
 
 TOOLKIT: Final = "install nvidia-container-toolkit, then sudo nvidia-ctk runtime configure and restart Docker"
 LIBRARIES: Final = ("libcuda.so.1", "libnvidia-ml.so.1")
@@ -47,7 +42,7 @@ class Driver:
     optional: tuple[str, ...]
 
 
-def look_driver(_: Mapping[str, Any]) -> Driver:
+def look_driver(_: Facts) -> Driver:
     """Return the GPUs, and the sorters that use one."""
     sorters = catalogue().values()
     present = gpu.is_present()
@@ -71,11 +66,8 @@ def judge_driver(driver: Driver) -> Verdict:
     """
     if not driver.present:
         if driver.required:
-            return warn(
-                f"none, and {', '.join(driver.required)} needs one",
-                "sort on a machine with an NVIDIA GPU and its driver",
-                ends=True,
-            )
+            fix = "sort on a machine with an NVIDIA GPU and its driver"
+            return warn(f"none, and {', '.join(driver.required)} needs one", fix, ends=True)
         if driver.optional:
             return ok(f"none; {', '.join(driver.optional)} runs on the processor", ends=True)
         return ok("none, and no sorter uses one", ends=True)
@@ -105,7 +97,7 @@ def judge_docker(words: tuple[str, ...]) -> Verdict:
     return ok(" ".join(words))
 
 
-def look_apptainer(_: Mapping[str, Any]) -> list[str]:
+def look_apptainer(_: Facts) -> list[str]:
     """Return the driver's libraries that the loader does not find."""
     program = shutil.which("ldconfig", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     known = "" if program is None else capture([program, "-p"], timeout=10)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate._util.data import data_path
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 from spikecrate.images.base import DEBIAN
-from spikecrate.images.inventory import BASES, PREFIX, in_engine, in_store
+from spikecrate.images.inventory import BASES, PREFIX, Entry, in_engine, in_store
 from spikecrate.images.lookup import find_image
 from spikecrate.images.recipe import base_hash
 from spikecrate.store.place import Store, place_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.images.inventory import Entry
 
 CHECKS: Final = Checks()
 
@@ -31,7 +25,7 @@ class Stock:
     entries: tuple[Entry, ...] = ()
 
 
-def look_base(facts: Mapping[str, Any]) -> tuple[bool, bool]:
+def look_base(facts: Facts) -> tuple[bool, bool]:
     """Return whether the engine has both base images, and whether it has Debian's.
 
     Parameters
@@ -59,13 +53,11 @@ def judge_base(facts: tuple[bool, bool]) -> Verdict:
         return ok("the engine has spikecrate's base images")
     if debian:
         return ok(f"the engine has {DEBIAN}; the first build makes the base images from it")
-    return warn(
-        f"the engine does not have {DEBIAN}: the first build pulls it",
-        f"docker pull {DEBIAN} (without a registry, in a clone: sudo ci/base.sh)",
-    )
+    fix = f"docker pull {DEBIAN} (without a registry, in a clone: sudo ci/base.sh)"
+    return warn(f"the engine does not have {DEBIAN}: the first build pulls it", fix)
 
 
-def look_sorters(facts: Mapping[str, Any]) -> Stock:
+def look_sorters(facts: Facts) -> Stock:
     """Return the catalogue, the engine's images and the store's SIFs.
 
     Parameters

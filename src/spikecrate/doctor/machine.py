@@ -11,21 +11,14 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from spikecrate._util.file_systems import file_system
+from spikecrate._util.file_systems import FileSystem, file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, warn
 from spikecrate.images.staging import SOURCE_DATE_EPOCH
 from spikecrate_harness.pinning import KERNEL_NEEDS
 from spikecrate_harness.processor import instructions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate._util.file_systems import FileSystem
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
 
 DAY_S: Final = 86_400
 PROGRAMS: Final = {"git": "git", "setpriv": "util-linux"}
@@ -54,10 +47,9 @@ def judge_processor(facts: tuple[str, frozenset[str]]) -> Verdict:
     needed = KERNEL_NEEDS.get(kind, frozenset())
     missing = sorted(needed - available)
     if missing:
-        return warn(
-            f"{kind} lacks {', '.join(missing)}: results may differ in their bytes from other machines",
-            "sort on a processor made since 2015 (in a virtual machine, pass the host's processor through)",
-        )
+        message = f"{kind} lacks {', '.join(missing)}: results may differ in their bytes from other machines"
+        fix = "sort on a processor made since 2015 (in a virtual machine, pass the host's processor through)"
+        return warn(message, fix)
     return ok(f"{kind} with {', '.join(sorted(needed))}" if needed else kind)
 
 
@@ -122,7 +114,7 @@ def judge_programs(missing: list[str]) -> Verdict:
     return ok(", ".join(PROGRAMS))
 
 
-def look_selinux(_: Mapping[str, Any]) -> bool:
+def look_selinux(_: Facts) -> bool:
     """Whether SELinux enforces its rules."""
     try:
         return ENFORCING.read_text(encoding="utf-8").strip() == "1"
@@ -140,21 +132,20 @@ def judge_selinux(enforcing: bool) -> Verdict:
         As `look_selinux` returns it.
     """
     if enforcing:
-        return warn(
-            "SELinux is enforcing: containers cannot read folders that are not labelled for them",
-            "sudo chcon -R -t container_file_t FOLDER, for the store and the recordings",
-        )
+        message = "SELinux is enforcing: containers cannot read folders that are not labelled for them"
+        fix = "sudo chcon -R -t container_file_t FOLDER, for the store and the recordings"
+        return warn(message, fix)
     return ok("not enforcing")
 
 
-def look_temporary(_: Mapping[str, Any]) -> tuple[Space, FileSystem]:
+def look_temporary(_: Facts) -> tuple[space.Space, FileSystem]:
     """Return the space and the file system of the temporary folder."""
     folder = Path(tempfile.gettempdir())
     return space.look(folder), file_system(folder.resolve())
 
 
 @CHECKS.add("machine.temp", "the temporary folder: space, inodes, not noexec", look_temporary)
-def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
+def judge_temporary(facts: tuple[space.Space, FileSystem]) -> Verdict:
     """Judge the temporary folder: its space, and whether programs run from it.
 
     Parameters
@@ -164,10 +155,8 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
     """
     free, system = facts
     if "noexec" in system.options:
-        return warn(
-            f"{free.folder} is mounted noexec: packages cannot be built there",
-            "export TMPDIR=FOLDER, on a disk without noexec",
-        )
+        fix = "export TMPDIR=FOLDER, on a disk without noexec"
+        return warn(f"{free.folder} is mounted noexec: packages cannot be built there", fix)
     verdict = space.judge(free, "export TMPDIR=FOLDER, on a larger disk")
     if verdict.state == "fail" and free.free_bytes > space.LEAST_BYTES // 10:
         # It holds logs and sockets only; large files are in the store.
@@ -175,7 +164,7 @@ def judge_temporary(facts: tuple[Space, FileSystem]) -> Verdict:
     return verdict
 
 
-def look_tools(_: Mapping[str, Any]) -> dict[str, str]:
+def look_tools(_: Facts) -> dict[str, str]:
     """Return the versions of the installed tools."""
     found = {}
     for name in TOOLS:

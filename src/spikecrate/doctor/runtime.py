@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from spikecrate.catalogue.tools import catalogue
-from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 from spikecrate.environments import environment, toolchain
 from spikecrate.errors import SpikecrateError
 from spikecrate.images.recipe import LOCK
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
 
 ENGINES: Final = {"docker": ("docker.daemon",), "apptainer": ("apptainer.runs", "apptainer.fuse")}
 """The checks that an engine must pass, the preferred engine first."""
@@ -44,7 +39,7 @@ class Host:
     brings: bool
 
 
-def look_auto(facts: Mapping[str, Any]) -> list[str]:
+def look_auto(facts: Facts) -> list[str]:
     """Return the engines whose checks all passed.
 
     Parameters
@@ -70,14 +65,12 @@ def judge_auto(usable: list[str]) -> Verdict:
         As `look_auto` returns it.
     """
     if not usable:
-        return warn(
-            "no container engine works: jobs run on the host, without isolation",
-            "install Docker or Apptainer, or fix the installed one as the lines above say",
-        )
+        fix = "install Docker or Apptainer, or fix the installed one as the lines above say"
+        return warn("no container engine works: jobs run on the host, without isolation", fix)
     return ok(f"{usable[0]}" + (f"; also {usable[1]}" if usable[1:] else ""))
 
 
-def look_host(_: Mapping[str, Any]) -> Host:
+def look_host(_: Facts) -> Host:
     """Return what the environments of the catalogue's sorters would be made with."""
     from spikecrate.steps.job import build_request, recipe
 

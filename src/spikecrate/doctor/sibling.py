@@ -6,9 +6,9 @@ import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate.doctor.check import Checks, fail, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, warn
 from spikecrate.doctor.store import probe_folder
 from spikecrate.engines.host_paths import host_path
 from spikecrate.images.base import DEBIAN
@@ -16,12 +16,10 @@ from spikecrate.images.inventory import BASES, PREFIX
 from spikecrate.images.lookup import list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from docker import DockerClient
 
-    from spikecrate.doctor.check import Verdict
 
 INSIDE: Final = "/doctor"
 CHECKS: Final = Checks()
@@ -50,7 +48,7 @@ class RoundTrip:
     user: int = 0
 
 
-def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
+def look_sibling(facts: Facts) -> RoundTrip:
     """Write a token, let a container copy it, and read the copy.
 
     Parameters
@@ -59,7 +57,10 @@ def look_sibling(facts: Mapping[str, Any]) -> RoundTrip:
         The facts of the checks before this one, by name.
     """
     client = facts["docker.daemon"].client
-    image = _some_image(client)
+    names = [str(tag) for found in list_images(client) for tag in found.tags]
+    # Each of these has `cp`; the smallest kind first.
+    wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
+    image = next((name for start in wanted for name in names if name.startswith(start)), "")
     if not image:
         return RoundTrip()
     token = secrets.token_hex(16)
@@ -90,23 +91,13 @@ def judge_sibling(trip: RoundTrip) -> Verdict:
     if not trip.image:
         return warn("the engine has no image to test with", "spikecrate build --sorter ms4")
     if not trip.came_back:
-        return fail(
-            f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})",
-            "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker",
-        )
+        message = f"a container of {trip.image} cannot copy a file in the store (exit code {trip.code})"
+        fix = "export SPIKECRATE_STORE=FOLDER, at the same path on the Docker host and shared with Docker"
+        return fail(message, fix)
     if trip.owner != trip.user:
-        return fail(
-            f"files that a container writes belong to uid {trip.owner}, you are {trip.user}",
-            "docker context use default (this machine's own daemon), or --runtime apptainer",
-        )
+        fix = "docker context use default (this machine's own daemon), or --runtime apptainer"
+        return fail(f"files that a container writes belong to uid {trip.owner}, you are {trip.user}", fix)
     return ok(f"a container of {trip.image} read and wrote the store, as you")
-
-
-def _some_image(client: DockerClient) -> str:
-    """Return the name of an image that has `cp`, the smallest kind first; empty where there is none."""
-    names = [str(tag) for image in list_images(client) for tag in image.tags]
-    wanted = [DEBIAN, *(f"{PREFIX}{base}:" for base in BASES), PREFIX]
-    return next((name for start in wanted for name in names if name.startswith(start)), "")
 
 
 def _copy(client: DockerClient, image: str, folder: Path) -> int:

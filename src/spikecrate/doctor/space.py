@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.quantities import format_bytes
-from spikecrate.doctor.check import fail, ok, warn
+from spikecrate.doctor.check import Verdict, fail, ok, warn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from spikecrate.doctor.check import Verdict
 
 GIB: Final = 1 << 30
 LEAST_BYTES: Final = GIB

@@ -8,27 +8,21 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.file_systems import file_system
+from spikecrate._util.file_systems import FileSystem, file_system
 from spikecrate.doctor import space
-from spikecrate.doctor.check import Checks, fail, ok, shorten, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, fail, ok, shorten, warn
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.store.place import Store, place_of, require_usable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from docker import DockerClient
 
-    from spikecrate._util.file_systems import FileSystem
-    from spikecrate.doctor.check import Verdict
-    from spikecrate.doctor.space import Space
 
 ELSEWHERE: Final = "export SPIKECRATE_STORE=FOLDER, a folder of your own"
-LARGER: Final = (
-    "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
-)
 NETWORK: Final = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "panfs", "glusterfs", "fuse.glusterfs")
 WEAK: Final = ("cifs", "smb3", "9p", "vboxsf", "drvfs", "fuse.sshfs", "vfat", "exfat", "fuseblk")
 """File systems without the owners, modes or locks that a store needs."""
@@ -59,7 +53,7 @@ class Place:
     mode: int = 0o700
 
 
-def look_place(_: Mapping[str, Any]) -> Place:
+def look_place(_: Facts) -> Place:
     """Return the state of the store's folder, and make nothing."""
     path = place_of(None)
     nearest = space.nearest(path)
@@ -92,15 +86,16 @@ def judge_place(place: Place) -> Verdict:
 
 
 @CHECKS.add("store.space", "space and inodes in the store", lambda _: space.look(place_of(None)), needs=PLACE)
-def judge_space(found: Space) -> Verdict:
+def judge_space(found: space.Space) -> Verdict:
     """Judge whether there is enough space.
 
     Parameters
     ----------
-    found : Space
+    found : space.Space
         The space of the store.
     """
-    return space.judge(found, LARGER)
+    fix = "spikecrate store.gc removes what stopped runs left; or export SPIKECRATE_STORE=FOLDER, elsewhere"
+    return space.judge(found, fix)
 
 
 @CHECKS.add(
@@ -130,7 +125,7 @@ def judge_file_system(system: FileSystem) -> Verdict:
     return ok(system.kind)
 
 
-def look_locks(_: Mapping[str, Any]) -> None:
+def look_locks(_: Facts) -> None:
     """Take a lock and release it.
 
     Raises
@@ -147,7 +142,7 @@ def judge_locks(_: None) -> Verdict:
     return ok("the file system has locks")
 
 
-def look_orphans(facts: Mapping[str, Any]) -> list[str]:
+def look_orphans(facts: Facts) -> list[str]:
     """Return the containers and folders of runs and conversions whose process has ended.
 
     Parameters

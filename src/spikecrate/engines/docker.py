@@ -141,13 +141,13 @@ def socket_of(url: str) -> Path | None:
 def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError | EngineDownError:
     socket = socket_of(engine_url())
     command = shutil.which("docker") or shutil.which("dockerd")
-    if socket is not None and _is_socket(socket) and not os.access(socket, os.R_OK | os.W_OK):
+    if socket is not None and is_socket(socket) and not os.access(socket, os.R_OK | os.W_OK):
         return EnginePermissionError(
             f"no permission on the Docker daemon's socket {socket}",
             next_step="sudo usermod -aG docker $USER, then log out and in again",
             details={"socket": str(socket)},
         )
-    if command is None and (socket is None or not _is_socket(socket)):
+    if command is None and (socket is None or not is_socket(socket)):
         return EngineMissingError(
             "Docker is not installed: there is neither a docker command nor a socket of a daemon",
             next_step="sudo apt-get install docker.io docker-buildx, or run with --runtime host",
@@ -157,7 +157,14 @@ def _diagnosis(error: Exception) -> EngineMissingError | EnginePermissionError |
     )
 
 
-def _is_socket(path: Path) -> bool:
+def is_socket(path: Path) -> bool:
+    """Whether a path is a socket that this user can see.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+    """
     try:
         return stat.S_ISSOCK(path.stat().st_mode)
     except OSError:

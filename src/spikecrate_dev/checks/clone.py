@@ -6,19 +6,14 @@ import os
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.doctor.check import Checks, ok, shorten, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, shorten, warn
 from spikecrate.engines.host_paths import is_inside
 from spikecrate.errors import DevContainerError
 from spikecrate_dev import session
 from spikecrate_dev.definition import find_project
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
 
 CHECKS: Final = Checks()
 
@@ -32,7 +27,7 @@ class Packages:
     inside: bool = False
 
 
-def look_container(_: Mapping[str, Any]) -> dict[str, Any] | str:
+def look_container(_: Facts) -> dict[str, Any] | str:
     """Return the status of the container; a text where there is none to describe.
 
     Raises
@@ -72,17 +67,13 @@ def judge_container(status: dict[str, Any] | str) -> Verdict:
     return ok(message)
 
 
-def look_packages(_: Mapping[str, Any]) -> Packages:
+def look_packages(_: Facts) -> Packages:
     """Return the versions that are installed, and those of the lock."""
     from packaging.utils import canonicalize_name
 
     return Packages(
         pinned=read_lock(data_path("requirements.lock").read_text(encoding="utf-8")),
-        installed={
-            canonicalize_name(one.metadata["Name"]): one.version
-            for one in distributions()
-            if one.metadata["Name"]
-        },
+        installed={canonicalize_name(one.name): one.version for one in distributions() if one.name},
         inside=is_inside(os.environ),
     )
 

@@ -7,16 +7,10 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-from spikecrate._util.process import capture, run
-from spikecrate.doctor.check import Checks, ok, warn
-from spikecrate.errors import CommandError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from spikecrate.doctor.check import Verdict
+from spikecrate._util.process import answer, run
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 
 TIMEOUT_S: Final = 5
 NO_KEYS: Final = 1
@@ -45,11 +39,13 @@ class Agent:
     keys: int = 0
 
 
-def look_identity(_: Mapping[str, Any]) -> dict[str, str] | None:
+def look_identity(_: Facts) -> dict[str, str] | None:
     """Return git's name and address for the current folder; None without git."""
     if shutil.which("git") is None:
         return None
-    return {name: _configured(name) for name in ("user.name", "user.email")}
+    return {
+        name: answer(["git", "config", name], timeout=TIMEOUT_S) or "" for name in ("user.name", "user.email")
+    }
 
 
 @CHECKS.add("git.identity", "git's user.name and user.email in this folder", look_identity)
@@ -69,7 +65,7 @@ def judge_identity(identity: dict[str, str] | None) -> Verdict:
     return ok(f"{identity['user.name']} <{identity['user.email']}>")
 
 
-def look_trust(_: Mapping[str, Any]) -> tuple[str, str]:
+def look_trust(_: Facts) -> tuple[str, str]:
     """Return the clone of the current folder, and git's error in it."""
     here = Path.cwd()
     clone = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), None)
@@ -92,16 +88,14 @@ def judge_trust(facts: tuple[str, str]) -> Verdict:
     if not clone:
         return ok("not in a clone")
     if "dubious ownership" in error:
-        return warn(
-            f"{clone} belongs to another user, so git refuses it",
-            f"git config --global --add safe.directory {shlex.quote(clone)}",
-        )
+        fix = f"git config --global --add safe.directory {shlex.quote(clone)}"
+        return warn(f"{clone} belongs to another user, so git refuses it", fix)
     if error:
         return warn(f"git fails in {clone}: {error.splitlines()[-1]}", f"git -C {shlex.quote(clone)} status")
     return ok(f"git works in {clone}")
 
 
-def look_agent(_: Mapping[str, Any]) -> Agent:
+def look_agent(_: Facts) -> Agent:
     """Ask the ssh agent for its keys."""
     socket = os.environ.get("SSH_AUTH_SOCK", "")
     program = shutil.which("ssh-add") is not None
@@ -131,10 +125,3 @@ def judge_agent(agent: Agent) -> Verdict:
     if agent.code == NO_KEYS:
         return warn("the agent has no key", "ssh-add")
     return warn(f"no agent answers at SSH_AUTH_SOCK={agent.socket}", 'eval "$(ssh-agent)" && ssh-add')
-
-
-def _configured(name: str) -> str:
-    try:
-        return capture(["git", "config", name], timeout=TIMEOUT_S)
-    except CommandError:
-        return ""

@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from spikecrate.doctor.check import Checks, ok, warn
+from spikecrate.doctor.check import Checks, Facts, Verdict, ok, warn
 from spikecrate_dev import x11
-from spikecrate_dev.display import FIRST_PORT, XQUARTZ, cookies_of, read_display, wayland_socket
+from spikecrate_dev.display import FIRST_PORT, XQUARTZ, Display, cookies_of, read_display, wayland_socket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from spikecrate.doctor.check import Verdict
-    from spikecrate_dev.display import Display
-    from spikecrate_dev.x11 import Entry
 
 CHECKS: Final = Checks()
 KIND: Final = ("display.kind",)
@@ -50,17 +45,16 @@ class Cookie:
 
     file: Path
     error: OSError | None
-    entry: Entry | None
+    entry: x11.Entry | None
     number: int
 
 
-def look_kind(_: Mapping[str, Any]) -> Kind:
+def look_kind(_: Facts) -> Kind:
     """Return the display that DISPLAY names."""
     text = os.environ.get("DISPLAY", "")
     display = read_display(text, socket.gethostname())
-    if display is None or display.kind != "local":
-        return Kind(text=text, display=display)
-    return Kind(text=text, display=display, socket=display.socket.exists())
+    exists = display is None or display.kind != "local" or display.socket.exists()
+    return Kind(text=text, display=display, socket=exists)
 
 
 @CHECKS.add("display.kind", "where windows open, and its socket", look_kind)
@@ -75,21 +69,18 @@ def judge_kind(kind: Kind) -> Verdict:
     if not kind.text:
         return ok("no DISPLAY: programs cannot open windows, all else works", ends=True)
     if kind.display is None:
-        return warn(
-            f"DISPLAY={kind.text} does not name a display", "unset DISPLAY, or set it to :0", ends=True
-        )
+        fix = "unset DISPLAY, or set it to :0"
+        return warn(f"DISPLAY={kind.text} does not name a display", fix, ends=True)
     if not kind.socket:
-        return warn(
-            f"DISPLAY={kind.text}: {kind.display.socket} does not exist",
-            "log in again, or unset DISPLAY: that display has ended",
-        )
+        fix = "log in again, or unset DISPLAY: that display has ended"
+        return warn(f"DISPLAY={kind.text}: {kind.display.socket} does not exist", fix)
     if kind.display.kind == "xquartz":
         return ok(f"XQuartz: {XQUARTZ}", ends=True)
     where = f"over the network, from {kind.display.host}" if kind.display.host else "on this machine"
     return ok(f"DISPLAY={kind.text}, {where}")
 
 
-def look_cookie(facts: Mapping[str, Any]) -> Cookie:
+def look_cookie(facts: Facts) -> Cookie:
     """Return the display's cookie.
 
     Parameters
@@ -116,16 +107,12 @@ def judge_cookie(cookie: Cookie) -> Verdict:
     if exists and cookie.error is not None:
         return warn(f"{cookie.file} is not readable", f"ls -l {cookie.file}: it should be yours, mode 600")
     if cookie.entry is None:
-        return warn(
-            f"{cookie.file} has no cookie for display {cookie.number}"
-            if exists
-            else f"{cookie.file} does not exist",
-            "log in again, which makes a cookie (over ssh: ssh -X)",
-        )
+        lack = f"has no cookie for display {cookie.number}" if exists else "does not exist"
+        return warn(f"{cookie.file} {lack}", "log in again, which makes a cookie (over ssh: ssh -X)")
     return ok(f"in {cookie.file}")
 
 
-def look_accepts(facts: Mapping[str, Any]) -> tuple[str, str]:
+def look_accepts(facts: Facts) -> tuple[str, str]:
     """Connect to the display's server; return its answer.
 
     Parameters
@@ -160,10 +147,8 @@ def judge_accepts(facts: tuple[str, str]) -> Verdict:
     why = f" ({reason})" if reason else ""
     if answer == "no answer":
         return warn(f"the display's server does not answer{why}", "log in again, or unset DISPLAY")
-    return warn(
-        f"the display's server refuses windows{why}",
-        "log in again, which makes a new cookie (over ssh: ssh -X); never xhost +",
-    )
+    fix = "log in again, which makes a new cookie (over ssh: ssh -X); never xhost +"
+    return warn(f"the display's server refuses windows{why}", fix)
 
 
 @CHECKS.add(
@@ -183,7 +168,6 @@ def judge_wayland(facts: tuple[str, bool]) -> Verdict:
     if not name:
         return ok("no WAYLAND_DISPLAY")
     if not exists:
-        return warn(
-            f"WAYLAND_DISPLAY={name}: its socket does not exist", "unset WAYLAND_DISPLAY; or log in again"
-        )
+        fix = "unset WAYLAND_DISPLAY; or log in again"
+        return warn(f"WAYLAND_DISPLAY={name}: its socket does not exist", fix)
     return ok(f"WAYLAND_DISPLAY={name}")
