@@ -11,6 +11,7 @@ from lab import ANSWER, TWO_EVENTS
 import spikecrate
 from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
+from spikecrate.cli.jobs import show_record
 from spikecrate.cli.sort import measure_repeats
 from spikecrate.errors import (
     JobFailedError,
@@ -25,6 +26,7 @@ from spikecrate.steps import rerun as again
 from spikecrate.steps import resolve as named
 from spikecrate.steps.diff import difference
 from spikecrate.steps.explain import explain, explain_past
+from spikecrate.steps.listing import show_job
 from spikecrate.steps.repeat import repeat
 from spikecrate.steps.request import SortRequest
 from spikecrate.store import open_store, results
@@ -241,6 +243,36 @@ def test_a_broken_result_is_refused_by_the_name_of_the_file(recording, sorter, t
                 spikecrate.load(copy)
         path.write_bytes(whole)
     assert spikecrate.load(copy).sorting.unit_ids.tolist() == [1, 2]
+
+
+def earlier_version(record):
+    """Return a run record as it was until schema 2: of a sorter and its recording, with another key."""
+    parts = record["key_parts"]
+    return {
+        **{name: value for name, value in record.items() if name not in ("tool", "inputs")},
+        "schema": 1,
+        "sorter": record["tool"],
+        "recording": record["inputs"]["recording"],
+        "key_parts": {"sorter": parts["tool"], "recording": parts["inputs"]["recording"]},
+    }
+
+
+def test_a_result_of_an_earlier_version_is_shown_and_refused_by_its_schema(
+    recording, sorter, store, tmp_path, capsys
+):
+    first = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
+    built = shutil.copytree(first.folder, store.work / f"{first.key}-earlier")
+    (built / "run.json").write_text(json.dumps(earlier_version(first.record)))
+    (built / "manifest.json").unlink()
+    remove_tree(first.folder)
+    stored = results.publish(store, first.key, built)
+    shutil.copytree(stored.folder, tmp_path / "copy")
+    for word in (first.key, str(tmp_path / "copy")):
+        with pytest.raises(ResultCorruptError, match=r"run\.json: schema: is 1, this spikecrate reads 2"):
+            named.find_job(word, store, Silent())
+    assert "earlier version" in explain_past(first.key, store).reasons[0]
+    show_record(show_job(store, first.key))
+    assert str(recording) in capsys.readouterr().out
 
 
 def test_a_place_without_a_result_is_said_to_be_one(tmp_path, store):

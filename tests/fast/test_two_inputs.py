@@ -188,3 +188,12 @@ def test_a_command_without_its_report_is_refused(recording, sorted_once, peaks, 
     peaks("import os\ndef run(inputs, parameters, out, resources):\n    os._exit(0)\n")
     with pytest.raises(ResultInvalidError, match=r"/out/run\.json is missing"):
         step(recording, sorted_once.key, store)
+
+
+def test_a_file_that_was_added_to_a_result_is_named(recording, sorted_once, peaks, store, tmp_path):
+    peaks()
+    result = step(recording, sorted_once.key, store)
+    copy = shutil.copytree(result.folder, tmp_path / "copy")
+    (copy / "output" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.txt was added to the result"):
+        step(recording, copy, store)

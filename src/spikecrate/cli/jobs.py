@@ -154,7 +154,14 @@ def show_record(record: dict[str, Any]) -> None:
     """
     if "inside" not in record:
         # A failure or a running job: few fields, all of them short but the key's parts.
-        return fields({name: value for name, value in record.items() if name != "key_parts"})
+        paths = {name: found["path"] for name, found in record.get("inputs", {}).items()}
+        return fields(
+            {name: value for name, value in record.items() if name not in ("key_parts", "inputs")} | paths
+        )
+    if "tool" not in record:
+        # Until schema 2 of the run record, every tool was a sorter and its one input a recording.
+        earlier = {"tool": {"kind": "sorter", **record["sorter"]}}
+        record = {**record, **earlier, "inputs": {"recording": {"kind": "recording", **record["recording"]}}}
     tool, image = record["tool"], record["image"] or record["environment"]
     peak = record["peak_memory_bytes"]
     return fields(

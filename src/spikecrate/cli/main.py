@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
+from spikecrate.catalogue.parameters import nearest
 from spikecrate.cli import load
 from spikecrate.cli.command import COMMANDS, Command, Shown, find
-from spikecrate.cli.option import nearest
 from spikecrate.cli.parse import parse
 from spikecrate.cli.text import as_json, fields, say
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
+from spikecrate.catalogue.parameters import nearest
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -206,22 +207,6 @@ def entries_of(section: str) -> dict[str, tuple[str, str]]:
         Name to type and meaning.
     """
     return {name: (kind, " ".join(text.split())) for name, kind, text in _ENTRY.findall(section)}
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the nearest of the known names, or an empty text.
-
-    Parameters
-    ----------
-    word : str
-        The misspelled word.
-    known : iterable of str
-        The known names.
-    """
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 JSON: Final = Option(name="json", kind=bool, default=False, text="print one line of JSON, errors too")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.cli.option import SHORT, Option, nearest
+from spikecrate.catalogue.parameters import nearest
+from spikecrate.cli.option import SHORT, Option
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:

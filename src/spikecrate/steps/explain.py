@@ -95,6 +95,12 @@ def explain_past(prefix: str, store: Store) -> Explanation:
     parts, at = shown.get("key_parts"), shown.get("started") or shown.get("at")
     if not isinstance(parts, dict) or not isinstance(at, str):
         return Explanation(key=key, action="runs", reasons=["the job is running for the first time"])
+    if "tool" not in parts:
+        return Explanation(
+            key=key,
+            action="ran",
+            reasons=["an earlier version of spikecrate ran the job; its key has other parts"],
+        )
     earlier = (record for record in summary.history(store) if record["started"] < at and record["key"] != key)
     found = nearest(parts, earlier)
     reasons = ["the store has no earlier result of this tool or this recording"]

@@ -274,7 +274,11 @@ def _output(name: str, stored: Stored) -> FolderInput:
     sealed = result_manifest.read(folder).files
 
     def hash_of(path: Path, _state: FileState) -> str:
-        return str(sealed[path.relative_to(folder).as_posix()]["blake3"])
+        facts = sealed.get(path.relative_to(folder).as_posix())
+        if facts is None:
+            message = f"{path} was added to the result of job {stored.record['key'][:12]}"
+            raise UsageError(message, next_step="move it elsewhere, or name the job by its key")
+        return str(facts["blake3"])
 
     return _hashed(name, stored.folder, stored.record["key"], mounts, hash_of)
 

@@ -13,6 +13,7 @@ from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.listing import find_key
 from spikecrate.steps.paths import CRATE, RECORD
+from spikecrate.steps.record import SCHEMA
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results
 from spikecrate.store.results import Stored
@@ -89,6 +90,7 @@ def find_job(word: str, store: Store, progress: Progress) -> Stored:
     if stored is None:
         message = f"job {key[:12]} has no result in the store"
         raise JobNotFoundError(message, next_step=f"spikecrate job.show {key[:12]} shows its status")
+    _require_schema(stored.record, stored.folder / RECORD)
     return stored
 
 
@@ -148,6 +150,7 @@ def read_record(path: Path) -> dict[str, Any]:
         The record is invalid; the message names the file and the field.
     """
     record = _object(path)
+    _require_schema(record, path)
     for name, kind in FIELDS.items():
         value = record.get(name)
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -173,6 +176,17 @@ def read_record(path: Path) -> dict[str, Any]:
     if not all(isinstance(mount, dict) and isinstance(mount.get("source"), str) for mount in mounts):
         raise _broken(path, "mounts", "not a list of mounts")
     return record
+
+
+def _require_schema(record: dict[str, Any], path: Path) -> None:
+    """Refuse the run record of another version of spikecrate, whose job keys have other parts."""
+    if record.get("schema") != SCHEMA:
+        message = f"{path}: schema: is {record.get('schema')!r}, this spikecrate reads {SCHEMA}"
+        raise ResultCorruptError(
+            message,
+            next_step="sort the recording again, or use the version of spikecrate that the record names",
+            details={"file": str(path), "field": "schema"},
+        )
 
 
 def _check_tool(path: Path, record: dict[str, Any]) -> None:

@@ -366,7 +366,7 @@ def _keep_failure(store: Store, job: Job, paths: WorkPaths, error: SpikecrateErr
             **error.as_dict(),
             "key": job.key,
             "key_parts": job.parts.as_dict(),
-            "inputs": {name: found.facts for name, found in job.inputs.items()},
+            "inputs": {name: {"path": found.facts["path"]} for name, found in job.inputs.items()},
             "at": now().isoformat(),
         }
         (folder / FAILURE).write_text(json.dumps(what, indent=1, ensure_ascii=False), encoding="utf-8")
