@@ -12,9 +12,11 @@ import tracemalloc
 
 import pytest
 from fuzz.mutate import HOSTILE, mutate
-from fuzz.targets import PARSERS
+from fuzz.targets import PARSERS, RECORD
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from spikecrate.steps.resolve import read_record
 
 MEMORY_BYTES = 24 * 2**20
 JSON = sorted(name for name, parser in PARSERS.items() if parser.seeds[0].lstrip()[:1] == b"{")
@@ -23,6 +25,11 @@ JSON = sorted(name for name, parser in PARSERS.items() if parser.seeds[0].lstrip
 @pytest.fixture(scope="module")
 def targets(tmp_path_factory):
     return {name: parser.make(tmp_path_factory.mktemp("fuzz")) for name, parser in PARSERS.items()}
+
+
+def test_the_run_record_that_is_harmed_is_itself_read():
+    """A seed that is refused at once reaches nothing behind the refusal."""
+    assert read_record(RECORD)["tool"]["name"] == "ms4"
 
 
 @st.composite
