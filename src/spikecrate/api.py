@@ -306,6 +306,6 @@ def _target(job: Job, output: Output) -> Path | None:
         return None
     for recording in job.recordings:
         if is_inside(Path(named), recording):
-            message = f"{named} is inside the recording {recording.folder}, where nothing is written"
+            message = f"{named} is inside the recording {recording.path}, where nothing is written"
             raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
     return Path(named).absolute()

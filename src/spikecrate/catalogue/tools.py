@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import complete, nearest, worst
+from spikecrate._util.nearest import nearest
+from spikecrate.catalogue.parameters import complete, worst
 from spikecrate.errors import (
     RecordingTooSmallError,
     SorterInvalidError,

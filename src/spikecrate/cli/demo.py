@@ -43,7 +43,7 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
     opened = open_recording(recording)
     truth = truth_of(opened)
-    snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.folder), truth)}
+    snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.files), truth)}
     rows = [
         (unit.unit, snr[unit.unit], unit.events, unit.found, unit.accuracy, unit.precision, unit.recall)
         for unit in compare(truth, done.sorting).assigned

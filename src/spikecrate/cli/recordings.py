@@ -147,12 +147,10 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Shown:
     """
     from spikecrate.recordings import open_recording
     from spikecrate.recordings.describe import describe, overview
-    from spikecrate.steps.inputs import samples_hash
-    from spikecrate.store.file_hashes import FileHashCache, FileState
+    from spikecrate.steps.inputs import hash_recordings
 
     recording = open_recording(path)
     samples = None
     if with_hash:
-        state = FileState.of(recording.sample_file)
-        samples = samples_hash(recording, state, FileHashCache(open_store().memo), progress)
+        samples = hash_recordings("recording", [recording], open_store(), progress)[0].identity["samples"]
     return Shown(describe(recording, samples), lambda _: show_info(overview(recording, samples)))

@@ -1,11 +1,11 @@
-"""A recording: one flat file of samples read in place, and the facts that its folder gives."""
+"""A recording: flat files of samples read in place, and the facts that their folders give."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from spikecrate.errors import RecordingEmptyError, RecordingFormatError, Recordi
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
 from spikecrate.recordings.probe import PUT_GEOM, assumed_column
-from spikecrate_harness.layout import DTYPE, Layout
+from spikecrate_harness.layout import DTYPE, Layout, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 
 MAX_CHANNELS: Final = 2**17
 """Twice the largest array known; more means that rows and columns of the file are mixed up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A jump of the clock between two samples that follow one another in a file.
+
+    Attributes
+    ----------
+    sample : int
+        The first sample after the jump, counted from the recording's start.
+    missing : int
+        Samples that the clock counts and the file lacks; negative where the clock was set back.
+    """
+
+    sample: int
+    missing: int
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,25 +50,34 @@ class Recording:
         Absolute, as the user named it.
     format : str
         "mountainsort", "spikeinterface", "spikeglx", "openephys" or "flat".
-    folder : Path
-        Absolute, the folder with the sample file; a job sees it read-only.
+    files : tuple of Path
+        Absolute, the sample file of each part of the layout; a job sees their folders read-only. A file may be a link.
     layout : Layout
-        Place of the samples in `folder`, their type, and the facts of the channels.
+        Place of the samples in the files, their type, and the facts of the channels.
     channel_ids : tuple of str
         Names of the channels, in the layout's order.
+    groups : tuple of str or None
+        Shank, tetrode or probe of each channel; None where the files do not say.
+    gaps : tuple of Gap
+        Where samples are missing, in order.
     spike_sign : int or None
         -1, 0 or 1 where the files give the direction of the spikes.
     assumptions : tuple of Assumption
         Facts that the reader assumed, parts of the file that it leaves out.
+    origin : dict
+        How `reopen` opens it again, as JSON: the path and options, the views, the recordings that it joins.
     """
 
     path: Path
     format: str
-    folder: Path
+    files: tuple[Path, ...]
     layout: Layout
     channel_ids: tuple[str, ...]
+    groups: tuple[str, ...] | None = None
+    gaps: tuple[Gap, ...] = ()
     spike_sign: int | None = None
     assumptions: tuple[Assumption, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return one line, however many channels there are."""
@@ -66,19 +91,90 @@ class Recording:
         return tuple(map(str, self.assumptions))
 
     @property
-    def sample_file(self) -> Path:
-        """The file with the samples; it may be a link."""
-        return self.folder / self.layout.file
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the layout; `files` has the file of each."""
+        return self.layout.parts
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the sample files, each once."""
+        return tuple(dict.fromkeys(file.parent for file in self.files))
 
     @property
     def duration_s(self) -> float:
-        """Seconds."""
+        """Seconds of samples, gaps not counted."""
         return self.layout.num_samples / self.layout.sampling_frequency
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the samples in the file, all of its channels."""
+        """Bytes of the samples in the files, all of their channels."""
         return self.layout.num_bytes
+
+    def seconds(self, samples: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the times of samples from the recording's start, the time of gaps included.
+
+        Parameters
+        ----------
+        samples : numpy.ndarray
+            Sample indices.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, s, of the same shape.
+        """
+        from spikecrate.recordings.views import seconds
+
+        return seconds(samples, self.layout.sampling_frequency, self.gaps)
+
+    def view(
+        self,
+        *,
+        start: float | str | None = None,
+        end: float | str | None = None,
+        channels: Sequence[str] | None = None,
+        exclude_channels: Sequence[str] | None = None,
+        group: str | None = None,
+    ) -> Recording:
+        """Return a part of the recording; nothing is read or copied.
+
+        Parameters
+        ----------
+        start, end : float or str, optional
+            From and to (exclusive): seconds, or text such as `90s`, `10m`, `1h` or `30000samples`.
+        channels, exclude_channels : sequence of str, optional
+            Names of the channels to keep or to leave out, or ranges of them such as `3-8`.
+        group : str, optional
+            The shank, tetrode or probe whose channels are kept.
+
+        Returns
+        -------
+        Recording
+            Its channels are in the recording's order.
+
+        Raises
+        ------
+        UsageError
+            A channel or group is not known, or the times leave no samples.
+        """
+        from spikecrate.recordings.views import View, apply
+
+        kept = tuple(map(str, channels or ()))
+        left_out = tuple(map(str, exclude_channels or ()))
+        return apply(View(start=start, end=end, channels=kept, exclude_channels=left_out, group=group), self)
+
+    def by_group(self) -> dict[str, Recording]:
+        """Return a view of each shank, tetrode or probe, by its name.
+
+        Returns
+        -------
+        dict
+            In the order of their first channels; channels within 100 um of one another are a group where the files
+            name none.
+        """
+        from spikecrate.recordings.views import group_names
+
+        return {name: self.view(group=name) for name in dict.fromkeys(group_names(self))}
 
     def require_utf8_paths(self) -> None:
         """Raise where a path of the recording, or the target of a link, is not UTF-8.
@@ -90,7 +186,7 @@ class Recording:
         UsageError
             The message shows the bytes as escapes.
         """
-        for path in (self.path, self.sample_file):
+        for path in (self.path, *self.files):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
                 escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
                 if os.fsencode(name) != escaped.encode():
@@ -110,23 +206,23 @@ class Recording:
         Returns
         -------
         numpy.ndarray
-            Samples x channels in the file's type, the machine's byte order.
+            Samples x channels in the files' type, the machine's byte order.
 
         Raises
         ------
         RecordingTruncatedError
-            If the file has shrunk since it was opened.
+            If a file has shrunk since it was opened.
         ValueError
             If the range reaches outside the recording.
         """
         from spikecrate_harness.traces import open_traces
 
-        found = regular_file(self.sample_file).st_size
-        needed = self.layout.offset + self.layout.num_bytes
-        if found < needed:
-            raise truncated(self.sample_file, needed, found)
-        with reading(self.sample_file):
-            return open_traces(self.layout, self.folder).traces(start, stop)
+        for part, file in zip(self.layout.parts, self.files, strict=True):
+            found = regular_file(file).st_size
+            if found < part.file_bytes:
+                raise truncated(file, part.file_bytes, found)
+        with reading(self.files[0]):
+            return open_traces(self.layout, self.files).traces(start, stop)
 
 
 def flat_recording(
@@ -252,14 +348,19 @@ def flat_recording(
         step = "check the locations of the probe"
         assumed.append(Assumption(field="probe", message=message, next_step=step))
     try:
-        layout = Layout(
+        part = Part(
             file=sample_file.name,
             dtype=kind,
             offset=offset,
             time_axis=time_axis,
             file_channels=file_channels,
+            file_samples=num_samples,
             channels=columns,
+            start=0,
             num_samples=num_samples,
+        )
+        layout = Layout(
+            parts=(part,),
             sampling_frequency=float(sampling_frequency),
             gains=(gains,) * len(columns) if isinstance(gains, float) else tuple(gains),
             offsets=(0.0,) * len(columns) if offsets is None else tuple(offsets),
@@ -275,11 +376,12 @@ def flat_recording(
     return Recording(
         path=path,
         format=format,
-        folder=sample_file.parent,
+        files=(sample_file,),
         layout=layout,
         channel_ids=tuple(ids),
         spike_sign=spike_sign,
         assumptions=tuple(assumed),
+        origin={"path": str(path)},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +11,8 @@ from spikecrate._util.canonical import digest
 from spikecrate._util.file_systems import is_memory_backed
 from spikecrate._util.files import entries
 from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
+from spikecrate.recordings import Recording, open_recording
 from spikecrate.recordings import identity as content
-from spikecrate.recordings import open_recording
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.resolve import find_job, is_key, read_folder
@@ -20,10 +20,9 @@ from spikecrate.store import result_manifest
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from spikecrate._util.progress import Progress
-    from spikecrate.recordings import Recording
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
@@ -41,33 +40,32 @@ class RecordingInput:
         Name of the input.
     recording : Recording
         The recording, in place on disk.
-    state : FileState
-        State of the sample file when it was hashed.
+    states : tuple of FileState
+        State of the sample file of each part when it was hashed.
     identity : dict
         Content of the recording, part of the job key: hash of the samples, dtype, channels, rate, locations, gains.
     """
 
     name: str
     recording: Recording
-    state: FileState
+    states: tuple[FileState, ...]
     identity: dict[str, Any]
 
     @property
     def document(self) -> dict[str, Any]:
         """Entry of `inputs` in job.json."""
-        folder, sample_file = self._resolved
-        inside = sample_file.is_relative_to(folder)
-        file = sample_file.relative_to(folder).as_posix() if inside else sample_file.name
-        return {"kind": "recording", "layout": {**self.recording.layout.as_dict(), "file": file}}
+        layout = self.recording.layout.as_dict()
+        for part, (_mount, file) in zip(layout["parts"], self._placed, strict=True):
+            part["file"] = file.relative_to(INPUTS / self.name).as_posix()
+        return {"kind": "recording", "layout": layout}
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        """The recording's folder, or its sample file alone where a link leads out of the folder."""
-        folder, sample_file = self._resolved
-        target = INPUTS / self.name
-        if sample_file.is_relative_to(folder):
-            return (Mount(source=folder, target=target),)
-        return (Mount(source=sample_file, target=target / sample_file.name),)
+        """The folder of each sample file, or the file alone where a link leads out of its folder.
+
+        One folder is mounted at `/inputs/NAME` itself, each of several at `/inputs/NAME/1`, `/2` and so on.
+        """
+        return tuple(dict.fromkeys(mount for mount, _file in self._placed))
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -77,24 +75,45 @@ class RecordingInput:
             "kind": "recording",
             "path": str(recording.path),
             "format": recording.format,
-            "sample_file": str(recording.sample_file),
+            "origin": recording.origin,
+            "files": list(map(str, recording.files)),
             "layout": recording.layout.as_dict(),
             "channel_ids": list(recording.channel_ids),
+            "gaps": [[gap.sample, gap.missing] for gap in recording.gaps],
             "notes": list(recording.notes),
             "identity": self.identity,
         }
 
     @property
-    def opened(self) -> FileState:
-        """State of the file that the tool must have opened."""
-        return self.state
+    def opened(self) -> tuple[FileState, ...]:
+        """States of the files that the tool must have opened."""
+        return self.states
 
     @property
-    def _resolved(self) -> tuple[Path, Path]:
-        return self.recording.folder.resolve(), self.recording.sample_file.resolve()
+    def paths(self) -> tuple[Path, ...]:
+        """The files that the tool opens."""
+        return self.recording.files
+
+    @property
+    def _placed(self) -> list[tuple[Mount, PurePosixPath]]:
+        """Return for the sample file of each part its mount, and its path inside."""
+        folders = [folder.resolve() for folder in self.recording.folders]
+        placed = []
+        for file in self.recording.files:
+            folder, sample_file = file.parent.resolve(), file.resolve()
+            target = INPUTS / self.name
+            if len(folders) > 1:
+                target /= str(folders.index(folder) + 1)
+            if sample_file.is_relative_to(folder):
+                mount = Mount(source=folder, target=target)
+                placed.append((mount, target / sample_file.relative_to(folder).as_posix()))
+            else:
+                mount = Mount(source=sample_file, target=target / file.name)
+                placed.append((mount, target / file.name))
+        return placed
 
     def is_unchanged(self, progress: Progress) -> bool:
-        """Return whether the sample file is unchanged since it was hashed.
+        """Return whether the sample files are unchanged since they were hashed.
 
         On a memory file system such as tmpfs, a change through a memory map does not update the times, so hash again.
 
@@ -107,10 +126,10 @@ class RecordingInput:
         -------
         bool
         """
-        path = self.recording.sample_file
+        files = self.recording.files
         try:
-            return FileState.of(path) == self.state and (
-                not is_memory_backed(path)
+            return tuple(map(FileState.of, files)) == self.states and (
+                not any(map(is_memory_backed, files))
                 or content.hash_samples(self.recording, progress) == self.identity["samples"]
             )
         except (FileNotFoundError, RecordingChangedError, RecordingValueError):
@@ -163,10 +182,16 @@ class FolderInput:
         return {"kind": "folder", "path": str(self.path), "key": self.key, "identity": self.identity}
 
     @property
-    def opened(self) -> FileState | None:
-        """State of the folder that the tool must have opened; None where single files are mounted."""
+    def opened(self) -> tuple[FileState, ...]:
+        """State of the folder that the tool must have opened; none where single files are mounted."""
         (first, *others) = self.mounts
-        return FileState.of(first.source) if not others and first.target == INPUTS / self.name else None
+        whole = not others and first.target == INPUTS / self.name
+        return (FileState.of(first.source),) if whole else ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folder or file that the tool opens."""
+        return (self.path,)
 
     def is_unchanged(self, progress: Progress) -> bool:
         """Return whether every file is unchanged since it was hashed, and no file was added.
@@ -192,10 +217,12 @@ class FolderInput:
 
 
 Input = RecordingInput | FolderInput
+Word = Path | str | Recording | RecordingInput
+"""How a request names an input."""
 
 
 def open_inputs(
-    kinds: Mapping[str, str], words: Mapping[str, Path | str], store: Store, progress: Progress
+    kinds: Mapping[str, str], words: Mapping[str, Word], store: Store, progress: Progress
 ) -> dict[str, Input]:
     """Open the inputs of a step and hash them, or take the hashes from the cache.
 
@@ -204,7 +231,8 @@ def open_inputs(
     kinds : mapping
         Kind of every input of the tool by its name: `recording` or `folder`.
     words : mapping
-        Path of every input by its name; for a folder also the first digits of a job key.
+        Path of every input by its name; for a folder also the first digits of a job key, for a recording also the
+        opened recording, or an input that is hashed already.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
@@ -234,17 +262,58 @@ def open_inputs(
     }
 
 
-def _recording(name: str, path: Path | str, store: Store, progress: Progress) -> RecordingInput:
-    recording = open_recording(path)
-    recording.require_utf8_paths()
-    state = FileState.of(recording.sample_file)
-    samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
-    return RecordingInput(
-        name=name, recording=recording, state=state, identity=content.identity(recording, samples)
-    )
+def hash_recordings(
+    name: str, recordings: Sequence[Recording], store: Store, progress: Progress
+) -> list[RecordingInput]:
+    """Return recordings as inputs: views of the same stretches of the same files, which are read once.
+
+    Parameters
+    ----------
+    name : str
+        Name of the input.
+    recordings : sequence of Recording
+        They may differ in their channels.
+    store : Store
+        The store with the cache of hashes.
+    progress : Progress
+        Shows the progress of hashing.
+
+    Returns
+    -------
+    list of RecordingInput
+
+    Raises
+    ------
+    RecordingChangedError
+        A file changed while it was read.
+    RecordingValueError
+        The samples contain NaN or infinity.
+    UsageError
+        A path is not UTF-8.
+    """
+    for recording in recordings:
+        recording.require_utf8_paths()
+    states = tuple(map(FileState.of, recordings[0].files))
+    hashes = samples_hashes(recordings, states, FileHashCache(store.memo), progress)
+    return [
+        RecordingInput(
+            name=name, recording=recording, states=states, identity=content.identity(recording, samples)
+        )
+        for recording, samples in zip(recordings, hashes, strict=True)
+    ]
 
 
-def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> FolderInput:
+def _recording(name: str, word: Word, store: Store, progress: Progress) -> RecordingInput:
+    if isinstance(word, RecordingInput):
+        return word
+    recording = word if isinstance(word, Recording) else open_recording(word)
+    return hash_recordings(name, [recording], store, progress)[0]
+
+
+def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderInput:
+    if not isinstance(word, (str, Path)):
+        message = f"the input {name} is a folder, not a recording"
+        raise UsageError(message, next_step=f"pass a path for {name}")
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
     path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
@@ -258,7 +327,12 @@ def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> Fo
     memo = FileHashCache(store.memo)
 
     def hash_of(file: Path, state: FileState) -> str:
-        return _remembered(file, state, BLAKE3, memo, lambda: result_manifest.hash_file(file))
+        remembered = memo.get(state, BLAKE3)
+        if remembered is None:
+            flush([file])
+            remembered = result_manifest.hash_file(file)
+            memo.put(state, BLAKE3, remembered, shared=True)
+        return remembered
 
     return _hashed(name, path, None, [mount], hash_of)
 
@@ -299,18 +373,6 @@ def _hashed(
     )
 
 
-def _remembered(
-    path: Path, state: FileState, question: str, memo: FileHashCache, compute: Callable[[], str]
-) -> str:
-    """Return the hash of a user's file from the cache; where it is missing, compute and store it."""
-    remembered = memo.get(state, question)
-    if remembered is None:
-        flush([path])
-        remembered = compute()
-        memo.put(state, question, remembered, shared=True)
-    return remembered
-
-
 def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
     """Return every file of some mounts by its path below /inputs/NAME, in order."""
     found: dict[str, Path] = {}
@@ -328,15 +390,17 @@ def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, progress: Progress) -> str:
-    """Return the hash of a recording's samples, computed or from the cache.
+def samples_hashes(
+    recordings: Sequence[Recording], states: tuple[FileState, ...], memo: FileHashCache, progress: Progress
+) -> list[str]:
+    """Return the hash of the samples of recordings, computed in one pass or from the cache.
 
     Parameters
     ----------
-    recording : Recording
-        The recording.
-    state : FileState
-        State of its sample file.
+    recordings : sequence of Recording
+        Views of the same stretches of the same files.
+    states : tuple of FileState
+        State of the sample file of each part.
     memo : FileHashCache
         The cache.
     progress : Progress
@@ -344,25 +408,39 @@ def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, pr
 
     Returns
     -------
-    str
-        64 hex digits.
+    list of str
+        64 hex digits each.
 
     Raises
     ------
     RecordingChangedError
-        The file changed while it was read.
+        A file changed while it was read.
     RecordingValueError
         The samples contain NaN or infinity.
     """
-    layout = recording.layout
-    shape = layout.file_channels, layout.channels, layout.num_samples
-    question = digest(["samples", layout.dtype, layout.offset, layout.time_axis, *shape])
+    questions = [_question(recording, states) for recording in recordings]
+    hashes = {question: memo.get(states[0], question) for question in questions}
+    unknown = {
+        question: recording
+        for question, recording in zip(questions, recordings, strict=True)
+        if hashes[question] is None
+    }
+    if unknown:
+        files = recordings[0].files
+        flush(files)
+        computed = content.hash_together(list(unknown.values()), progress)
+        for file, state in zip(files, states, strict=True):
+            if FileState.of(file) != state:
+                message = f"{file} changed while it was being read"
+                raise RecordingChangedError(message, next_step="try again once the recording is complete")
+        for question, samples in zip(unknown, computed, strict=True):
+            memo.put(states[0], question, samples, shared=True)
+            hashes[question] = samples
+    return [str(hashes[question]) for question in questions]
 
-    def compute() -> str:
-        samples = content.hash_samples(recording, progress)
-        if FileState.of(recording.sample_file) != state:
-            message = f"{recording.sample_file} changed while it was being read"
-            raise RecordingChangedError(message, next_step="try again once the recording is complete")
-        return samples
 
-    return _remembered(recording.sample_file, state, question, memo, compute)
+def _question(recording: Recording, states: tuple[FileState, ...]) -> str:
+    """Return the question to the cache about the samples: where they lie, and the state of further files."""
+    parts = [{**asdict(part), "file": ""} for part in recording.parts]
+    others = [{**asdict(state), "path": ""} for state in states[1:]]
+    return digest(["samples", parts, others])

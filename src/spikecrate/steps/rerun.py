@@ -15,6 +15,7 @@ from spikecrate.errors import (
     ResultDiffersError,
     SorterNotFoundError,
 )
+from spikecrate.recordings.views import reopen
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
     from spikecrate.sortings.compare import Agreement
+    from spikecrate.steps.inputs import Word
     from spikecrate.steps.sources import Sources
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
@@ -185,21 +187,26 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     tool, sources = _sources(record, parts, store)
     requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
-    words: dict[str, Path | str] = {name: _word(facts, store) for name, facts in record["inputs"].items()}
-    if recording:
-        words[RECORDING] = recording
+    words = {
+        name: _word(facts, store, recording if name == RECORDING else None)
+        for name, facts in record["inputs"].items()
+    }
     inputs = open_inputs(tool.inputs, words, store, progress)
     identities = {name: found.identity for name, found in inputs.items()}
     if identities != parts.inputs:
         changed = differences({**parts.as_dict(), "inputs": identities}, parts.as_dict())
         wrong = next(name for name, identity in identities.items() if identity != parts.inputs.get(name))
-        message = f"{words[wrong]} differs from the {wrong} of the earlier run: {'; '.join(changed)}"
+        message = (
+            f"{inputs[wrong].paths[0]} differs from the {wrong} of the earlier run: {'; '.join(changed)}"
+        )
         raise RecordingChangedError(message, next_step="name the original recording: --recording DIR")
     return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
 
 
-def _word(facts: dict[str, Any], store: Store) -> str:
-    """Return the key of the job that made an input if the store has it, else the input's path."""
+def _word(facts: dict[str, Any], store: Store, moved: Path | str | None) -> Word:
+    """Return the recording, opened as before; of a folder the key of the job that made it, else the path."""
+    if facts["kind"] == "recording":
+        return reopen(facts["origin"], moved=moved)
     key = facts.get("key")
     return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 

@@ -211,6 +211,9 @@ def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
         if not isinstance(facts.get("path"), str) or not isinstance(facts.get("identity"), dict):
             raise _broken(path, place, "path or identity is missing, or of another type")
         if facts["kind"] == "recording":
+            for field, kind in (("origin", dict), ("files", list), ("gaps", list)):
+                if not isinstance(facts.get(field), kind):
+                    raise _broken(path, f"{place}.{field}", "missing, or of another type")
             try:
                 Layout.from_dict(facts.get("layout"))
             except ValueError as error:
