@@ -24,7 +24,7 @@ from spikecrate._util.terminal import printable, shorten
 from spikecrate.cli import load
 from spikecrate.cli.command import COMMANDS
 from spikecrate.cli.complete import candidates
-from spikecrate.cli.sort import show_forecast
+from spikecrate.cli.show_sort import show_forecast
 from spikecrate.cli.text import table
 
 PROGRAM = [sys.executable, "-m", "spikecrate"]

@@ -6,7 +6,8 @@ from typing import Final
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import command
-from spikecrate.cli.sort import SORTING, show_result
+from spikecrate.cli.show_sort import show_result
+from spikecrate.cli.sort import SORTING
 from spikecrate.cli.text import say, table
 
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")

@@ -11,6 +11,7 @@ from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
+from spikecrate.cli.recording_options import RecordingOptions
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import SorterNotFoundError, UsageError
@@ -328,7 +329,9 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> "Differenc
 
 
 @command("job.explain", REPRODUCING, "explaining {job}", show=show_explanation)
-def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Explanation":
+def job_explain(
+    job: JobKey, options: JobOptions, chosen: RecordingOptions, *, progress: Progress
+) -> "Explanation":
     """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result.
 
     Parameters
@@ -346,7 +349,7 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Exp
     store = open_store()
     if is_key(job):
         return explain_past(job, store)
-    request = options.request(job)
+    request = options.request(chosen.open([job], progress))
     return explain(request.job(store, progress), store, progress, force=request.force)
 
 
