@@ -171,7 +171,7 @@ def _blocks(recordings: Sequence[Recording], place: int, file: BinaryIO, begin: 
     columns = columns if by_channel else list(range(part.file_channels))
     step = max(1, PIECE_BYTES // (len(columns) * part.itemsize))
     buffers = itertools.cycle([np.empty(step * len(columns), dtype=part.dtype) for _ in range(2)])
-    selected = [_selection([columns.index(column) for column in each.channels]) for each in parts]
+    selected = [_neighbours([columns.index(column) for column in each.channels]) for each in parts]
     for start in range(0, part.num_samples, step):
         count = min(step, part.num_samples - start)
         piece = next(buffers)[: count * len(columns)]
@@ -183,17 +183,25 @@ def _blocks(recordings: Sequence[Recording], place: int, file: BinaryIO, begin: 
         else:
             _fill(path, part, file, piece, (part.start + start) * len(columns))
             piece = piece.reshape(count, len(columns))
-        blocks = [piece[:, chosen] for chosen in selected]
+        blocks = [_select(piece, stretches) for stretches in selected]
         if part.dtype[1] == "f":
             for recording, block in zip(recordings, blocks, strict=True):
                 _refuse_not_finite(recording, path, block, begin + start)
         yield [np.ascontiguousarray(block, dtype=little) for block in blocks]
 
 
-def _selection(columns: list[int]) -> slice | list[int]:
-    """Return columns as a slice where they are neighbours: it is copied fast or not at all."""
-    first, last = columns[0], columns[-1] + 1
-    return slice(first, last) if columns == list(range(first, last)) else columns
+def _neighbours(columns: list[int]) -> list[tuple[int, int]]:
+    """Return columns as stretches of neighbours, (first, after the last): they are copied fast or not at all."""
+    edges = [0, *(at for at in range(1, len(columns)) if columns[at] != columns[at - 1] + 1), len(columns)]
+    return [(columns[first], columns[last - 1] + 1) for first, last in itertools.pairwise(edges)]
+
+
+def _select(piece: Block, stretches: list[tuple[int, int]]) -> Block:
+    """Return some columns of a piece, samples x channels."""
+    import numpy as np
+
+    columns = [piece[:, first:last] for first, last in stretches]
+    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
 
 def _fill(path: Path, part: Part, file: BinaryIO, array: Block, entry: int) -> None:
