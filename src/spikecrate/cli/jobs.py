@@ -355,12 +355,14 @@ def job_explain(
 
 def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
     from spikecrate.recordings.describe import summarize
+    from spikecrate.recordings.views import told_origin
     from spikecrate_harness.layout import Layout
 
     if recording is None or recording["kind"] != "recording":
         return {}
     layout = Layout.from_dict(recording["layout"])
     return {
+        "read": told_origin(recording["origin"]),
         "format": recording["format"],
         "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
         **summarize(layout, recording["channel_ids"]),
