@@ -355,7 +355,7 @@ def job_explain(
 
 def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
     from spikecrate.recordings.describe import summarize
-    from spikecrate.recordings.views import told_origin
+    from spikecrate.recordings.origin import told_origin
     from spikecrate_harness.layout import Layout
 
     if recording is None or recording["kind"] != "recording":

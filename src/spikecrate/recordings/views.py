@@ -13,14 +13,11 @@ from spikecrate.errors import RecordingFormatError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import numpy as np
 
     from spikecrate.recordings.model import Gap, Recording
 
-OPTIONS: Final = {"probe"}
-"""Options of `open_recording`."""
 SAMPLES: Final = re.compile(r"(\d{1,15})\s*samples?")
 
 
@@ -153,104 +150,6 @@ def concatenate(recordings: Sequence[Recording]) -> Recording:
         assumptions=tuple(dict.fromkeys(note for found in recordings for note in found.assumptions)),
         origin={"recordings": [found.origin for found in recordings]},
     )
-
-
-def is_origin(value: Any) -> bool:
-    """Return whether a value of a run record says how a recording was opened.
-
-    Parameters
-    ----------
-    value : object
-        JSON types.
-
-    Returns
-    -------
-    bool
-    """
-    match value:
-        case {"of": inner, "view": dict(chosen), **others}:
-            return not others and chosen.keys() <= View.__dataclass_fields__.keys() and is_origin(inner)
-        case {"recordings": [_, *_] as inner, **others}:
-            return not others and all(map(is_origin, inner))
-        case {"path": str(), **options}:
-            return options.keys() <= OPTIONS
-        case _:
-            return False
-
-
-def told_origin(origin: dict[str, Any]) -> str:
-    """Return where a recording is from and what is read of it, as one line.
-
-    Parameters
-    ----------
-    origin : dict
-        `Recording.origin`.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> told_origin({"of": {"path": "rec"}, "view": {"end": "10m", "channels": ["1", "3-4"]}})
-    'rec (end 10m, channels 1 3-4)'
-    """
-    if "recordings" in origin:
-        return " + ".join(map(told_origin, origin["recordings"]))
-    inner = origin.get("of", {})
-    chosen = origin.get("view") or {name: value for name, value in origin.items() if name != "path"}
-    options = ", ".join(
-        f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in chosen.items()
-        if name != "of"
-    )
-    where = told_origin(inner) if inner else str(origin.get("path", ""))
-    return f"{where} ({options})" if options else where
-
-
-def reopen(origin: dict[str, Any], *, moved: Path | str | None = None) -> Recording:
-    """Open a recording as it was opened before.
-
-    Parameters
-    ----------
-    origin : dict
-        `Recording.origin`, of a run record for example.
-    moved : Path or str, optional
-        Where the recording is now.
-
-    Returns
-    -------
-    Recording
-
-    Raises
-    ------
-    RecordingFormatError
-        The origin is not one of a recording.
-    UsageError
-        The recording was moved and is joined of several.
-    SpikecrateError
-        As `open_recording`, `apply` and `concatenate`.
-    """
-    from spikecrate.recordings.formats import open_recording
-
-    if not is_origin(origin):
-        message = f"{_told(origin)} does not say how a recording was opened"
-        raise RecordingFormatError(message, next_step="sort the recording again")
-    match origin:
-        case {"of": inner, "view": chosen}:
-            fields: dict[str, Any] = {
-                name: tuple(map(str, value)) if isinstance(value, list) else value
-                for name, value in chosen.items()
-            }
-            return apply(View(**fields), reopen(inner, moved=moved))
-        case {"recordings": inner}:
-            if moved is not None:
-                message = f"{moved} cannot stand in for the {len(inner)} recordings that were joined"
-                raise UsageError(message, next_step="move them back, or sort them again with --concatenate")
-            return concatenate([reopen(one) for one in inner])
-        case _:
-            options = {name: value for name, value in origin.items() if name != "path"}
-            return open_recording(moved or origin["path"], **options)
 
 
 def seconds(

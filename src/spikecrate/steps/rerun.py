@@ -15,7 +15,7 @@ from spikecrate.errors import (
     ResultDiffersError,
     SorterNotFoundError,
 )
-from spikecrate.recordings.views import reopen
+from spikecrate.recordings.origin import reopen
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import JobNotFoundError, ResultCorruptError
-from spikecrate.recordings.views import is_origin
+from spikecrate.recordings.origin import is_origin
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.listing import find_key
