@@ -104,9 +104,9 @@ def settled(
         probe, notes = read_probe(probe, len(channel_ids), channel_ids)
     locations, flattened = in_plane(probe.locations)
     notes += [flattened] if flattened is not None else []
-    shared = shared_places(locations)
+    shared = at_shared_places(locations)
     if shared:
-        message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
+        message = f"{len(shared)} of the {len(locations)} channels are at the same place as another channel"
         notes.append(Assumption(field="probe", message=message, next_step=MAKE_DISTINCT))
     return replace(probe, locations=locations), notes
 
@@ -147,8 +147,8 @@ def in_plane(locations: Locations) -> tuple[Locations, Assumption | None]:
     return planar, Assumption(field="probe", message=message)
 
 
-def shared_places(locations: Sequence[Sequence[float]]) -> int:
-    """Return how many channels are, in x and y, at the place of an earlier channel.
+def at_shared_places(locations: Sequence[Sequence[float]]) -> list[int]:
+    """Return the channels that are, in x and y, at the place of an earlier channel.
 
     Parameters
     ----------
@@ -157,14 +157,20 @@ def shared_places(locations: Sequence[Sequence[float]]) -> int:
 
     Returns
     -------
-    int
+    list of int
 
     Examples
     --------
-    >>> shared_places([(0, 0), (0, 0), (0, 20)])
-    1
+    >>> at_shared_places([(0, 0), (0, 0), (0, 20)])
+    [1]
     """
-    return len(locations) - len({tuple(row[:2]) for row in locations})
+    seen: set[tuple[float, ...]] = set()
+    shared = []
+    for channel, row in enumerate(locations):
+        place = tuple(row[:2])
+        shared += [channel] if place in seen else []
+        seen.add(place)
+    return shared
 
 
 def groups_by_distance(locations: Sequence[Sequence[float]]) -> tuple[str, ...]:
