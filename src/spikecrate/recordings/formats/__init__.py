@@ -30,13 +30,16 @@ LOOKED_FOR: Final = (
 )
 
 
-def open_recording(path: str | Path) -> Recording:
+def open_recording(path: str | Path, *, probe: str = "") -> Recording:
     """Open a recording where it lies: nothing is copied, and no sample is read.
 
     Parameters
     ----------
     path : str or Path
         A recording's folder, or the file that describes it or holds its samples.
+    probe : str
+        Places of the channels, in place of those that the files give: a geom.csv, .prb, chanMap.mat or probeinterface
+        JSON file, `tetrode`, `column` or the part number of a Neuropixels probe.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def open_recording(path: str | Path) -> Recording:
     if len(found) > 1:
         raise ambiguous(named, "formats", list(found.values()))
     ((form, source),) = found.items()
-    recording: Recording = import_module(f"{__name__}.{form}").open_source(named, source)
+    recording: Recording = import_module(f"{__name__}.{form}").open_source(named, source, probe=probe)
     return recording
 
 

@@ -104,21 +104,43 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     Raises
     ------
     RecordingFormatError
-        If it is not UTF-8, or larger than `TEXT_LIMIT`.
+        If it is not UTF-8.
     SpikecrateError
-        As `regular_file`.
+        As `read_bytes`.
     """
-    size = regular_file(path).st_size
-    if size > TEXT_LIMIT:
-        message = f"{path}: a small text file is expected, this one has {size} bytes"
-        raise RecordingFormatError(message, next_step="check that the file is what its name says")
-    with reading(path):
-        data = path.read_bytes()
+    data = read_bytes(path)
     try:
         return data.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         message = f"{path}: not text in UTF-8 (byte {error.start})"
         raise RecordingFormatError(message, next_step="save the file as UTF-8 text") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is larger than `TEXT_LIMIT`.
+    SpikecrateError
+        As `regular_file`.
+    """
+    size = regular_file(path).st_size
+    if size > TEXT_LIMIT:
+        message = f"{path}: a small file is expected, this one has {size} bytes"
+        raise RecordingFormatError(message, next_step="check that the file is what its name says")
+    with reading(path):
+        return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:

@@ -6,22 +6,19 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import ProbeError, RecordingFormatError
+from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats.fields import as_number, as_numbers
-from spikecrate.recordings.formats.files import read_json
+from spikecrate.recordings.formats.files import is_file, read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
-from spikecrate.recordings.probe import read_geom, read_probeinterface
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
-
-    from spikecrate.recordings.probe import Locations
 
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
 
 
-def open_source(path: Path, source: Path) -> Recording:
+def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
     """Open a flat file that a recording.json describes.
 
     Parameters
@@ -30,6 +27,8 @@ def open_source(path: Path, source: Path) -> Recording:
         As the user named it.
     source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
+    probe : str
+        As in `flat_recording`, in place of the file's own.
 
     Returns
     -------
@@ -65,8 +64,8 @@ def open_source(path: Path, source: Path) -> Recording:
         sampling_frequency=data["sampling_frequency"],
         gains=_each(source, data, "gain_uv", len(channels)),
         offsets=_each(source, data, "offset_uv", len(channels)),
-        locations=_locations(source, data.get("probe"), len(channels)),
-        no_locations=f"{source.name} names no probe",
+        probe=probe or _probe(source, data.get("probe", "")),
+        no_probe=f"{source.name} names no probe",
         next_steps={
             "gain_uv": f"add gain_uv to {source.name}",
             "offset_uv": f"add offset_uv to {source.name}",
@@ -122,17 +121,10 @@ def _each(description: Path, data: dict[str, Any], field: str, count: int) -> tu
     return numbers
 
 
-def _locations(description: Path, probe: str | None, count: int) -> Locations | None:
-    """Read the probe: a geom.csv, or probeinterface JSON."""
-    if probe is None:
-        return None
+def _probe(description: Path, probe: str) -> str:
+    """Return the probe's file by its path, a kind of probe by its name."""
     path = _beside(description, probe)
-    read = {".csv": read_geom, ".json": read_probeinterface}.get(path.suffix.lower())
-    if read is None:
-        message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
-        step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
-        raise ProbeError(message, next_step=step)
-    return read(path, count)
+    return str(path) if probe and (path.suffix or is_file(path)) else probe
 
 
 def _beside(description: Path, name: str) -> Path:

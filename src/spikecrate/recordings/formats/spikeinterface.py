@@ -13,19 +13,18 @@ from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
 from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
-from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
+from spikecrate.recordings.probe import Probe
+from spikecrate.recordings.probe_files import PROBE, read_geom, read_probeinterface
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from spikecrate.recordings.probe import Locations
 
 DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
 """Names of the description, newest first; si_folder.json of newer versions only points to binary.json."""
 READER: Final = "BinaryRecordingExtractor"
 
 
-def open_source(path: Path, source: Path) -> Recording:
+def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
     """Open a SpikeInterface binary folder, or one segment of it.
 
     Parameters
@@ -34,6 +33,8 @@ def open_source(path: Path, source: Path) -> Recording:
         As the user named it: the folder, its description, or the file of one of several segments.
     source : Path
         A file of the folder.
+    probe : str
+        As in `flat_recording`, in place of the folder's own.
 
     Returns
     -------
@@ -70,7 +71,7 @@ def open_source(path: Path, source: Path) -> Recording:
         sampling_frequency=facts.number("sampling_frequency"),
         gains=_values(description, "gain_to_uV", num_channels),
         offsets=_values(description, "offset_to_uV", num_channels),
-        locations=_locations(description, num_channels),
+        probe=probe or _probe(description, num_channels),
         next_steps={
             "gain_uv": "set the gains and save the recording again",
             "offset_uv": "set the offsets and save the recording again",
@@ -131,8 +132,23 @@ def _property(description: Fields, name: str) -> Any:
     return read_numbers(path) if is_file(path) else None
 
 
-def _locations(description: Fields, num_channels: int) -> Locations | None:
-    """Read the locations from the place where this version of SpikeInterface keeps them."""
+def _probe(description: Fields, num_channels: int) -> Probe | None:
+    """Read the places and the groups of the channels."""
+    probe = _placed(description, num_channels)
+    names = _property(description, "group")
+    # SpikeInterface gives the channels of one probe the group 0, also where the probe has several shanks.
+    if (
+        probe is None
+        or not isinstance(names, list)
+        or len(names) != num_channels
+        or len(set(map(str, names))) < 2
+    ):
+        return probe
+    return Probe(probe.locations, tuple(map(str, names)))
+
+
+def _placed(description: Fields, num_channels: int) -> Probe | None:
+    """Read the probe from the place where this version of SpikeInterface keeps it."""
     folder = description.path.parent
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
@@ -142,13 +158,13 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
         # Before 0.105 si_folder.json alone may have it.
         location = _property(Fields(read_json(other), other), "location")
     if location is not None:
-        return _table(folder, location, num_channels)
+        return Probe(_table(folder, location, num_channels))
     if is_file(legacy):
         return read_probeinterface(legacy, num_channels, order="ranks")
     return read_geom(geom, num_channels) if is_file(geom) else None
 
 
-def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
+def _table(folder: Path, rows: Any, num_channels: int) -> tuple[tuple[float, ...], ...]:
     """Check a table of locations."""
     table = [as_numbers(row) for row in rows] if isinstance(rows, list) else []
     known = tuple(row for row in table if row is not None and len(row) in (2, 3))
