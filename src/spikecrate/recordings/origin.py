@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from spikecrate.recordings.model import Recording
 
-OPTIONS: Final = {"probe"}
-"""Options of `open_recording`."""
+OPTIONS: Final = {"stream": str, "segment": int, "concatenate": bool, "allow_truncated": bool, "probe": str}
+"""Options of `open_recording` with their types."""
 
 
 def is_origin(value: Any) -> bool:
@@ -36,7 +36,7 @@ def is_origin(value: Any) -> bool:
         case {"recordings": [_, *_] as inner, **others}:
             return not others and all(map(is_origin, inner))
         case {"path": str(), **options}:
-            return options.keys() <= OPTIONS
+            return all(type(value) is OPTIONS.get(str(name)) for name, value in options.items())
         case _:
             return False
 
