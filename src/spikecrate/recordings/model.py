@@ -246,6 +246,7 @@ def flat_recording(
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
     assumptions: Sequence[Assumption] = (),
+    allow_truncated: bool = False,
 ) -> Recording:
     """Check a flat file against its description, and return the recording.
 
@@ -281,6 +282,8 @@ def flat_recording(
         By default 1, 2, 3 and so on, by the columns of the file.
     spike_sign, assumptions
         As in `Recording`.
+    allow_truncated : bool
+        Whether a file that is shorter than `num_samples` needs is read as far as it goes.
 
     Returns
     -------
@@ -291,7 +294,7 @@ def flat_recording(
     RecordingEmptyError
         If there are no channels or no samples.
     RecordingTruncatedError
-        If the file is shorter than `num_samples` needs.
+        If the file is shorter than `num_samples` needs, and that is not allowed.
     RecordingFormatError
         If a value does not fit.
     SpikecrateError
@@ -315,19 +318,22 @@ def flat_recording(
     steps = {"gain_uv": "", "offset_uv": "", "probe": PUT_GEOM} | dict(next_steps or {})
     assumed = list(assumptions)
     frame_bytes = file_channels * int(kind[2:])
-    if num_samples is None:
-        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
-        if extra and time_axis == 1:
-            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
-            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
-        assumed += [extra_bytes(sample_file, extra)] if extra else []
+    num_samples, cut = _length(
+        sample_file,
+        source,
+        size,
+        num_samples,
+        offset,
+        frame_bytes,
+        time_axis,
+        allow_truncated=allow_truncated,
+    )
+    assumed += cut
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
             message, next_step="check that the recording was copied and closed properly"
         )
-    if size < offset + num_samples * frame_bytes:
-        raise truncated(sample_file, offset + num_samples * frame_bytes, size)
     no_gain = "the recording gives no gain; a count is taken as 1 uV"
     no_offset = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
     assumed += [
@@ -385,6 +391,34 @@ def flat_recording(
     )
 
 
+def _length(
+    sample_file: Path,
+    source: Path,
+    size: int,
+    promised: int | None,
+    offset: int,
+    frame_bytes: int,
+    time_axis: int,
+    *,
+    allow_truncated: bool,
+) -> tuple[int, list[Assumption]]:
+    """Return the samples per channel that are read, with a note where the file does not end with its last one."""
+    if promised is None:
+        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
+        if extra and time_axis == 1:
+            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
+        return num_samples, [extra_bytes(sample_file, extra)] if extra else []
+    needed = offset + promised * frame_bytes
+    if promised < 1 or size >= needed:
+        return promised, []
+    if time_axis == 1 or size < offset + frame_bytes:
+        # Of a file with one channel after the other, whole channels are missing.
+        raise truncated(sample_file, needed, size)
+    note = cut_short(sample_file, needed, size, allowed=allow_truncated)
+    return (size - offset) // frame_bytes, [note]
+
+
 def sample_type(name: str) -> str | None:
     """Return numpy's name with byte order for a type of real samples, or None for any other.
 
@@ -412,7 +446,38 @@ def sample_type(name: str) -> str | None:
     return result if DTYPE.fullmatch(result) is not None else None
 
 
-def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
+def cut_short(path: Path, needed: int, found: int, *, allowed: bool) -> Assumption:
+    """Return the assumption that a sample file may be read as far as it goes.
+
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    needed, found : int
+        Bytes.
+    allowed : bool
+        Whether the user allows it.
+
+    Returns
+    -------
+    Assumption
+
+    Raises
+    ------
+    RecordingTruncatedError
+        If the user does not.
+    """
+    if not allowed:
+        raise truncated(path, needed, found, next_step=", or read what is there with --allow-truncated")
+    return Assumption(
+        field="samples",
+        message=f"{path.name} is cut short: {needed - found} of {needed} bytes "
+        f"({1 - found / needed:.3%}) are missing; what is there is read",
+        next_step="copy the file again from where it was recorded",
+    )
+
+
+def truncated(path: Path, needed: int, found: int, *, next_step: str = "") -> RecordingTruncatedError:
     """Return the error for a sample file that is too short.
 
     Parameters
@@ -421,6 +486,8 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
         The sample file.
     needed, found : int
         Bytes.
+    next_step : str
+        Added to the advice to copy it again.
 
     Returns
     -------
@@ -429,7 +496,7 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
     message = f"{path} is cut short: {needed} bytes are expected, the file holds {found}"
     return RecordingTruncatedError(
         message,
-        next_step="copy the file again from where it was recorded",
+        next_step=f"copy the file again from where it was recorded{next_step}",
         details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
     )
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from spikecrate.recordings.model import Recording
 
-OPTIONS: Final = {"probe"}
-"""Options of `open_recording`."""
+OPTIONS: Final = {"stream": str, "segment": int, "concatenate": bool, "allow_truncated": bool, "probe": str}
+"""Options of `open_recording` with their types."""
 
 
 def is_origin(value: Any) -> bool:
@@ -32,13 +32,24 @@ def is_origin(value: Any) -> bool:
     """
     match value:
         case {"of": inner, "view": dict(chosen), **others}:
-            return not others and chosen.keys() <= View.__dataclass_fields__.keys() and is_origin(inner)
+            return not others and all(map(_is_chosen, chosen, chosen.values())) and is_origin(inner)
         case {"recordings": [_, *_] as inner, **others}:
             return not others and all(map(is_origin, inner))
         case {"path": str(), **options}:
-            return options.keys() <= OPTIONS
+            return all(type(value) is OPTIONS.get(str(name)) for name, value in options.items())
         case _:
             return False
+
+
+def _is_chosen(name: str, value: Any) -> bool:
+    """Return whether a value is one that a view has under a name."""
+    match name:
+        case "start" | "end":
+            return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        case "channels" | "exclude_channels":
+            return isinstance(value, list) and all(isinstance(channel, str) for channel in value)
+        case _:
+            return name == "group" and isinstance(value, str)
 
 
 def told_origin(origin: dict[str, Any]) -> str:
