@@ -342,7 +342,7 @@ def _described(folder: Path, *, gpu: bool = False) -> "BuildRequest":
 def _recipes() -> dict[str, str]:
     from spikecrate.steps.job import recipe
 
-    return {name: recipe(sorter) for name, sorter in catalogue().items()}
+    return {name: recipe(tool) for name, tool in catalogue(kind="").items()}
 
 
 def _size(number: int | None) -> str | None:

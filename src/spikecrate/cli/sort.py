@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.progress import Progress, Terminal
 from spikecrate._util.quantities import format_bytes
 from spikecrate.catalogue.parameters import parse_assignments
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.main import report
@@ -90,7 +90,10 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
-        params = {**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])}
+        params = {
+            **read_parameters(self.params),
+            **parse_assignments(find(self.sorter, kind=SORTER), self.param or []),
+        }
         same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
         return SortRequest(
             recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same

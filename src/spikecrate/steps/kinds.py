@@ -1,6 +1,6 @@
 """Kinds of tools: the required output of each, and its facts in the run record.
 
-This module declares everything that is special about a sorting; the rest of `steps/` handles any output.
+This module declares everything that is special about a sorting or a recording; the rest of `steps/` handles any output.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
-from spikecrate.errors import ResultInvalidError
+from spikecrate.errors import RecordingError, ResultInvalidError
+from spikecrate.recordings import open_recording
 from spikecrate.steps.paths import FIRINGS
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 RECORDING: Final = "recording"
 """Name of the input that a sorter sorts."""
+PREPROCESS: Final = "preprocess"
+"""The kind of tool that makes a recording."""
+DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
@@ -107,10 +111,55 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
+def check_recording(out: Path, job: Job) -> dict[str, Any]:
+    """Check that the output is a recording of flat samples, and that the samples are as many as it describes.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    job : Job
+        Not used: a recording is checked by itself.
+
+    Returns
+    -------
+    dict
+        `channels` and `samples`, the numbers of each.
+
+    Raises
+    ------
+    ResultInvalidError
+        There is no recording.json, it is not valid, or its sample file is elsewhere or of another size.
+    """
+    del job
+    require_file(out / DESCRIPTION)
+    try:
+        recording = open_recording(out / DESCRIPTION)
+    except RecordingError as error:
+        message = f"/out is not a recording: {str(error).replace(str(out), '/out')}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
+    layout, file = recording.layout, recording.sample_file
+    if file.is_symlink() or not file.resolve().is_relative_to(out.resolve()):
+        message = f"/out/{DESCRIPTION}: the sample file is a link or lies outside /out"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    described = layout.offset + layout.num_bytes
+    if (size := file.stat().st_size) != described:
+        message = f"/out/{file.name} has {size} bytes, {DESCRIPTION} describes {described}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    return {"channels": layout.num_channels, "samples": layout.num_samples}
+
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
         Kind(name=SORTER, files=(FIRINGS,), folder="sorter", facts=("units", "events"), check=check_sorting),
+        Kind(
+            name=PREPROCESS,
+            files=(),
+            folder="recording",
+            facts=("channels", "samples"),
+            check=check_recording,
+        ),
         Kind(name="command", files=(), folder="output", facts=()),
     )
 }
