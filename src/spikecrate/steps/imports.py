@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.files import copy_file, entries
+from spikecrate._util.progress import default_progress
 from spikecrate.errors import (
     JobFailedError,
     OutputError,
@@ -25,6 +26,7 @@ from spikecrate.recordings.formats.files import reading
 from spikecrate.recordings.new_folder import new_folder
 from spikecrate.steps.kinds import KINDS, PREPROCESS
 from spikecrate.steps.request import StepRequest
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -233,8 +235,8 @@ def import_recording(
     path: str | Path,
     destination: str | Path,
     *,
-    store: Store,
-    progress: Progress,
+    store: Store | None = None,
+    progress: Progress | None = None,
     reader: str | None = None,
     stream: str | None = None,
     segment: int | None = None,
@@ -244,10 +246,12 @@ def import_recording(
 
     Parameters
     ----------
-    path, store, progress, reader, stream, segment, runtime
+    path, reader, stream, segment, runtime
         As for `imported`.
     destination : str or Path
         A folder that does not exist. It is complete or absent, also after an interruption.
+    store, progress
+        As for `imported`; by default as for `spikecrate.sort`.
 
     Returns
     -------
@@ -270,8 +274,8 @@ def import_recording(
         raise OutputError(message, next_step="name a folder elsewhere")
     folder = imported(
         path,
-        store=store,
-        progress=progress,
+        store=store or open_store(),
+        progress=progress or default_progress(),
         reader=reader,
         stream=stream,
         segment=segment,

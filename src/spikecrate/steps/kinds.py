@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
 from spikecrate.errors import RecordingError, ResultInvalidError
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.formats.files import read_json
 from spikecrate.steps.paths import FIRINGS
 
 if TYPE_CHECKING:
@@ -111,6 +112,12 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
+def _is_own(folder: Path, name: str) -> bool:
+    """Return whether a name leads, without a link, to something inside a folder."""
+    path = folder / name
+    return "\0" not in name and path.is_relative_to(folder) and path.resolve() == path
+
+
 def check_recording(out: Path, job: Job) -> dict[str, Any]:
     """Check that the output is a recording of flat samples, and that the samples are as many as it describes.
 
@@ -129,22 +136,27 @@ def check_recording(out: Path, job: Job) -> dict[str, Any]:
     Raises
     ------
     ResultInvalidError
-        There is no recording.json, it is not valid, or its sample file is elsewhere or of another size.
+        There is no recording.json, it is not valid, its samples are more or fewer than it describes, or a file that
+        it names is a link or elsewhere.
     """
     del job
     require_file(out / DESCRIPTION)
     try:
+        described = read_json(out / DESCRIPTION)
+        # Before anything is opened: the tool chose the names, and the library has more rights than the tool.
+        for field in ("file", "probe"):
+            name = described.get(field) if isinstance(described, dict) else None
+            if isinstance(name, str) and not _is_own(out.resolve(), name):
+                message = f"/out/{DESCRIPTION}: {field}: {name!r} is a link or lies outside /out"
+                raise ResultInvalidError(message, next_step=CONTRACT_STEP)
         recording = open_recording(out / DESCRIPTION)
     except RecordingError as error:
         message = f"/out is not a recording: {str(error).replace(str(out), '/out')}"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
     layout, file = recording.layout, recording.sample_file
-    if file.is_symlink() or not file.resolve().is_relative_to(out.resolve()):
-        message = f"/out/{DESCRIPTION}: the sample file is a link or lies outside /out"
-        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
-    described = layout.offset + layout.num_bytes
-    if (size := file.stat().st_size) != described:
-        message = f"/out/{file.name} has {size} bytes, {DESCRIPTION} describes {described}"
+    expected = layout.offset + layout.num_bytes
+    if (size := file.stat().st_size) != expected:
+        message = f"/out/{file.name} has {size} bytes, {DESCRIPTION} describes {expected}"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     return {"channels": layout.num_channels, "samples": layout.num_samples}
 
