@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -296,6 +297,14 @@ def test_an_output_that_is_no_recording_is_refused(tool, here, store, source, bo
     with pytest.raises(ResultInvalidError, match=reason) as caught:
         imported(source, store=store, progress=Silent())
     assert str(store.root) not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [b"day\xff.rhd", b"day\xff/info.rhd", b"\xff.dat"])
+def test_a_source_whose_path_is_not_utf8_is_refused_before_anything_runs(store, tmp_path, name):
+    folder = make(tmp_path / "in", os.fsdecode(name), "info.rhd")
+    path = folder / "info.rhd" if name.endswith(b".dat") else folder / os.fsdecode(name)
+    with pytest.raises(UsageError, match=r"xff.* is not a path in UTF-8"):
+        imported(path, store=store, progress=Silent(), runtime="host")
 
 
 def test_the_source_may_be_moved(tool, here, store, source, tmp_path):  # noqa: ARG001

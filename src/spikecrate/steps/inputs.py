@@ -13,6 +13,7 @@ from spikecrate._util.files import entries
 from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
 from spikecrate.recordings import identity as content
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.model import require_utf8
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.resolve import find_job, is_key, read_folder
@@ -248,6 +249,7 @@ def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> Fo
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
     path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
+    require_utf8(path)
     if not path.exists():
         message = f"{path} does not exist"
         raise UsageError(message, next_step="name a folder, a file, or the key of a job in the store")
@@ -324,6 +326,7 @@ def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
                 message = f"{path} is a link or a special file"
                 raise UsageError(message, next_step="replace it with a copy of the file")
             if path.is_file():
+                require_utf8(path)
                 found[str(PurePosixPath(inside, path.relative_to(mount.source).as_posix()))] = path
     return dict(sorted(found.items()))
 
