@@ -31,6 +31,7 @@ from spikecrate.recordings import open_recording
 from spikecrate.steps import imports
 from spikecrate.steps.imports import import_recording, import_request, imported, needs_import
 from spikecrate.steps.request import StepRequest
+from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 
 
@@ -121,10 +122,8 @@ def test_the_decision_loads_nothing_heavy(tmp_path):
         (["day.zarr/.zattrs"], "", "day.zarr", ""),
         (["info.rhd", "amplifier.dat"], "info.rhd", "", "info.rhd"),
         (["day.rhd"], "day.rhd", "day.rhd", "day.rhd"),
-        (["day.ns5", "day.ns2"], "day.ns5", "", "day.ns5"),
         (["a.ncs", "b.ncs"], "b.ncs", "", ""),
         (["deep/a.ncs", "deep/b.ncs"], "", "deep", ""),
-        (["a.ap.cbin", "a.lf.cbin", "a.ap.meta", "a.lf.meta"], "", "", "a.ap.cbin"),
     ],
 )
 def test_the_step_gets_the_file_alone_or_the_folder_of_a_file_that_needs_others(
@@ -136,6 +135,30 @@ def test_the_step_gets_the_file_alone_or_the_folder_of_a_file_that_needs_others(
     assert request.params["file"] == file
     # A file alone lies in the folder that is mounted for it, by its name.
     assert not file or (folder / source if (folder / source).is_dir() else folder).joinpath(file).exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "files"),
+    [
+        ("day1.ns5", ["day1.nev", "day1.ns2", "day1.ns5"]),
+        ("a.ap.cbin", ["a.ap.cbin", "a.ap.ch", "a.ap.meta"]),
+        ("rat.set", ["rat.bin", "rat.set"]),
+    ],
+)
+def test_of_a_folder_of_many_recordings_the_step_gets_the_files_of_one(tmp_path, named, files):
+    others = ["day2.ns5", "day2.nev", "a.lf.cbin", "a.lf.ch", "day1.ns5.txt", "rat2.set", "day1.d/x"]
+    folder = make(tmp_path / "in", *files, *others)
+    request = import_request(folder / named)
+    assert request.inputs == {"source": tuple(folder / name for name in files)}
+    assert request.params["file"] == named
+
+
+def test_a_file_that_is_a_link_is_known_by_its_own_name_and_read_by_that_of_its_target(tmp_path):
+    folder = make(tmp_path / "in", "objects/SHA256E--0123.dat")
+    (folder / "day.nwb").symlink_to("objects/SHA256E--0123.dat")
+    request = import_request(folder / "day.nwb")
+    assert (request.params["reader"], request.params["file"]) == ("nwb", "SHA256E--0123.dat")
+    assert request.inputs == {"source": folder / "day.nwb"}
 
 
 def test_the_stream_of_a_compressed_recording_is_one_of_its_files(tmp_path):
@@ -305,6 +328,31 @@ def test_a_source_whose_path_is_not_utf8_is_refused_before_anything_runs(store, 
     path = folder / "info.rhd" if name.endswith(b".dat") else folder / os.fsdecode(name)
     with pytest.raises(UsageError, match=r"xff.* is not a path in UTF-8"):
         imported(path, store=store, progress=Silent(), runtime="host")
+
+
+def test_the_files_of_one_recording_are_the_source_and_another_one_beside_changes_nothing(
+    tool,
+    here,  # noqa: ARG001
+    store,
+    tmp_path,
+):
+    tool(GOOD)
+    folder = make(tmp_path / "in", "day1.ns5", "day1.nev")
+    first = imported(folder / "day1.ns5", store=store, progress=Silent())
+    (folder / "day2.ns5").write_bytes(b"other")
+    assert imported(folder / "day1.ns5", store=store, progress=Silent()) == first
+    (folder / "day1.nev").write_bytes(b"other")
+    assert imported(folder / "day1.ns5", store=store, progress=Silent()) != first
+    (folder / "day1.nev").write_bytes(b"")
+    result = find_or_run(import_request(folder / "day1.ns5"), store, Silent())
+    facts = result.record["inputs"]["source"]
+    assert (result.status, facts["path"], facts["names"]) == ("cached", str(folder), ["day1.nev", "day1.ns5"])
+    again = {"runtime": "", "recording": None, "cores": None, "keep": False}
+    assert rerun(find_job(result.key, store, Silent()), **again, store=store, progress=Silent()).equal
+    (folder / "day1.nev").unlink()
+    (folder / "day1.nev").symlink_to("day2.ns5")
+    with pytest.raises(UsageError, match="link or a special file"):
+        imported(folder / "day1.ns5", store=store, progress=Silent())
 
 
 def test_the_source_may_be_moved(tool, here, store, source, tmp_path):  # noqa: ARG001

@@ -145,6 +145,16 @@ def test_a_second_import_is_a_cache_hit_wherever_the_source_lies_and_another_con
     assert find_or_run(request(copied, runtime="host"), store, Silent()).status == "ran"
 
 
+@pytest.mark.parametrize("runtime", ["docker", "host"])
+def test_a_file_that_is_a_link_as_git_annex_makes_them_is_imported(sources, tmp_path, runtime):
+    kept = tmp_path / "objects" / "SHA256E-s1--0123.nwb"
+    kept.parent.mkdir()
+    shutil.copy(sources["nwb"], kept)
+    (tmp_path / "day.nwb").symlink_to(kept)
+    folder = imported(tmp_path / "day.nwb", store=open_store(), progress=Silent(), runtime=runtime)
+    assert open_recording(folder).layout.num_samples == 3000
+
+
 def test_the_probe_keeps_its_shanks(sources):
     store = open_store()
     shanks = {}
@@ -255,10 +265,11 @@ def test_a_recording_larger_than_the_memory_is_imported(sources, tmp_path):
     ]
 
 
-def test_a_killed_import_leaves_nothing_and_the_next_one_is_whole(sources, tmp_path):
+@pytest.mark.parametrize("runtime", ["docker", "host"])
+def test_a_killed_import_leaves_nothing_and_the_next_one_is_whole(sources, tmp_path, runtime):
     path = large(sources["blackrock"], tmp_path / "in", 2**26)
     store = open_store()
-    words = [SPIKECRATE, "recording.import", path, tmp_path / "out" / "flat", "--runtime", "host"]
+    words = [SPIKECRATE, "recording.import", path, tmp_path / "out" / "flat", "--runtime", runtime]
     child = subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while not [file for file in store.work.glob("*/out/traces.raw") if file.stat().st_size]:
         assert child.poll() is None, "the import ended before it could be killed"
@@ -267,6 +278,6 @@ def test_a_killed_import_leaves_nothing_and_the_next_one_is_whole(sources, tmp_p
     child.wait()
     assert not (tmp_path / "out").exists()
     assert list(results.keys(store)) == []
-    recording = import_recording(path, tmp_path / "out" / "flat", runtime="host")
+    recording = import_recording(path, tmp_path / "out" / "flat", runtime=runtime)
     assert recording.layout.num_samples == 2**26
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["flat"]

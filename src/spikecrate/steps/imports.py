@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.recordings import Recording
+    from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
 
 TOOL: Final = "import"
@@ -58,7 +59,7 @@ BESIDE: Final = {
     ".set": "axona",
     **{f".ns{number}": "blackrock" for number in range(1, 7)},
 }
-"""The readers of one file that look for others beside it: .ch and .meta, .bin, .nev."""
+"""The readers of one file that look for others of the same stem beside it: .ch and .meta, .bin, .nev."""
 TOGETHER: Final = {
     ".continuous": "openephyslegacy",
     ".mpx": "alphaomega",
@@ -90,14 +91,14 @@ class Source:
     ----------
     reader : str
         SpikeInterface's name of the format.
-    path : Path
-        The file or folder to mount.
+    path : Path or tuple of Path
+        The file, the files or the folder to mount.
     file : str
         The file to read, relative to the mounted folder; empty for the folder itself.
     """
 
     reader: str
-    path: Path
+    path: Word
     file: str
 
 
@@ -306,9 +307,14 @@ def _source(named: Path, reader: str, stream: str) -> Source:
     if _suffix(candidates[0]) in TOGETHER:
         return Source(reader=found, path=_one(named, {file.parent for file in candidates}), file="")
     file = _one(named, _of_stream(candidates, stream))
-    if _suffix(file) in BESIDE or file.name in INTAN_HEADERS:
+    if file.name in INTAN_HEADERS:
         return Source(reader=found, path=file.parent, file=file.name)
-    return Source(reader=found, path=file, file="" if file.is_dir() else file.name)
+    if _suffix(file) in BESIDE:
+        # A folder may hold the recordings of a year.
+        files = [path for path in sorted(file.parent.iterdir()) if path.stem == file.stem and path.is_file()]
+        return Source(reader=found, path=tuple(files), file=file.name)
+    # A file alone is mounted by the name of what a link leads to.
+    return Source(reader=found, path=file, file="" if file.is_dir() else file.resolve().name)
 
 
 def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Path]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
+Word = Path | str | tuple[Path, ...]
+"""What an input is asked to be: a path, or for a folder the first digits of a job key, or some files of one folder."""
 BLAKE3: Final = "blake3"
 """Question to the cache of file hashes, about a file's bytes."""
 
@@ -120,7 +122,7 @@ class RecordingInput:
 
 @dataclass(frozen=True, kw_only=True)
 class FolderInput:
-    """A folder, a file, or the output of another step as an input.
+    """A folder, a file, some files of a folder, or the output of another step as an input.
 
     Attributes
     ----------
@@ -128,6 +130,8 @@ class FolderInput:
         Name of the input.
     path : Path
         The folder or file, or the result folder of the other step.
+    names : tuple of str
+        Names of the files in the folder, where the input is not all of it.
     key : str or None
         Job key of the other step.
     mounts : tuple of Mount
@@ -142,6 +146,7 @@ class FolderInput:
 
     name: str
     path: Path
+    names: tuple[str, ...]
     key: str | None
     mounts: tuple[Mount, ...]
     files: dict[str, Path]
@@ -161,7 +166,8 @@ class FolderInput:
     @property
     def facts(self) -> dict[str, Any]:
         """Entry of `inputs` in the run record."""
-        return {"kind": "folder", "path": str(self.path), "key": self.key, "identity": self.identity}
+        names = {"names": list(self.names)} if self.names else {}
+        return {"kind": "folder", "path": str(self.path), **names, "key": self.key, "identity": self.identity}
 
     @property
     def opened(self) -> FileState | None:
@@ -196,7 +202,7 @@ Input = RecordingInput | FolderInput
 
 
 def open_inputs(
-    kinds: Mapping[str, str], words: Mapping[str, Path | str], store: Store, progress: Progress
+    kinds: Mapping[str, str], words: Mapping[str, Word], store: Store, progress: Progress
 ) -> dict[str, Input]:
     """Open the inputs of a step and hash them, or take the hashes from the cache.
 
@@ -205,7 +211,7 @@ def open_inputs(
     kinds : mapping
         Kind of every input of the tool by its name: `recording` or `folder`.
     words : mapping
-        Path of every input by its name; for a folder also the first digits of a job key.
+        Path of every input by its name; for a folder also the first digits of a job key, or some of its files.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
@@ -235,7 +241,10 @@ def open_inputs(
     }
 
 
-def _recording(name: str, path: Path | str, store: Store, progress: Progress) -> RecordingInput:
+def _recording(name: str, path: Word, store: Store, progress: Progress) -> RecordingInput:
+    if isinstance(path, tuple):
+        message = f"{name} is a recording, not {len(path)} files"
+        raise UsageError(message, next_step=f"name {path[0].parent}, or a file in it")
     recording = open_recording(path)
     recording.require_utf8_paths()
     state = FileState.of(recording.sample_file)
@@ -245,24 +254,28 @@ def _recording(name: str, path: Path | str, store: Store, progress: Progress) ->
     )
 
 
-def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> FolderInput:
+def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderInput:
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
-    path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
+    names = tuple(file.name for file in word) if isinstance(word, tuple) else ()
+    # A link in the path stays in the record.
+    path = Path(os.path.abspath(word[0].parent if isinstance(word, tuple) else word))  # noqa: PTH100
     require_utf8(path)
     if not path.exists():
         message = f"{path} does not exist"
         raise UsageError(message, next_step="name a folder, a file, or the key of a job in the store")
-    if (path / result_manifest.NAME).is_file():
+    if not names and (path / result_manifest.NAME).is_file():
         return _output(name, read_folder(path))
     source, target = path.resolve(), INPUTS / name
-    mount = Mount(source=source, target=target if source.is_dir() else target / source.name)
+    mounts = [Mount(source=source, target=target if source.is_dir() else target / source.name)]
+    if names:
+        mounts = [Mount(source=source / file, target=target / file) for file in names]
     memo = FileHashCache(store.memo)
 
     def hash_of(file: Path, state: FileState) -> str:
         return _remembered(file, state, BLAKE3, memo, lambda: result_manifest.hash_file(file))
 
-    return _hashed(name, path, None, [mount], hash_of)
+    return _hashed(name, path, None, mounts, hash_of, names)
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
@@ -286,13 +299,19 @@ def _output(name: str, stored: Stored) -> FolderInput:
 
 
 def _hashed(
-    name: str, path: Path, key: str | None, mounts: list[Mount], hash_of: Callable[[Path, FileState], str]
+    name: str,
+    path: Path,
+    key: str | None,
+    mounts: list[Mount],
+    hash_of: Callable[[Path, FileState], str],
+    names: tuple[str, ...] = (),
 ) -> FolderInput:
     files = _files(tuple(mounts), name)
     states = {inner: FileState.of(file) for inner, file in files.items()}
     return FolderInput(
         name=name,
         path=path,
+        names=names,
         key=key,
         mounts=tuple(mounts),
         files=files,
@@ -318,10 +337,10 @@ def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for mount in mounts:
         inside = mount.target.relative_to(INPUTS / name)
-        if mount.source.is_file():
+        if mount.source.is_file() and not mount.source.is_symlink():
             found[str(inside)] = mount.source
             continue
-        for path in entries(mount.source):
+        for path in entries(mount.source) if mount.source.is_dir() else (mount.source,):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 message = f"{path} is a link or a special file"
                 raise UsageError(message, next_step="replace it with a copy of the file")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
+    from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
 
 
@@ -102,19 +103,19 @@ class Request:
         )
         return Job(tool=tool, inputs=inputs, parts=parts, sources=current(tool), gpu=on_gpu)
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         """Return the tool, and its inputs by their names."""
         raise TypeError(type(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRequest(Request):
-    """A request for any tool: the path of each input, or for a folder the key of the job that makes it."""
+    """A request for any tool: the path of each input, or for a folder a job key or some of its files."""
 
     tool: str
-    inputs: Mapping[str, Path | str]
+    inputs: Mapping[str, Word]
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         return find(self.tool), self.inputs
 
 
@@ -125,5 +126,5 @@ class SortRequest(Request):
     recording: Path | str
     sorter: str = "ms4"
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         return find(self.sorter, kind=SORTER), {RECORDING: self.recording}
