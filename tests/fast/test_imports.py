@@ -261,7 +261,7 @@ def test_a_changed_source_is_imported_again(tool, here, store, source):  # noqa:
 def test_a_copy_is_complete_and_may_be_changed_without_the_store(tool, here, store, source, tmp_path):  # noqa: ARG001
     tool(GOOD)
     recording = import_recording(source, tmp_path / "new" / "flat", store=store)
-    (recording.folder / "traces.raw").write_bytes(bytes(40))
+    recording.files[0].write_bytes(bytes(40))
     assert open_recording(imported(source, store=store, progress=Silent())).traces().any()
     with pytest.raises(OutputError, match="exists already"):
         import_recording(source, tmp_path / "new" / "flat", store=store)
