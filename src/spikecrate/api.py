@@ -68,6 +68,13 @@ class Result:
         parameters: dict[str, Any] = self.record["parameters"]
         return parameters
 
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons why the result may not be what you expect, such as too few spikes to make a unit."""
+        # A record of an earlier version has none.
+        warnings: list[str] = self.record.get("warnings", [])
+        return warnings
+
     @cached_property
     def sorting(self) -> Sorting:
         """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
@@ -93,6 +100,7 @@ class Result:
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
             **{name: record[name] for name in ("units", "events") if name in record},
+            "warnings": self.warnings,
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
         }

@@ -306,6 +306,8 @@ def show_result(done: "Result") -> None:
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")
+    for warning in done.warnings:
+        say(f"warning: {warning}")
 
 
 def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
@@ -327,6 +329,9 @@ def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
             counts = outcome.record["units"], outcome.record["events"]
             rows.append((recording, status, *counts, outcome.key[:12], outcome.output or outcome.folder))
     table(("recording", "status", "units", "events", "key", "result"), rows)
+    for recording, outcome in ended:
+        for warning in [] if isinstance(outcome, SpikecrateError) else outcome.warnings:
+            say(f"warning: {recording}: {warning}")
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
 
 
