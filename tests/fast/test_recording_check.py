@@ -199,50 +199,73 @@ def test_the_order_of_channels_does_not_matter(tmp_path, sound):
     assert by_id(np.arange(8), tmp_path / "a") == by_id(order, tmp_path / "b")
 
 
-@pytest.mark.parametrize("shape", [(1, 4), (7, 1), (3, 2), (15_000, 2)])
-def test_a_recording_of_few_samples_or_channels_is_checked(tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "rate"),
+    [((1, 4), 30_000), ((7, 1), 0.3), ((3, 2), 129.7), ((5_000, 2), 129.7), ((15_000, 2), 29_999.9)],
+)
+def test_a_recording_of_few_samples_or_channels_or_of_any_rate_is_checked(tmp_path, shape, rate):
     traces = np.random.default_rng(0).integers(-50, 50, shape).astype(np.int16)
-    check = checked(tmp_path / "rec", traces, 30_000, 1.0)
+    check = checked(tmp_path / "rec", traces, rate, 1.0, everything=True)
     assert len(check.channels) == shape[1]
-    assert check.checked_s == pytest.approx(shape[0] / 30_000)
+    assert check.checked_s == pytest.approx(shape[0] / rate)
 
 
-class Endless:
-    """A recording of a day that makes its samples as they are read."""
+def test_hum_is_found_at_a_rate_that_is_no_whole_number(tmp_path):
+    rate = 29_999.6
+    traces = np.random.default_rng(0).normal(0, 40, (60_100, 4)).astype(np.int16)
+    traces[:, 3] += tone(rate, len(traces), 60, 100)
+    check = checked(tmp_path / "rec", traces, rate, 1.0)
+    assert [channel.verdict for channel in check.channels] == ["good", "good", "good", "hum"]
+    assert check.channels[3].hum_hz == 60
+    assert check.channels[3].hum_uv == pytest.approx(100 / np.sqrt(2), rel=0.05)
 
-    def __init__(self, num_channels):
+
+def test_a_smooth_slow_signal_has_no_drop_outs(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.5, (20_000, 1))
+    traces = np.rint(tone(1000, len(noise), 5, 300)[:, np.newaxis] + noise).astype(np.int16)
+    assert checked(tmp_path / "rec", traces, 1000, 1.0).drop_outs == ()
+
+
+class Long:
+    """A recording that makes its samples as they are read."""
+
+    def __init__(self, seconds, num_channels=64, rate=2000):
         self.layout = SimpleNamespace(
             num_channels=num_channels,
-            num_samples=86_400 * HZ,
-            sampling_frequency=float(HZ),
+            num_samples=seconds * rate,
+            sampling_frequency=float(rate),
             dtype="<i2",
             gains=(1.0,) * num_channels,
             offsets=(0.0,) * num_channels,
             locations=((0.0, 0.0),) * num_channels,
         )
         self.channel_ids = tuple(map(str, range(num_channels)))
-        self.duration_s = 86_400.0
+        self.duration_s = float(seconds)
         self.read = []
 
     def traces(self, start, stop):
         self.read.append((start, stop))
-        noise = np.random.default_rng(start).integers(-50, 50, (stop - start, 1), dtype=np.int16)
-        return np.repeat(noise, self.layout.num_channels, axis=1)
+        shape = stop - start, self.layout.num_channels
+        return np.random.default_rng(start).integers(-50, 50, shape, dtype=np.int16)
+
+    def peak(self):
+        """Check it; return the result, and the bytes that were held at once."""
+        tracemalloc.start()
+        try:
+            return check_recording(self), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
 
 
-def test_thirty_seconds_of_a_day_are_read_from_its_start_to_its_end_in_bounded_memory(monkeypatch):
-    monkeypatch.setattr(check_measure, "BLOCK_VALUES", 2**17)
-    recording = Endless(384)
-    tracemalloc.start()
-    check = check_recording(recording)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+def test_thirty_seconds_of_a_day_are_read_from_its_start_to_its_end_in_the_memory_of_a_minute(monkeypatch):
+    monkeypatch.setattr(check_measure, "BLOCK_VALUES", 2**14)
+    day = Long(86_400)
+    check, held = day.peak()
     assert check.checked_s == SAMPLE_S
-    assert recording.read[0][0] == 0
-    assert recording.read[-1][1] == recording.layout.num_samples
-    assert sum(stop - start for start, stop in recording.read) == SAMPLE_S * HZ
-    # A stretch of a second alone has 30 MiB in float64.
-    assert peak < 20 * 2**20
+    assert (day.read[0][0], day.read[-1][1]) == (0, day.layout.num_samples)
+    assert sum(stop - start for start, stop in day.read) == SAMPLE_S * 2000
+    assert max(stop - start for start, stop in day.read) * 64 <= 2**14
+    assert held < 1.1 * Long(60).peak()[1]
 
 
 def test_a_picture_is_xml_with_a_place_for_each_channel_and_every_text_escaped(tmp_path, sound):

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Silent
-from spikecrate.recordings.check_measure import DROP_OUT_S, STRETCH_S, DropOut, Measurements
+from spikecrate.recordings.check_measure import DROP_OUT_S, DropOut, Measurements
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spikecrate._util.progress import Progress
     from spikecrate.recordings.model import Recording
 
@@ -151,8 +153,9 @@ def check_recording(
     """
     layout = recording.layout
     measured = Measurements.of(layout)
-    parts = stretches(layout.num_samples, round(STRETCH_S * layout.sampling_frequency), everything=everything)
-    with (progress or Silent()).bar("checking", sum(stop - start for start, stop, _ in parts)) as advance:
+    parts = stretches(layout.num_samples, measured.stretch, everything=everything)
+    total = layout.num_samples if everything else min(layout.num_samples, SAMPLE_S * measured.stretch)
+    with (progress or Silent()).bar("checking", total) as advance:
         for start, stop, whole in parts:
             measured.begin(start)
             for first, last in measured.blocks(start, stop):
@@ -163,8 +166,8 @@ def check_recording(
     return judge(recording, measured)
 
 
-def stretches(num_samples: int, length: int, *, everything: bool) -> list[tuple[int, int, bool]]:
-    """Return where to read, and where to measure noise: everywhere, or in at most 30 stretches spread evenly.
+def stretches(num_samples: int, length: int, *, everything: bool) -> Iterator[tuple[int, int, bool]]:
+    """Yield where to read, and where to measure noise: everywhere, or in at most 30 stretches spread evenly.
 
     Parameters
     ----------
@@ -175,28 +178,27 @@ def stretches(num_samples: int, length: int, *, everything: bool) -> list[tuple[
     everything : bool
         Read all samples.
 
-    Returns
-    -------
-    list of tuple
+    Yields
+    ------
+    tuple
         Start, stop, and whether noise is measured there; in order, without overlap.
 
     Examples
     --------
-    >>> stretches(250, 100, everything=False)
+    >>> list(stretches(250, 100, everything=False))
     [(0, 100, True), (100, 200, True), (200, 250, True)]
-    >>> len(stretches(10_000, 100, everything=False)), stretches(10_000, 100, everything=False)[-1]
+    >>> found = list(stretches(10_000, 100, everything=False))
+    >>> len(found), found[-1]
     (30, (9900, 10000, True))
     """
-    starts = list(range(0, num_samples, length))
-    count = len(starts)
-    if count > SAMPLE_S:
-        spread = [index * (num_samples - length) // (SAMPLE_S - 1) for index in range(SAMPLE_S)]
-        if not everything:
-            return [(start, start + length, True) for start in spread]
-        chosen = {start // length for start in spread}
-    else:
-        chosen = set(range(count))
-    return [(start, min(start + length, num_samples), index in chosen) for index, start in enumerate(starts)]
+    count = -(-num_samples // length)
+    spread = [index * (num_samples - length) // (SAMPLE_S - 1) for index in range(SAMPLE_S)]
+    if count > SAMPLE_S and not everything:
+        yield from ((start, start + length, True) for start in spread)
+        return
+    chosen = {start // length for start in spread} if count > SAMPLE_S else range(count)
+    for index in range(count):
+        yield index * length, min((index + 1) * length, num_samples), index in chosen
 
 
 def judge(recording: Recording, measured: Measurements) -> RecordingCheck:

@@ -18,6 +18,8 @@ BLOCK_VALUES: Final = 2**22
 """Samples x channels of a block at most: 32 MiB of float64."""
 DROP_OUT_S: Final = 0.004
 """Below the least that is lost at once: a data block of Intan's RHX, 128 samples at 30 kHz (4.3 ms)."""
+LEAST_DROP_OUT: Final = 20
+"""Samples; of a slow, smooth signal few may be equal by chance."""
 RUN: Final = 3
 """Samples in a row at the limit; noise reaches it with one."""
 MAINS_HZ: Final = (50, 60)
@@ -112,6 +114,11 @@ class Measurements:
             not_finite=np.zeros(layout.num_channels, dtype=np.int64),
         )
 
+    @property
+    def stretch(self) -> int:
+        """Samples of a stretch."""
+        return max(1, round(STRETCH_S * self.sampling_frequency))
+
     def blocks(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Yield the blocks of a stretch, each a multiple of the moving average's samples but for the last.
 
@@ -185,7 +192,7 @@ class Measurements:
         self._noise.append(np.median(self._deviations, axis=0))
         slow = np.concatenate(self._slow)
         self._means.append(slow.mean(axis=0))
-        if len(slow) < int(STRETCH_S * self.sampling_frequency) // self.window:
+        if len(slow) < self.stretch // self.window:
             return
         hann = np.hanning(len(slow) + 1)[:-1, np.newaxis]
         spectrum = np.fft.rfft((slow - self._means[-1]) * hann, axis=0)
@@ -236,8 +243,7 @@ class Measurements:
             return best[0], best[1], best[2]
         power = self._power / self._powers
         rate = self.sampling_frequency / self.window
-        points = int(STRETCH_S * self.sampling_frequency) // self.window
-        hertz = np.arange(len(power)) * rate / points
+        hertz = np.arange(len(power)) * rate / (self.stretch // self.window)
         for mains in MAINS_HZ:
             total, ratio = np.zeros(self.num_channels), np.zeros(self.num_channels)
             for harmonic in HARMONICS:
@@ -280,7 +286,7 @@ class Measurements:
     def _drop_out(self, start: int, length: int) -> None:
         """Keep a drop-out that is long enough."""
         seconds = length / self.sampling_frequency
-        if seconds < DROP_OUT_S:
+        if seconds < DROP_OUT_S or length < LEAST_DROP_OUT:
             return
         self.drop_outs_count += 1
         self.drop_outs_s += seconds

@@ -83,7 +83,8 @@ def _probe(check: RecordingCheck) -> list[str]:
             )
         if channel.problems or len(check.channels) <= LABELLED:
             lines.append(_text(x + radius + 3, y + 4, channel.id, size=10))
-    return [*lines, _text(left, 76, "probe, µm, each axis to its own scale", size=10)]
+    legend = "probe, each axis to its own scale; blue: less noise, orange: more, cross: to leave out"
+    return [*lines, _text(left, 76, legend, size=10)]
 
 
 def _bars(check: RecordingCheck) -> list[str]:
