@@ -234,7 +234,6 @@ class Long:
             num_channels=num_channels,
             num_samples=seconds * rate,
             sampling_frequency=float(rate),
-            dtype="<i2",
             gains=(1.0,) * num_channels,
             offsets=(0.0,) * num_channels,
             locations=((0.0, 0.0),) * num_channels,

@@ -57,12 +57,12 @@ class Measurements:
         Hz.
     num_channels : int
         Channels.
-    resolution : float
-        Least difference of two values: 1 for integers.
     window : int
         Samples of the moving average.
     not_finite : numpy.ndarray
         Number of values that are NaN or infinite.
+    resolution : float
+        Least difference of two values: 1, or 0 for floating point.
     num_samples : int
         Samples that were read.
     drop_outs : list of DropOut
@@ -75,9 +75,9 @@ class Measurements:
 
     sampling_frequency: float
     num_channels: int
-    resolution: float
     window: int
     not_finite: Any
+    resolution: float = 1.0
     num_samples: int = 0
     drop_outs: list[DropOut] = field(default_factory=list)
     drop_outs_count: int = 0
@@ -109,7 +109,6 @@ class Measurements:
         return cls(
             sampling_frequency=rate,
             num_channels=layout.num_channels,
-            resolution=0.0 if layout.dtype[1] == "f" else 1.0,
             window=max(2, round(AVERAGE_S * rate)),
             not_finite=np.zeros(layout.num_channels, dtype=np.int64),
         )
@@ -164,6 +163,7 @@ class Measurements:
             wrong = ~np.isfinite(counts)
             self.not_finite += wrong.sum(axis=0)
             counts = np.where(wrong, 0, counts)
+            self.resolution = 0.0
         unchanged = self._find_drop_outs(counts, start)
         self._find_limits(counts, unchanged)
         if not with_noise or len(counts) < self.window:
