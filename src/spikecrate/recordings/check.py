@@ -41,8 +41,6 @@ HUM_RATIO: Final = 20.0
 """Power at the mains frequency over that beside it; chance exceeds it in one of a million bins of one stretch."""
 HUM_NOISE: Final = 0.5
 """Times the noise: less adds less than an eighth to its root mean square."""
-SAID: Final = 100
-"""Drop-outs that are listed; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +257,7 @@ def judge(recording: Recording, measured: Measurements) -> RecordingCheck:
         duration_s=recording.duration_s,
         noise_uv=usual,
         channels=channels,
-        drop_outs=tuple(measured.drop_outs[:SAID]),
+        drop_outs=tuple(measured.drop_outs),
         drop_outs_count=measured.drop_outs_count,
         drop_outs_s=measured.drop_outs_s,
         findings=tuple(_findings(channels, measured)),

@@ -29,8 +29,8 @@ LOBE_HZ: Final = 2
 BESIDE_HZ: Final = 7
 """How far beside a line its background is measured: 50 and 60 Hz stay apart."""
 MAD_OF_GAUSS: Final = 0.6745
-KEPT: Final = 1000
-"""Drop-outs kept in memory; all are counted."""
+KEPT: Final = 100
+"""Drop-outs that are listed; all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
