@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spikecrate.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,6 +77,9 @@ class RecordingOptions:
         from spikecrate.steps.opening import open_any
         from spikecrate.store import open_store
 
+        if len(paths) > 1 and not self.concatenate:
+            message = f"{len(paths)} recordings are named"
+            raise UsageError(message, next_step="name one, or join them with --concatenate")
         same = ("stream", "segment", "concatenate", "probe", "allow_truncated")
         given = {name: getattr(self, name) for name in same if getattr(self, name) not in ("", None, False)}
         store = open_store()

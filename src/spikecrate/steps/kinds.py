@@ -75,6 +75,23 @@ def require_file(path: Path) -> None:
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
 
 
+def warnings_of(report: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Return why a result may not be what the user expects: the tool's warnings, or that a sorting has no units.
+
+    Parameters
+    ----------
+    report : dict
+        The harness's report.
+    facts : dict
+        The facts of the tool's kind.
+
+    Returns
+    -------
+    list of str
+    """
+    return report.get("warnings") or (["no units found"] if facts.get("units") == 0 else [])
+
+
 def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     """Check `firings.mda` against the recording, and write it in the documented form.
 

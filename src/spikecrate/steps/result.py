@@ -58,6 +58,13 @@ class Result:
         parameters: dict[str, Any] = self.record["parameters"]
         return parameters
 
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons why the result may not be what you expect, such as too few spikes to make a unit."""
+        # A record of an earlier version has none.
+        warnings: list[str] = self.record.get("warnings", [])
+        return warnings
+
     @cached_property
     def sorting(self) -> Sorting:
         """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
@@ -103,6 +110,7 @@ class Result:
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
             **{name: record[name] for name in ("units", "events") if name in record},
+            "warnings": self.warnings,
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
         }
@@ -128,6 +136,13 @@ class GroupedResult:
     sorting: Sorting
     units: tuple[GroupUnit, ...]
     output: Path | None
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons why a result may not be what you expect, each with its group."""
+        return [
+            f"group {name}: {warning}" for name, result in self.results.items() for warning in result.warnings
+        ]
 
     @property
     def row(self) -> tuple[Any, ...]:
