@@ -73,7 +73,11 @@ class RecordingOptions:
         from spikecrate.steps.opening import open_any
 
         same = ("stream", "segment", "concatenate", "probe", "allow_truncated")
-        given = {name: getattr(self, name) for name in same if getattr(self, name) not in ("", None, False)}
+        values = {name: getattr(self, name) for name in same}
+        # Segment 0 is one of them, and equal to False.
+        given = {
+            name: value for name, value in values.items() if value not in ("", None) and value is not False
+        }
         opened = concatenate([open_any(path, progress=progress, **given) for path in paths])
         return opened.view(
             start=self.start or None,

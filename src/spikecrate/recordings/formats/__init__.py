@@ -94,8 +94,9 @@ def open_recording(
     given = {name: value for name, value in options.items() if value}
     opened = [entry.open(named if len(chosen) == 1 else entry.path, **given) for entry in chosen]
     recording = join(chosen, opened) if len(opened) > 1 else opened[0]
-    which = {"stream": stream, "segment": segment, "concatenate": concatenate}
-    given |= {name: value for name, value in which.items() if value not in ("", None, False)}
+    given |= {"stream": stream} if stream else {}
+    given |= {} if segment is None else {"segment": segment}
+    given |= {"concatenate": True} if concatenate else {}
     return replace(
         recording,
         path=named,
