@@ -165,6 +165,10 @@ def _explained(error: ValidationError) -> str:
         unknown = next(name for name in error.instance if name not in SCHEMA["properties"])
         near = get_close_matches(unknown, SCHEMA["properties"], n=1)
         return f"unknown field {unknown!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    if "propertyNames" in error.schema_path:
+        return f"{error.instance!r} does not go with recordings"
+    if error.validator == "not":
+        return "goes with recordings alone"
     text = error.message
     return text if len(text) <= 200 else text[:200] + "..."
 
