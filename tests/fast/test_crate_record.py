@@ -83,7 +83,7 @@ def record_of(recording, tmp_path):
         found = RecordingInput(
             name="recording",
             recording=recording,
-            state=FileState.of(recording.sample_file),
+            states=tuple(map(FileState.of, recording.files)),
             identity=content.identity(recording, "ef" * 32),
         )
         parts = KeyParts(

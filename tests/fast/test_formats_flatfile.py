@@ -161,8 +161,8 @@ def test_a_wrong_field_is_named(tmp_path, field, value, problem):
 
 
 def test_a_probe_that_is_neither_is_refused(tmp_path):
-    write_flat(tmp_path, samples(), probe="probe.mat")
-    with pytest.raises(ProbeError, match=r"neither a \.csv nor a \.json"):
+    write_flat(tmp_path, samples(), probe="probe.xml")
+    with pytest.raises(ProbeError, match=r"probe\.xml: it is neither a \.csv, \.json, \.prb, \.mat file"):
         open_recording(tmp_path)
 
 

@@ -73,7 +73,8 @@ def test_a_folder_without_geom_is_a_column_and_says_so(tmp_path):
         ("0, 0\r\n0, 1", ((0, 0), (0, 1))),
         ("# x,y\n\n 1e1\t-2.5 \n3 4\n\n", ((10, -2.5), (3, 4))),
         ("\ufeff0,0,\n0,1,\n", ((0, 0), (0, 1))),
-        ("0,0,5\n0,1,6\n", ((0, 0, 5), (0, 1, 6))),
+        ("0,0,5\n0,1,6\n", ((0, 5), (1, 6))),
+        ("0,0,5\n0,1,5\n", ((0, 0), (0, 1))),
     ],
 )
 def test_a_geom_is_read_as_people_write_it(tmp_path, text, rows):

@@ -94,7 +94,7 @@ def test_an_import_is_a_recording_with_all_that_was_known(tmp_path, monkeypatch,
     traces = samples(dtype=dtype)
     readers["nwb"] = lambda path: Extractor(traces) if path == source else None
     recording = import_recording(source, tmp_path / "new" / "rec", Silent())
-    assert recording.folder == tmp_path / "new" / "rec"
+    assert recording.folders == (tmp_path / "new" / "rec",)
     assert np.array_equal(recording.traces(), traces)
     assert recording.layout.sampling_frequency == 32000
     assert recording.layout.gains == (0.25,) * 4

@@ -360,9 +360,15 @@ def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
 
     if recording is None or recording["kind"] != "recording":
         return {}
-    layout = Layout.from_dict(recording["layout"])
+    data = recording["layout"]
+    if "parts" not in data:
+        # Until schema 3 of the run record, a recording was one file, read from its first sample on.
+        named = {name: data[name] for name in Layout.__dataclass_fields__ if name in data}
+        part = {name: value for name, value in data.items() if name not in named}
+        data = {"parts": [part | {"start": 0, "file_samples": part["num_samples"]}], **named}
+    layout = Layout.from_dict(data)
     return {
-        "read": told_origin(recording["origin"]),
+        "read": told_origin(recording.get("origin") or {"path": recording["path"]}),
         "format": recording["format"],
         "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
         **summarize(layout, recording["channel_ids"]),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError, UsageError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
-from spikecrate.recordings.probe import PUT_GEOM, assumed_column
+from spikecrate.recordings.probe import PUT_GEOM, Probe, settled
 from spikecrate_harness.layout import DTYPE, Layout, Part
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ def flat_recording(
     num_samples: int | None = None,
     gains: float | Sequence[float] | None = None,
     offsets: Sequence[float] | None = None,
-    locations: Sequence[Sequence[float]] | None = None,
-    no_locations: str = "the recording gives no locations of its channels",
+    probe: Probe | str | None = None,
+    no_probe: str = "the recording gives no locations of its channels",
     next_steps: Mapping[str, str] | None = None,
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
@@ -272,9 +272,9 @@ def flat_recording(
         uV per count, one for all channels or one a channel; by default 1 is assumed.
     offsets : sequence of float, optional
         uV at count 0, one a channel; by default 0 is assumed.
-    locations : sequence, optional
-        um, one row a channel; by default one column is assumed.
-    no_locations : str
+    probe : Probe or str, optional
+        Places and groups of the channels, or how a user names them (`read_probe`); by default one column is assumed.
+    no_probe : str
         Reason of that assumption.
     next_steps : mapping, optional
         How to give what is assumed: "gain_uv", "offset_uv", "probe".
@@ -344,15 +344,15 @@ def flat_recording(
         )
         if missing
     ]
+    ids = tuple(str(index + 1) for index in columns) if channel_ids is None else tuple(channel_ids)
+    placed, notes = settled(probe, ids, no_probe, steps["probe"])
+    assumed += notes
     gains = 1.0 if gains is None else gains
-    if locations is None:
-        locations, assumption = assumed_column(len(columns), no_locations, steps["probe"])
-        assumed.append(assumption)
-    shared = len(locations) - len({tuple(row) for row in locations})
-    if shared:
-        message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
-        step = "check the locations of the probe"
-        assumed.append(Assumption(field="probe", message=message, next_step=step))
+    each_gain = (gains,) * len(columns) if isinstance(gains, float) else tuple(gains)
+    each_offset = (0.0,) * len(columns) if offsets is None else tuple(offsets)
+    if (kept := placed.channels) is not None:
+        columns, ids = tuple(columns[index] for index in kept), tuple(ids[index] for index in kept)
+        each_gain, each_offset = (tuple(each[index] for index in kept) for each in (each_gain, each_offset))
     try:
         part = Part(
             file=sample_file.name,
@@ -368,9 +368,9 @@ def flat_recording(
         layout = Layout(
             parts=(part,),
             sampling_frequency=float(sampling_frequency),
-            gains=(gains,) * len(columns) if isinstance(gains, float) else tuple(gains),
-            offsets=(0.0,) * len(columns) if offsets is None else tuple(offsets),
-            locations=tuple(tuple(map(float, row)) for row in locations),
+            gains=each_gain,
+            offsets=each_offset,
+            locations=placed.locations,
         )
     except ValueError as error:
         message = f"{source}: {error}"
@@ -378,13 +378,13 @@ def flat_recording(
     if 0 in layout.gains:
         message = f"{source}: a gain of 0 uV per count leaves no signal"
         raise RecordingFormatError(message, next_step=f"correct the gains in {source.name}")
-    ids = (str(index + 1) for index in columns) if channel_ids is None else channel_ids
     return Recording(
         path=path,
         format=format,
         files=(sample_file,),
         layout=layout,
-        channel_ids=tuple(ids),
+        channel_ids=ids,
+        groups=placed.groups,
         spike_sign=spike_sign,
         assumptions=tuple(assumed),
         origin={"path": str(path)},

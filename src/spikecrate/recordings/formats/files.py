@@ -111,18 +111,40 @@ def read_text(path: Path) -> str:
     SpikecrateError
         As `regular_file`.
     """
-    size = regular_file(path).st_size
-    if size > TEXT_LIMIT:
-        message = f"{path}: a small text file is expected, this one has {size} bytes"
-        raise RecordingFormatError(message, next_step="check that the file is what its name says")
-    with reading(path):
-        data = path.read_bytes()
+    data = read_bytes(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", "replace")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is larger than `TEXT_LIMIT`.
+    SpikecrateError
+        As `regular_file`.
+    """
+    size = regular_file(path).st_size
+    if size > TEXT_LIMIT:
+        message = f"{path}: a small file is expected, this one has {size} bytes"
+        raise RecordingFormatError(message, next_step="check that the file is what its name says")
+    with reading(path):
+        return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:

@@ -8,17 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import ProbeError, RecordingFormatError, UsageError
+from spikecrate.errors import RecordingFormatError, UsageError
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
-from spikecrate.recordings.formats.files import read_json
+from spikecrate.recordings.formats.files import is_file, read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
-from spikecrate.recordings.probe import read_geom, read_probeinterface
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
-
-    from spikecrate.recordings.probe import Locations
 
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
@@ -43,7 +40,7 @@ def entries(named: Path, source: Path) -> list[Entry]:
     return [Entry(path=named, open=partial(open_source, source=source))]
 
 
-def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> Recording:
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
     """Open a flat file or the recordings that a recording.json describes.
 
     Parameters
@@ -52,7 +49,7 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         As the user named it.
     source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
-    allow_truncated : bool
+    allow_truncated, probe
         As in `open_recording`.
 
     Returns
@@ -68,17 +65,18 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
     """
     data = read_json(source)
     _validate(data, source)
+    given = probe or _probe(source, data.get("probe", ""))
     if "recordings" in data:
-        recording = _joined(source, data, allow_truncated=allow_truncated)
+        recording = _joined(source, data, allow_truncated=allow_truncated, probe=given)
     else:
-        recording = _file(path, source, data, allow_truncated=allow_truncated)
+        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=given)
     try:
         return recording.view(**data.get("view", {}))
     except UsageError as error:
         raise _refused(source, "view", str(error), next_step=error.next_step) from None
 
 
-def _joined(source: Path, data: dict[str, Any], *, allow_truncated: bool) -> Recording:
+def _joined(source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
     """Open the recordings that a description names, end to end."""
     from spikecrate.recordings.formats import open_recording
     from spikecrate.recordings.views import concatenate
@@ -86,20 +84,18 @@ def _joined(source: Path, data: dict[str, Any], *, allow_truncated: bool) -> Rec
     true = source.resolve()
     if true in OPENING.get():
         raise _refused(source, "recordings", "leads back to this file")
-    options = {name: data[name] for name in ("stream", "segment", "concatenate") if name in data}
+    options: dict[str, Any] = {
+        name: data[name] for name in ("stream", "segment", "concatenate") if name in data
+    }
+    options |= {"allow_truncated": allow_truncated, "probe": probe}
     token = OPENING.set((*OPENING.get(), true))
     try:
-        return concatenate(
-            [
-                open_recording(_beside(source, name), allow_truncated=allow_truncated, **options)
-                for name in data["recordings"]
-            ]
-        )
+        return concatenate([open_recording(_beside(source, name), **options) for name in data["recordings"]])
     finally:
         OPENING.reset(token)
 
 
-def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bool) -> Recording:
+def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
     """Open the file that a description names."""
     file_channels = int(data["num_channels"])
     channels = [int(column) for column in data.get("channels", range(file_channels))]
@@ -122,8 +118,8 @@ def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bo
         sampling_frequency=data["sampling_frequency"],
         gains=_each(source, data, "gain_uv", len(channels)),
         offsets=_each(source, data, "offset_uv", len(channels)),
-        locations=_locations(source, data.get("probe"), len(channels)),
-        no_locations=f"{source.name} names no probe",
+        probe=probe,
+        no_probe=f"{source.name} names no probe",
         next_steps={
             "gain_uv": f"add gain_uv to {source.name}",
             "offset_uv": f"add offset_uv to {source.name}",
@@ -186,17 +182,10 @@ def _each(description: Path, data: dict[str, Any], field: str, count: int) -> tu
     return numbers
 
 
-def _locations(description: Path, probe: str | None, count: int) -> Locations | None:
-    """Read the probe: a geom.csv, or probeinterface JSON."""
-    if probe is None:
-        return None
+def _probe(description: Path, probe: str) -> str:
+    """Return the probe's file by its path, a kind of probe by its name."""
     path = _beside(description, probe)
-    read = {".csv": read_geom, ".json": read_probeinterface}.get(path.suffix.lower())
-    if read is None:
-        message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
-        step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
-        raise ProbeError(message, next_step=step)
-    return read(path, count)
+    return str(path) if probe and (path.suffix or is_file(path)) else probe
 
 
 def _beside(description: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, shown
 from spikecrate.recordings.formats.files import is_file, read_json, reading, regular_file
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_bytes, flat_recording
-from spikecrate.recordings.probe import GEOM, read_geom
+from spikecrate.recordings.probe_files import GEOM, read_geom
 from spikecrate_harness.mda import MdaError, MdaHeader, read_header
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def entries(named: Path, source: Path) -> list[Entry]:
     return [Entry(path=named, open=partial(open_source, source=source))]
 
 
-def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> Recording:
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
     """Open a MountainSort folder.
 
     `params.json` holds `samplerate` (Hz), and may hold `scale_factor` (uV per count, 1 by default) and
@@ -51,6 +51,8 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         Its raw.mda.
     allow_truncated : bool
         As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of the files' own.
 
     Returns
     -------
@@ -86,8 +88,8 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         num_samples=num_samples,
         sampling_frequency=params.number("samplerate"),
         gains=gain,
-        locations=read_geom(geom, num_channels) if known else None,
-        no_locations=f"there is no {GEOM}",
+        probe=probe or (read_geom(geom, num_channels) if known else None),
+        no_probe=f"there is no {GEOM}",
         next_steps={
             "gain_uv": f"add scale_factor (uV per count) to {PARAMS}",
             "offset_uv": "convert the samples to int16, with 0 at 0 uV",

@@ -19,13 +19,12 @@ from spikecrate.recordings.formats.fields import Fields
 from spikecrate.recordings.formats.files import folders_below, is_file, read_json, read_text
 from spikecrate.recordings.formats.sample_numbers import find_gaps, first_number
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
-from spikecrate.recordings.probe import PUT_GEOM, read_beside
+from spikecrate.recordings.probe import PUT_GEOM, Probe
+from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from spikecrate.recordings.probe import Locations
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
@@ -94,7 +93,9 @@ def entries(named: Path, source: Path) -> list[Entry]:
     return found
 
 
-def open_stream(path: Path, place: Path, facts: Fields, *, allow_truncated: bool = False) -> Recording:
+def open_stream(
+    path: Path, place: Path, facts: Fields, *, allow_truncated: bool = False, probe: str = ""
+) -> Recording:
     """Open one stream of one recording.
 
     Where a stream has headstage channels, its ADC, auxiliary and sync channels are left out.
@@ -109,6 +110,8 @@ def open_stream(path: Path, place: Path, facts: Fields, *, allow_truncated: bool
         Its entry in structure.oebin.
     allow_truncated : bool
         As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of the files' own.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def open_stream(path: Path, place: Path, facts: Fields, *, allow_truncated: bool
     experiment = facts.path.parent.parent
     number = experiment.name.removeprefix("experiment")
     settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    locations = read_beside(place, len(kept)) if kept else None
+    found = read_beside(place, len(kept)) if kept and not probe else None
     recording = flat_recording(
         path=path,
         format="openephys",
@@ -140,8 +143,8 @@ def open_stream(path: Path, place: Path, facts: Fields, *, allow_truncated: bool
         channels=kept,
         sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=_neuropixels(settings, place.name, len(kept)) if locations is None else locations,
-        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
+        probe=probe or found or _neuropixels(settings, place.name, len(kept)),
+        no_probe=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
         assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
         allow_truncated=allow_truncated,
@@ -219,8 +222,8 @@ def _has_electrodes(facts: Fields) -> bool:
     )
 
 
-def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
-    """Read the locations of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+def _neuropixels(settings: Path, stream: str, kept: int) -> Probe | None:
+    """Read the places and shanks of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
     if not is_file(settings) or not any(tag in read_text(settings) for tag in PROBES):
         return None
@@ -235,11 +238,12 @@ def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
         raise ProbeError(message, next_step=PUT_GEOM) from error
     if probe is None:
         return None
-    locations: Locations = tuple(map(tuple, probe.contact_positions.tolist()))
+    locations = tuple(map(tuple, probe.contact_positions.tolist()))
     if len(locations) != kept:
         message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream}"
         raise ProbeError(message, next_step=PUT_GEOM)
-    return locations
+    shanks = ["0"] * kept if probe.shank_ids is None else probe.shank_ids.tolist()
+    return Probe(locations, tuple(str(shank) or "0" for shank in shanks))
 
 
 def _kind(channel: Fields) -> str:

@@ -19,10 +19,10 @@ from spikecrate.recordings.formats.fields import Fields, number_in, shown
 from spikecrate.recordings.formats.files import folders_below, is_file, read_text, reading, regular_file
 from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, cut_short, flat_recording
-from spikecrate.recordings.probe import read_beside
+from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
-    from spikecrate.recordings.probe import Locations
+    from spikecrate.recordings.probe import Probe
 
 STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
 DEPTH: Final = 4
@@ -147,7 +147,7 @@ def entries(named: Path, source: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: (entry.is_joined, numbered(entry.segment), numbered(entry.stream)))
 
 
-def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> Recording:
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
     """Open one SpikeGLX stream: imec (ap or lf), nidq or obx.
 
     Sync channels and digital words are left out; a nidq stream with multiplexed neural channels keeps only those.
@@ -160,6 +160,8 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         The .bin file.
     allow_truncated : bool
         As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of the files' own.
 
     Returns
     -------
@@ -190,7 +192,7 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
     kept = len(gains)
-    locations, reason = _locations(meta, kept, assumptions)
+    found, reason = (None, "") if probe else _probe(meta, kept, assumptions)
     names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
@@ -202,8 +204,8 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False) -> R
         channels=range(kept),
         sampling_frequency=rate,
         gains=gains,
-        locations=locations,
-        no_locations=reason,
+        probe=probe or found,
+        no_probe=reason,
         channel_ids=names[:kept] if len(names) >= kept else [f"CH{index}" for index in range(kept)],
         assumptions=assumptions,
         allow_truncated=allow_truncated,
@@ -242,21 +244,21 @@ def _uv_per_count(meta: Meta, device: str) -> float:
     return 1e6 * (meta.number(f"{device}AiRangeMax") / meta.number(f"{device}MaxInt", 32768.0))
 
 
-def _locations(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Locations | None, str]:
-    """Return the locations, or why there are none; add an assumption of channels that are not in use."""
+def _probe(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Probe | None, str]:
+    """Return the probe, or why there are none; add an assumption of channels that are not in use."""
     beside = read_beside(meta.path.parent, kept)
     if beside is not None:
         return beside, ""
     if meta.text("typeThis", "imec") != "imec":
         return None, f"{meta.path.name} gives no locations of the channels"
-    locations, unused = imec_map(meta, saved_channels(meta, kept))
+    probe, unused = imec_map(meta, saved_channels(meta, kept))
     if unused:
         message = (
             "channels that the probe's map marks as not in use (a reference or a dead site) are sorted: "
             f"{unused} of {kept}"
         )
         assumptions.append(Assumption(field="channels", message=message))
-    return locations, f"{meta.path.name} has no map of this probe"
+    return probe, f"{meta.path.name} has no map of this probe"
 
 
 def is_stream(path: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
@@ -17,10 +17,8 @@ from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
-from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
-
-if TYPE_CHECKING:
-    from spikecrate.recordings.probe import Locations
+from spikecrate.recordings.probe import Probe
+from spikecrate.recordings.probe_files import PROBE, read_geom, read_probeinterface
 
 DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
 """Names of the description, newest first; si_folder.json of newer versions only points to binary.json."""
@@ -62,7 +60,7 @@ def entries(named: Path, source: Path) -> list[Entry]:
 
 
 def open_source(
-    path: Path, description: Fields, sample_file: Path, *, allow_truncated: bool = False
+    path: Path, description: Fields, sample_file: Path, *, allow_truncated: bool = False, probe: str = ""
 ) -> Recording:
     """Open one segment.
 
@@ -76,6 +74,8 @@ def open_source(
         The file of the segment.
     allow_truncated : bool
         As in `flat_recording`; the description does not say how long a file is.
+    probe : str
+        As in `flat_recording`, in place of the files' own.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def open_source(
         sampling_frequency=facts.number("sampling_frequency"),
         gains=_values(description, "gain_to_uV", num_channels),
         offsets=_values(description, "offset_to_uV", num_channels),
-        locations=_locations(description, num_channels),
+        probe=probe or _probe(description, num_channels),
         next_steps={
             "gain_uv": "set the gains and save the recording again",
             "offset_uv": "set the offsets and save the recording again",
@@ -194,8 +194,23 @@ def _property(description: Fields, name: str) -> Any:
     return read_numbers(path) if is_file(path) else None
 
 
-def _locations(description: Fields, num_channels: int) -> Locations | None:
-    """Read the locations from the place where this version of SpikeInterface keeps them."""
+def _probe(description: Fields, num_channels: int) -> Probe | None:
+    """Read the places and the groups of the channels."""
+    probe = _placed(description, num_channels)
+    names = _property(description, "group")
+    # SpikeInterface gives the channels of one probe the group 0, also where the probe has several shanks.
+    if (
+        probe is None
+        or not isinstance(names, list)
+        or len(names) != num_channels
+        or len(set(map(str, names))) < 2
+    ):
+        return probe
+    return Probe(probe.locations, tuple(map(str, names)))
+
+
+def _placed(description: Fields, num_channels: int) -> Probe | None:
+    """Read the probe from the place where this version of SpikeInterface keeps it."""
     folder = description.path.parent
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
@@ -205,13 +220,13 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
         # Before 0.105 si_folder.json alone may have it.
         location = _property(Fields(read_json(other), other), "location")
     if location is not None:
-        return _table(folder, location, num_channels)
+        return Probe(_table(folder, location, num_channels))
     if is_file(legacy):
         return read_probeinterface(legacy, num_channels, order="ranks")
     return read_geom(geom, num_channels) if is_file(geom) else None
 
 
-def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
+def _table(folder: Path, rows: Any, num_channels: int) -> tuple[tuple[float, ...], ...]:
     """Check a table of locations."""
     table = [as_numbers(row) for row in rows] if isinstance(rows, list) else []
     known = tuple(row for row in table if row is not None and len(row) in (2, 3))
