@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ from spikecrate.recordings.formats import sample_numbers
 from spikecrate.recordings.formats.sample_numbers import find_gaps
 from spikecrate.recordings.model import Gap
 from spikecrate.recordings.views import seconds
+from spikecrate.sortings import Sorting, write_firings
+from spikecrate.steps.inputs import RecordingInput
+from spikecrate.steps.result import Result
 
 STREAM = "Record Node 101/experiment1/recording1/continuous/Probe-100.0"
 
@@ -162,3 +166,25 @@ def test_a_gap_is_found_without_reading_the_numbers(tmp_path):
         file.write((2**27).to_bytes(8, "little"))
     gaps, _notes = find_gaps(tmp_path, 2**27)
     assert len(gaps) == sample_numbers.MAX_GAPS
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_times_of_a_result_in_seconds_count_the_gaps(tmp_path, kept):
+    path = write_openephys(tmp_path / "rec", samples())
+    write_numbers(path, jumping(500, {100: 2000, 200: 30}))
+    recording = open_recording(path)
+    events = Sorting.from_events([99, 99.5, 100, 250], [1, 1, 2, 2], sampling_frequency=RATE)
+    write_firings(tmp_path / "firings.mda", events)
+    # Without the recording, of a result that was loaded, the record has the gaps.
+    entry = RecordingInput(name="recording", recording=recording, states=(), identity={}).facts
+    record = {"inputs": {"recording": json.loads(json.dumps(entry))}}
+    result = Result(
+        key="0" * 64,
+        status="cached" if kept else "loaded",
+        folder=tmp_path,
+        output=None,
+        record=record,
+        elapsed_s=0,
+        recording=recording if kept else None,
+    )
+    assert result.times_s.tolist() == [99 / RATE, 99.5 / RATE, 2100 / RATE, 2280 / RATE]

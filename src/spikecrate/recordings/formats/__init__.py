@@ -78,6 +78,8 @@ def open_recording(
         Another recording error, naming the file, the field and the next step.
     """
     named = absolute(path)
+    # The origin of the recording must mean the same file from another folder.
+    probe = str(absolute(probe)) if os.path.isfile(probe) else probe  # noqa: PTH113
     with reading(named):
         is_folder = stat.S_ISDIR(named.stat().st_mode)
     found = _in_folder(named) if is_folder else _of_file(named)
