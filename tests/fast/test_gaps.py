@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recording_files import RATE, samples, write_openephys
 
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.describe import overview
 from spikecrate.recordings.formats import sample_numbers
 from spikecrate.recordings.formats.sample_numbers import find_gaps
 from spikecrate.recordings.model import Gap
@@ -69,6 +70,7 @@ def test_a_gap_is_noted_with_where_and_how_long(tmp_path):
     recording = open_recording(path)
     found = [(gap.sample, gap.missing) for gap in recording.gaps]
     assert found == [(100, 2000), (200, 4000), (300, 1), (400, 1)]
+    assert overview(recording)["gaps"] == "4 (6002 samples missing)"
     (note,) = (item for item in recording.assumptions if item.field == "gaps")
     assert "4 gaps: 2000 samples (0.1 s) missing before sample 100 (0.005 s)" in note.message
     assert "4000 samples (0.2 s) missing before sample 200 (0.11 s)" in note.message
