@@ -40,6 +40,25 @@ class Gap:
     missing: int
 
 
+def require_utf8(path: Path) -> None:
+    """Raise where a path is not UTF-8: a run record, which is JSON, and a container's mount cannot hold it.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+
+    Raises
+    ------
+    UsageError
+        The message shows the bytes as escapes.
+    """
+    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if os.fsencode(path) != escaped.encode():
+        message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
+        raise UsageError(message, next_step="rename the file or folder")
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Recording:
     """Raw traces with a sampling frequency and a probe, where they lie.
@@ -188,10 +207,7 @@ class Recording:
         """
         for path in (self.path, *self.files):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
-                escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
-                if os.fsencode(name) != escaped.encode():
-                    message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
-                    raise UsageError(message, next_step="rename the file or folder")
+                require_utf8(name)
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read a stretch of every channel.

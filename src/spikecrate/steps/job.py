@@ -11,8 +11,8 @@ from spikecrate.catalogue.tools import check, require
 from spikecrate.errors import RecordingChangedError
 from spikecrate.recordings import sort_warnings
 from spikecrate.recordings.probe import at_shared_places
-from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.steps.sources import current, hash_of
 
 if TYPE_CHECKING:

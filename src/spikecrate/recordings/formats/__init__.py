@@ -80,13 +80,11 @@ def open_recording(
     named = absolute(path)
     # The origin of the recording must mean the same file from another folder.
     probe = str(absolute(probe)) if os.path.isfile(probe) else probe  # noqa: PTH113
-    with reading(named):
-        is_folder = stat.S_ISDIR(named.stat().st_mode)
-    found = _in_folder(named) if is_folder else _of_file(named)
+    found = formats_at(named)
     if not found:
         message = f"{named} is not a recording; looked for {LOOKED_FOR}"
         convert = f"spikecrate recording.import {shlex.quote(str(named))} DESTINATION"
-        step = "check the path" if is_folder else "describe a flat file by a recording.json"
+        step = "check the path" if named.is_dir() else "describe a flat file by a recording.json"
         raise RecordingNotFoundError(message, next_step=f"{step}, or convert another format: {convert}")
     if len(found) > 1:
         raise ambiguous(named, "formats", list(map(str, found.values())), "name one of these")
@@ -107,6 +105,29 @@ def open_recording(
         assumptions=(*recording.assumptions, *gaps_note(recording)),
         origin={"path": str(named), **given},
     )
+
+
+def formats_at(named: Path) -> dict[str, Path]:
+    """Return the formats that are read in place and that a path has files of.
+
+    Parameters
+    ----------
+    named : Path
+        A folder or file.
+
+    Returns
+    -------
+    dict
+        Name of each format, and the file that describes the recording.
+
+    Raises
+    ------
+    RecordingNotFoundError, RecordingPermissionError, RecordingLinkError
+        If the path cannot be looked at.
+    """
+    with reading(named):
+        is_folder = stat.S_ISDIR(named.stat().st_mode)
+    return _in_folder(named) if is_folder else _of_file(named)
 
 
 def absolute(path: str | Path) -> Path:

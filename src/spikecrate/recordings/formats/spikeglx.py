@@ -161,7 +161,7 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
     allow_truncated : bool
         As in `flat_recording`.
     probe : str
-        As in `flat_recording`, in place of the files' own.
+        As in `flat_recording`, in place of the file's own.
 
     Returns
     -------

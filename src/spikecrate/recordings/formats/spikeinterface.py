@@ -75,7 +75,7 @@ def open_source(
     allow_truncated : bool
         As in `flat_recording`; the description does not say how long a file is.
     probe : str
-        As in `flat_recording`, in place of the files' own.
+        As in `flat_recording`, in place of the folder's own.
 
     Returns
     -------
