@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.recordings.flat_file import MAX_CHANNELS, flat_recording, sample_type
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import is_file, read_json
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+
+    from spikecrate.recordings.model import Recording
 
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
