@@ -118,6 +118,8 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     """
     facts = describe(recording, samples_hash)
     notes = facts.pop("notes")
+    missing = sum(gap.missing for gap in recording.gaps)
+    facts["gaps"] = f"{len(recording.gaps)} ({missing} samples missing)" if recording.gaps else "none"
     del facts["channels"], facts["parts"]
     return {**facts, **summarize(recording.layout, recording.channel_ids, recording.groups), "notes": notes}
 

@@ -213,8 +213,8 @@ def sample_at(time: float | str, recording: Recording, option: str) -> int:
         return int(counted[1])
     try:
         clock = round(parse_seconds(text) * recording.layout.sampling_frequency)
-    except UsageError:
-        message = f"{option} {text!r} is not a time"
+    except (UsageError, OverflowError):
+        message = f"{option} {_told(text)!r} is not a time"
         raise UsageError(message, next_step=f"{option} 60, {option} 10m or {option} 30000samples") from None
     missing = 0
     for gap in recording.gaps:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
@@ -73,6 +76,18 @@ class Result:
 
         layout = self._layout
         return read_firings(self.folder / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
+
+    @cached_property
+    def times_s(self) -> NDArray[np.float64]:
+        """Times of the events of `sorting` in seconds from the recording's start, the time of its gaps included."""
+        from spikecrate.recordings.model import Gap
+        from spikecrate.recordings.views import seconds
+
+        if self.recording is not None:
+            return self.recording.seconds(self.sorting.times)
+        recorded = self.record["inputs"]["recording"].get("gaps", ())
+        gaps = [Gap(sample=sample, missing=missing) for sample, missing in recorded]
+        return seconds(self.sorting.times, self.sorting.sampling_frequency, gaps)
 
     @property
     def sortings(self) -> list[Sorting]:

@@ -14,17 +14,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.flat_file import MAX_CHANNELS, channels_left_out, flat_recording
 from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields
 from spikecrate.recordings.formats.files import folders_below, is_file, read_json, read_text
 from spikecrate.recordings.formats.sample_numbers import find_gaps, first_number
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
 from spikecrate.recordings.probe import PUT_GEOM, Probe
 from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from spikecrate.recordings.model import Recording
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"

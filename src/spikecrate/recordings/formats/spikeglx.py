@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.flat_file import MAX_CHANNELS, channels_left_out, cut_short, flat_recording
 from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields, number_in, shown
 from spikecrate.recordings.formats.files import folders_below, is_file, read_text, reading, regular_file
 from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, cut_short, flat_recording
 from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
+    from spikecrate.recordings.model import Recording
     from spikecrate.recordings.probe import Probe
 
 STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
