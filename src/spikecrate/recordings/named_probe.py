@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import is_file
-from spikecrate.recordings.probe import PITCH_UM, Probe
+from spikecrate.recordings.probe import PITCH_UM, Probe, picked
 from spikecrate.recordings.probe_files import read_channel_map, read_geom, read_prb, read_probeinterface
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def _neuropixels(part: str, bank: Probe, num_channels: int) -> tuple[Probe, list
     if num_channels > count:
         message = f"--probe {part}: {num_channels} channels, the probe has {count}"
         raise ProbeError(message, next_step="name the file of a channel map: --probe FILE")
-    groups = None if bank.groups is None else bank.groups[:num_channels]
     message = f"the channels are taken as the first {num_channels} of {part} in bank 0, in the order of its channels"
     step = "name the file of the channel map (--probe FILE) where other electrodes were recorded"
-    return Probe(bank.locations[:num_channels], groups), [
-        Assumption(field="probe", message=message, next_step=step)
-    ]
+    note = Assumption(field="probe", message=message, next_step=step)
+    return picked(bank, range(num_channels)), [note]

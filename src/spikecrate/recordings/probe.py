@@ -68,6 +68,25 @@ def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Prob
     return Probe(locations), Assumption(field="probe", message=message, next_step=next_step)
 
 
+def picked(probe: Probe, rows: Sequence[int]) -> Probe:
+    """Return the probe of some channels.
+
+    Parameters
+    ----------
+    probe : Probe
+        A probe.
+    rows : sequence of int
+        Rows of its locations.
+
+    Returns
+    -------
+    Probe
+        In the order of `rows`.
+    """
+    groups = None if probe.groups is None else tuple(probe.groups[row] for row in rows)
+    return Probe(tuple(probe.locations[row] for row in rows), groups)
+
+
 def settled(
     probe: Probe | str | None, channel_ids: Sequence[str], no_probe: str, next_step: str
 ) -> tuple[Probe, list[Assumption]]:

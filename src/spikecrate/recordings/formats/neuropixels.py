@@ -115,7 +115,7 @@ def imec_gains(meta: Meta, saved: list[int]) -> list[float]:
     RecordingFormatError
         If a gain is missing or malformed.
     """
-    features, num_ap = _features(meta), _acquired_ap(meta)
+    features, num_ap = _features(meta), acquired_ap(meta)
     if "imMaxInt" not in meta.data and not features:
         meta.refuse("imMaxInt", "missing, and the probe is not known")
     # Of the converter's counts, one half are above 0.
@@ -178,7 +178,7 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Probe | None, int]:
         pitch, even_x, odd_x, pitch_x, pitch_z = (float(features[field]) for field in GEOMETRY)
     if name == "imroTbl":
         # One entry for each acquired channel; an LF channel has the place of its AP channel.
-        num_ap = _acquired_ap(meta)
+        num_ap = acquired_ap(meta)
         places = [channel - num_ap if channel >= num_ap else channel for channel in saved]
         entries = [entries[place] for place in places if place < len(entries)]
     elif len(entries) > len(saved) and SPLIT in meta.data:
@@ -279,8 +279,18 @@ def _electrodes(meta: Meta, features: dict[str, str]) -> list[str]:
     return found
 
 
-def _acquired_ap(meta: Meta) -> int:
-    """Return the number of AP channels at acquisition: a channel beyond them is an LF channel."""
+def acquired_ap(meta: Meta) -> int:
+    """Return the number of AP channels at acquisition: a channel beyond them is an LF channel.
+
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+
+    Returns
+    -------
+    int
+    """
     text = meta.text("acqApLfSy", "").split(",")[0].strip()
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else 384
 

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.fields import Fields
 from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_text
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
@@ -84,7 +85,10 @@ def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
     experiment = facts.path.parent.parent
     number = experiment.name.removeprefix("experiment")
     settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    found = read_beside(place, len(kept)) if kept and not probe else None
+    assumptions = channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept))
+    found = None
+    if kept and not probe:
+        found = read_beside(place, len(kept)) or _neuropixels(settings, place.name, len(kept), assumptions)
     return flat_recording(
         path=path,
         format="openephys",
@@ -95,10 +99,10 @@ def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
         channels=kept,
         sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        probe=probe or found or _neuropixels(settings, place.name, len(kept)),
+        probe=probe or found,
         no_probe=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+        assumptions=assumptions,
     )
 
 
@@ -149,8 +153,17 @@ def _has_electrodes(facts: Fields) -> bool:
     )
 
 
-def _neuropixels(settings: Path, stream: str, kept: int) -> Probe | None:
-    """Read the places and shanks of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assumption]) -> Probe | None:
+    """Read the probe of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+    first = settings.with_name("settings.xml")
+    if settings != first and not is_file(settings):
+        probe = _neuropixels(first, stream, kept, assumptions)
+        message = f"there is no {settings.name}; the electrodes are those of {first.name}, from the first experiment"
+        step = "check that they were the same, or name the probe's file: --probe FILE"
+        assumptions += (
+            [Assumption(field="probe", message=message, next_step=step)] if probe is not None else []
+        )
+        return probe
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
     if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
         return None
