@@ -266,16 +266,20 @@ def _features(meta: Meta) -> dict[str, str]:
 
 
 def _electrodes(meta: Meta, features: dict[str, str]) -> list[str]:
-    """Return shank:column:row:used of every acquired channel, by its bank; none for a probe without simple banks."""
-    if features["imro_table_format_type"] != SIMPLE:
+    """Return shank:column:row:used of every acquired channel by the imroTbl; none where that names no electrodes."""
+    names = _table()["z_imro_formats"][f"{features['imro_table_format_type']}_elm_flds"].strip("()").split()
+    if features["imro_table_format_type"] != SIMPLE and "electrode" not in names:
         return []
     found = []
     for entry in meta.table("imroTbl")[1]:
-        words = re.fullmatch(r"([0-9]{1,4}) ([0-9]{1,4})( [0-9]+)+", entry)
-        if words is None:
-            meta.refuse("imroTbl", f"expected channel bank reference gain gain, got {shown(entry)}")
-        row, column = divmod(int(words[2]) * BANK + int(words[1]), int(features["cols_per_shank"]))
-        found.append(f"0:{column}:{row}:1")
+        words = entry.split()
+        # Phase 3A lacks the last one.
+        if len(words) < len(names) - 1 or not all(re.fullmatch("[0-9]{1,5}", word) for word in words):
+            meta.refuse("imroTbl", f"expected {' '.join(names)}, got {shown(entry)}")
+        values = dict(zip(names, map(int, words), strict=False))
+        electrode = values["electrode"] if "electrode" in names else values["bank"] * BANK + values["channel"]
+        row, column = divmod(electrode, int(features["cols_per_shank"]))
+        found.append(f"{values.get('shank', 0)}:{column}:{row}:1")
     return found
 
 

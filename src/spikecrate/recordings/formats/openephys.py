@@ -165,14 +165,17 @@ def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assum
         )
         return probe
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
-    if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
+    text = read_text(settings, errors="replace") if is_file(settings) else ""
+    if not any(tag in text for tag in PROBES):
         return None
-    from probeinterface.neuropixels_tools import read_openephys_neuropixels
+    from probeinterface.neuropixels_tools import has_neuropixels_probes, read_openephys_neuropixels
 
     try:
         # None for a stream of another device, and for a version of the plugin that writes no locations.
         probe = read_openephys_neuropixels(settings, stream_name=stream, raise_error=False)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
+        if "<STREAM " in text and not has_neuropixels_probes(settings, stream):
+            return None  # the probe is another stream's
         reason = str(error).strip() or type(error).__name__
         message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
         raise ProbeError(message, next_step=PUT_GEOM) from error
