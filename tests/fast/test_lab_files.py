@@ -219,6 +219,21 @@ def test_a_later_experiment_without_settings_takes_the_first_ones_and_says_so(tm
     assert other.notes == ()
 
 
+def test_settings_with_a_name_in_the_code_page_of_windows_are_read(tmp_path):
+    path = open_ephys(
+        tmp_path,
+        '<?xml version="1.0" encoding="UTF-8"?>' + settings([0, 1, 2, 3], extra='<X name="ANIMAL"/>'),
+    )
+    path.write_bytes(path.read_bytes().replace(b"ANIMAL", "Rüssel".encode("cp1252")))
+    assert open_recording(tmp_path).layout.locations == ((0, 0), (32, 0), (0, 15), (32, 15))
+
+
+def test_settings_that_are_cut_short_are_refused(tmp_path):
+    open_ephys(tmp_path, settings([0, 1, 2, 3])[:-30])
+    with pytest.raises(ProbeError, match=r"settings\.xml: not valid XML"):
+        open_recording(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["AuxCortex1", "HPC_ADC2", "PFC1"])
 def test_the_description_of_a_renamed_channel_says_what_it_is(tmp_path, name):
     recording = open_recording(write_openephys(tmp_path, samples(), channel_name=name))

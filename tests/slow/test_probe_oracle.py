@@ -133,6 +133,7 @@ def test_every_stream_of_a_settings_file(tmp_path, capsys):
             else:
                 channels += compare(open_recording(folder), oracle)
                 read += 1
+    assert read
     told(
         capsys,
         f"{len(files)} settings.xml files: {read} streams, {channels} channels equal probeinterface's; {without} are of "

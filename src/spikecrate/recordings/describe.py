@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from spikecrate.recordings.model import Recording
     from spikecrate_harness.layout import Layout
 
-CHANNEL: Final = ("id", "column", "location_um", "gain_uv", "offset_uv")
+CHANNEL: Final = ("id", "column", "location_um", "group", "gain_uv", "offset_uv")
 """The facts of a channel."""
 
 
@@ -92,6 +92,7 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
                 recording.channel_ids,
                 layout.channels,
                 map(list, layout.locations),
+                recording.groups or groups_by_distance(layout.locations),
                 layout.gains,
                 layout.offsets,
                 strict=True,

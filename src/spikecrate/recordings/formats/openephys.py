@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
@@ -20,7 +23,6 @@ from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
@@ -172,13 +174,18 @@ def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assum
 
     try:
         # None for a stream of another device, and for a version of the plugin that writes no locations.
-        probe = read_openephys_neuropixels(settings, stream_name=stream, raise_error=False)
+        with _readable(settings, text) as path:
+            probe = read_openephys_neuropixels(path, stream_name=stream, raise_error=False)
+            damaged = probe is None and not has_neuropixels_probes(path)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
         if "<STREAM " in text and not has_neuropixels_probes(settings, stream):
             return None  # the probe is another stream's
         reason = str(error).strip() or type(error).__name__
         message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
         raise ProbeError(message, next_step=PUT_GEOM) from error
+    if damaged:
+        message = f"{settings}: not valid XML, though it names a Neuropixels probe"
+        raise ProbeError(message, next_step=f"copy {settings.name} again; or {PUT_GEOM}")
     if probe is None:
         return None
     locations = tuple(map(tuple, probe.contact_positions.tolist()))
@@ -187,6 +194,18 @@ def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assum
         raise ProbeError(message, next_step=PUT_GEOM)
     shanks = ["0"] * kept if probe.shank_ids is None else probe.shank_ids.tolist()
     return Probe(locations, tuple(str(shank) or "0" for shank in shanks))
+
+
+@contextmanager
+def _readable(settings: Path, text: str) -> Iterator[Path]:
+    """Yield a settings.xml; a copy of its text where it has bytes that are not UTF-8, in a name that a user gave."""
+    if "\ufffd" not in text:
+        yield settings
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, settings.name)
+        copy.write_text(re.sub('encoding="[^"]*"', 'encoding="UTF-8"', text, count=1), encoding="utf-8")
+        yield copy
 
 
 def _kind(channel: Fields) -> str:
