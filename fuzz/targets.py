@@ -260,7 +260,7 @@ def _flat() -> dict[str, Any]:
 def _job() -> dict[str, Any]:
     record = json.loads(RECORD.read_bytes())
     return {
-        "contract": 2,
+        "contract": 3,
         "key": record["key"],
         "tool": "ms4",
         "kind": "sorter",

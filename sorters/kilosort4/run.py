@@ -209,7 +209,7 @@ def _kilosort(recording: TraceReader, told: Mapping[str, Any]) -> tuple[np.ndarr
     if told["bad_channels"]:
         probe = remove_bad_channels(probe, told["bad_channels"])
     traces, tell = Traces(recording), StageProgress()
-    complete = {**DEFAULT_SETTINGS, **told["settings"], "filename": [recording.path]}
+    complete = {**DEFAULT_SETTINGS, **told["settings"], "filename": list(recording.files)}
     ops, _ = stages.initialize_ops(
         complete, probe, str(traces.dtype), told["do_CAR"], told["invert_sign"], device, False
     )

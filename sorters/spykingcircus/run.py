@@ -127,8 +127,8 @@ def sort(
     data = folder / "recording.dat"
     offset = 0
     if _in_place(recording, told):
-        data.symlink_to(recording.path.resolve())
-        offset = recording.layout.offset
+        data.symlink_to(recording.files[0].resolve())
+        offset = recording.layout.parts[0].offset
     else:
         _copy(recording, told, data)
     (folder / "recording.prb").write_text(_probe_text(told["probe"]))
@@ -264,13 +264,15 @@ def _scale(recording: TraceReader) -> tuple[float | None, int]:
 
 def _in_place(recording: TraceReader, told: Mapping[str, Mapping[str, Any]]) -> bool:
     """Return whether SpyKING CIRCUS can read the user's own file: it does not write to it then."""
-    layout = recording.layout
+    part, *others = recording.layout.parts
     return (
-        not told["run"]["microvolts"]
-        and layout.time_axis == 0
-        and layout.channels == tuple(range(layout.file_channels))
-        and np.dtype(layout.dtype).isnative
-        and recording.path.stat().st_size == layout.offset + layout.num_bytes
+        not others
+        and not told["run"]["microvolts"]
+        and part.time_axis == 0
+        and part.channels == tuple(range(part.file_channels))
+        and np.dtype(part.dtype).isnative
+        and part.num_samples == part.file_samples
+        and recording.files[0].stat().st_size == part.file_bytes
     )
 
 

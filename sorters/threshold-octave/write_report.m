@@ -1,5 +1,5 @@
 function write_report (path, opened)
-  % Writes what the run took, what is installed, under which settings it ran and which sample file it opened.
+  % Writes what the run took, what is installed, under which settings it ran and which sample files it opened.
   pinned = {"GLIBC_TUNABLES", "LC_ALL", "TZ", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS"};
   environment = struct ();
   for name = pinned
@@ -12,7 +12,9 @@ function write_report (path, opened)
   file = fopen (path, "w");
   bytes = 1024 * str2double (peak);
   fprintf (file, "%s, \"peak_memory_bytes\": %d, \"packages\": %s", jsonencode (said)(1:end - 1), bytes, packages);
-  fprintf (file, ", \"opened\": {\"recording\": {\"inode\": %d, \"size\": %d}}}\n", opened.inode, opened.size);
+  files = strjoin (arrayfun (@(file) sprintf ("{\"inode\": %d, \"size\": %d}", file.inode, file.size), opened,
+                             "UniformOutput", false), ", ");
+  fprintf (file, ", \"opened\": {\"recording\": [%s]}}\n", files);
   if (fclose (file) != 0)
     error ("%s cannot be written", path);
   endif

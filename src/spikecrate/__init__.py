@@ -14,31 +14,41 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import Result, load, run, sort
+    from spikecrate.api import load, run, sort, sort_by_group
     from spikecrate.recordings import Recording, open_recording
-    from spikecrate.steps.request import StepRequest
+    from spikecrate.recordings.views import concatenate
+    from spikecrate.steps.request import SortRequest, StepRequest
+    from spikecrate.steps.result import GroupedResult, Result
 
 
 __all__ = [
+    "GroupedResult",
     "Recording",
     "Result",
+    "SortRequest",
     "StepRequest",
     "__version__",
+    "concatenate",
     "errors",
     "load",
     "open_recording",
     "run",
     "sort",
+    "sort_by_group",
 ]
 
 _HOMES = {
     "sort": "spikecrate.api",
+    "sort_by_group": "spikecrate.api",
+    "GroupedResult": "spikecrate.steps.result",
     "run": "spikecrate.api",
+    "SortRequest": "spikecrate.steps.request",
     "StepRequest": "spikecrate.steps.request",
     "load": "spikecrate.api",
-    "Result": "spikecrate.api",
+    "Result": "spikecrate.steps.result",
     "Recording": "spikecrate.recordings",
     "open_recording": "spikecrate.recordings",
+    "concatenate": "spikecrate.recordings.views",
 }
 
 

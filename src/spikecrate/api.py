@@ -1,18 +1,19 @@
-"""The public calls: `spikecrate.sort` and `spikecrate.load`."""
+"""The public calls: `spikecrate.sort`, `sort_by_group`, `run` and `load`."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from spikecrate._util.progress import default_progress
+from spikecrate._util.progress import Once, default_progress
 from spikecrate._util.quantities import format_bytes
-from spikecrate.errors import OutputError
+from spikecrate.catalogue.tools import SORTER
+from spikecrate.errors import OutputError, SpikecrateError, StoppedError
 from spikecrate.steps.output import STORE_ONLY, is_inside, put, require_usable
 from spikecrate.steps.request import SortRequest
+from spikecrate.steps.result import GroupedResult, Result
 from spikecrate.store import open_store
 from spikecrate.store.place import system_errors_named
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from spikecrate._util.progress import Progress
-    from spikecrate.sortings import Sorting
+    from spikecrate.recordings import Recording
     from spikecrate.steps.job import Job
     from spikecrate.steps.request import Request, StepRequest
     from spikecrate.store import Store
@@ -29,77 +30,8 @@ if TYPE_CHECKING:
     Output = Path | str | Callable[[Job], Path | None] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """A sorting, and its run record.
-
-    Attributes
-    ----------
-    key : str
-        The job key, 64 hex digits.
-    status : str
-        `ran`: made by this call. `cached`: a cache hit. `loaded`: read from a folder.
-    folder : Path
-        The result in the store; for `loaded`, the folder that was read.
-    output : Path or None
-        The user's copy.
-    record : dict
-        The run record: inputs, run and outputs.
-    elapsed_s : float
-        Duration of this call; `record["wall_s"]` is that of the sorter's run.
-    """
-
-    key: str
-    status: Literal["ran", "cached", "loaded"]
-    folder: Path
-    output: Path | None
-    record: dict[str, Any]
-    elapsed_s: float
-
-    def __repr__(self) -> str:
-        """Return sorter, counts, status and folder, on one line."""
-        record, sorter = self.record, self.record["tool"]
-        counts = f": {record['units']} units, {record['events']} events" if "units" in record else ""
-        return f"Result({sorter['name']} {sorter['version']}{counts}; {self.status}; {str(self.output or self.folder)!r})"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Every parameter of the run, defaults included."""
-        parameters: dict[str, Any] = self.record["parameters"]
-        return parameters
-
-    @cached_property
-    def sorting(self) -> Sorting:
-        """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
-        from spikecrate.sortings import read_firings
-        from spikecrate.steps.paths import FIRINGS
-
-        layout = self.record["inputs"]["recording"]["layout"]
-        return read_firings(
-            self.folder / FIRINGS, layout["sampling_frequency"], num_samples=layout["num_samples"]
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the result as `--json` prints it."""
-        record = self.record
-        return {
-            "key": self.key,
-            "status": self.status,
-            "folder": str(self.folder),
-            "output": None if self.output is None else str(self.output),
-            "sorter": record["tool"]["name"],
-            "version": record["tool"]["version"],
-            "recipe": record["recipe"],
-            "image": record["image"] or record["environment"],
-            "runtime": record["runtime"],
-            **{name: record[name] for name in ("units", "events") if name in record},
-            "wall_s": record["wall_s"],
-            "elapsed_s": round(self.elapsed_s, 4),
-        }
-
-
 def sort(
-    recording: Path | str,
+    recording: Recording | Path | str,
     *,
     sorter: str = "ms4",
     params: Mapping[str, Any] | None = None,
@@ -118,8 +50,9 @@ def sort(
 
     Parameters
     ----------
-    recording : Path or str
-        A recording in any of the formats of docs/recordings.md. It is read in place and never written to.
+    recording : Recording, Path or str
+        A recording in any of the formats of docs/recordings.md, or a view of one. It is read in place and never
+        written to.
     sorter : str
         Name or alias in the catalogue.
     params : mapping, optional
@@ -199,6 +132,70 @@ def run(
     return find_or_run(request, open_store(store), progress or default_progress(), output=output)
 
 
+def sort_by_group(
+    request: SortRequest,
+    *,
+    output: Output = None,
+    store: Path | str | None = None,
+    progress: Progress | None = None,
+) -> GroupedResult:
+    """Sort every shank, tetrode or probe of a recording by itself, and join the sortings.
+
+    The recording is read once for the hashes of all groups; each group is a job with a key of its own.
+
+    Parameters
+    ----------
+    request : SortRequest
+        The recording, the sorter and its parameters.
+    output, store, progress
+        As for `sort`; a callable gets the job of the first group.
+
+    Returns
+    -------
+    GroupedResult
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As for `sort`; the other groups are sorted nevertheless.
+    """
+    from spikecrate.sortings.join import join_groups
+    from spikecrate.steps.joined import put_joined, require_joinable
+    from spikecrate.steps.kinds import RECORDING
+    from spikecrate.steps.recording_input import hash_recordings
+
+    shelf, shown = open_store(store), Once(progress or default_progress())
+    recording = _opened(request, shelf, shown)
+    views = recording.by_group()
+    inputs = hash_recordings(RECORDING, list(views.values()), shelf, shown)
+    requests = {name: replace(request, recording=found) for name, found in zip(views, inputs, strict=True)}
+    target = _target(next(iter(requests.values())).job(shelf, shown), output)
+    if target is not None:
+        require_joinable(target)
+    done: dict[str, tuple[Result, Stored]] = {}
+    failed: list[SpikecrateError] = []
+    for place, (name, one) in enumerate(requests.items(), start=1):
+        shown.note(f"group {name}, {place} of {len(views)}: channels {', '.join(views[name].channel_ids)}")
+        try:
+            done[name] = _find_or_run(one, shelf, shown)
+        except StoppedError:
+            raise
+        except SpikecrateError as error:
+            error.args = (f"group {name}: {error}",)
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    places = {name: index for index, name in enumerate(recording.channel_ids)}
+    channels = {name: [places[channel] for channel in view.channel_ids] for name, view in views.items()}
+    results = {name: result for name, (result, _stored) in done.items()}
+    sorting, units = join_groups({name: result.sorting for name, result in results.items()}, channels)
+    if target is not None:
+        put_joined(
+            target, {name: stored for name, (_, stored) in done.items()}, sorting, units, recording, shelf
+        )
+    return GroupedResult(results=results, sorting=sorting, units=units, output=target)
+
+
 def find_or_run(request: Request, store: Store, progress: Progress, *, output: Output = None) -> Result:
     """Sort as `sort` does, with its arguments as one value.
 
@@ -222,22 +219,49 @@ def find_or_run(request: Request, store: Store, progress: Progress, *, output: O
     spikecrate.errors.SpikecrateError
         Each case has a class and an exit code of its own.
     """
+    return _find_or_run(request, store, progress, output=output)[0]
+
+
+def _opened(request: SortRequest, store: Store, progress: Progress) -> Recording:
+    """Return the recording of a request, opened."""
+    from spikecrate.steps.opening import open_any
+    from spikecrate.steps.recording_input import RecordingInput
+
+    word = request.recording
+    if isinstance(word, RecordingInput):
+        return word.recording
+    if isinstance(word, (str, Path)):
+        return open_any(word, store=store, progress=progress, runtime=request.runtime)
+    return word
+
+
+def _find_or_run(
+    request: Request, store: Store, progress: Progress, *, output: Output = None
+) -> tuple[Result, Stored]:
+    from spikecrate.steps.joined import put_joined, require_joinable
     from spikecrate.store import results
 
     started = time.monotonic()
     with system_errors_named(store.root):
+        if isinstance(request, SortRequest) and isinstance(request.recording, (str, Path)):
+            request = replace(request, recording=_opened(request, store, progress))
         job = request.job(store, progress)
         job.note_assumptions(progress)
         target = _target(job, output)
+        joined = job.tool.kind == SORTER and len(job.recording.parts) > 1
         stored = None if request.force else results.find(store, job.key, progress.note)
         ran = False
         if stored is None:
             if target is not None:
-                require_usable(target)
+                (require_joinable if joined else require_usable)(target)
             stored, ran = _run(request, job, store, progress)
-        if target is not None:
+        recording = job.recordings[0] if job.recordings else None
+        result = _result(stored, "ran" if ran else "cached", target, started, recording)
+        if target is not None and joined:
+            put_joined(target, {"all": stored}, result.sorting, (), job.recording, store)
+        elif target is not None:
             put(stored, target, store)
-    return _result(stored, "ran" if ran else "cached", target, started)
+    return result, stored
 
 
 def load(folder: Path | str) -> Result:
@@ -267,7 +291,11 @@ def load(folder: Path | str) -> Result:
 
 
 def _result(
-    stored: Stored, status: Literal["ran", "cached", "loaded"], output: Path | None, started: float
+    stored: Stored,
+    status: Literal["ran", "cached", "loaded"],
+    output: Path | None,
+    started: float,
+    recording: Recording | None = None,
 ) -> Result:
     return Result(
         key=stored.record["key"],
@@ -276,6 +304,7 @@ def _result(
         output=output,
         record=stored.record,
         elapsed_s=time.monotonic() - started,
+        recording=recording,
     )
 
 
@@ -306,6 +335,6 @@ def _target(job: Job, output: Output) -> Path | None:
         return None
     for recording in job.recordings:
         if is_inside(Path(named), recording):
-            message = f"{named} is inside the recording {recording.folder}, where nothing is written"
+            message = f"{named} is inside the recording {recording.path}, where nothing is written"
             raise OutputError(message, next_step="name another folder: --output DIR, or --output -")
     return Path(named).absolute()

@@ -11,7 +11,7 @@ from spikecrate_harness.layout import Layout
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONTRACT: Final = 2
+CONTRACT: Final = 3
 """Of job.json; an image refuses one that it does not know."""
 
 

@@ -1,4 +1,4 @@
-"""Where the samples of a recording lie in its file: plain numbers, the same in the library and in the image.
+"""Where the samples of a recording lie in its files: plain numbers, the same in the library and in the image.
 
 A `Layout` travels as JSON in `job.json`, so it is checked again where it arrives. Standard library only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ DTYPE: Final = re.compile(r"\|[iu]1|[<>][iu][248]|[<>]f[248]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """One flat file of samples and their meaning.
+class Part:
+    """A stretch of samples of one flat file.
 
     Attributes
     ----------
@@ -26,23 +26,19 @@ class Layout:
     dtype : str
         numpy's name of the sample type with byte order: "<i2", "<f4", "|u1".
     offset : int
-        Bytes before the first sample.
+        Bytes before the first sample of the file.
     time_axis : int
         0: interleaved (samples x channels in C order); 1: one channel after the other.
     file_channels : int
         Channels in the file.
+    file_samples : int
+        Samples per channel in the file.
     channels : tuple of int
         The columns of the file that are the recording's channels, in order.
+    start : int
+        The first sample of the stretch, counted from the first of the file.
     num_samples : int
-        Samples per channel.
-    sampling_frequency : float
-        Hz.
-    gains : tuple of float
-        uV per count, one a channel.
-    offsets : tuple of float
-        uV, one a channel.
-    locations : tuple of tuple of float
-        um, one row a channel, 2 or 3 columns.
+        Samples per channel of the stretch.
 
     Raises
     ------
@@ -55,12 +51,10 @@ class Layout:
     offset: int
     time_axis: int
     file_channels: int
+    file_samples: int
     channels: tuple[int, ...]
+    start: int
     num_samples: int
-    sampling_frequency: float
-    gains: tuple[float, ...]
-    offsets: tuple[float, ...]
-    locations: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
         """Check every field against the others."""
@@ -76,6 +70,7 @@ class Layout:
         _hold(self.offset >= 0, "offset", f"{self.offset} is negative")
         _hold(self.time_axis in (0, 1), "time_axis", f"{self.time_axis} is neither 0 nor 1")
         _hold(self.file_channels >= 1, "file_channels", f"{self.file_channels} is not a number of channels")
+        _hold(self.file_samples >= 1, "file_samples", f"{self.file_samples} is not a number of samples")
         _hold(len(self.channels) >= 1, "channels", "there are none")
         _hold(
             all(0 <= column < self.file_channels for column in self.channels),
@@ -83,7 +78,73 @@ class Layout:
             f"a column is outside the {self.file_channels} channels of the file",
         )
         _hold(len(set(self.channels)) == len(self.channels), "channels", "a column is named twice")
+        _hold(self.start >= 0, "start", f"{self.start} is negative")
         _hold(self.num_samples >= 1, "num_samples", f"{self.num_samples} is not a number of samples")
+        _hold(
+            self.start + self.num_samples <= self.file_samples,
+            "num_samples",
+            f"the stretch ends beyond the {self.file_samples} samples of the file",
+        )
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one sample of one channel."""
+        return int(self.dtype[2:])
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes that the file has at least."""
+        return self.offset + self.file_samples * self.file_channels * self.itemsize
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the stretch, with all channels of the file."""
+        return self.num_samples * self.file_channels * self.itemsize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The samples of a recording and their meaning.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+        The stretches of files that follow one another in the recording.
+    sampling_frequency : float
+        Hz.
+    gains : tuple of float
+        uV per count, one a channel.
+    offsets : tuple of float
+        uV, one a channel.
+    locations : tuple of tuple of float
+        um, one row a channel, 2 or 3 columns.
+
+    Raises
+    ------
+    ValueError
+        If a field is out of its range; the message starts with the field's name.
+    """
+
+    parts: tuple[Part, ...]
+    sampling_frequency: float
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    locations: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Check every field against the others."""
+        _hold(len(self.parts) >= 1, "parts", "there are none")
+        first = self.parts[0]
+        _hold(
+            all(len(part.channels) == len(first.channels) for part in self.parts),
+            "parts",
+            "they differ in the number of channels",
+        )
+        _hold(
+            all(part.dtype[1:] == first.dtype[1:] for part in self.parts),
+            "parts",
+            "they differ in the type of the samples",
+        )
         _hold(
             math.isfinite(self.sampling_frequency) and self.sampling_frequency > 0,
             "sampling_frequency",
@@ -91,9 +152,7 @@ class Layout:
         )
         for name, rows in (("gains", self.gains), ("offsets", self.offsets), ("locations", self.locations)):
             _hold(
-                len(rows) == len(self.channels),
-                name,
-                f"{len(rows)} entries for {len(self.channels)} channels",
+                len(rows) == self.num_channels, name, f"{len(rows)} entries for {self.num_channels} channels"
             )
         for name, values in (("gains", self.gains), ("offsets", self.offsets)):
             _hold(all(map(math.isfinite, values)), name, "a value is not finite")
@@ -111,28 +170,32 @@ class Layout:
     @property
     def num_channels(self) -> int:
         """Channels of the recording."""
-        return len(self.channels)
+        return len(self.parts[0].channels)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples per channel."""
+        return sum(part.num_samples for part in self.parts)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the samples in the first file; the parts may differ in byte order alone."""
+        return self.parts[0].dtype
 
     @property
     def itemsize(self) -> int:
         """Bytes of one sample of one channel."""
-        return int(self.dtype[2:])
+        return self.parts[0].itemsize
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the samples in the file, all of its channels."""
-        return self.num_samples * self.file_channels * self.itemsize
+        """Bytes of the samples in the files, with all channels of the files."""
+        return sum(part.num_bytes for part in self.parts)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the layout as JSON types."""
         return {
-            "file": self.file,
-            "dtype": self.dtype,
-            "offset": self.offset,
-            "time_axis": self.time_axis,
-            "file_channels": self.file_channels,
-            "channels": list(self.channels),
-            "num_samples": self.num_samples,
+            "parts": [{**asdict(part), "channels": list(part.channels)} for part in self.parts],
             "sampling_frequency": self.sampling_frequency,
             "gains": list(self.gains),
             "offsets": list(self.offsets),
@@ -148,21 +211,9 @@ class Layout:
         ValueError
             If a field is missing, unknown, of the wrong type or out of its range; the message names it.
         """
-        if not isinstance(data, dict):
-            message = f"layout: expected an object, got {type(data).__name__}"
-            raise ValueError(message)  # noqa: TRY004
-        names = {field.name for field in fields(cls)}
-        for name in sorted(names ^ set(data), key=str):
-            _hold(name in data, str(name), "missing")
-            _hold(name in names, str(name), "unknown field")
+        _hold_fields("layout", cls, data)
         return cls(
-            file=_text(data, "file"),
-            dtype=_text(data, "dtype"),
-            offset=_whole("offset", data["offset"]),
-            time_axis=_whole("time_axis", data["time_axis"]),
-            file_channels=_whole("file_channels", data["file_channels"]),
-            channels=tuple(_whole("channels", value) for value in _row("channels", data["channels"])),
-            num_samples=_whole("num_samples", data["num_samples"]),
+            parts=tuple(map(_part, _row("parts", data["parts"]))),
             sampling_frequency=_real("sampling_frequency", data["sampling_frequency"]),
             gains=tuple(_real("gains", value) for value in _row("gains", data["gains"])),
             offsets=tuple(_real("offsets", value) for value in _row("offsets", data["offsets"])),
@@ -171,6 +222,27 @@ class Layout:
                 for row in _row("locations", data["locations"])
             ),
         )
+
+
+def _part(data: Any) -> Part:
+    """Return the part of a dict."""
+    _hold_fields("parts", Part, data)
+    whole = ("offset", "time_axis", "file_channels", "file_samples", "start", "num_samples")
+    return Part(
+        file=_text(data, "file"),
+        dtype=_text(data, "dtype"),
+        channels=tuple(_whole("channels", value) for value in _row("channels", data["channels"])),
+        **{name: _whole(name, data[name]) for name in whole},
+    )
+
+
+def _hold_fields(name: str, kind: type[Part | Layout], data: Any) -> None:
+    """Raise a ValueError unless the data have each field of a class and no other."""
+    _hold(isinstance(data, dict), name, f"expected an object, got {type(data).__name__}")
+    names = {field.name for field in fields(kind)}
+    for field in sorted(names ^ set(data), key=str):
+        _hold(field in data, str(field), "missing")
+        _hold(field in names, str(field), "unknown field")
 
 
 def _hold(condition: bool, field: str, problem: str) -> None:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate_harness import pinning
@@ -55,7 +55,7 @@ def main() -> int:
 def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="spikecrate_harness", allow_abbrev=False)
     parser.add_argument("--job", type=Path, default=Path("/job/job.json"))
-    parser.add_argument("--input", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--input", action="append", default=[], metavar="PLACE=PATH")
     parser.add_argument("--out", type=Path, default=Path("/out"))
     parser.add_argument("--scratch", type=Path, default=Path("/tmp"))
     return parser.parse_args(words)
@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         job = read_job(options.job)
-        inputs, opened = _open(job, dict(word.partition("=")[::2] for word in options.input))
+        inputs, opened = _open(job, [_given(word) for word in options.input])
     except JobError as error:
         return _fail(INVALID_JOB, error)
 
@@ -127,15 +127,34 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _open(job: Job, paths: dict[str, str]) -> tuple[dict[str, TraceReader | Path], dict[str, dict[str, int]]]:
+def _given(word: str) -> tuple[PurePosixPath, Path]:
+    """Return a place below /inputs, and the path on the host that stands in for it."""
+    place, _, path = word.partition("=")
+    return PurePosixPath(place), Path(path)
+
+
+def _place(inner: PurePosixPath, given: list[tuple[PurePosixPath, Path]]) -> Path:
+    """Return where a path below /inputs lies: there, or on the host below the path that stands in for it."""
+    for place, path in given:
+        if inner.is_relative_to(place):
+            return path / inner.relative_to(place)
+        if inner == place.parent:
+            # Single files stand in for the folder of an input.
+            return path.parent
+    return INPUTS / inner
+
+
+def _open(
+    job: Job, given: list[tuple[PurePosixPath, Path]]
+) -> tuple[dict[str, TraceReader | Path], dict[str, list[dict[str, int]]]]:
     """Open every input of a job; return them, and the identity of each file or folder that was opened.
 
     Parameters
     ----------
     job : Job
         The job.
-    paths : dict
-        Where an input lies that is not at `/inputs/NAME`, by its name.
+    given : list
+        Paths that stand in for places below `/inputs`.
 
     Raises
     ------
@@ -147,10 +166,12 @@ def _open(job: Job, paths: dict[str, str]) -> tuple[dict[str, TraceReader | Path
     inputs: dict[str, TraceReader | Path] = {}
     opened = {}
     for name, layout in job.inputs.items():
-        folder = Path(paths.get(name, INPUTS / name))
+        folder = PurePosixPath(name)
+        inside = [folder] if layout is None else [folder / part.file for part in layout.parts]
+        files = [_place(inner, given) for inner in inside]
         try:
-            inputs[name] = folder if layout is None else open_traces(layout, folder)
-            opened[name] = file_identity(folder if layout is None else folder / layout.file)
+            inputs[name] = files[0] if layout is None else open_traces(layout, files)
+            opened[name] = list(map(file_identity, files))
         except (OSError, ValueError) as error:
             message = f"{name}: {error}"
             raise JobError(message) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikeinterface.core import BaseRecording, BaseRecordingSegment
@@ -25,20 +26,20 @@ class LayoutRecording(BaseRecording):  # type: ignore[misc]
     ----------
     layout : dict
         Where the samples lie, as `Layout.as_dict` has it: a worker process makes the recording anew from it.
-    folder : str
-        The recording's folder.
+    files : list of str
+        The file of each part.
     """
 
-    def __init__(self, layout: dict[str, Any], folder: str) -> None:
+    def __init__(self, layout: dict[str, Any], files: list[str]) -> None:
         import numpy as np
 
-        reader = open_traces(Layout.from_dict(layout), folder)
+        reader = open_traces(Layout.from_dict(layout), [Path(file) for file in files])
         native = np.dtype(reader.layout.dtype).newbyteorder("=")
         super().__init__(reader.sampling_frequency, list(range(reader.num_channels)), native)
         self.add_recording_segment(_Segment(reader))
         self.set_channel_gains(reader.gains)
         self.set_channel_offsets(reader.offsets)
-        self._kwargs = {"layout": layout, "folder": folder}
+        self._kwargs = {"layout": layout, "files": files}
 
 
 class _Segment(BaseRecordingSegment):  # type: ignore[misc]

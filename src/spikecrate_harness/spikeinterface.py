@@ -38,7 +38,7 @@ def as_spikeinterface(recording: TraceReader) -> Any:
 
     from spikecrate_harness.si_recording import LayoutRecording
 
-    traces = LayoutRecording(recording.layout.as_dict(), str(recording.folder))
+    traces = LayoutRecording(recording.layout.as_dict(), list(map(str, recording.files)))
     probe = Probe(ndim=2, si_units="um")
     probe.set_contacts(positions=recording.locations, shapes="circle", shape_params={"radius": 5})
     probe.set_device_channel_indices(np.arange(recording.num_channels))

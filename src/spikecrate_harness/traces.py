@@ -1,15 +1,18 @@
-"""A recording as a tool sees it: traces on demand from one flat file, mapped into memory, read-only."""
+"""A recording as a tool sees it: traces on demand from its files, mapped into memory, read-only."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import numpy as np
 
-    from spikecrate_harness.layout import Layout
+    from spikecrate_harness.layout import Layout, Part
 
 
 class TraceReader:
@@ -19,30 +22,28 @@ class TraceReader:
     ----------
     layout : Layout
         Where the samples lie.
-    samples : numpy.ndarray
-        num_samples x file_channels, a view of the file.
-    folder : Path
-        The recording's folder.
+    samples : sequence of numpy.ndarray
+        For each part num_samples x file_channels, a view of its file.
+    files : sequence of Path
+        The file of each part.
     """
 
-    def __init__(self, layout: Layout, samples: np.ndarray[Any, Any], folder: Path) -> None:
+    def __init__(
+        self, layout: Layout, samples: Sequence[np.ndarray[Any, Any]], files: Sequence[Path]
+    ) -> None:
         self.layout = layout
-        self._samples = samples
-        self.folder = folder
-
-    @property
-    def path(self) -> Path:
-        """The sample file."""
-        return self.folder / self.layout.file
+        self.files = tuple(files)
+        self._samples = tuple(samples)
+        self._ends = tuple(accumulate(part.num_samples for part in layout.parts))
 
     @property
     def num_samples(self) -> int:
         """Samples per channel."""
-        return self.layout.num_samples
+        return self._ends[-1]
 
     @property
     def num_channels(self) -> int:
-        """Channels of the recording (the file may hold more)."""
+        """Channels of the recording (a file may hold more)."""
         return self.layout.num_channels
 
     @property
@@ -77,7 +78,7 @@ class TraceReader:
         Returns
         -------
         numpy.ndarray
-            Samples x channels, C order, the file's type in the machine's byte order; a copy, the caller's to change.
+            Samples x channels, C order, the files' type in the machine's byte order; a copy, the caller's to change.
 
         Raises
         ------
@@ -90,42 +91,53 @@ class TraceReader:
         if not 0 <= start <= stop <= self.num_samples:
             message = f"samples {start} to {stop} of a recording with {self.num_samples}"
             raise ValueError(message)
-        block = self._samples[start:stop]
-        if self.layout.channels != tuple(range(self.layout.file_channels)):
-            block = block[:, list(self.layout.channels)]
-        return np.array(block, dtype=block.dtype.newbyteorder("="), order="C", subok=False)
+        native = np.dtype(self.layout.dtype).newbyteorder("=")
+        traces = np.empty((stop - start, self.num_channels), dtype=native)
+        for part, samples, end in zip(self.layout.parts, self._samples, self._ends, strict=True):
+            begin = end - part.num_samples
+            first, last = max(start, begin), min(stop, end)
+            if first < last:
+                block = samples[first - begin : last - begin]
+                if part.channels != tuple(range(part.file_channels)):
+                    block = block[:, list(part.channels)]
+                traces[first - start : last - start] = block
+        return traces
 
 
-def open_traces(layout: Layout, folder: str | Path) -> TraceReader:
-    """Open the sample file of a layout; nothing is read yet.
+def open_traces(layout: Layout, files: Sequence[Path]) -> TraceReader:
+    """Open the sample files of a layout; nothing is read yet.
 
     Parameters
     ----------
     layout : Layout
         Where the samples lie.
-    folder : str or Path
-        The recording's folder.
+    files : sequence of Path
+        The file of each part.
 
     Raises
     ------
     ValueError
-        If the file is shorter than the layout says.
+        If a file is shorter than the layout says.
     OSError
         If it cannot be opened.
     """
+    return TraceReader(layout, list(map(_mapped, layout.parts, files)), files)
+
+
+def _mapped(part: Part, path: Path) -> np.ndarray[Any, Any]:
+    """Map a file into memory; return the samples of the part, num_samples x file_channels."""
     import numpy as np
 
-    path = Path(folder) / layout.file
-    needed, found = layout.offset + layout.num_bytes, path.stat().st_size
-    if found < needed:
-        message = f"{path}: {needed} bytes are needed, the file holds {found}"
+    found = path.stat().st_size
+    if found < part.file_bytes:
+        message = f"{path}: {part.file_bytes} bytes are needed, the file holds {found}"
         raise ValueError(message)
-    by_time = layout.time_axis == 0
-    shape = (layout.num_samples, layout.file_channels)
+    by_time = part.time_axis == 0
+    shape = (part.file_samples, part.file_channels)
     samples = np.memmap(
-        path, dtype=layout.dtype, mode="r", offset=layout.offset, shape=shape if by_time else shape[::-1]
+        path, dtype=part.dtype, mode="r", offset=part.offset, shape=shape if by_time else shape[::-1]
     )
-    return TraceReader(layout, samples if by_time else samples.T, Path(folder))
+    return (samples if by_time else samples.T)[part.start : part.start + part.num_samples]
 
 
 def file_identity(path: Path) -> dict[str, int]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from layouts import layout_of
 
 from spikecrate_harness.layout import Layout
 from spikecrate_harness.traces import TraceReader
@@ -27,20 +28,14 @@ specification.loader.exec_module(run)
 def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) -> TraceReader:
     """Give samples x channels in memory as a recording, channels 20 um apart."""
     channels = samples.shape[1]
-    layout = Layout(
-        file="raw.dat",
+    layout = layout_of(
+        channels,
+        len(samples),
         dtype=samples.dtype.str,
-        offset=0,
-        time_axis=0,
-        file_channels=channels,
-        channels=tuple(range(channels)),
-        num_samples=len(samples),
         sampling_frequency=rate,
-        gains=(gain,) * channels,
-        offsets=(0.0,) * channels,
-        locations=tuple((0.0, 20.0 * channel) for channel in range(channels)),
+        gains=[gain] * channels,
     )
-    return TraceReader(layout, samples, Path())
+    return TraceReader(Layout.from_dict(layout), [samples], [Path()])
 
 
 def noise(num_samples: int, channels: int, seed: int = 0) -> np.ndarray:

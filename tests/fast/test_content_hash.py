@@ -133,12 +133,12 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path, monkeypatch, change)
     monkeypatch.setattr(content, "PIECE_BYTES", 64)
     recording = open_recording(write_mountainsort(tmp_path, samples()))
     with pytest.raises(RecordingChangedError, match="changed while it was read"):
-        hash_samples(recording, Watching(lambda: change(recording.sample_file)))
+        hash_samples(recording, Watching(lambda: change(recording.files[0])))
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):
     recording = open_recording(write_mountainsort(tmp_path, samples()))
-    recording.sample_file.unlink()
+    recording.files[0].unlink()
     with pytest.raises(RecordingNotFoundError, match=r"raw\.mda"):
         hash_samples(recording, Silent())
 

@@ -23,15 +23,22 @@ from spikecrate.cli.parse import parse
 from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
-from spikecrate.steps.inputs import RecordingInput
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.store.file_hashes import FileState
 from spikecrate_harness.answer import as_firings
-from spikecrate_harness.layout import Layout
+from spikecrate_harness.layout import Layout, Part
 from spikecrate_harness.traces import open_traces
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "sorters").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *(ROOT / "sorters").rglob("*.md"),
+        *(ROOT / "tools").rglob("*.md"),
+    ]
+)
 NAMESPACE = collection()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")
@@ -142,7 +149,9 @@ def test_a_command_that_does_not_exist_is_noticed(words):
 
 def test_every_option_of_sort_is_in_its_table():
     flags = {option.flag for option in find("sort").options if not option.is_positional}
-    assert {row[0].split()[0] for row in table(DOCS / "sort.md", "## Options of `sort`")} == flags
+    headings = ("## Options of `sort`", "## Sort a part of a recording, or several as one")
+    cells = [row[0] for heading in headings for row in table(DOCS / "sort.md", heading)]
+    assert {word.split()[0] for cell in cells for word in cell.split(", ")} == flags
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -185,7 +194,7 @@ def test_the_contract_names_every_field_of_job_json(tmp_path):
     run = importlib.import_module("spikecrate.steps.run")
     recording = open_recording(write_toy(tmp_path / "toy", duration_s=1, num_channels=1, num_units=1))
     found = RecordingInput(
-        name="recording", recording=recording, state=FileState.of(recording.sample_file), identity={}
+        name="recording", recording=recording, states=tuple(map(FileState.of, recording.files)), identity={}
     )
     job = SimpleNamespace(
         key="ab" * 32,
@@ -196,9 +205,14 @@ def test_the_contract_names_every_field_of_job_json(tmp_path):
     )
     document = run.job_document(job, SimpleNamespace(cores=1, memory_bytes=None))
     assert [row[0] for row in table(DOCS / "contract.md", "## `job.json`")] == list(document)
-    fields = [row[0] for row in table(DOCS / "contract.md", "Fields of `layout`:")]
-    assert sorted(fields) == sorted(document["inputs"]["recording"]["layout"])
-    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(Layout))
+    layout = document["inputs"]["recording"]["layout"]
+    for heading, data, kind in (
+        ("Fields of `layout`:", layout, Layout),
+        ("Fields of a part:", layout["parts"][0], Part),
+    ):
+        fields = [name for row in table(DOCS / "contract.md", heading) for name in row[0].split(", ")]
+        assert sorted(fields) == sorted(data)
+        assert sorted(fields) == sorted(field.name for field in dataclasses.fields(kind))
 
 
 def test_every_field_of_recording_json_is_in_its_table():
@@ -238,7 +252,7 @@ def test_the_example_sorter_is_valid_and_finds_spikes(tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     recording = open_recording(write_toy(tmp_path / "toy", duration_s=2, num_channels=1, num_units=2))
-    traces = open_traces(recording.layout, recording.folder)
+    traces = open_traces(recording.layout, recording.files)
     answer = module.sort(traces, sorters.read(folder).defaults, None)
     firings = as_firings(answer, traces.num_samples, traces.num_channels)
     assert firings.shape[1] > 10

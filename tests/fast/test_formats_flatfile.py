@@ -67,7 +67,7 @@ def test_samples_may_lie_anywhere(tmp_path):
         change(tmp_path / "rec", file=file)
         recording = open_recording(tmp_path / "rec")
         assert np.array_equal(recording.traces(), samples())
-        assert recording.folder.samefile(tmp_path / "elsewhere")
+        assert recording.files[0].parent.samefile(tmp_path / "elsewhere")
 
 
 def test_another_name_than_recording_json_will_do(tmp_path):

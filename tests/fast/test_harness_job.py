@@ -5,24 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from layouts import layout_of
 
 from spikecrate_harness.job import JobError, read_job
 
-LAYOUT = {
-    "file": "raw.dat",
-    "dtype": "<i2",
-    "offset": 0,
-    "time_axis": 0,
-    "file_channels": 2,
-    "channels": [0, 1],
-    "num_samples": 100,
-    "sampling_frequency": 30000.0,
-    "gains": [1.0, 1.0],
-    "offsets": [0.0, 0.0],
-    "locations": [[0.0, 0.0], [0.0, 20.0]],
-}
+LAYOUT = layout_of()
 JOB = {
-    "contract": 2,
+    "contract": 3,
     "key": "0" * 64,
     "tool": "fake",
     "kind": "sorter",
@@ -64,6 +53,7 @@ def test_a_missing_field_is_named(tmp_path, name):
     ("name", "value"),
     [
         ("contract", 1),
+        ("contract", 2),
         ("kind", None),
         ("key", 1),
         ("parameters", []),
@@ -84,8 +74,8 @@ def test_a_wrong_value_is_named(tmp_path, name, value):
 @pytest.mark.parametrize(
     "entry",
     [
-        {"kind": "recording", "layout": {**LAYOUT, "num_samples": 0}},
-        {"kind": "recording", "layout": {**LAYOUT, "gains": [1.0]}},
+        {"kind": "recording", "layout": layout_of(num_samples=0)},
+        {"kind": "recording", "layout": layout_of(gains=[1.0])},
         {"kind": "recording"},
         {"kind": "table"},
         "recording",

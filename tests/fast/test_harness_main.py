@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import layout_of
 
 import spikecrate_harness
 from spikecrate_harness import mda
@@ -84,22 +85,9 @@ def job(code, tmp_path):
     (tmp_path / "recording" / "raw.dat").write_bytes(samples.tobytes())
 
     def command(do, **changes):
-        layout = {
-            "file": "raw.dat",
-            "dtype": "<i2",
-            "offset": 0,
-            "time_axis": 0,
-            "file_channels": 2,
-            "channels": [0, 1],
-            "num_samples": 50,
-            "sampling_frequency": 30000.0,
-            "gains": [1.0, 1.0],
-            "offsets": [0.0, 0.0],
-            "locations": [[0.0, 0.0], [0.0, 20.0]],
-            **changes.pop("layout", {}),
-        }
+        layout = layout_of(**{"num_samples": 50, **changes.pop("layout", {})})
         fields = {
-            "contract": 2,
+            "contract": 3,
             "key": "ab" * 32,
             "tool": "fake",
             "kind": "sorter",

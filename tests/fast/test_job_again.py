@@ -245,8 +245,22 @@ def test_a_broken_result_is_refused_by_the_name_of_the_file(recording, sorter, t
     assert spikecrate.load(copy).sorting.unit_ids.tolist() == [1, 2]
 
 
-def earlier_version(record):
+def schema_2(record):
+    """Return a run record as it was until schema 3: the recording in one file, whose facts were the layout's own."""
+    recording = dict(record["inputs"]["recording"])
+    layout = dict(recording["layout"])
+    (sample_file,), (part,) = recording["files"], layout.pop("parts")
+    for name in ("origin", "files", "gaps"):
+        del recording[name]
+    for name in ("start", "file_samples"):
+        del part[name]
+    recording |= {"sample_file": sample_file, "layout": part | layout}
+    return record | {"schema": 2, "inputs": {"recording": recording}}
+
+
+def schema_1(record):
     """Return a run record as it was until schema 2: of a sorter and its recording, with another key."""
+    record = schema_2(record)
     parts = record["key_parts"]
     return {
         **{name: value for name, value in record.items() if name not in ("tool", "inputs")},
@@ -257,20 +271,25 @@ def earlier_version(record):
     }
 
 
+@pytest.mark.parametrize(
+    ("earlier_version", "reason"), [(schema_1, "earlier version"), (schema_2, "no earlier result")]
+)
 def test_a_result_of_an_earlier_version_is_shown_and_refused_by_its_schema(
-    recording, sorter, store, tmp_path, capsys
+    recording, sorter, store, tmp_path, capsys, earlier_version, reason
 ):
     first = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
+    earlier = earlier_version(first.record)
     built = shutil.copytree(first.folder, store.work / f"{first.key}-earlier")
-    (built / "run.json").write_text(json.dumps(earlier_version(first.record)))
+    (built / "run.json").write_text(json.dumps(earlier))
     (built / "manifest.json").unlink()
     remove_tree(first.folder)
     stored = results.publish(store, first.key, built)
     shutil.copytree(stored.folder, tmp_path / "copy")
     for word in (first.key, str(tmp_path / "copy")):
-        with pytest.raises(ResultCorruptError, match=r"run\.json: schema: is 1, this spikecrate reads 2"):
+        refused = rf"run\.json: schema: is {earlier['schema']}, this spikecrate reads 3"
+        with pytest.raises(ResultCorruptError, match=refused):
             named.find_job(word, store, Silent())
-    assert "earlier version" in explain_past(first.key, store).reasons[0]
+    assert reason in explain_past(first.key, store).reasons[0]
     show_record(show_job(store, first.key))
     assert str(recording) in capsys.readouterr().out
 

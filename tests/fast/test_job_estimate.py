@@ -67,7 +67,8 @@ def test_the_next_forecast_is_judged_by_the_run_before(recording, sorter, store)
     record = spikecrate.sort(recording, sorter=name).record
     (run,) = runs_of(name, store)
     assert run.memory_bytes == record["peak_memory_bytes"] > 0
-    assert run.values == 4 * record["inputs"]["recording"]["layout"]["num_samples"]
+    (part,) = record["inputs"]["recording"]["layout"]["parts"]
+    assert run.values == 4 * part["num_samples"]
 
 
 def test_a_job_that_will_need_more_than_its_limit_is_said_before_it_starts(recording, sorter, store):

@@ -17,7 +17,7 @@ from spikecrate.studies.quality import Score
 TRUE = """
 from spikecrate_harness import mda
 def sort(recording, parameters, resources):
-    channels, times, labels = mda.read(recording.path.parent / "firings_true.mda")
+    channels, times, labels = mda.read(recording.files[0].parent / "firings_true.mda")
     return {answer}
 """
 """A sorter that knows what is to be found."""

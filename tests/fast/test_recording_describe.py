@@ -17,7 +17,9 @@ def test_a_recording_is_described_as_json(tmp_path, form):
     facts = describe(recording, "ab" * 32)
     assert json.loads(json.dumps(facts)) == facts
     assert facts["format"] == form
-    assert facts["sample_file"] == str(recording.sample_file)
+    assert facts["files"] == list(map(str, recording.files))
+    assert [part["file"] for part in facts["parts"]] == facts["files"]
+    assert sum(part["num_samples"] for part in facts["parts"]) == facts["num_samples"]
     assert (facts["num_channels"], facts["num_samples"], facts["sampling_frequency"]) == (4, 500, RATE)
     assert facts["duration_s"] == 500 / RATE
     assert (facts["dtype"], facts["byte_order"], facts["samples_hash"]) == ("int16", "little", "ab" * 32)
@@ -73,12 +75,14 @@ def test_one_channel_is_summarized(tmp_path):
     assert (text["channels"], text["pitch"], text["groups"]) == ("1 (1)", "none", "1")
 
 
-def test_an_overview_has_every_fact_but_the_list_of_channels(tmp_path):
+def test_an_overview_has_every_fact_but_the_lists_of_channels_and_parts(tmp_path):
     recording = neuropixels(tmp_path)
     facts, full = overview(recording, "ab" * 32), describe(recording, "ab" * 32)
     assert facts["channels"] == "384 (1 to 384)"
-    assert {name: facts[name] for name in full if name != "channels"} == {
-        name: value for name, value in full.items() if name != "channels"
+    lists = ("channels", "parts")
+    assert "parts" not in facts
+    assert {name: facts[name] for name in full if name not in lists} == {
+        name: value for name, value in full.items() if name not in lists
     }
     assert len(json.dumps(facts)) < 2000
 

@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from layouts import layout_of
 from recording_files import samples
 
 from spikecrate_harness.layout import Layout
@@ -15,27 +16,32 @@ from spikecrate_harness.traces import open_traces
 
 def layout_for(dtype, num_samples, file_channels, channels=None, *, time_axis=0, offset=0):
     columns = tuple(range(file_channels)) if channels is None else tuple(channels)
-    return Layout(
-        file="x.raw",
-        dtype=np.dtype(dtype).str,
-        offset=offset,
-        time_axis=time_axis,
-        file_channels=file_channels,
-        channels=columns,
-        num_samples=num_samples,
-        sampling_frequency=20000.0,
-        gains=(0.5,) * len(columns),
-        offsets=(1.0,) * len(columns),
-        locations=tuple((0.0, 20.0 * column, 7.0) for column in columns),
+    return Layout.from_dict(
+        layout_of(
+            file_channels,
+            num_samples,
+            dtype=np.dtype(dtype).str,
+            offset=offset,
+            time_axis=time_axis,
+            channels=list(columns),
+            sampling_frequency=20000.0,
+            gains=[0.5] * len(columns),
+            offsets=[1.0] * len(columns),
+            locations=[[0.0, 20.0 * column, 7.0] for column in columns],
+        )
     )
+
+
+def opened(layout, folder):
+    return open_traces(layout, [folder / "raw.dat"])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "f2", "f4", "f8"])
 def test_every_type_and_byte_order_is_read_in_the_machines_own(tmp_path, dtype, order):
     traces = samples(50, 3, dtype)
-    (tmp_path / "x.raw").write_bytes(traces.astype(order + dtype).tobytes())
-    found = open_traces(layout_for(order + dtype, 50, 3), tmp_path).traces()
+    (tmp_path / "raw.dat").write_bytes(traces.astype(order + dtype).tobytes())
+    found = opened(layout_for(order + dtype, 50, 3), tmp_path).traces()
     assert found.dtype == np.dtype(dtype)
     assert found.dtype.isnative
     assert np.array_equal(found, traces)
@@ -47,9 +53,9 @@ def test_every_type_and_byte_order_is_read_in_the_machines_own(tmp_path, dtype, 
 def test_any_channels_of_either_order_behind_any_header_are_read(tmp_path, channels, time_axis, offset):
     traces = samples(60, 4)
     stored = traces.T if time_axis else traces
-    (tmp_path / "x.raw").write_bytes(bytes(offset) + stored.tobytes() + b"more")
+    (tmp_path / "raw.dat").write_bytes(bytes(offset) + stored.tobytes() + b"more")
     layout = layout_for("<i2", 60, 4, channels, time_axis=time_axis, offset=offset)
-    recording = open_traces(layout, tmp_path)
+    recording = opened(layout, tmp_path)
     wanted = traces if channels is None else traces[:, channels]
     assert np.array_equal(recording.traces(), wanted)
     part = recording.traces(5, 20)
@@ -59,8 +65,8 @@ def test_any_channels_of_either_order_behind_any_header_are_read(tmp_path, chann
 
 
 def test_what_a_sorter_asks_of_a_recording_is_there(tmp_path):
-    (tmp_path / "x.raw").write_bytes(samples(60, 4).tobytes())
-    recording = open_traces(layout_for("<i2", 60, 4, (3, 1)), tmp_path)
+    (tmp_path / "raw.dat").write_bytes(samples(60, 4).tobytes())
+    recording = opened(layout_for("<i2", 60, 4, (3, 1)), tmp_path)
     assert (recording.num_samples, recording.num_channels, recording.sampling_frequency) == (60, 2, 20000.0)
     assert recording.locations.tolist() == [[0.0, 60.0], [0.0, 20.0]]
     assert recording.gains.tolist() == [0.5, 0.5]
@@ -68,32 +74,32 @@ def test_what_a_sorter_asks_of_a_recording_is_there(tmp_path):
 
 
 def test_traces_may_be_changed_and_the_file_stays_as_it_was(tmp_path):
-    path = tmp_path / "x.raw"
+    path = tmp_path / "raw.dat"
     path.write_bytes(samples(60, 4).tobytes())
     before = path.read_bytes()
-    open_traces(layout_for("<i2", 60, 4), tmp_path).traces()[:] = 0
+    opened(layout_for("<i2", 60, 4), tmp_path).traces()[:] = 0
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 5), (0, 61), (10, 5), (61, 61)])
 def test_a_range_outside_the_recording_is_refused(tmp_path, start, stop):
-    (tmp_path / "x.raw").write_bytes(samples(60, 4).tobytes())
+    (tmp_path / "raw.dat").write_bytes(samples(60, 4).tobytes())
     with pytest.raises(ValueError, match="of a recording with 60"):
-        open_traces(layout_for("<i2", 60, 4), tmp_path).traces(start, stop)
+        opened(layout_for("<i2", 60, 4), tmp_path).traces(start, stop)
 
 
 def test_a_file_shorter_than_the_layout_is_refused_with_both_sizes(tmp_path):
-    (tmp_path / "x.raw").write_bytes(bytes(479))
+    (tmp_path / "raw.dat").write_bytes(bytes(479))
     with pytest.raises(ValueError, match="480 bytes are needed, the file holds 479"):
-        open_traces(layout_for("<i2", 60, 4), tmp_path)
+        opened(layout_for("<i2", 60, 4), tmp_path)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sparse files")
 def test_a_piece_of_a_huge_file_takes_the_memory_of_the_piece(tmp_path):
     num_samples = 2**32
-    with (tmp_path / "x.raw").open("wb") as file:
+    with (tmp_path / "raw.dat").open("wb") as file:
         file.truncate(num_samples * 4 * 2)
-    recording = open_traces(layout_for("<i2", num_samples, 4), tmp_path)
+    recording = opened(layout_for("<i2", num_samples, 4), tmp_path)
     tracemalloc.start()
     piece = recording.traces(num_samples - 1000, num_samples)
     _, peak = tracemalloc.get_traced_memory()

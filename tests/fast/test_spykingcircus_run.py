@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import layout_of
 
 from spikecrate_harness.layout import Layout
 from spikecrate_harness.resources import Resources
@@ -43,20 +44,8 @@ def recorded(folder, content=None, **fields):
     """Write bytes as a sample file; give the recording. By default it is SAMPLES and nothing else."""
     folder.mkdir(exist_ok=True)
     (folder / "raw.dat").write_bytes(SAMPLES.tobytes() if content is None else content)
-    layout = {
-        "file": "raw.dat",
-        "dtype": "<i2",
-        "offset": 0,
-        "time_axis": 0,
-        "file_channels": 3,
-        "channels": (0, 1, 2),
-        "num_samples": 500,
-        "sampling_frequency": 30000.0,
-        "gains": (0.5, 0.5, 0.5),
-        "offsets": (0.0, 0.0, 0.0),
-        "locations": ((0.0, 0.0), (0.0, 20.0), (0.0, 40.0)),
-    }
-    return open_traces(Layout(**(layout | fields)), folder)
+    layout = Layout.from_dict(layout_of(3, 500, **{"gains": [0.5] * 3, **fields}))
+    return open_traces(layout, [folder / "raw.dat"])
 
 
 def told(recording, scratch, cores=1, seed=0, **changes):
@@ -120,14 +109,14 @@ def test_the_same_samples_in_another_file_are_the_same_to_the_tool(tmp_path, cas
 
 
 def test_channels_that_are_not_asked_for_are_not_copied(tmp_path):
-    fields = {"gains": (0.5,), "offsets": (0.0,), "locations": ((0.0, 0.0),)}
-    recording = recorded(tmp_path, channels=(1,), **fields)
+    fields = {"gains": [0.5], "offsets": [0.0], "locations": [[0.0, 0.0]]}
+    recording = recorded(tmp_path, channels=[1], **fields)
     run._copy(recording, told(recording, tmp_path), tmp_path / "copy.dat")
     assert (tmp_path / "copy.dat").read_bytes() == SAMPLES[:, 1].tobytes()
 
 
 def test_gains_that_differ_are_applied(tmp_path):
-    recording = recorded(tmp_path, gains=(1.0, 2.0, 3.0), offsets=(5.0, 5.0, 5.0))
+    recording = recorded(tmp_path, gains=[1.0, 2.0, 3.0], offsets=[5.0] * 3)
     settings = told(recording, tmp_path)
     assert not run._in_place(recording, settings)
     run._copy(recording, settings, tmp_path / "copy.dat")
@@ -136,7 +125,7 @@ def test_gains_that_differ_are_applied(tmp_path):
 
 
 def test_an_offset_in_whole_counts_is_told_to_the_tool(tmp_path):
-    settings = told(recorded(tmp_path, offsets=(-16.0, -16.0, -16.0)), tmp_path)
+    settings = told(recorded(tmp_path, offsets=[-16.0] * 3), tmp_path)
     assert settings["data"]["dtype_offset"] == 32
 
 

@@ -18,7 +18,7 @@ from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.errors import RecordingChangedError, StoreError
 from spikecrate.recordings import open_recording
-from spikecrate.steps.inputs import samples_hash
+from spikecrate.steps.recording_input import samples_hashes
 from spikecrate.store import file_hashes as memo
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results, verify
@@ -230,14 +230,14 @@ def test_a_program_that_keeps_a_recording_mapped_cannot_change_it_unseen(recordi
     """A page that is dirty already is written without a word to the file's times, until it is flushed."""
     monkeypatch.setattr(memo, "SETTLED_S", 0.05)
     opened = open_recording(recording)
-    path = opened.sample_file
+    (path,) = opened.files
     answers = FileHashCache(store.memo)
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
         hashes = set()
         for value in (1, 2, 3):
             mapped[-1] = value
             time.sleep(0.1)
-            hashes.add(samples_hash(opened, FileState.of(path), answers, Silent()))
+            hashes.update(samples_hashes([opened], (FileState.of(path),), answers, Silent()))
         assert len(hashes) == 3
 
 
@@ -247,7 +247,8 @@ def test_a_recording_in_memory_is_hashed_every_time(recording, store, monkeypatc
     place = shutil.copytree(recording, f"/dev/shm/spikecrate-test-{os.getpid()}")
     try:
         opened = open_recording(place)
-        samples_hash(opened, FileState.of(opened.sample_file), FileHashCache(store.memo), Silent())
+        states = tuple(map(FileState.of, opened.files))
+        samples_hashes([opened], states, FileHashCache(store.memo), Silent())
         assert list(FileHashCache(store.memo).entries()) == []
     finally:
         shutil.rmtree(place)
@@ -261,7 +262,7 @@ def test_a_recording_in_memory_that_a_map_changes_while_it_is_sorted_gives_no_re
     store,
 ):
     place = shutil.copytree(recording, f"/dev/shm/spikecrate-test-{os.getpid()}")
-    path = open_recording(place).sample_file
+    (path,) = open_recording(place).files
     name = sorter(ANSWER + "    print('sorting', flush=True)\n" + TWO_EVENTS)
 
     class Changing(Silent):

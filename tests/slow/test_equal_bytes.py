@@ -241,7 +241,7 @@ def probe(environments, tmp_path_factory):
     write_probe(root / "code")
     job = json.loads((result.folder / "job.json").read_text())
     layout = job["inputs"]["recording"]["layout"]
-    layout["num_samples"] = SECONDS * int(layout["sampling_frequency"])
+    layout["parts"][0]["num_samples"] = SECONDS * int(layout["sampling_frequency"])
     job["cores"] = 1
     (root / "job.json").write_text(json.dumps(job))
     return Probe(python, str(root / "code"), root / "job.json", recording)

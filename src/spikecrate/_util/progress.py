@@ -90,6 +90,27 @@ class Silent:
         yield lambda _units: None
 
 
+class Once:
+    """A progress that shows each note once.
+
+    Parameters
+    ----------
+    progress : Progress
+        Shows the notes, the lines and the bars.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.line, self.bar = progress.line, progress.bar
+        self._progress = progress
+        self._shown: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """Show a note that was not shown before."""
+        if text not in self._shown:
+            self._shown.add(text)
+            self._progress.note(text)
+
+
 @dataclass
 class Stage:
     """Work in progress.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from spikecrate._util.nearest import nearest
 from spikecrate.errors import ParameterUnknownError, ParameterValueError
 
 if TYPE_CHECKING:
@@ -189,29 +189,3 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     if "number" in types:
         return number
     return int(value) if "integer" in types and number.is_integer() else value
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message that suggests the nearest known name.
-
-    Parameters
-    ----------
-    name : str
-        An unknown name.
-    known : iterable of str
-        The names to choose from.
-
-    Returns
-    -------
-    str
-        `; did you mean '…'?`, or an empty text where no name is near.
-
-    Examples
-    --------
-    >>> nearest("detect_treshold", ["detect_threshold", "whiten"])
-    "; did you mean 'detect_threshold'?"
-    >>> nearest("colour", ["detect_threshold", "whiten"])
-    ''
-    """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""

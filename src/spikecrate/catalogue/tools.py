@@ -1,7 +1,7 @@
 """The catalogue: every tool is a folder with a sorter.json or tool.json.
 
-A lab's folders, in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, come first; then the repository's `sorters/`, which the
-wheel contains. The help, the defaults and the checks of the parameters come from this one file.
+A lab's folders, in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, come first; then the repository's `sorters/` and
+`tools/`, which the wheel contains. The help, the defaults and the checks of the parameters come from this one file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
-from spikecrate.catalogue.parameters import complete, nearest, worst
+from spikecrate._util.nearest import nearest
+from spikecrate.catalogue.parameters import complete, worst
 from spikecrate.errors import (
     ProbeError,
     RecordingTooSmallError,
@@ -103,13 +104,18 @@ class Tool:
         return complete(self, {})
 
 
-def catalogue() -> dict[str, Tool]:
-    """Read every sorter of the catalogue.
+def catalogue(*, kind: str = SORTER) -> dict[str, Tool]:
+    """Read every tool of a kind.
+
+    Parameters
+    ----------
+    kind : str
+        The kind; empty for all.
 
     Returns
     -------
     dict
-        Name to sorter, in alphabetical order.
+        Name to tool, in alphabetical order.
 
     Raises
     ------
@@ -118,7 +124,7 @@ def catalogue() -> dict[str, Tool]:
     """
     first = {folder.name: folder for folder in reversed(_folders())}
     tools = [read(folder) for _name, folder in sorted(first.items())]
-    return {tool.name: tool for tool in tools if tool.kind == SORTER}
+    return {tool.name: tool for tool in tools if kind in ("", tool.kind)}
 
 
 def find(name: str, *, kind: str = "") -> Tool:
@@ -146,23 +152,23 @@ def find(name: str, *, kind: str = "") -> Tool:
     'MountainSort 4'
     >>> find("ms44")
     Traceback (most recent call last):
-    spikecrate.errors.SorterNotFoundError: no sorter is named 'ms44'; did you mean 'ms4'?
+    spikecrate.errors.SorterNotFoundError: no tool is named 'ms44'; did you mean 'ms4'?
     """
     # Look by folder first, so that a cache hit reads only one description.
     for folder in _folders():
         if folder.name == name:
             tool = read(folder)
             if kind and tool.kind != kind:
-                message = f"{name} is a {tool.kind}, not a {kind}"
+                message = f"{name} is a {tool.kind} tool, not a {kind}"
                 raise SorterNotFoundError(message)
             return tool
-    sorters = catalogue()
-    for tool in sorters.values():
+    tools = catalogue(kind=kind)
+    for tool in tools.values():
         if name in tool.aliases:
             return tool
-    known = [*sorters, *(alias for tool in sorters.values() for alias in tool.aliases)]
-    message = f"no sorter is named {name!r}{nearest(name, known)}"
-    raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(sorters)})
+    known = [*tools, *(alias for tool in tools.values() for alias in tool.aliases)]
+    message = f"no {kind or 'tool'} is named {name!r}{nearest(name, known)}"
+    raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(tools)})
 
 
 def read(folder: Path) -> Tool:
@@ -304,7 +310,7 @@ def _folders() -> list[Path]:
             roots.append(root)
     return [
         folder
-        for root in [*roots, data_path("sorters")]
+        for root in [*roots, data_path("sorters"), data_path("tools")]
         for folder in sorted(root.iterdir())
         if description(folder).is_file()
     ]

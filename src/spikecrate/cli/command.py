@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.nearest import nearest
 from spikecrate._util.progress import Progress
-from spikecrate.catalogue.parameters import nearest
 from spikecrate.cli.choices import progress_of
 from spikecrate.cli.option import JSON, Option, options_of, sections_of
 from spikecrate.errors import UsageError

@@ -6,7 +6,8 @@ from typing import Final
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import command
-from spikecrate.cli.sort import SORTING, show_result
+from spikecrate.cli.show_sort import show_result
+from spikecrate.cli.sort import SORTING
 from spikecrate.cli.text import say, table
 
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
@@ -43,7 +44,7 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     done = api.sort(recording, sorter="ms4", runtime=runtime, output=place / "ms4", progress=progress)
     opened = open_recording(recording)
     truth = truth_of(opened)
-    snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.folder), truth)}
+    snr = {unit.unit: unit.snr for unit in unit_quality(open_traces(opened.layout, opened.files), truth)}
     rows = [
         (unit.unit, snr[unit.unit], unit.events, unit.found, unit.accuracy, unit.precision, unit.recall)
         for unit in compare(truth, done.sorting).assigned

@@ -11,6 +11,7 @@ from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
+from spikecrate.cli.recording_options import RecordingOptions
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import SorterNotFoundError, UsageError
@@ -328,7 +329,9 @@ def job_diff(first: JobKey, second: JobKey, *, progress: Progress) -> "Differenc
 
 
 @command("job.explain", REPRODUCING, "explaining {job}", show=show_explanation)
-def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Explanation":
+def job_explain(
+    job: JobKey, options: JobOptions, chosen: RecordingOptions, *, progress: Progress
+) -> "Explanation":
     """Explain why a run would be, or was, a cache miss: what is new against the nearest earlier result.
 
     Parameters
@@ -346,18 +349,26 @@ def job_explain(job: JobKey, options: JobOptions, *, progress: Progress) -> "Exp
     store = open_store()
     if is_key(job):
         return explain_past(job, store)
-    request = options.request(job)
+    request = options.request(chosen.open([job], progress))
     return explain(request.job(store, progress), store, progress, force=request.force)
 
 
 def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
     from spikecrate.recordings.describe import summarize
+    from spikecrate.recordings.origin import told_origin
     from spikecrate_harness.layout import Layout
 
     if recording is None or recording["kind"] != "recording":
         return {}
-    layout = Layout.from_dict(recording["layout"])
+    data = recording["layout"]
+    if "parts" not in data:
+        # Until schema 3 of the run record, a recording was one file, read from its first sample on.
+        named = {name: data[name] for name in Layout.__dataclass_fields__ if name in data}
+        part = {name: value for name, value in data.items() if name not in named}
+        data = {"parts": [part | {"start": 0, "file_samples": part["num_samples"]}], **named}
+    layout = Layout.from_dict(data)
     return {
+        "read": told_origin(recording.get("origin") or {"path": recording["path"]}),
         "format": recording["format"],
         "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
         **summarize(layout, recording["channel_ids"]),

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from spikecrate._util.nearest import nearest
 from spikecrate._util.progress import erase, is_closed
 from spikecrate._util.terminal import prepare_streams, printable
 from spikecrate._version import __version__
-from spikecrate.catalogue.parameters import nearest
 from spikecrate.cli import load
 from spikecrate.cli.command import COMMANDS, Command, Shown, find
 from spikecrate.cli.parse import parse

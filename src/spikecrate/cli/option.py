@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
-from spikecrate.catalogue.parameters import nearest
+from spikecrate._util.nearest import nearest
 from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:

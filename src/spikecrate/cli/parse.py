@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.catalogue.parameters import nearest
+from spikecrate._util.nearest import nearest
 from spikecrate.cli.option import SHORT, Option
 from spikecrate.errors import UsageError
 

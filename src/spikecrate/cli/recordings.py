@@ -1,12 +1,18 @@
 """Commands on recordings."""
 
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
+from spikecrate.cli.recording_options import RecordingOptions
 from spikecrate.cli.text import fields, say
+from spikecrate.errors import UsageError
 from spikecrate.store import open_store
+
+if TYPE_CHECKING:
+    from spikecrate.recordings import Recording
 
 RECORDINGS: Final = "recordings"
 Difficulty = Annotated[str, Words(one_of=("easy", "medium", "hard"))]
@@ -27,13 +33,15 @@ def show_info(facts: dict[str, Any]) -> None:
 
 
 @command("recording.info", RECORDINGS, "reading {recording}")
-def recording_info(recording: str, no_hash: bool = False, *, progress: Progress) -> Shown:
+def recording_info(
+    recording: list[str], chosen: RecordingOptions, no_hash: bool = False, *, progress: Progress
+) -> Shown:
     """Describe a recording: format, channels, duration, probe, hash of its samples; --json lists every channel.
 
     Parameters
     ----------
     recording : RECORDING
-        folder or file in any format of docs/recordings.md; example: rec/
+        folder or file in any format of docs/recordings.md, or several to join; example: rec/
     no_hash : flag
         leave out the hash of the samples (it reads the whole recording once)
 
@@ -42,7 +50,10 @@ def recording_info(recording: str, no_hash: bool = False, *, progress: Progress)
     spikecrate recording.info rec/
     spikecrate recording.info rec/ --json
     """
-    return info(recording, progress, with_hash=not no_hash)
+    if len(recording) > 1 and not chosen.concatenate:
+        message = f"{len(recording)} recordings are named"
+        raise UsageError(message, next_step="name one, or join them with --concatenate")
+    return info(chosen.open(recording, progress), progress, with_hash=not no_hash)
 
 
 @command("recording.import", RECORDINGS, "importing {source}")
@@ -52,10 +63,11 @@ def recording_import(
     reader: str = "",
     stream: str = "",
     segment: int | None = None,
+    runtime: Runtime = "auto",
     *,
     progress: Progress,
 ) -> Shown:
-    """Convert another format through SpikeInterface (needs the extra spikecrate[import]).
+    """Convert another format through SpikeInterface, which runs in an image or environment of its own.
 
     Parameters
     ----------
@@ -66,20 +78,30 @@ def recording_import(
     reader : NAME
         SpikeInterface's name of the format; by default from the file's name; example: intan
     stream : NAME
-        id or name of one of several streams; example: imec0.ap
+        id or name of one of several streams, in NWB the path of the series; example: acquisition/raw
     segment : N
         one of several segments, from 0; example: 0
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
 
     Examples
     --------
     spikecrate recording.import day3.nwb day3/
     """
-    from spikecrate.recordings.imports import import_recording
+    from spikecrate.recordings import open_recording
+    from spikecrate.steps.imports import import_recording
 
     import_recording(
-        source, destination, progress, reader=reader or None, stream=stream or None, segment=segment
+        source,
+        destination,
+        store=open_store(),
+        progress=progress,
+        reader=reader or None,
+        stream=stream or None,
+        segment=segment,
+        runtime=runtime,
     )
-    return info(destination, progress, with_hash=True)
+    return info(open_recording(destination), progress, with_hash=True)
 
 
 @command("recording.toy", RECORDINGS, "writing {destination}")
@@ -128,12 +150,12 @@ def recording_toy(
     say(str(folder))
 
 
-def info(path: str, progress: Progress, *, with_hash: bool) -> Shown:
-    """Open a recording, and hash its samples where wanted.
+def info(recording: "Recording", progress: Progress, *, with_hash: bool) -> Shown:
+    """Describe a recording, and hash its samples where wanted.
 
     Parameters
     ----------
-    path : str
+    recording : Recording
         The recording.
     progress : Progress
         Shows how far the hash is.
@@ -145,14 +167,10 @@ def info(path: str, progress: Progress, *, with_hash: bool) -> Shown:
     Shown
         Every channel for `--json`, a summary of them for people.
     """
-    from spikecrate.recordings import open_recording
     from spikecrate.recordings.describe import describe, overview
-    from spikecrate.steps.inputs import samples_hash
-    from spikecrate.store.file_hashes import FileHashCache, FileState
+    from spikecrate.steps.recording_input import hash_recordings
 
-    recording = open_recording(path)
     samples = None
     if with_hash:
-        state = FileState.of(recording.sample_file)
-        samples = samples_hash(recording, state, FileHashCache(open_store().memo), progress)
+        samples = hash_recordings("recording", [recording], open_store(), progress)[0].identity["samples"]
     return Shown(describe(recording, samples), lambda _: show_info(overview(recording, samples)))

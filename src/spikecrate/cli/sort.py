@@ -2,34 +2,41 @@
 
 import json as json_module
 import os
-import shlex
 from dataclasses import dataclass
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.progress import Progress, Terminal
-from spikecrate._util.quantities import format_bytes
+from spikecrate._util.progress import Once, Progress, Terminal
 from spikecrate.catalogue.parameters import parse_assignments
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.main import report
-from spikecrate.cli.text import as_json, say, table
+from spikecrate.cli.recording_options import RecordingOptions
+from spikecrate.cli.show_sort import (
+    show_all,
+    show_forecast,
+    show_forecasts,
+    show_groups,
+    show_repeats,
+    show_result,
+)
+from spikecrate.cli.text import as_json
 from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError, UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from spikecrate.api import Result
-    from spikecrate.steps.forecast import Forecast
+    from collections.abc import Callable
+
+    from spikecrate.recordings import Recording
     from spikecrate.steps.job import Job
     from spikecrate.steps.repeat import Repeated
     from spikecrate.steps.request import SortRequest
+    from spikecrate.steps.result import GroupedResult, Result
 
 SORTING: Final = "sort and look at results"
-REASONS: Final = 3
-"""Number of reasons in a forecast; --verbose shows all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +78,13 @@ class JobOptions:
     seed: int = 0
     force: bool = False
 
-    def request(self, recording: str) -> "SortRequest":
+    def request(self, recording: "Recording") -> "SortRequest":
         """Return the request to sort one recording.
 
         Parameters
         ----------
-        recording : str
-            Its path.
+        recording : Recording
+            The recording.
 
         Returns
         -------
@@ -90,7 +97,10 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
-        params = {**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])}
+        params = {
+            **read_parameters(self.params),
+            **parse_assignments(find(self.sorter, kind=SORTER), self.param or []),
+        }
         same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
         return SortRequest(
             recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same
@@ -101,6 +111,8 @@ class JobOptions:
 def sort(
     recording: list[str],
     options: JobOptions,
+    chosen: RecordingOptions,
+    by_group: bool = False,
     output: str = "",
     repeat: int | None = None,
     dry_run: bool = False,
@@ -110,13 +122,15 @@ def sort(
 ) -> Any:
     """Sort recordings in the sorter's pinned image, or return the results made before.
 
-    The same command again is a cache hit and takes milliseconds. Several recordings are sorted in order; the exit code
-    is that of the first failure.
+    The same command again is a cache hit and takes milliseconds. Several recordings are sorted in order, or end to end
+    with --concatenate; the exit code is that of the first failure.
 
     Parameters
     ----------
     recording : RECORDING
         folder or file in any format of docs/recordings.md, or a glob; read in place
+    by_group : flag
+        sort each shank, tetrode or probe by itself, and join the sortings
     output : DIR
         folder for a copy of the result, - for none; by default sortings/RECORDING/SORTER-KEY; example: sorted/
     repeat : N
@@ -129,23 +143,41 @@ def sort(
     spikecrate sort rec/
     spikecrate sort rec/ --sorter ms4 --param detect_threshold=4
     spikecrate sort rec/ --dry-run
+    spikecrate sort rec/ --end 10m --exclude-channels 7,12
+    spikecrate sort rec/ --probe tetrode --by-group
+    spikecrate sort run1/ run2/ run3/ --concatenate
     spikecrate sort day1/ day2/ 'more/*/rec' --output sorted/
     """
     recordings = [path for word in recording for path in expanded(word)]
-    if len(recordings) > 1:
+    if len(recordings) > 1 and not chosen.concatenate:
         if dry_run or repeat is not None:
             message = f"--dry-run and --repeat take one recording, here are {len(recordings)}"
-            raise UsageError(message, next_step="name one recording")
-        return _sort_all(recordings, options, output, progress, json=json)
-    request = options.request(recordings[0])
+            raise UsageError(message, next_step="name one recording, or join them with --concatenate")
+        return _sort_all(recordings, options, chosen, output, progress, by_group=by_group, json=json)
+    opened = chosen.open(recordings, progress, options.runtime)
+    if repeat is not None:
+        if by_group:
+            message = "--repeat takes no --by-group"
+            raise UsageError(message, next_step="choose one group: --group NAME")
+        return Shown(measure_repeats(options.request(opened), repeat, progress), show_repeats)
     if dry_run:
         from spikecrate.steps.forecast import forecast
 
         verbose = isinstance(progress, Terminal) and progress.verbose
-        return Shown(forecast(request, open_store(), progress), partial(show_forecast, verbose=verbose))
-    if repeat is not None:
-        return Shown(measure_repeats(request, repeat, progress), show_repeats)
-    return Shown(sort_one(request, output, progress), show_result)
+        show = partial(show_forecast, verbose=verbose)
+        if not by_group:
+            return Shown(forecast(options.request(opened), open_store(), progress), show)
+        once = Once(progress)
+        found = {
+            name: forecast(options.request(view), open_store(), once)
+            for name, view in opened.by_group().items()
+        }
+        return Shown(
+            {name: one.as_dict() for name, one in found.items()}, lambda _: show_forecasts(found, show)
+        )
+    if by_group:
+        return Shown(sort_groups(options.request(opened), output, progress), show_groups)
+    return Shown(sort_one(options.request(opened), output, progress), show_result)
 
 
 def expanded(word: str) -> list[str]:
@@ -212,10 +244,34 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     Result
     """
     from spikecrate import api
+
+    return api.find_or_run(request, open_store(), progress, output=folder or _default_folder(progress))
+
+
+def sort_groups(request: "SortRequest", folder: str, progress: Progress) -> "GroupedResult":
+    """Sort each group of a recording, and join the sortings in the folder where the user keeps results.
+
+    Parameters
+    ----------
+    request, folder, progress
+        As for `sort_one`.
+
+    Returns
+    -------
+    GroupedResult
+    """
+    from spikecrate import api
+
+    place = folder or _default_folder(progress, "-by-group")
+    return api.sort_by_group(request, output=place, progress=progress)
+
+
+def _default_folder(progress: Progress, suffix: str = "") -> "Callable[[Job], Path | None]":
+    """Return a function that names the folder of a result, or None where nothing can be written."""
     from spikecrate.steps.output import default_output, is_inside
 
     def default(job: "Job") -> Path | None:
-        place = default_output(job.recording, job.tool.name, job.key)
+        place = default_output(job.recording, f"{job.tool.name}{suffix}", job.key)
         existing = next(parent for parent in place.parents if parent.exists())
         if is_inside(place, job.recording):
             reason = "is inside the recording"
@@ -226,7 +282,7 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
         progress.note(f"the current folder {Path.cwd()} {reason}; the result stays in the store only")
         return None
 
-    return api.find_or_run(request, open_store(), progress, output=folder or default)
+    return default
 
 
 def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "Repeated":
@@ -260,7 +316,14 @@ def measure_repeats(request: "SortRequest", times: int, progress: Progress) -> "
 
 
 def _sort_all(
-    recordings: list[str], options: JobOptions, output: str, progress: Progress, *, json: bool
+    recordings: list[str],
+    options: JobOptions,
+    chosen: RecordingOptions,
+    output: str,
+    progress: Progress,
+    *,
+    by_group: bool,
+    json: bool,
 ) -> None:
     """Sort recordings in order, print a summary, and end with the exit code of the first failure."""
     names = [Path(recording).resolve().name for recording in recordings]
@@ -270,12 +333,13 @@ def _sort_all(
             f"--output {output}: two of the recordings are named {twice}, so their copies would be one folder"
         )
         raise UsageError(message, next_step="sort them one by one, or leave --output out")
-    ended: list[tuple[str, Result | SpikecrateError]] = []
+    ended: list[tuple[str, Result | GroupedResult | SpikecrateError]] = []
     for number, recording in enumerate(recordings, start=1):
         progress.note(f"recording {number} of {len(recordings)}: {recording}")
         folder = output if output in ("", "-") else str(Path(output) / names[number - 1])
         try:
-            ended.append((recording, sort_one(options.request(recording), folder, progress)))
+            request = options.request(chosen.open([recording], progress, options.runtime))
+            ended.append((recording, (sort_groups if by_group else sort_one)(request, folder, progress)))
         except StoppedError:
             raise
         except SpikecrateError as error:
@@ -288,99 +352,3 @@ def _sort_all(
     for _, outcome in ended:
         if isinstance(outcome, SpikecrateError):
             raise SystemExit(outcome.exit_code)
-
-
-def show_result(done: "Result") -> None:
-    """Print units, events, time, key and folder of a result.
-
-    Parameters
-    ----------
-    done : Result
-        The result.
-    """
-    record = done.record
-    took = f"sorted in {record['wall_s']:.1f} s"
-    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
-    how = f"{took} ({record['runtime']})" if done.status == "ran" else hit
-    sorter = record["tool"]
-    say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
-    say(f"key     {done.key}")
-    say(f"result  {done.output or done.folder}")
-
-
-def show_all(ended: "list[tuple[str, Result | SpikecrateError]]") -> None:
-    """Print a row for each of several recordings, and how many were sorted.
-
-    Parameters
-    ----------
-    ended : list of (str, Result or SpikecrateError)
-        Path and outcome of each.
-    """
-    rows: list[tuple[Any, ...]] = []
-    failed = 0
-    for recording, outcome in ended:
-        if isinstance(outcome, SpikecrateError):
-            failed += 1
-            rows.append((recording, "failed", None, None, None, str(outcome).partition("\n")[0]))
-        else:
-            status = "cache hit" if outcome.status == "cached" else outcome.status
-            counts = outcome.record["units"], outcome.record["events"]
-            rows.append((recording, status, *counts, outcome.key[:12], outcome.output or outcome.folder))
-    table(("recording", "status", "units", "events", "key", "result"), rows)
-    say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
-
-
-def show_forecast(found: "Forecast", *, verbose: bool) -> None:
-    """Print cache hit or miss, the reasons, memory and time.
-
-    Parameters
-    ----------
-    found : Forecast
-        The forecast.
-    verbose : bool
-        Whether to print all reasons and the command line.
-    """
-    words = {
-        "hit": "cache hit: the result is in the store",
-        "wait": "another process runs this job; sort would wait for its result",
-        "run": f"cache miss: sort would run it with {found.runtime}",
-    }
-    plan, estimate = found.plan, found.estimate
-    say(words[plan.action])
-    say(f"key     {found.job.key}")
-    if plan.action == "run":
-        if plan.nearest is not None:
-            say(f"new against the nearest earlier result, {plan.nearest[:12]}:")
-        shown = plan.reasons if verbose else plan.reasons[:REASONS]
-        for reason in shown:
-            say(f"  {reason}")
-        if len(shown) < len(plan.reasons):
-            say(f"  and {len(plan.reasons) - len(shown)} more; --verbose shows all")
-        if estimate is None:
-            say("memory and time are not known: this sorter has not been measured")
-        else:
-            needs = f"{format_bytes(estimate.memory_bytes)} of memory and {estimate.wall_s:.0f} s"
-            runs = f"{estimate.runs} run{'s' if estimate.runs > 1 else ''}"
-            say(f"takes about {needs}, estimated from {runs}")
-    if verbose:
-        say(shlex.join(found.argv))
-
-
-def show_repeats(done: "Repeated") -> None:
-    """Print every run of a job, and its agreement with every other.
-
-    Parameters
-    ----------
-    done : Repeated
-        The runs.
-    """
-    numbers = [str(number) for number in range(1, len(done.runs) + 1)]
-    rows = [
-        (number, run["blake3"][:12], run["units"], run["events"], run["wall_s"], *map("{:.4f}".format, row))
-        for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
-    ]
-    table(("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)), rows)
-    distinct = len({run["blake3"] for run in done.runs})
-    outcome = "the same bytes every time" if done.equal else f"{distinct} different results"
-    wall = f"{done.wall_s['least']:.1f} to {done.wall_s['most']:.1f} s ({done.runtime})"
-    say(f"{outcome}; agreement at least {min(map(min, done.agreement)):.4f}; {wall}")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from spikecrate_harness.layout import Layout
 
 CHANNEL: Final = ("id", "column", "location_um", "group", "gain_uv", "offset_uv")
-"""The facts of a channel."""
+"""The facts of a channel; the column is that of the first file."""
+PART: Final = ("file", "start", "num_samples", "time_axis", "offset", "file_channels", "file_samples")
+"""The facts of a part."""
 
 
 def summarize(
@@ -71,18 +73,19 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
     return {
         "format": recording.format,
         "path": str(recording.path),
-        "folder": str(recording.folder),
-        "sample_file": str(recording.sample_file),
+        "files": list(map(str, recording.files)),
         "num_channels": layout.num_channels,
         "num_samples": layout.num_samples,
         "sampling_frequency": layout.sampling_frequency,
         "duration_s": recording.duration_s,
         "dtype": dtype_name(layout),
         "byte_order": "big" if layout.dtype[0] == ">" else "little",
-        "time_axis": layout.time_axis,
-        "offset": layout.offset,
-        "file_channels": layout.file_channels,
         "size_bytes": recording.size_bytes,
+        "gaps": [{"sample": gap.sample, "missing": gap.missing} for gap in recording.gaps],
+        "parts": [
+            {**{name: getattr(part, name) for name in PART}, "file": str(file)}
+            for part, file in zip(layout.parts, recording.files, strict=True)
+        ],
         "spike_sign": recording.spike_sign,
         "samples_hash": samples_hash,
         "notes": list(recording.notes),
@@ -90,7 +93,7 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
             dict(zip(CHANNEL, facts, strict=True))
             for facts in zip(
                 recording.channel_ids,
-                layout.channels,
+                layout.parts[0].channels,
                 map(list, layout.locations),
                 recording.groups or groups_by_distance(layout.locations),
                 layout.gains,
@@ -116,7 +119,7 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     """
     facts = describe(recording, samples_hash)
     notes = facts.pop("notes")
-    del facts["channels"]
+    del facts["channels"], facts["parts"]
     return {**facts, **summarize(recording.layout, recording.channel_ids, recording.groups), "notes": notes}
 
 

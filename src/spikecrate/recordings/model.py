@@ -1,11 +1,11 @@
-"""A recording: one flat file of samples read in place, and the facts that its folder gives."""
+"""A recording: flat files of samples read in place, and the facts that their folders give."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from spikecrate.errors import RecordingEmptyError, RecordingFormatError, Recordi
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
 from spikecrate.recordings.probe import PUT_GEOM, Probe, settled
-from spikecrate_harness.layout import DTYPE, Layout
+from spikecrate_harness.layout import DTYPE, Layout, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,41 @@ if TYPE_CHECKING:
 
 MAX_CHANNELS: Final = 2**17
 """Twice the largest array known; more means that rows and columns of the file are mixed up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A jump of the clock between two samples that follow one another in a file.
+
+    Attributes
+    ----------
+    sample : int
+        The first sample after the jump, counted from the recording's start.
+    missing : int
+        Samples that the clock counts and the file lacks; negative where the clock was set back.
+    """
+
+    sample: int
+    missing: int
+
+
+def require_utf8(path: Path) -> None:
+    """Raise where a path is not UTF-8: a run record, which is JSON, and a container's mount cannot hold it.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+
+    Raises
+    ------
+    UsageError
+        The message shows the bytes as escapes.
+    """
+    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if os.fsencode(path) != escaped.encode():
+        message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
+        raise UsageError(message, next_step="rename the file or folder")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,28 +69,34 @@ class Recording:
         Absolute, as the user named it.
     format : str
         "mountainsort", "spikeinterface", "spikeglx", "openephys" or "flat".
-    folder : Path
-        Absolute, the folder with the sample file; a job sees it read-only.
+    files : tuple of Path
+        Absolute, the sample file of each part of the layout; a job sees their folders read-only. A file may be a link.
     layout : Layout
-        Place of the samples in `folder`, their type, and the facts of the channels.
+        Place of the samples in the files, their type, and the facts of the channels.
     channel_ids : tuple of str
         Names of the channels, in the layout's order.
     groups : tuple of str or None
         Shank, tetrode or probe of each channel; None where the files do not say.
+    gaps : tuple of Gap
+        Where samples are missing, in order.
     spike_sign : int or None
         -1, 0 or 1 where the files give the direction of the spikes.
     assumptions : tuple of Assumption
         Facts that the reader assumed, parts of the file that it leaves out.
+    origin : dict
+        How `reopen` opens it again, as JSON: the path and options, the views, the recordings that it joins.
     """
 
     path: Path
     format: str
-    folder: Path
+    files: tuple[Path, ...]
     layout: Layout
     channel_ids: tuple[str, ...]
     groups: tuple[str, ...] | None = None
+    gaps: tuple[Gap, ...] = ()
     spike_sign: int | None = None
     assumptions: tuple[Assumption, ...] = ()
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return one line, however many channels there are."""
@@ -69,19 +110,90 @@ class Recording:
         return tuple(map(str, self.assumptions))
 
     @property
-    def sample_file(self) -> Path:
-        """The file with the samples; it may be a link."""
-        return self.folder / self.layout.file
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the layout; `files` has the file of each."""
+        return self.layout.parts
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the sample files, each once."""
+        return tuple(dict.fromkeys(file.parent for file in self.files))
 
     @property
     def duration_s(self) -> float:
-        """Seconds."""
+        """Seconds of samples, gaps not counted."""
         return self.layout.num_samples / self.layout.sampling_frequency
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the samples in the file, all of its channels."""
+        """Bytes of the samples in the files, all of their channels."""
         return self.layout.num_bytes
+
+    def seconds(self, samples: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the times of samples from the recording's start, the time of gaps included.
+
+        Parameters
+        ----------
+        samples : numpy.ndarray
+            Sample indices.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, s, of the same shape.
+        """
+        from spikecrate.recordings.views import seconds
+
+        return seconds(samples, self.layout.sampling_frequency, self.gaps)
+
+    def view(
+        self,
+        *,
+        start: float | str | None = None,
+        end: float | str | None = None,
+        channels: Sequence[str] | None = None,
+        exclude_channels: Sequence[str] | None = None,
+        group: str | None = None,
+    ) -> Recording:
+        """Return a part of the recording; nothing is read or copied.
+
+        Parameters
+        ----------
+        start, end : float or str, optional
+            From and to (exclusive): seconds, or text such as `90s`, `10m`, `1h` or `30000samples`.
+        channels, exclude_channels : sequence of str, optional
+            Names of the channels to keep or to leave out, or ranges of them such as `3-8`.
+        group : str, optional
+            The shank, tetrode or probe whose channels are kept.
+
+        Returns
+        -------
+        Recording
+            Its channels are in the recording's order.
+
+        Raises
+        ------
+        UsageError
+            A channel or group is not known, or the times leave no samples.
+        """
+        from spikecrate.recordings.views import View, apply
+
+        kept = tuple(map(str, channels or ()))
+        left_out = tuple(map(str, exclude_channels or ()))
+        return apply(View(start=start, end=end, channels=kept, exclude_channels=left_out, group=group), self)
+
+    def by_group(self) -> dict[str, Recording]:
+        """Return a view of each shank, tetrode or probe, by its name.
+
+        Returns
+        -------
+        dict
+            In the order of their first channels; channels within 100 um of one another are a group where the files
+            name none.
+        """
+        from spikecrate.recordings.views import group_names
+
+        return {name: self.view(group=name) for name in dict.fromkeys(group_names(self))}
 
     def require_utf8_paths(self) -> None:
         """Raise where a path of the recording, or the target of a link, is not UTF-8.
@@ -93,12 +205,9 @@ class Recording:
         UsageError
             The message shows the bytes as escapes.
         """
-        for path in (self.path, self.sample_file):
+        for path in (self.path, *self.files):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
-                escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
-                if os.fsencode(name) != escaped.encode():
-                    message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
-                    raise UsageError(message, next_step="rename the file or folder")
+                require_utf8(name)
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read a stretch of every channel.
@@ -113,23 +222,23 @@ class Recording:
         Returns
         -------
         numpy.ndarray
-            Samples x channels in the file's type, the machine's byte order.
+            Samples x channels in the files' type, the machine's byte order.
 
         Raises
         ------
         RecordingTruncatedError
-            If the file has shrunk since it was opened.
+            If a file has shrunk since it was opened.
         ValueError
             If the range reaches outside the recording.
         """
         from spikecrate_harness.traces import open_traces
 
-        found = regular_file(self.sample_file).st_size
-        needed = self.layout.offset + self.layout.num_bytes
-        if found < needed:
-            raise truncated(self.sample_file, needed, found)
-        with reading(self.sample_file):
-            return open_traces(self.layout, self.folder).traces(start, stop)
+        for part, file in zip(self.layout.parts, self.files, strict=True):
+            found = regular_file(file).st_size
+            if found < part.file_bytes:
+                raise truncated(file, part.file_bytes, found)
+        with reading(self.files[0]):
+            return open_traces(self.layout, self.files).traces(start, stop)
 
 
 def flat_recording(
@@ -153,6 +262,7 @@ def flat_recording(
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
     assumptions: Sequence[Assumption] = (),
+    allow_truncated: bool = False,
 ) -> Recording:
     """Check a flat file against its description, and return the recording.
 
@@ -188,6 +298,8 @@ def flat_recording(
         By default 1, 2, 3 and so on, by the columns of the file.
     spike_sign, assumptions
         As in `Recording`.
+    allow_truncated : bool
+        Whether a file that is shorter than `num_samples` needs is read as far as it goes.
 
     Returns
     -------
@@ -198,7 +310,7 @@ def flat_recording(
     RecordingEmptyError
         If there are no channels or no samples.
     RecordingTruncatedError
-        If the file is shorter than `num_samples` needs.
+        If the file is shorter than `num_samples` needs, and that is not allowed.
     RecordingFormatError
         If a value does not fit.
     SpikecrateError
@@ -222,19 +334,22 @@ def flat_recording(
     steps = {"gain_uv": "", "offset_uv": "", "probe": PUT_GEOM} | dict(next_steps or {})
     assumed = list(assumptions)
     frame_bytes = file_channels * int(kind[2:])
-    if num_samples is None:
-        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
-        if extra and time_axis == 1:
-            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
-            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
-        assumed += [extra_bytes(sample_file, extra)] if extra else []
+    num_samples, cut = _length(
+        sample_file,
+        source,
+        size,
+        num_samples,
+        offset,
+        frame_bytes,
+        time_axis,
+        allow_truncated=allow_truncated,
+    )
+    assumed += cut
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
             message, next_step="check that the recording was copied and closed properly"
         )
-    if size < offset + num_samples * frame_bytes:
-        raise truncated(sample_file, offset + num_samples * frame_bytes, size)
     no_gain = "the recording gives no gain; a count is taken as 1 uV"
     no_offset = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
     assumed += [
@@ -255,14 +370,19 @@ def flat_recording(
         columns, ids = tuple(columns[index] for index in kept), tuple(ids[index] for index in kept)
         each_gain, each_offset = (tuple(each[index] for index in kept) for each in (each_gain, each_offset))
     try:
-        layout = Layout(
+        part = Part(
             file=sample_file.name,
             dtype=kind,
             offset=offset,
             time_axis=time_axis,
             file_channels=file_channels,
+            file_samples=num_samples,
             channels=columns,
+            start=0,
             num_samples=num_samples,
+        )
+        layout = Layout(
+            parts=(part,),
             sampling_frequency=float(sampling_frequency),
             gains=each_gain,
             offsets=each_offset,
@@ -277,13 +397,42 @@ def flat_recording(
     return Recording(
         path=path,
         format=format,
-        folder=sample_file.parent,
+        files=(sample_file,),
         layout=layout,
         channel_ids=ids,
         groups=placed.groups,
         spike_sign=spike_sign,
         assumptions=tuple(assumed),
+        origin={"path": str(path)},
     )
+
+
+def _length(
+    sample_file: Path,
+    source: Path,
+    size: int,
+    promised: int | None,
+    offset: int,
+    frame_bytes: int,
+    time_axis: int,
+    *,
+    allow_truncated: bool,
+) -> tuple[int, list[Assumption]]:
+    """Return the samples per channel that are read, with a note where the file does not end with its last one."""
+    if promised is None:
+        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
+        if extra and time_axis == 1:
+            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
+        return num_samples, [extra_bytes(sample_file, extra)] if extra else []
+    needed = offset + promised * frame_bytes
+    if promised < 1 or size >= needed:
+        return promised, []
+    if time_axis == 1 or size < offset + frame_bytes:
+        # Of a file with one channel after the other, whole channels are missing.
+        raise truncated(sample_file, needed, size)
+    note = cut_short(sample_file, needed, size, allowed=allow_truncated)
+    return (size - offset) // frame_bytes, [note]
 
 
 def sample_type(name: str) -> str | None:
@@ -313,7 +462,38 @@ def sample_type(name: str) -> str | None:
     return result if DTYPE.fullmatch(result) is not None else None
 
 
-def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
+def cut_short(path: Path, needed: int, found: int, *, allowed: bool) -> Assumption:
+    """Return the assumption that a sample file may be read as far as it goes.
+
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    needed, found : int
+        Bytes.
+    allowed : bool
+        Whether the user allows it.
+
+    Returns
+    -------
+    Assumption
+
+    Raises
+    ------
+    RecordingTruncatedError
+        If the user does not.
+    """
+    if not allowed:
+        raise truncated(path, needed, found, next_step=", or read what is there with --allow-truncated")
+    return Assumption(
+        field="samples",
+        message=f"{path.name} is cut short: {needed - found} of {needed} bytes "
+        f"({1 - found / needed:.3%}) are missing; what is there is read",
+        next_step="copy the file again from where it was recorded",
+    )
+
+
+def truncated(path: Path, needed: int, found: int, *, next_step: str = "") -> RecordingTruncatedError:
     """Return the error for a sample file that is too short.
 
     Parameters
@@ -322,6 +502,8 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
         The sample file.
     needed, found : int
         Bytes.
+    next_step : str
+        Added to the advice to copy it again.
 
     Returns
     -------
@@ -330,7 +512,7 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
     message = f"{path} is cut short: {needed} bytes are expected, the file holds {found}"
     return RecordingTruncatedError(
         message,
-        next_step="copy the file again from where it was recorded",
+        next_step=f"copy the file again from where it was recorded{next_step}",
         details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
     )
 

@@ -113,7 +113,7 @@ class ContainerSpec:
     gpu: bool = False
 
     def source(self, target: PurePosixPath) -> Path:
-        """Return the host path of a mounted folder, or of the folder that holds a mounted file.
+        """Return the host path of a mounted folder.
 
         Parameters
         ----------
@@ -124,11 +124,7 @@ class ContainerSpec:
         -------
         Path
         """
-        return next(
-            mount.source if mount.target == target else mount.source.parent
-            for mount in self.mounts
-            if target in (mount.target, mount.target.parent)
-        )
+        return next(mount.source for mount in self.mounts if mount.target == target)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,15 +83,11 @@ class Host:
         -------
         list of str
         """
-        names = dict.fromkeys(
-            mount.target.relative_to(INPUTS).parts[0]
-            for mount in spec.mounts
-            if mount.target.is_relative_to(INPUTS)
-        )
+        inputs = [mount for mount in spec.mounts if mount.target.is_relative_to(INPUTS)]
         return [
             *spec.image.entrypoint,
             *("--job", str(spec.source(JOB) / "job.json")),
-            *(word for name in names for word in ("--input", f"{name}={spec.source(INPUTS / name)}")),
+            *(f"--input={mount.target.relative_to(INPUTS)}={mount.source}" for mount in inputs),
             *("--out", str(spec.source(OUT))),
             *("--scratch", str(spec.source(SCRATCH))),
         ]

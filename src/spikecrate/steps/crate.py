@@ -154,8 +154,8 @@ def _input(name: str, facts: dict[str, Any]) -> list[Entity]:
 
 def _recording(name: str, recording: dict[str, Any]) -> list[Entity]:
     """Describe the recording by its path and the hash of its samples."""
-    path, sample_file = PurePosixPath(recording["path"]), PurePosixPath(recording["sample_file"])
-    is_folder = path in sample_file.parents
+    path, files = PurePosixPath(recording["path"]), list(map(PurePosixPath, recording["files"]))
+    is_folder = path not in files and path.suffix != ".json"
     identity = recording["identity"]
     over = "Little-endian, interleaved, only the channels that were sorted"
     samples = _hash(f"#{name}-samples", "BLAKE3 of the samples", identity["samples"], over)

@@ -214,7 +214,9 @@ def run_of(record: Mapping[str, Any]) -> Run | None:
         None where its memory was not measured.
     """
     layouts = [facts["layout"] for facts in record["inputs"].values() if facts["kind"] == "recording"]
-    values = sum(layout["num_samples"] * len(layout["channels"]) for layout in layouts)
+    values = sum(
+        part["num_samples"] * len(part["channels"]) for layout in layouts for part in layout["parts"]
+    )
     memory = record["peak_memory_bytes"]
     if not memory or not values:
         return None

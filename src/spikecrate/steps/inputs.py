@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.canonical import digest
 from spikecrate._util.file_systems import is_memory_backed
 from spikecrate._util.files import entries
-from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
-from spikecrate.recordings import identity as content
-from spikecrate.recordings import open_recording
+from spikecrate.errors import UsageError
+from spikecrate.recordings import Recording
+from spikecrate.recordings.model import require_utf8
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.recording_input import RecordingInput, open_recording_input
 from spikecrate.steps.resolve import find_job, is_key, read_folder
 from spikecrate.store import result_manifest
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
@@ -23,103 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from spikecrate._util.progress import Progress
-    from spikecrate.recordings import Recording
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
+"""What an input is asked to be: a path, or for a folder the first digits of a job key, or some files of one folder."""
 BLAKE3: Final = "blake3"
 """Question to the cache of file hashes, about a file's bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordingInput:
-    """A recording as an input.
-
-    Attributes
-    ----------
-    name : str
-        Name of the input.
-    recording : Recording
-        The recording, in place on disk.
-    state : FileState
-        State of the sample file when it was hashed.
-    identity : dict
-        Content of the recording, part of the job key: hash of the samples, dtype, channels, rate, locations, gains.
-    """
-
-    name: str
-    recording: Recording
-    state: FileState
-    identity: dict[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Entry of `inputs` in job.json."""
-        folder, sample_file = self._resolved
-        inside = sample_file.is_relative_to(folder)
-        file = sample_file.relative_to(folder).as_posix() if inside else sample_file.name
-        return {"kind": "recording", "layout": {**self.recording.layout.as_dict(), "file": file}}
-
-    @property
-    def mounts(self) -> tuple[Mount, ...]:
-        """The recording's folder, or its sample file alone where a link leads out of the folder."""
-        folder, sample_file = self._resolved
-        target = INPUTS / self.name
-        if sample_file.is_relative_to(folder):
-            return (Mount(source=folder, target=target),)
-        return (Mount(source=sample_file, target=target / sample_file.name),)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Entry of `inputs` in the run record."""
-        recording = self.recording
-        return {
-            "kind": "recording",
-            "path": str(recording.path),
-            "format": recording.format,
-            "sample_file": str(recording.sample_file),
-            "layout": recording.layout.as_dict(),
-            "channel_ids": list(recording.channel_ids),
-            "notes": list(recording.notes),
-            "identity": self.identity,
-        }
-
-    @property
-    def opened(self) -> FileState:
-        """State of the file that the tool must have opened."""
-        return self.state
-
-    @property
-    def _resolved(self) -> tuple[Path, Path]:
-        return self.recording.folder.resolve(), self.recording.sample_file.resolve()
-
-    def is_unchanged(self, progress: Progress) -> bool:
-        """Return whether the sample file is unchanged since it was hashed.
-
-        On a memory file system such as tmpfs, a change through a memory map does not update the times, so hash again.
-
-        Parameters
-        ----------
-        progress : Progress
-            Shows the progress of hashing.
-
-        Returns
-        -------
-        bool
-        """
-        path = self.recording.sample_file
-        try:
-            return FileState.of(path) == self.state and (
-                not is_memory_backed(path)
-                or content.hash_samples(self.recording, progress) == self.identity["samples"]
-            )
-        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
-            return False
-
-
-@dataclass(frozen=True, kw_only=True)
 class FolderInput:
-    """A folder, a file, or the output of another step as an input.
+    """A folder, a file, some files of a folder, or the output of another step as an input.
 
     Attributes
     ----------
@@ -127,6 +42,8 @@ class FolderInput:
         Name of the input.
     path : Path
         The folder or file, or the result folder of the other step.
+    names : tuple of str
+        Names of the files in the folder, where the input is not all of it.
     key : str or None
         Job key of the other step.
     mounts : tuple of Mount
@@ -141,6 +58,7 @@ class FolderInput:
 
     name: str
     path: Path
+    names: tuple[str, ...]
     key: str | None
     mounts: tuple[Mount, ...]
     files: dict[str, Path]
@@ -160,13 +78,20 @@ class FolderInput:
     @property
     def facts(self) -> dict[str, Any]:
         """Entry of `inputs` in the run record."""
-        return {"kind": "folder", "path": str(self.path), "key": self.key, "identity": self.identity}
+        names = {"names": list(self.names)} if self.names else {}
+        return {"kind": "folder", "path": str(self.path), **names, "key": self.key, "identity": self.identity}
 
     @property
-    def opened(self) -> FileState | None:
-        """State of the folder that the tool must have opened; None where single files are mounted."""
+    def opened(self) -> tuple[FileState, ...]:
+        """State of the folder that the tool must have opened; none where single files are mounted."""
         (first, *others) = self.mounts
-        return FileState.of(first.source) if not others and first.target == INPUTS / self.name else None
+        whole = not others and first.target == INPUTS / self.name
+        return (FileState.of(first.source),) if whole else ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folder or file that the tool opens."""
+        return (self.path,)
 
     def is_unchanged(self, progress: Progress) -> bool:
         """Return whether every file is unchanged since it was hashed, and no file was added.
@@ -192,10 +117,12 @@ class FolderInput:
 
 
 Input = RecordingInput | FolderInput
+Word = Path | str | tuple[Path, ...] | Recording | RecordingInput
+"""How a request names an input."""
 
 
 def open_inputs(
-    kinds: Mapping[str, str], words: Mapping[str, Path | str], store: Store, progress: Progress
+    kinds: Mapping[str, str], words: Mapping[str, Word], store: Store, progress: Progress
 ) -> dict[str, Input]:
     """Open the inputs of a step and hash them, or take the hashes from the cache.
 
@@ -204,7 +131,8 @@ def open_inputs(
     kinds : mapping
         Kind of every input of the tool by its name: `recording` or `folder`.
     words : mapping
-        Path of every input by its name; for a folder also the first digits of a job key.
+        Path of every input by its name; for a folder also the first digits of a job key, or some of its files; for a
+        recording also the opened recording, or an input that is hashed already.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
@@ -229,38 +157,41 @@ def open_inputs(
         message = f"the tool's inputs are {', '.join(kinds)}; missing or unknown: {wrong}"
         raise UsageError(message, next_step=f"name each of them once: {', '.join(kinds)}")
     return {
-        name: (_recording if kind == "recording" else _folder)(name, words[name], store, progress)
+        name: (open_recording_input if kind == "recording" else _folder)(name, words[name], store, progress)
         for name, kind in kinds.items()
     }
 
 
-def _recording(name: str, path: Path | str, store: Store, progress: Progress) -> RecordingInput:
-    recording = open_recording(path)
-    recording.require_utf8_paths()
-    state = FileState.of(recording.sample_file)
-    samples = samples_hash(recording, state, FileHashCache(store.memo), progress)
-    return RecordingInput(
-        name=name, recording=recording, state=state, identity=content.identity(recording, samples)
-    )
-
-
-def _folder(name: str, word: Path | str, store: Store, progress: Progress) -> FolderInput:
+def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderInput:
+    if not isinstance(word, (str, Path, tuple)):
+        message = f"the input {name} is a folder, not a recording"
+        raise UsageError(message, next_step=f"pass a path for {name}")
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
-    path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
+    names = tuple(file.name for file in word) if isinstance(word, tuple) else ()
+    # A link in the path stays in the record.
+    path = Path(os.path.abspath(word[0].parent if isinstance(word, tuple) else word))  # noqa: PTH100
+    require_utf8(path)
     if not path.exists():
         message = f"{path} does not exist"
         raise UsageError(message, next_step="name a folder, a file, or the key of a job in the store")
-    if (path / result_manifest.NAME).is_file():
+    if not names and (path / result_manifest.NAME).is_file():
         return _output(name, read_folder(path))
     source, target = path.resolve(), INPUTS / name
-    mount = Mount(source=source, target=target if source.is_dir() else target / source.name)
+    mounts = [Mount(source=source, target=target if source.is_dir() else target / source.name)]
+    if names:
+        mounts = [Mount(source=source / file, target=target / file) for file in names]
     memo = FileHashCache(store.memo)
 
     def hash_of(file: Path, state: FileState) -> str:
-        return _remembered(file, state, BLAKE3, memo, lambda: result_manifest.hash_file(file))
+        remembered = memo.get(state, BLAKE3)
+        if remembered is None:
+            flush([file])
+            remembered = result_manifest.hash_file(file)
+            memo.put(state, BLAKE3, remembered, shared=True)
+        return remembered
 
-    return _hashed(name, path, None, [mount], hash_of)
+    return _hashed(name, path, None, mounts, hash_of, names)
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
@@ -284,13 +215,19 @@ def _output(name: str, stored: Stored) -> FolderInput:
 
 
 def _hashed(
-    name: str, path: Path, key: str | None, mounts: list[Mount], hash_of: Callable[[Path, FileState], str]
+    name: str,
+    path: Path,
+    key: str | None,
+    mounts: list[Mount],
+    hash_of: Callable[[Path, FileState], str],
+    names: tuple[str, ...] = (),
 ) -> FolderInput:
     files = _files(tuple(mounts), name)
     states = {inner: FileState.of(file) for inner, file in files.items()}
     return FolderInput(
         name=name,
         path=path,
+        names=names,
         key=key,
         mounts=tuple(mounts),
         files=files,
@@ -299,70 +236,19 @@ def _hashed(
     )
 
 
-def _remembered(
-    path: Path, state: FileState, question: str, memo: FileHashCache, compute: Callable[[], str]
-) -> str:
-    """Return the hash of a user's file from the cache; where it is missing, compute and store it."""
-    remembered = memo.get(state, question)
-    if remembered is None:
-        flush([path])
-        remembered = compute()
-        memo.put(state, question, remembered, shared=True)
-    return remembered
-
-
 def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
     """Return every file of some mounts by its path below /inputs/NAME, in order."""
     found: dict[str, Path] = {}
     for mount in mounts:
         inside = mount.target.relative_to(INPUTS / name)
-        if mount.source.is_file():
+        if mount.source.is_file() and not mount.source.is_symlink():
             found[str(inside)] = mount.source
             continue
-        for path in entries(mount.source):
+        for path in entries(mount.source) if mount.source.is_dir() else (mount.source,):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 message = f"{path} is a link or a special file"
                 raise UsageError(message, next_step="replace it with a copy of the file")
             if path.is_file():
+                require_utf8(path)
                 found[str(PurePosixPath(inside, path.relative_to(mount.source).as_posix()))] = path
     return dict(sorted(found.items()))
-
-
-def samples_hash(recording: Recording, state: FileState, memo: FileHashCache, progress: Progress) -> str:
-    """Return the hash of a recording's samples, computed or from the cache.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    state : FileState
-        State of its sample file.
-    memo : FileHashCache
-        The cache.
-    progress : Progress
-        Shows the progress of hashing.
-
-    Returns
-    -------
-    str
-        64 hex digits.
-
-    Raises
-    ------
-    RecordingChangedError
-        The file changed while it was read.
-    RecordingValueError
-        The samples contain NaN or infinity.
-    """
-    layout = recording.layout
-    shape = layout.file_channels, layout.channels, layout.num_samples
-    question = digest(["samples", layout.dtype, layout.offset, layout.time_axis, *shape])
-
-    def compute() -> str:
-        samples = content.hash_samples(recording, progress)
-        if FileState.of(recording.sample_file) != state:
-            message = f"{recording.sample_file} changed while it was being read"
-            raise RecordingChangedError(message, next_step="try again once the recording is complete")
-        return samples
-
-    return _remembered(recording.sample_file, state, question, memo, compute)

@@ -11,8 +11,8 @@ from spikecrate.catalogue.tools import check, require
 from spikecrate.errors import RecordingChangedError
 from spikecrate.recordings import sort_warnings
 from spikecrate.recordings.probe import at_shared_places
-from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.steps.sources import current, hash_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Job:
         Parameters
         ----------
         opened : object
-            The tool's report on each input: `{name: {"inode": …, "size": …, "mtime_ns": …}}`; fields may be missing.
+            The tool's report on each input: `{name: [{"inode": …, "size": …, "mtime_ns": …}]}`, an entry for each file
+            that it opened; fields may be missing.
         progress : Progress
             Shows the progress of hashing.
 
@@ -123,22 +124,27 @@ class Job:
             A file has changed or is gone, or another file replaced it while the job started.
         """
         for name, found in self.inputs.items():
-            facts = opened.get(name) if isinstance(opened, dict) else None
-            path = found.recording.sample_file if isinstance(found, RecordingInput) else found.path
-            if not _is_same(found.opened, facts):
-                message = f"{path} was replaced while the job started; the result is discarded"
+            reported = opened.get(name) if isinstance(opened, dict) else None
+            facts = reported if isinstance(reported, list) else []
+            replaced = [
+                path
+                for path, state, fact in zip(found.paths, found.opened, facts, strict=False)
+                if not _is_same(state, fact)
+            ]
+            if replaced:
+                message = f"{replaced[0]} was replaced while the job started; the result is discarded"
             elif not found.is_unchanged(progress):
-                message = f"{path} changed during the run; the result is discarded"
+                message = (
+                    f"{', '.join(map(str, found.paths))} changed during the run; the result is discarded"
+                )
             else:
                 continue
             raise RecordingChangedError(message, next_step="run it again once the input is complete")
 
 
-def _is_same(state: FileState | None, facts: Any) -> bool:
+def _is_same(state: FileState, facts: Any) -> bool:
     """Return whether a tool opened the file that was hashed; fields that the tool does not report count as equal."""
-    if state is None or not isinstance(facts, dict):
-        return True
-    return all(
+    return not isinstance(facts, dict) or all(
         facts.get(name, value) == value
         for name, value in (("inode", state.inode), ("size", state.size), ("mtime_ns", state.mtime_ns))
     )

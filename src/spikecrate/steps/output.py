@@ -41,7 +41,7 @@ def default_output(recording: Recording, sorter: str, key: str) -> Path:
 
 
 def is_inside(output: Path, recording: Recording) -> bool:
-    """Return whether a folder lies inside the recording's folder, where spikecrate never writes.
+    """Return whether a folder lies inside a folder of the recording, where spikecrate never writes.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def is_inside(output: Path, recording: Recording) -> bool:
     -------
     bool
     """
-    folder = recording.folder.resolve()
-    return Path(output).absolute().resolve().is_relative_to(folder)
+    place = Path(output).absolute().resolve()
+    return any(place.is_relative_to(folder.resolve()) for folder in recording.folders)
 
 
 def require_usable(output: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from spikecrate.runtimes.contract import ContainerSpec, ExitStatus, Mount
     from spikecrate.steps.job import Job
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 TOOL_FIELDS: Final = ("name", "kind", "version", "title", "license", "reference", "url", "deterministic")
 """Fields of a tool's description that the run record repeats."""
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
+    from spikecrate.recordings import Recording
+    from spikecrate.steps.inputs import Word
+    from spikecrate.steps.recording_input import RecordingInput
     from spikecrate.store import Store
 
 
@@ -102,19 +105,19 @@ class Request:
         )
         return Job(tool=tool, inputs=inputs, parts=parts, sources=current(tool), gpu=on_gpu)
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         """Return the tool, and its inputs by their names."""
         raise TypeError(type(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepRequest(Request):
-    """A request for any tool: the path of each input, or for a folder the key of the job that makes it."""
+    """A request for any tool: each input as `spikecrate.steps.inputs.open_inputs` takes it."""
 
     tool: str
-    inputs: Mapping[str, Path | str]
+    inputs: Mapping[str, Word]
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         return find(self.tool), self.inputs
 
 
@@ -122,8 +125,8 @@ class StepRequest(Request):
 class SortRequest(Request):
     """A request for a sorting: the arguments of `spikecrate.sort` in one value."""
 
-    recording: Path | str
+    recording: Path | str | Recording | RecordingInput
     sorter: str = "ms4"
 
-    def _step(self) -> tuple[Tool, Mapping[str, Path | str]]:
+    def _step(self) -> tuple[Tool, Mapping[str, Word]]:
         return find(self.sorter, kind=SORTER), {RECORDING: self.recording}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
@@ -15,6 +17,7 @@ from spikecrate.errors import (
     ResultDiffersError,
     SorterNotFoundError,
 )
+from spikecrate.recordings.origin import reopen
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
@@ -23,6 +26,7 @@ from spikecrate.steps.inputs import open_inputs
 from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
+from spikecrate.steps.opening import open_any
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.request import Request
@@ -31,12 +35,11 @@ from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
     from spikecrate.sortings.compare import Agreement
+    from spikecrate.steps.inputs import Word
     from spikecrate.steps.sources import Sources
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
@@ -185,22 +188,30 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     tool, sources = _sources(record, parts, store)
     requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
-    words: dict[str, Path | str] = {name: _word(facts, store) for name, facts in record["inputs"].items()}
-    if recording:
-        words[RECORDING] = recording
+    opener = partial(open_any, store=store, progress=progress)
+    words: dict[str, Word] = {
+        name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
+        if facts["kind"] == "recording"
+        else _word(facts, store)
+        for name, facts in record["inputs"].items()
+    }
     inputs = open_inputs(tool.inputs, words, store, progress)
     identities = {name: found.identity for name, found in inputs.items()}
     if identities != parts.inputs:
         changed = differences({**parts.as_dict(), "inputs": identities}, parts.as_dict())
         wrong = next(name for name, identity in identities.items() if identity != parts.inputs.get(name))
-        message = f"{words[wrong]} differs from the {wrong} of the earlier run: {'; '.join(changed)}"
+        message = (
+            f"{inputs[wrong].paths[0]} differs from the {wrong} of the earlier run: {'; '.join(changed)}"
+        )
         raise RecordingChangedError(message, next_step="name the original recording: --recording DIR")
     return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
 
 
-def _word(facts: dict[str, Any], store: Store) -> str:
-    """Return the key of the job that made an input if the store has it, else the input's path."""
+def _word(facts: dict[str, Any], store: Store) -> Word:
+    """Return the key of the job that made a folder if the store has it, else its path or files."""
     key = facts.get("key")
+    if facts.get("names"):
+        return tuple(Path(facts["path"]) / str(name) for name in facts["names"])
     return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 
 

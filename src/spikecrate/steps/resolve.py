@@ -9,6 +9,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import JobNotFoundError, ResultCorruptError
+from spikecrate.recordings.origin import is_origin
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.listing import find_key
@@ -211,6 +212,10 @@ def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
         if not isinstance(facts.get("path"), str) or not isinstance(facts.get("identity"), dict):
             raise _broken(path, place, "path or identity is missing, or of another type")
         if facts["kind"] == "recording":
+            if not is_origin(facts.get("origin")):
+                raise _broken(path, f"{place}.origin", "does not say how the recording was opened")
+            if not isinstance(facts.get("files"), list):
+                raise _broken(path, f"{place}.files", "missing, or of another type")
             try:
                 Layout.from_dict(facts.get("layout"))
             except ValueError as error:

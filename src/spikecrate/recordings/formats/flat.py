@@ -1,12 +1,15 @@
-"""recording.json: the description of any flat file, validated by a JSON Schema of ours."""
+"""recording.json: any flat file or parts of other recordings, described and validated by a JSON Schema of ours."""
 
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import RecordingFormatError
+from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import is_file, read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
@@ -16,10 +19,29 @@ if TYPE_CHECKING:
 
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
+OPENING: Final[ContextVar[tuple[Path, ...]]] = ContextVar("OPENING", default=())
+"""Descriptions whose recordings are being opened: one that names itself is an error."""
 
 
-def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
-    """Open a flat file that a recording.json describes.
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the one recording of a description.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it.
+    source : Path
+        The JSON file.
+
+    Returns
+    -------
+    list of Entry
+    """
+    return [Entry(path=named, open=partial(open_source, source=source))]
+
+
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
+    """Open a flat file or the recordings that a recording.json describes.
 
     Parameters
     ----------
@@ -27,6 +49,8 @@ def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
         As the user named it.
     source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
+    allow_truncated : bool
+        As in `open_recording`.
     probe : str
         As in `flat_recording`, in place of the file's own.
 
@@ -37,12 +61,43 @@ def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
     Raises
     ------
     RecordingFormatError
-        If it does not fit the schema; the message names the field.
+        If it does not fit the schema, or names itself; the message names the field.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
     data = read_json(source)
     _validate(data, source)
+    if "recordings" in data:
+        recording = _joined(source, data, allow_truncated=allow_truncated, probe=probe)
+    else:
+        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=probe)
+    try:
+        return recording.view(**data.get("view", {}))
+    except UsageError as error:
+        raise _refused(source, "view", str(error), next_step=error.next_step) from None
+
+
+def _joined(source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
+    """Open the recordings that a description names, end to end."""
+    from spikecrate.recordings.formats import open_recording
+    from spikecrate.recordings.views import concatenate
+
+    true = source.resolve()
+    if true in OPENING.get():
+        raise _refused(source, "recordings", "leads back to this file")
+    options: dict[str, Any] = {
+        name: data[name] for name in ("stream", "segment", "concatenate") if name in data
+    }
+    options |= {"allow_truncated": allow_truncated, "probe": probe}
+    token = OPENING.set((*OPENING.get(), true))
+    try:
+        return concatenate([open_recording(_beside(source, name), **options) for name in data["recordings"]])
+    finally:
+        OPENING.reset(token)
+
+
+def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
+    """Open the file that a description names."""
     file_channels = int(data["num_channels"])
     channels = [int(column) for column in data.get("channels", range(file_channels))]
     if max(channels) >= file_channels:
@@ -73,6 +128,7 @@ def open_source(path: Path, source: Path, *, probe: str = "") -> Recording:
         },
         channel_ids=names,
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
+        allow_truncated=allow_truncated,
     )
 
 
@@ -87,6 +143,8 @@ def _validate(data: Any, description: Path) -> None:
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path)
         raise _refused(description, field, _explained(error))
+    if "recordings" in data:
+        return
     if sample_type(data["dtype"]) is None:
         raise _refused(description, "dtype", f"samples of type {data['dtype']!r} cannot be sorted")
     if data["num_channels"] > MAX_CHANNELS:
@@ -134,11 +192,12 @@ def _beside(description: Path, name: str) -> Path:
     return description.parent / name
 
 
-def _refused(description: Path, field: str, problem: str) -> RecordingFormatError:
+def _refused(description: Path, field: str, problem: str, *, next_step: str = "") -> RecordingFormatError:
     """Return the error for a field."""
     message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
     return RecordingFormatError(
         message,
-        next_step=f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
+        next_step=next_step
+        or f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
         details={"file": str(description), "field": field},
     )

@@ -1,0 +1,146 @@
+"""Print what `sort` did or would do."""
+
+import shlex
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.text import say, table
+from spikecrate.errors import SpikecrateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spikecrate.steps.forecast import Forecast
+    from spikecrate.steps.repeat import Repeated
+    from spikecrate.steps.result import GroupedResult, Result
+
+HOW: Final = {"cached": "cache hit", "ran": "ran"}
+REASONS: Final = 3
+"""Number of reasons in a forecast; --verbose shows all."""
+
+
+def show_result(done: "Result") -> None:
+    """Print units, events, time, key and folder of a result.
+
+    Parameters
+    ----------
+    done : Result
+        The result.
+    """
+    record = done.record
+    took = f"sorted in {record['wall_s']:.1f} s"
+    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
+    how = f"{took} ({record['runtime']})" if done.status == "ran" else hit
+    sorter = record["tool"]
+    say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
+    say(f"key     {done.key}")
+    say(f"result  {done.output or done.folder}")
+
+
+def show_groups(done: "GroupedResult") -> None:
+    """Print units, events and key of each group, and the folder.
+
+    Parameters
+    ----------
+    done : GroupedResult
+        The result.
+    """
+    rows = [
+        (name, result.record["units"], result.record["events"], HOW[result.status], result.key[:12])
+        for name, result in done.results.items()
+    ]
+    table(("group", "units", "events", "status", "key"), rows)
+    say(f"{len(done.units)} units, {len(done.sorting)} events in {len(rows)} groups")
+    if done.output is not None:
+        say(f"result  {done.output}")
+
+
+def show_forecasts(found: "dict[str, Forecast]", show: "Callable[[Forecast], None]") -> None:
+    """Print the forecast of each group.
+
+    Parameters
+    ----------
+    found : dict
+        The forecasts by group.
+    show : callable
+        Prints one forecast.
+    """
+    for name, one in found.items():
+        say(f"group {name}")
+        show(one)
+
+
+def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]") -> None:
+    """Print a row for each of several recordings, and how many were sorted.
+
+    Parameters
+    ----------
+    ended : list of (str, Result, GroupedResult or SpikecrateError)
+        Path and outcome of each.
+    """
+    rows: list[tuple[Any, ...]] = []
+    failed = 0
+    for recording, outcome in ended:
+        if isinstance(outcome, SpikecrateError):
+            failed += 1
+            rows.append((recording, "failed", None, None, None, str(outcome).partition("\n")[0]))
+        else:
+            rows.append((recording, *outcome.row))
+    table(("recording", "status", "units", "events", "key", "result"), rows)
+    say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
+
+
+def show_forecast(found: "Forecast", *, verbose: bool) -> None:
+    """Print cache hit or miss, the reasons, memory and time.
+
+    Parameters
+    ----------
+    found : Forecast
+        The forecast.
+    verbose : bool
+        Whether to print all reasons and the command line.
+    """
+    words = {
+        "hit": "cache hit: the result is in the store",
+        "wait": "another process runs this job; sort would wait for its result",
+        "run": f"cache miss: sort would run it with {found.runtime}",
+    }
+    plan, estimate = found.plan, found.estimate
+    say(words[plan.action])
+    say(f"key     {found.job.key}")
+    if plan.action == "run":
+        if plan.nearest is not None:
+            say(f"new against the nearest earlier result, {plan.nearest[:12]}:")
+        shown = plan.reasons if verbose else plan.reasons[:REASONS]
+        for reason in shown:
+            say(f"  {reason}")
+        if len(shown) < len(plan.reasons):
+            say(f"  and {len(plan.reasons) - len(shown)} more; --verbose shows all")
+        if estimate is None:
+            say("memory and time are not known: this sorter has not been measured")
+        else:
+            needs = f"{format_bytes(estimate.memory_bytes)} of memory and {estimate.wall_s:.0f} s"
+            runs = f"{estimate.runs} run{'s' if estimate.runs > 1 else ''}"
+            say(f"takes about {needs}, estimated from {runs}")
+    if verbose:
+        say(shlex.join(found.argv))
+
+
+def show_repeats(done: "Repeated") -> None:
+    """Print every run of a job, and its agreement with every other.
+
+    Parameters
+    ----------
+    done : Repeated
+        The runs.
+    """
+    numbers = [str(number) for number in range(1, len(done.runs) + 1)]
+    rows = [
+        (number, run["blake3"][:12], run["units"], run["events"], run["wall_s"], *map("{:.4f}".format, row))
+        for number, run, row in zip(numbers, done.runs, done.agreement, strict=True)
+    ]
+    table(("run", "BLAKE3", "units", "events", "wall_s", *(f"as {number}" for number in numbers)), rows)
+    distinct = len({run["blake3"] for run in done.runs})
+    outcome = "the same bytes every time" if done.equal else f"{distinct} different results"
+    wall = f"{done.wall_s['least']:.1f} to {done.wall_s['most']:.1f} s ({done.runtime})"
+    say(f"{outcome}; agreement at least {min(map(min, done.agreement)):.4f}; {wall}")

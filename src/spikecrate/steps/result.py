@@ -1,0 +1,146 @@
+"""What the public calls return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate.recordings import Recording
+    from spikecrate.sortings import Sorting
+    from spikecrate.sortings.join import GroupUnit
+    from spikecrate_harness.layout import Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A sorting, and its run record.
+
+    Attributes
+    ----------
+    key : str
+        The job key, 64 hex digits.
+    status : str
+        `ran`: made by this call. `cached`: a cache hit. `loaded`: read from a folder.
+    folder : Path
+        The result in the store; for `loaded`, the folder that was read.
+    output : Path or None
+        The user's copy.
+    record : dict
+        The run record: inputs, run and outputs.
+    elapsed_s : float
+        Duration of this call; `record["wall_s"]` is that of the sorter's run.
+    recording : Recording or None
+        What this call sorted; the record names the recording of the first run, which has the same content. None for
+        `loaded`.
+    """
+
+    key: str
+    status: Literal["ran", "cached", "loaded"]
+    folder: Path
+    output: Path | None
+    record: dict[str, Any]
+    elapsed_s: float
+    recording: Recording | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """Return sorter, counts, status and folder, on one line."""
+        record, sorter = self.record, self.record["tool"]
+        counts = f": {record['units']} units, {record['events']} events" if "units" in record else ""
+        return f"Result({sorter['name']} {sorter['version']}{counts}; {self.status}; {str(self.output or self.folder)!r})"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter of the run, defaults included."""
+        parameters: dict[str, Any] = self.record["parameters"]
+        return parameters
+
+    @cached_property
+    def sorting(self) -> Sorting:
+        """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
+        from spikecrate.sortings import read_firings
+        from spikecrate.steps.paths import FIRINGS
+
+        layout = self._layout
+        return read_firings(self.folder / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
+
+    @property
+    def sortings(self) -> list[Sorting]:
+        """The sorting of each recording of a joined one; times count from the start of each sample file."""
+        from spikecrate.sortings.join import split
+
+        return split(self.sorting, self._layout)
+
+    @property
+    def _layout(self) -> Layout:
+        from spikecrate_harness.layout import Layout
+
+        if self.recording is not None:
+            return self.recording.layout
+        return Layout.from_dict(self.record["inputs"]["recording"]["layout"])
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """Status, units, events, key and place, for a table."""
+        status = "cache hit" if self.status == "cached" else self.status
+        counts = self.record["units"], self.record["events"]
+        return status, *counts, self.key[:12], self.output or self.folder
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as `--json` prints it."""
+        record = self.record
+        return {
+            "key": self.key,
+            "status": self.status,
+            "folder": str(self.folder),
+            "output": None if self.output is None else str(self.output),
+            "sorter": record["tool"]["name"],
+            "version": record["tool"]["version"],
+            "recipe": record["recipe"],
+            "image": record["image"] or record["environment"],
+            "runtime": record["runtime"],
+            **{name: record[name] for name in ("units", "events") if name in record},
+            "wall_s": record["wall_s"],
+            "elapsed_s": round(self.elapsed_s, 4),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedResult:
+    """The sortings of the groups of one recording, and one sorting of all.
+
+    Attributes
+    ----------
+    results : dict
+        The result of each group by its name.
+    sorting : Sorting
+        All events; a label says group and unit, channels are those of the whole recording.
+    units : tuple of GroupUnit
+        Group and label in the group of every unit.
+    output : Path or None
+        The user's folder.
+    """
+
+    results: dict[str, Result]
+    sorting: Sorting
+    units: tuple[GroupUnit, ...]
+    output: Path | None
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """Status, units, events, number of groups and place, for a table."""
+        hit = all(result.status == "cached" for result in self.results.values())
+        counts = len(self.units), len(self.sorting)
+        return "cache hit" if hit else "ran", *counts, f"{len(self.results)} groups", self.output
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as `--json` prints it."""
+        return {
+            "groups": {name: result.as_dict() for name, result in self.results.items()},
+            "output": None if self.output is None else str(self.output),
+            "units": len(self.units),
+            "events": len(self.sorting),
+        }
