@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import is_file
-from spikecrate.recordings.probe import PITCH_UM, Probe, picked
+from spikecrate.recordings.probe import PITCH_UM, SUFFIXES, Probe, picked
 from spikecrate.recordings.probe_files import read_channel_map, read_geom, read_prb, read_probeinterface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-READERS: Final = {
-    ".csv": read_geom,
-    ".json": read_probeinterface,
-    ".prb": read_prb,
-    ".mat": read_channel_map,
-}
+READERS: Final = dict(
+    zip(SUFFIXES, (read_geom, read_probeinterface, read_prb, read_channel_map), strict=True)
+)
 KINDS: Final = "a geom.csv, .prb, chanMap.mat or probeinterface .json file, tetrode, column, or a Neuropixels part number"
 WIRES: Final = 4
 """Channels of a tetrode."""
@@ -76,21 +73,6 @@ def read_probe(word: str, num_channels: int, channel_ids: Sequence[str]) -> tupl
     hint = f", did you mean {kinds[near[0]]}?" if near else ""
     message = f"probe {word}: it is neither a {', '.join(READERS)} file nor a kind of probe{hint}"
     raise ProbeError(message, next_step=f"name {KINDS}")
-
-
-def absolute_probe(word: str) -> str:
-    """Return a probe as a user names it, its file by its absolute path.
-
-    Parameters
-    ----------
-    word : str
-        As in `read_probe`.
-
-    Returns
-    -------
-    str
-    """
-    return str(Path(word).absolute()) if Path(word).suffix.lower() in READERS else word
 
 
 def _left_out(name: str, probe: Probe, channel_ids: Sequence[str]) -> list[Assumption]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import RecordingNotFoundError
 from spikecrate.recordings.formats.entries import ambiguous, choose, gaps_note, join
 from spikecrate.recordings.formats.files import is_file, reading
+from spikecrate.recordings.probe import absolute_probe
 
 if TYPE_CHECKING:
     from spikecrate.recordings.formats.entries import Entry
@@ -59,7 +60,8 @@ def open_recording(
     allow_truncated : bool
         Whether a file that is shorter than its description says is read as far as it goes.
     probe : str
-        Locations of the channels in place of those that the files give: a file, or the name of a probe.
+        Places of the channels in place of those that the files give: a geom.csv, .prb, chanMap.mat or probeinterface
+        JSON file, `tetrode`, `column` or the part number of a Neuropixels probe.
 
     Returns
     -------
@@ -88,7 +90,7 @@ def open_recording(
     ((form, source),) = found.items()
     listed: list[Entry] = import_module(f"{__name__}.{form}").entries(named, source)
     chosen = choose(named, listed, stream=stream, segment=segment, concatenate=concatenate)
-    options = {"allow_truncated": allow_truncated, "probe": probe}
+    options = {"allow_truncated": allow_truncated, "probe": absolute_probe(probe)}
     given = {name: value for name, value in options.items() if value}
     opened = [entry.open(named if len(chosen) == 1 else entry.path, **given) for entry in chosen]
     recording = join(chosen, opened) if len(opened) > 1 else opened[0]
