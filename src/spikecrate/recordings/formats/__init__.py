@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import RecordingNotFoundError
 from spikecrate.recordings.formats.entries import ambiguous, choose, gaps_note, join
 from spikecrate.recordings.formats.files import is_file, reading
+from spikecrate.recordings.probe import absolute_probe
 
 if TYPE_CHECKING:
     from spikecrate.recordings.formats.entries import Entry
@@ -59,7 +60,7 @@ def open_recording(
     allow_truncated : bool
         Whether a file that is shorter than its description says is read as far as it goes.
     probe : str
-        Places of the channels, in place of those that the files give: a geom.csv, .prb, chanMap.mat or probeinterface
+        Places of the channels in place of those that the files give: a geom.csv, .prb, chanMap.mat or probeinterface
         JSON file, `tetrode`, `column` or the part number of a Neuropixels probe.
 
     Returns
@@ -91,6 +92,7 @@ def open_recording(
     ((form, source),) = found.items()
     listed: list[Entry] = import_module(f"{__name__}.{form}").entries(named, source)
     chosen = choose(named, listed, stream=stream, segment=segment, concatenate=concatenate)
+    probe = absolute_probe(probe)
     opened = [
         entry.open(named if len(chosen) == 1 else entry.path, allow_truncated=allow_truncated, probe=probe)
         for entry in chosen
