@@ -64,6 +64,7 @@ def make(folder, *names):
         # A folder of that suffix is no file of it.
         (["day.rec/day.rec"], "day.rec", "spikegadgets"),
         (["day.rec/notes.txt"], "day.rec", None),
+        (["day.nwb", "._day.nwb", ".hidden/day.plx"], "", "nwb"),
         (["a.ncs", "b.plx"], "", None),
         (["notes.txt"], "", None),
         (["notes.txt"], "notes.txt", None),
@@ -118,7 +119,7 @@ def test_the_decision_loads_nothing_heavy(tmp_path):
 @pytest.mark.parametrize(
     ("names", "named", "source", "file"),
     [
-        (["day.nwb", "other.txt"], "", "day.nwb", "day.nwb"),
+        (["day.nwb", "._day.nwb", "other.txt"], "", "day.nwb", "day.nwb"),
         (["day.zarr/.zattrs"], "", "day.zarr", ""),
         (["info.rhd", "amplifier.dat"], "info.rhd", "", "info.rhd"),
         (["day.rhd"], "day.rhd", "day.rhd", "day.rhd"),

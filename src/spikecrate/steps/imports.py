@@ -303,7 +303,7 @@ def _source(named: Path, reader: str, stream: str) -> Source:
     if not candidates:
         # The reader searches a folder by itself, or only the user knows what the file is.
         path = named.parent if in_place and not named.is_dir() else named
-        return Source(reader=found, path=path, file="" if path.is_dir() else path.name)
+        return Source(reader=found, path=path, file=_name(path))
     if _suffix(candidates[0]) in TOGETHER:
         return Source(reader=found, path=_one(named, {file.parent for file in candidates}), file="")
     file = _one(named, _of_stream(candidates, stream))
@@ -313,8 +313,12 @@ def _source(named: Path, reader: str, stream: str) -> Source:
         # A folder may hold the recordings of a year.
         files = [path for path in sorted(file.parent.iterdir()) if path.stem == file.stem and path.is_file()]
         return Source(reader=found, path=tuple(files), file=file.name)
-    # A file alone is mounted by the name of what a link leads to.
-    return Source(reader=found, path=file, file="" if file.is_dir() else file.resolve().name)
+    return Source(reader=found, path=file, file=_name(file))
+
+
+def _name(path: Path) -> str:
+    """Return the name by which a file alone is mounted: that of what a link leads to; empty of a folder."""
+    return "" if path.is_dir() else path.resolve().name
 
 
 def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Path]:
@@ -329,7 +333,9 @@ def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Pa
         ]
         if found:
             return found
-        level = [inner for path in level if path.is_dir() for inner in sorted(path.iterdir())]
+        inside = (inner for path in level if path.is_dir() for inner in sorted(path.iterdir()))
+        # macOS puts a ._day.nwb beside a day.nwb on the disks of others.
+        level = [path for path in inside if not path.name.startswith(".")]
     return []
 
 
