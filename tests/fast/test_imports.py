@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -249,6 +250,21 @@ def test_an_imported_recording_is_in_the_store_and_found_there_again(tool, here,
     assert sorted(result.record["files"]) == ["log.txt", "recording/recording.json", "recording/traces.raw"]
     stored = find_job(result.key, store, Silent())
     assert stored.record["inputs"]["source"]["path"] == str(source)
+
+
+def test_how_far_the_import_is_moves_a_bar(tool, here, store, source):  # noqa: ARG001
+    tool(GOOD + "    for share in (10, 60, 100):\n        print(f'importing: {share}%')\n")
+    moved = []
+
+    class Bar(Silent):
+        @contextmanager
+        def bar(self, title, total, *, expected_s=None):
+            assert expected_s is None
+            yield lambda units: moved.append((title, total, units))
+
+    imported(source, store=store, progress=Bar())
+    ours = [(total, units) for title, total, units in moved if title == "importing day.nwb (host)"]
+    assert ours == [(100, 10), (100, 50), (100, 40)]
 
 
 def test_a_changed_source_is_imported_again(tool, here, store, source):  # noqa: ARG001

@@ -5,6 +5,7 @@ The store keeps the imported recording under the content of its source, so that 
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from spikecrate._util.progress import Progress
+    from spikecrate._util.progress import Advance, Progress
     from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
@@ -76,6 +77,8 @@ INTAN_HEADERS: Final = ("info.rhd", "info.rhs")
 READERS: Final = {**ALONE, **BESIDE, **TOGETHER}
 DEPTH: Final = 4
 """Levels of folders that are searched for a file of a known suffix."""
+SHARE: Final = re.compile(r"importing: (\d+)%")
+"""The line of the tool's log at every tenth, see `spikecrate_harness.stage_progress`."""
 ERRORS: Final = {
     error.exit_code: error
     for error in (UsageError, RecordingFormatError, RecordingEmptyError, RecordingAmbiguousError)
@@ -100,6 +103,29 @@ class Source:
     reader: str
     path: Word
     file: str
+
+
+class _Shares:
+    """Passes everything on, and moves a bar by the shares that lines of the tool's log name.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets notes, lines and bars.
+    advance : callable
+        Moves the bar, which is 100 long.
+    """
+
+    def __init__(self, progress: Progress, advance: Advance) -> None:
+        self.note, self.bar, self._line, self._advance = progress.note, progress.bar, progress.line, advance
+        self._done = 0
+
+    def line(self, text: str) -> None:
+        """Pass the line on, and move the bar."""
+        self._line(text)
+        if found := SHARE.fullmatch(text.strip()):
+            self._advance(int(found[1]) - self._done)
+            self._done = int(found[1])
 
 
 def needs_import(path: str | Path) -> str | None:
@@ -218,9 +244,10 @@ def imported(
         job.check()
         engine = choose(runtime, store, progress, request=job.build)
         try:
-            with progress.bar(f"importing {absolute(path).name} ({engine.name})", 0):
+            with progress.bar(f"importing {absolute(path).name} ({engine.name})", 100) as advance:
+                told = _Shares(progress, advance)
                 stored, _ = run(
-                    job, runtime=engine, limits=request.limits, store=store, progress=progress, force=False
+                    job, runtime=engine, limits=request.limits, store=store, progress=told, force=False
                 )
         except JobFailedError as failure:
             error = ERRORS.get(failure.details.get("exit_code", 0))
