@@ -231,6 +231,16 @@ def test_what_cannot_be_imported_is_said_in_one_line_and_leaves_nothing(
     assert list(results.keys(open_store())) == []
 
 
+def test_a_compressed_recording_without_a_sync_channel_is_refused_as_one_channel_would_be_lost(
+    sources, tmp_path
+):
+    folder = shutil.copytree(sources["cbin"].parent, tmp_path / "in")
+    meta = folder / "run_g0_t0.imec0.ap.meta"
+    meta.write_text(re.sub("snsApLfSy=.*", "snsApLfSy=121,0,0", meta.read_text()))
+    with pytest.raises(RecordingFormatError, match="has no sync channel"):
+        imported(folder, store=open_store(), progress=Silent(), runtime="host")
+
+
 @pytest.mark.parametrize("name", ["broken.nwb", "broken.rhd", "broken.plx", "broken.ns5"])
 def test_a_file_that_is_not_of_its_format_is_a_format_error_in_every_runtime(tmp_path, name):
     (tmp_path / "in").mkdir()

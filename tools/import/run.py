@@ -30,7 +30,6 @@ USAGE, FORMAT, EMPTY, AMBIGUOUS = 2, 11, 15, 16
 """Exit codes of spikecrate's errors, which the library raises with the last line of the log."""
 ELECTRODES: Final = {"intan": "amplifier channel", "spikegadgets": "trodes"}
 """Part of the name of the stream with electrodes, for the readers that name it the same in every file."""
-
 VOLTAGES: Final = ("V", "Volt", "Volts", "mV", "uV")
 """The units that SpikeInterface converts to uV."""
 MILLIVOLTS: Final = ("plexon",)
@@ -110,7 +109,8 @@ def arguments(reader: str, open_source: Callable[..., Any], source: Path, stream
     known = signature(open_source).parameters
     if reader == "compressedbinaryibl":
         refuse_stream(reader, "" if source.name.endswith(f".{stream}.cbin") else stream, [])
-        return {"cbin_file_path": source, "load_sync_channel": not has_sync_channel(source)}
+        require_sync_channel(source)
+        return {"cbin_file_path": source}
     first = {next(iter(known)): source}
     if reader == "nwb":
         paths = open_source.fetch_available_electrical_series_paths(source)
@@ -142,15 +142,20 @@ def refuse_stream(reader: str, stream: str, known: list[str]) -> None:
         end(USAGE, f"no stream is named {stream!r}; {has}")
 
 
-def has_sync_channel(source: Path) -> bool:
-    """Return whether the last channel of a .cbin is the sync channel, by the third count of `snsApLfSy`.
+def require_sync_channel(source: Path) -> None:
+    """End unless the last channel of a .cbin is the sync channel, by the third count of `snsApLfSy`.
 
-    SpikeInterface 0.105.3 takes the last channel for it in every file (`cbin_ibl.CBinIblRecordingSegment`).
+    SpikeInterface 0.105.3 leaves out the last channel of every file (`cbin_ibl.CBinIblRecordingSegment`).
     """
     from neo.rawio.spikeglxrawio import read_meta_file
 
     counts = read_meta_file(source.with_suffix(".meta")).get("snsApLfSy", "0,0,1")
-    return int(counts.split(",")[2]) > 0
+    if int(counts.split(",")[2]) == 0:
+        end(
+            FORMAT,
+            f"{source.name} has no sync channel, and SpikeInterface would leave out its last one; decompress it "
+            "with mtscomp, and sort the .bin in place",
+        )
 
 
 def choose_segment(recording: Any, segment: int | None) -> int:
