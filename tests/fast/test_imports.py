@@ -210,6 +210,8 @@ def test_the_catalogue_has_tools_beside_the_sorters():
 
 FLAT = """
 import json
+BINARY = json.dumps({"class": "spikeinterface.core.BinaryRecordingExtractor", "kwargs": {
+    "file_paths": ["/etc/passwd"], "dtype": "uint8", "num_channels": 1, "sampling_frequency": 30000.0}})
 def run(inputs, parameters, out, resources):
     def describe(file, num_samples, **more):
         fields = {"file": file, "dtype": "int16", "num_channels": 2, "sampling_frequency": 30000, **more}
@@ -313,8 +315,15 @@ def test_the_exit_code_of_the_tool_is_that_of_the_error(tool, here, store, sourc
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("samples.write_bytes(bytes(8))", "recording.json is missing"),
-        ("(out / 'recording.json').symlink_to('traces.raw')", "recording.json is a symbolic link"),
+        (
+            "samples.write_bytes(bytes(8))",
+            "/out is not a recording: /out is not a recording; looked for raw.mda",
+        ),
+        (
+            "(out / 'recording.json').symlink_to('/etc/passwd')",
+            "/out is not a recording: /out/recording.json",
+        ),
+        ("(out / 'binary.json').write_text(BINARY)", "the sample file passwd is a link or lies outside /out"),
         ("(out / 'recording.json').write_text('{}')", "'file' is a required property"),
         ("describe('/etc/passwd', 1)", "file: '/etc/passwd' is a link or lies outside /out"),
         ("describe('../job/job.json', 1)", "is a link or lies outside /out"),
@@ -327,7 +336,7 @@ def test_the_exit_code_of_the_tool_is_that_of_the_error(tool, here, store, sourc
         ("samples.write_bytes(bytes(8)); describe('traces.raw', 3)", "cut short: 12 bytes"),
         (
             "samples.write_bytes(bytes(8)); describe('traces.raw', 1)",
-            "has 8 bytes, recording.json describes 4",
+            "has 8 bytes, its description needs 4",
         ),
         ("describe('traces.raw', 1)", "does not exist"),
     ],
