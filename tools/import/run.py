@@ -174,7 +174,7 @@ def decompress(source: Path, stream: str, segment: int | None, out: Path) -> Non
     except MemoryError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         end(FORMAT, f"mtscomp cannot read {source.name}: {one_line(error)}")
     if hashed.hexdigest() != reader.cmeta["sha1_uncompressed"]:
