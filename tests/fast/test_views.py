@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path, PurePosixPath
 
 import blake3
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording_files import GAIN, RATE, WRITERS, places, samples, write_flat
 
+import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.errors import RecordingFormatError, RecordingValueError, UsageError
 from spikecrate.recordings import identity as content
@@ -403,3 +406,43 @@ def test_a_view_of_ten_gigabytes_takes_the_memory_of_its_pieces(tmp_path, time_a
         assert tracemalloc.get_traced_memory()[1] < 6 * content.PIECE_BYTES
     finally:
         tracemalloc.stop()
+
+
+# What a job sees ----------------------------------------------------------------------------------
+
+TELLS = """
+import hashlib
+def sort(recording, parameters, resources):
+    print("samples", hashlib.sha256(recording.traces().tobytes()).hexdigest())
+    return [10.0, 20.0], [1, 2]
+"""
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("links", [(), (0,), (1,), (0, 1), (0, 1, 2)])
+def test_a_job_sees_the_folders_of_a_join_or_the_files_that_its_links_lead_to(tmp_path, sorter, links):
+    """Two parts share a folder; none is mounted below another, where an engine would follow the link."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    parts = []
+    for place, (folder, name) in enumerate([("a", "0.raw"), ("a", "1.raw"), ("b", "1.raw")]):
+        path = write_flat(tmp_path / folder, TRACES[100 * place : 100 * (place + 1)], file=name)
+        file = (path / "data.raw").rename(path / name)
+        if place in links:
+            file.symlink_to(file.rename(archive / f"{place}"))
+        parts.append(open_recording(path))
+    name = sorter(TELLS)
+    result = spikecrate.sort(concatenate(parts), sorter=name, runtime="host")
+    digest = hashlib.sha256(TRACES.tobytes()).hexdigest()
+    assert f"samples {digest}" in (result.folder / "log.txt").read_text()
+    opened = result.record["inside"]["opened"]["recording"]
+    assert [facts["inode"] for facts in opened] == [part.files[0].stat().st_ino for part in parts]
+    targets = [PurePosixPath(mount["target"]) for mount in result.record["mounts"]]
+    assert not any(one in other.parents for one in targets for other in targets)
+    expected = {
+        file if place in links else file.parent for place, part in enumerate(parts) for file in part.files
+    }
+    sources = {
+        Path(mount["source"]) for mount in result.record["mounts"] if mount["target"].startswith("/inputs")
+    }
+    assert sources == {path.resolve() for path in expected}
