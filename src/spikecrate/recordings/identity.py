@@ -81,19 +81,17 @@ def hash_together(recordings: Sequence[Recording], progress: Progress) -> list[s
 
     first = recordings[0]
     digests = [blake3(max_threads=blake3.AUTO) for _recording in recordings]
-    begin = 0
     with progress.bar(f"hashing {first.path.name}", first.layout.num_bytes) as advance:
         for place, (path, part) in enumerate(zip(first.files, first.parts, strict=True)):
             regular_file(path)
             with reading(path), path.open("rb", buffering=0) as file:
                 before = _state(os.fstat(file.fileno()))
-                for blocks in _read_ahead(_blocks(recordings, place, file, begin)):
+                for blocks in _read_ahead(_blocks(recordings, place, file)):
                     for digest, block in zip(digests, blocks, strict=True):
                         digest.update(block.data.cast("B"))
                     advance(len(blocks[0]) * part.file_channels * part.itemsize)
                 if not before == _state(os.fstat(file.fileno())) == _state(path.stat()):
                     raise _changed(path)
-            begin += part.num_samples
     return [digest.hexdigest() for digest in digests]
 
 
@@ -156,7 +154,7 @@ def _read_ahead(blocks: Iterator[list[Block]]) -> Iterator[list[Block]]:
             yield block
 
 
-def _blocks(recordings: Sequence[Recording], place: int, file: BinaryIO, begin: int) -> Iterator[list[Block]]:
+def _blocks(recordings: Sequence[Recording], place: int, file: BinaryIO) -> Iterator[list[Block]]:
     """Read a part piece by piece: for each recording samples x channels, C order, little-endian, all finite.
 
     Two buffers alternate: a block stays as it is while the next one is read.
@@ -186,7 +184,7 @@ def _blocks(recordings: Sequence[Recording], place: int, file: BinaryIO, begin: 
         blocks = [_select(piece, stretches) for stretches in selected]
         if part.dtype[1] == "f":
             for recording, block in zip(recordings, blocks, strict=True):
-                _refuse_not_finite(recording, path, block, begin + start)
+                _refuse_not_finite(recording, path, block, part.start + start)
         yield [np.ascontiguousarray(block, dtype=little) for block in blocks]
 
 
@@ -216,7 +214,7 @@ def _fill(path: Path, part: Part, file: BinaryIO, array: Block, entry: int) -> N
 
 
 def _refuse_not_finite(recording: Recording, path: Path, block: Block, start: int) -> None:
-    """Raise at the first NaN or infinity."""
+    """Raise at the first NaN or infinity in a block, which begins at the sample `start` of its file."""
     import numpy as np
 
     finite = np.isfinite(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
@@ -43,11 +44,19 @@ class View:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that choose something, as JSON types."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if value not in (None, ())
-        }
+        chosen: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            match value:
+                case None | ():
+                    pass
+                case tuple():
+                    chosen[name] = list(value)
+                case str():
+                    chosen[name] = value
+                case _:
+                    # A number of numpy's is a number, too.
+                    chosen[name] = float(value)
+        return chosen
 
 
 def apply(view: View, recording: Recording) -> Recording:
@@ -187,7 +196,7 @@ def seconds(
 
 
 def sample_at(time: float | str, recording: Recording, option: str) -> int:
-    """Return the first sample at or after a time.
+    """Return the first sample that the clock, in whole samples, puts at a time or later.
 
     Parameters
     ----------
@@ -208,20 +217,24 @@ def sample_at(time: float | str, recording: Recording, option: str) -> int:
     UsageError
         The time is negative or not a time.
     """
-    text = str(time).strip()
+    text = time.strip() if isinstance(time, str) else ""
     if counted := SAMPLES.fullmatch(text):
         return int(counted[1])
     try:
-        clock = round(parse_seconds(text) * recording.layout.sampling_frequency)
-    except (UsageError, OverflowError):
-        message = f"{option} {_told(text)!r} is not a time"
+        amount = parse_seconds(text) if text else float(time)
+        if not 0 <= amount < math.inf:
+            raise ValueError  # noqa: TRY301
+    except (UsageError, ValueError):
+        message = f"{option} {_told(time)!r} is not a time"
         raise UsageError(message, next_step=f"{option} 60, {option} 10m or {option} 30000samples") from None
-    missing = 0
+    clock = round(amount * recording.layout.sampling_frequency)
+    begin = missing = 0
     for gap in recording.gaps:
-        if clock < gap.sample + missing + gap.missing:
-            return min(clock - missing, gap.sample)
-        missing += gap.missing
-    return clock - missing
+        if clock < gap.sample + missing:
+            break
+        begin, missing = gap.sample, missing + gap.missing
+    # A time in a gap is before the first sample after it.
+    return max(begin, clock - missing)
 
 
 def group_names(recording: Recording) -> tuple[str, ...]:

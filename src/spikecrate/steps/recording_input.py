@@ -55,7 +55,8 @@ class RecordingInput:
     def mounts(self) -> tuple[Mount, ...]:
         """The folder of each sample file, or the file alone where a link leads out of its folder.
 
-        One folder is mounted at `/inputs/NAME` itself, each of several at `/inputs/NAME/1`, `/2` and so on.
+        One of them is mounted at `/inputs/NAME` itself, each of several at `/inputs/NAME/1`, `/2` and so on: none is
+        mounted inside another, where a link of that name would lead the engine elsewhere.
         """
         return tuple(dict.fromkeys(mount for mount, _file in self._placed))
 
@@ -89,19 +90,18 @@ class RecordingInput:
     @property
     def _placed(self) -> list[tuple[Mount, PurePosixPath]]:
         """Return for the sample file of each part its mount, and its path inside."""
-        folders = [folder.resolve() for folder in self.recording.folders]
+        folders = [file.parent.resolve() for file in self.recording.files]
+        files = [file.resolve() for file in self.recording.files]
+        sources = [
+            folder if file.is_relative_to(folder) else file
+            for folder, file in zip(folders, files, strict=True)
+        ]
+        numbers = {source: str(number) for number, source in enumerate(dict.fromkeys(sources), start=1)}
         placed = []
-        for file in self.recording.files:
-            folder, sample_file = file.parent.resolve(), file.resolve()
-            target = INPUTS / self.name
-            if len(folders) > 1:
-                target /= str(folders.index(folder) + 1)
-            if sample_file.is_relative_to(folder):
-                mount = Mount(source=folder, target=target)
-                placed.append((mount, target / sample_file.relative_to(folder).as_posix()))
-            else:
-                mount = Mount(source=sample_file, target=target / file.name)
-                placed.append((mount, target / file.name))
+        for named, file, source in zip(self.recording.files, files, sources, strict=True):
+            target = INPUTS / self.name / (numbers[source] if len(numbers) > 1 else "")
+            inside = target / (named.name if source == file else file.relative_to(source).as_posix())
+            placed.append((Mount(source=source, target=inside if source == file else target), inside))
         return placed
 
     def is_unchanged(self, progress: Progress) -> bool:
