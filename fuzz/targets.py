@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from spikecrate.catalogue.tools import check, read
 from spikecrate.cli.sort import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.named_probe import read_probe
 from spikecrate.sortings import read_firings
 from spikecrate.steps import resolve as named
 from spikecrate.steps.diff import difference
@@ -74,6 +77,22 @@ def recording_file(name: str, around: dict[str, bytes]) -> Callable[[Path], Targ
             _put(path, data)
             with suppress(SpikecrateError):
                 open_recording(folder)
+
+        return target
+
+    return make
+
+
+def probe_file(name: str) -> Callable[[Path], Target]:
+    """Make a target of a file that a user names as the probe of four channels."""
+
+    def make(folder: Path) -> Target:
+        path = folder / name
+
+        def target(data: bytes) -> None:
+            _put(path, data)
+            with suppress(SpikecrateError):
+                read_probe(str(path), 4, ("a", "b", "c", "d"))
 
         return target
 
@@ -267,6 +286,27 @@ def _oebin() -> tuple[bytes, dict[str, bytes]]:
     return path.read_bytes(), around
 
 
+PRB = b"""channel_groups = {
+    0: {"channels": list(range(2)), "geometry": {0: [0, 0], 1: [0, 20]}},
+    "a": {"channels": [3, 2], "geometry": [[9, 0], [9, 20]]},
+}
+"""
+
+
+def _mat(compressed: bool) -> bytes:
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    file = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
+    for name in ("chanMap", "xcoords", "ycoords", "kcoords", "connected"):
+        numbers = struct.pack("<4d", 1, 2, 3, 4)
+        parts = (6, struct.pack("<II", 6, 0)), (5, struct.pack("<ii", 4, 1)), (1, name.encode()), (9, numbers)
+        matrix = element(14, b"".join(element(*part) for part in parts))
+        packed = zlib.compress(matrix)
+        file += struct.pack("<II", 15, len(packed)) + packed if compressed else matrix
+    return file
+
+
 def _parsers() -> dict[str, Parser]:
     mountainsort = {
         "raw.mda": _mda_bytes(2, 10, code=-4, size=2),
@@ -290,6 +330,8 @@ def _parsers() -> dict[str, Parser]:
         "geom.csv": Parser(
             recording_file("geom.csv", mountainsort), (mountainsort["geom.csv"], b"# x\n1 2 3\n")
         ),
+        "probe.prb": Parser(probe_file("probe.prb"), (PRB,)),
+        "chanMap.mat": Parser(probe_file("chanMap.mat"), (_mat(compressed=False), _mat(compressed=True))),
         "recording.json": Parser(recording_file("recording.json", flat), made(_flat())),
         "spikeglx.meta": Parser(recording_file("a.ap.meta", {"a.ap.bin": bytes(770 * 4)}), metas),
         "structure.oebin": Parser(recording_file("structure.oebin", streams), (oebin,)),

@@ -160,12 +160,12 @@ def sort_by_group(
         As for `sort`; the other groups are sorted nevertheless.
     """
     from spikecrate.sortings.join import join_groups
-    from spikecrate.steps.inputs import hash_recordings
     from spikecrate.steps.joined import put_joined, require_joinable
     from spikecrate.steps.kinds import RECORDING
+    from spikecrate.steps.recording_input import hash_recordings
 
     shelf, shown = open_store(store), Once(progress or default_progress())
-    recording = _opened(request, shown)
+    recording = _opened(request, shelf, shown)
     views = recording.by_group()
     inputs = hash_recordings(RECORDING, list(views.values()), shelf, shown)
     requests = {name: replace(request, recording=found) for name, found in zip(views, inputs, strict=True)}
@@ -222,15 +222,17 @@ def find_or_run(request: Request, store: Store, progress: Progress, *, output: O
     return _find_or_run(request, store, progress, output=output)[0]
 
 
-def _opened(request: SortRequest, progress: Progress) -> Recording:
+def _opened(request: SortRequest, store: Store, progress: Progress) -> Recording:
     """Return the recording of a request, opened."""
-    from spikecrate.steps.inputs import RecordingInput
     from spikecrate.steps.opening import open_any
+    from spikecrate.steps.recording_input import RecordingInput
 
     word = request.recording
     if isinstance(word, RecordingInput):
         return word.recording
-    return open_any(word, progress=progress) if isinstance(word, (str, Path)) else word
+    if isinstance(word, (str, Path)):
+        return open_any(word, store=store, progress=progress, runtime=request.runtime)
+    return word
 
 
 def _find_or_run(
@@ -242,7 +244,7 @@ def _find_or_run(
     started = time.monotonic()
     with system_errors_named(store.root):
         if isinstance(request, SortRequest) and isinstance(request.recording, (str, Path)):
-            request = replace(request, recording=_opened(request, progress))
+            request = replace(request, recording=_opened(request, store, progress))
         job = request.job(store, progress)
         job.note_assumptions(progress)
         target = _target(job, output)

@@ -361,12 +361,6 @@ class CommandError(SpikecrateError):
         self.tail = tail
 
 
-class ExtraMissingError(SpikecrateError):
-    """An optional dependency is not installed."""
-
-    exit_code = 61
-
-
 class DevContainerError(SpikecrateError):
     """The development container cannot be built, started or entered."""
 

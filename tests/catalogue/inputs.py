@@ -41,6 +41,7 @@ class Inputs:
             "big-endian": lambda: self.flat(channels, duration_s, ">i2", 1),
             "channel after channel": lambda: self.flat(channels, duration_s, "<i2", 1, time_axis=1),
             "odd path": lambda: self.copy(channels, duration_s, "Übung 3, with spaces"),
+            "one place": lambda: self.one_place(channels, duration_s),
             "silence": lambda: self.silence(channels, duration_s),
         }
         return make[kind]()
@@ -55,6 +56,12 @@ class Inputs:
         folder = self.root / name / f"{channels} 神経 {duration_s}"
         if not folder.exists():
             shutil.copytree(self.toy(channels, duration_s), folder)
+        return folder
+
+    def one_place(self, channels, duration_s):
+        """Put all channels of the plain recording at one place, as SpikeForest's tetrodes are."""
+        folder = self.copy(channels, duration_s, "one place")
+        (folder / "geom.csv").write_text("0,0\n" * channels)
         return folder
 
     def flat(self, channels, duration_s, dtype, factor, *, time_axis=0):

@@ -17,7 +17,13 @@ from matrix import OTHER_UID, SORTERS, SPIKECRATE, THREADS, Case, runtimes
 from runs import SETTINGS
 
 from spikecrate._util.progress import Silent
-from spikecrate.errors import JobMemoryError, JobTimeoutError, RecordingTooSmallError, StoppedError
+from spikecrate.errors import (
+    JobMemoryError,
+    JobTimeoutError,
+    ProbeError,
+    RecordingTooSmallError,
+    StoppedError,
+)
 from spikecrate.runtimes.docker import create_arguments
 from spikecrate.sortings.compare import agree
 from spikecrate.steps.repeat import repeat
@@ -86,6 +92,14 @@ def test_it_sorts_a_folder_with_spaces_and_letters_beyond_ascii(runs, case):
 def test_it_sorts_one_channel(runs, case):
     run = sorts(runs, case, "one channel", channels=1)
     assert run is None or run.record["events"] > 50
+
+
+def test_channels_at_one_place_are_sorted_or_refused_before_anything_runs(runs, case):
+    if SORTERS[case.sorter].requires.get("distinct_places"):
+        with pytest.raises(ProbeError, match="needs a place of its own for each channel"):
+            runs.of(case, "one place")
+    else:
+        assert runs.of(case, "one place").record["units"] >= 1
 
 
 def test_it_sorts_32_channels(runs, case):

@@ -148,6 +148,7 @@ def test_a_machine_without_buildx_is_told_what_to_install(monkeypatch, tmp_path)
 
 def test_what_is_shipped_is_there():
     assert (data_path("sorters") / "ms4" / "sorter.json").is_file()
+    assert (data_path("tools") / "import" / "tool.json").is_file()
     assert (data_path("docker") / "base" / "Dockerfile").is_file()
 
 

@@ -115,6 +115,19 @@ def write(tmp_path, folder, *, name="made.tar", **changed):
     return tmp_path / name
 
 
+def test_a_tool_that_the_catalogue_has_is_not_installed_beside_it(tmp_path, lab, store, monkeypatch):
+    fields = json.loads((lab / "sorter.json").read_text()) | {
+        "kind": "command",
+        "inputs": {"source": "folder"},
+    }
+    (lab / "tool.json").write_text(json.dumps(fields))
+    (lab / "sorter.json").unlink()
+    bundle = write(tmp_path, lab)
+    assert unbundle(bundle, store, Silent(), describe=describe).sorters == store.sorters
+    monkeypatch.setenv("SPIKECRATE_TOOLS", str(lab.parent))
+    assert unbundle(bundle, store, Silent(), describe=describe).sorters is None
+
+
 def test_everything_lies_where_a_sort_looks(tmp_path, lab, store, monkeypatch):
     done = unbundle(write(tmp_path, lab), store, Silent(), describe=describe)
     monkeypatch.setenv("SPIKECRATE_SORTERS", str(done.sorters))

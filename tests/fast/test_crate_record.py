@@ -15,9 +15,9 @@ from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
 from spikecrate.runtimes.contract import JOB, ContainerSpec, ExitStatus, Image, Limits, Mount
 from spikecrate.steps.crate import CONTEXT, ro_crate
-from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.record import run_record
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.store.file_hashes import FileState
 
 # Terms of RO-Crate 1.1's context and of the workflow-run context. A validator refuses every other.

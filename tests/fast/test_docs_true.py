@@ -23,7 +23,7 @@ from spikecrate.cli.parse import parse
 from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
-from spikecrate.steps.inputs import RecordingInput
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.store.file_hashes import FileState
 from spikecrate_harness.answer import as_firings
 from spikecrate_harness.layout import Layout, Part
@@ -31,7 +31,14 @@ from spikecrate_harness.traces import open_traces
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "sorters").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *(ROOT / "sorters").rglob("*.md"),
+        *(ROOT / "tools").rglob("*.md"),
+    ]
+)
 NAMESPACE = collection()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^]]*\]\(([^)\s]+)\)")

@@ -67,7 +67,7 @@ def test_samples_may_lie_anywhere(tmp_path):
         change(tmp_path / "rec", file=file)
         recording = open_recording(tmp_path / "rec")
         assert np.array_equal(recording.traces(), samples())
-        assert recording.folder.samefile(tmp_path / "elsewhere")
+        assert recording.files[0].parent.samefile(tmp_path / "elsewhere")
 
 
 def test_another_name_than_recording_json_will_do(tmp_path):
@@ -160,8 +160,8 @@ def test_a_wrong_field_is_named(tmp_path, field, value, problem):
 
 
 def test_a_probe_that_is_neither_is_refused(tmp_path):
-    write_flat(tmp_path, samples(), probe="probe.mat")
-    with pytest.raises(ProbeError, match=r"neither a \.csv nor a \.json"):
+    write_flat(tmp_path, samples(), probe="probe.xml")
+    with pytest.raises(ProbeError, match=r"probe\.xml: it is neither a \.csv, \.json, \.prb, \.mat file"):
         open_recording(tmp_path)
 
 

@@ -73,7 +73,8 @@ def test_a_folder_without_geom_is_a_column_and_says_so(tmp_path):
         ("0, 0\r\n0, 1", ((0, 0), (0, 1))),
         ("# x,y\n\n 1e1\t-2.5 \n3 4\n\n", ((10, -2.5), (3, 4))),
         ("\ufeff0,0,\n0,1,\n", ((0, 0), (0, 1))),
-        ("0,0,5\n0,1,6\n", ((0, 0, 5), (0, 1, 6))),
+        ("0,0,5\n0,1,6\n", ((0, 5), (1, 6))),
+        ("0,0,5\n0,1,5\n", ((0, 0), (0, 1))),
     ],
 )
 def test_a_geom_is_read_as_people_write_it(tmp_path, text, rows):
@@ -155,9 +156,17 @@ def test_params_that_are_no_params_are_refused(tmp_path, content, problem):
 
 def test_params_that_are_not_text_are_refused(tmp_path):
     write_mountainsort(tmp_path, samples())
-    (tmp_path / "params.json").write_bytes(b'{"samplerate": "\xff"}')
-    with pytest.raises(RecordingFormatError, match="not text in UTF-8"):
+    (tmp_path / "params.json").write_bytes(bytes(range(256)))
+    with pytest.raises(RecordingFormatError, match=r"params\.json: not valid JSON"):
         open_recording(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-8-sig"])
+def test_params_in_another_encoding_are_read(tmp_path, encoding):
+    write_mountainsort(tmp_path, samples())
+    text = '{"samplerate": 12500, "scale_factor": 0.5, "notes": "10 µV, Köln"}'
+    (tmp_path / "params.json").write_bytes(text.encode(encoding))
+    assert open_recording(tmp_path).layout.sampling_frequency == 12500
 
 
 def test_missing_params_say_what_to_write(tmp_path):

@@ -57,7 +57,7 @@ def test_a_recording_is_read_in_place(tmp_path, form):
     assert recording.layout.sampling_frequency == RATE
     assert recording.duration_s == 500 / RATE
     assert [list(row) for row in recording.layout.locations] == places(4)
-    assert recording.sample_file.is_file()
+    assert recording.files[0].is_file()
 
 
 @EVERY_FORMAT
@@ -168,7 +168,7 @@ def test_a_relative_path_is_read_from_where_one_is(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     recording = open_recording("../rec")
-    assert recording.folder == tmp_path / "rec"
+    assert recording.files[0].parent == tmp_path / "rec"
     assert recording.path.is_absolute()
 
 
@@ -176,7 +176,7 @@ def test_dots_after_a_link_mean_the_folder_above_its_target(tmp_path):
     write_mountainsort(tmp_path / "disk" / "rec", samples())
     (tmp_path / "disk" / "inner").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk" / "inner")
-    assert open_recording(tmp_path / "link" / ".." / "rec").folder == tmp_path / "disk" / "rec"
+    assert open_recording(tmp_path / "link" / ".." / "rec").files[0].parent == tmp_path / "disk" / "rec"
 
 
 def test_the_files_of_a_recording_name_it_too(tmp_path):
@@ -230,19 +230,19 @@ def test_a_recording_json_goes_before_what_a_program_left(tmp_path):
 @EVERY_FORMAT
 def test_samples_that_are_a_link_to_another_disk_are_read(tmp_path, form):
     path = WRITERS[form](tmp_path / "rec", samples())
-    file = open_recording(path).sample_file
+    file = open_recording(path).files[0]
     (tmp_path / "nas").mkdir()
     shutil.move(file, tmp_path / "nas" / "data")
     file.symlink_to(tmp_path / "nas" / "data")
     recording = open_recording(path)
     assert np.array_equal(recording.traces(), samples())
-    assert recording.sample_file == file
+    assert recording.files[0] == file
 
 
 @EVERY_FORMAT
 def test_a_link_that_leads_nowhere_is_named(tmp_path, form):
     path = WRITERS[form](tmp_path / "rec", samples())
-    file = open_recording(path).sample_file
+    file = open_recording(path).files[0]
     file.unlink()
     file.symlink_to("/nas is not/mounted.dat")
     with pytest.raises(RecordingLinkError, match=r"/nas is not/mounted\.dat") as caught:
@@ -253,7 +253,7 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path, form):
 @EVERY_FORMAT
 def test_a_link_to_what_is_not_a_file_is_named(tmp_path, form):
     path = WRITERS[form](tmp_path / "rec", samples())
-    file = open_recording(path).sample_file
+    file = open_recording(path).files[0]
     file.unlink()
     file.symlink_to(tmp_path)
     named = path.with_suffix(".meta") if form == "spikeglx" else path
@@ -264,7 +264,7 @@ def test_a_link_to_what_is_not_a_file_is_named(tmp_path, form):
 @EVERY_FORMAT
 def test_a_link_to_itself_is_named(tmp_path, form):
     path = WRITERS[form](tmp_path / "rec", samples())
-    file = open_recording(path).sample_file
+    file = open_recording(path).files[0]
     file.unlink()
     file.symlink_to(file.name)
     with pytest.raises(RecordingLinkError):
@@ -304,7 +304,7 @@ def open_folder():
 @EVERY_FORMAT
 def test_samples_that_may_not_be_read_are_named(open_folder, form):
     path = WRITERS[form](open_folder / "rec", samples())
-    file = open_recording(path).sample_file
+    file = open_recording(path).files[0]
     file.chmod(0)
     with as_nobody(), pytest.raises(RecordingPermissionError, match="permission denied") as caught:
         open_recording(path)
@@ -323,7 +323,7 @@ def test_a_file_cut_short_is_noticed(tmp_path, form):
     changes = {"num_samples": 500} if form == "flat" else {}
     path = WRITERS[form](tmp_path / "rec", samples(), **changes)
     whole = open_recording(path)
-    file = whole.sample_file
+    file = whole.files[0]
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
     if form in ("spikeinterface", "openephys"):  # which do not say how long the file must be
@@ -340,7 +340,7 @@ def test_a_file_cut_short_is_noticed(tmp_path, form):
 @EVERY_FORMAT
 def test_bytes_after_the_last_sample_are_left_out_and_noted(tmp_path, form):
     path = WRITERS[form](tmp_path / "rec", samples())
-    with open_recording(path).sample_file.open("ab") as file:
+    with open_recording(path).files[0].open("ab") as file:
         file.write(b"x")
     recording = open_recording(path)
     assert np.array_equal(recording.traces(), samples())

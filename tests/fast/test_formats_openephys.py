@@ -24,7 +24,10 @@ def test_the_streams_of_a_real_recording_are_listed_and_open():
     with pytest.raises(RecordingAmbiguousError, match="2 streams") as caught:
         open_recording(OPENEPHYS)
     first, second = (open_recording(path) for path in caught.value.details["choices"])
-    assert {first.folder.name, second.folder.name} == {"File_Reader-106.0", "File_Reader-114.0"}
+    assert {first.files[0].parent.name, second.files[0].parent.name} == {
+        "File_Reader-106.0",
+        "File_Reader-114.0",
+    }
     assert first.layout.gains == (0.05000000074505806,) * 16
     assert first.channel_ids[:2] == ("CH0", "CH1")
 
@@ -39,7 +42,7 @@ def test_several_streams_must_be_told_apart_at_every_level(tmp_path, level):
     choices = caught.value.details["choices"]
     assert choices == [str(tmp_path / RECORDING / "continuous" / name) for name in ("A-100.0", "B-101.0")]
     assert all(f"\n  {choice}" in str(caught.value) for choice in choices)
-    assert open_recording(choices[1]).folder.name == "B-101.0"
+    assert open_recording(choices[1]).files[0].parent.name == "B-101.0"
 
 
 def test_several_recordings_are_listed_in_their_order(tmp_path):
@@ -138,7 +141,7 @@ def test_of_several_streams_the_one_with_electrodes_is_meant(tmp_path):
     ]
     structure["continuous"][1]["num_channels"] = 1
     path.write_text(json.dumps(structure))
-    assert open_recording(tmp_path).folder.name == "A-100.board"
+    assert open_recording(tmp_path).files[0].parent.name == "A-100.board"
 
 
 @pytest.mark.parametrize("name", ["AuxCortex1", "HPC_ADC2", "PFC1"])

@@ -40,8 +40,8 @@ def test_gains_and_places_of_a_real_probe_are_read(tmp_path, name):
     (tmp_path / f"{name}.bin").write_bytes(bytes(size))
     recording = open_recording(tmp_path)
     layout = recording.layout
-    assert layout.channels == tuple(range(num_channels))
-    assert layout.file_channels == num_channels + 1
+    assert layout.parts[0].channels == tuple(range(num_channels))
+    assert layout.parts[0].file_channels == num_channels + 1
     assert layout.gains == pytest.approx((gain,) * num_channels)
     assert layout.locations[: len(first)] == tuple(first)
     assert recording.channel_ids[0] == "AP0"
@@ -195,7 +195,7 @@ def test_of_a_probes_folder_the_spikes_are_meant(tmp_path):
     write_spikeglx(tmp_path / "run_g0" / "run_g0_imec0", samples(10), name="run_g0_t0.imec0.lf")
     nidq(tmp_path / "run_g0", samples(20), "4,0,0,1")
     recording = open_recording(tmp_path / "run_g0")
-    assert recording.sample_file.name == "run_g0_t0.imec0.ap.bin"
+    assert recording.files[0].name == "run_g0_t0.imec0.ap.bin"
     assert np.array_equal(recording.traces(), samples())
 
 

@@ -35,7 +35,10 @@ def test_a_missing_probe_is_assumed_and_the_file_to_write_is_named(tmp_path):
     (assumption,) = open_recording(write_mountainsort(tmp_path, samples(), geom=False)).assumptions
     assert assumption.field == "probe"
     assert assumption.message == "there is no geom.csv; the 4 channels are assumed in one column, 20 um apart"
-    assert assumption.next_step == "put a geom.csv (x,y in um, one row a channel) beside the samples"
+    assert (
+        assumption.next_step
+        == "put a geom.csv (x,y in um, one row a channel) beside the samples, or name one: --probe FILE"
+    )
     assert str(assumption) == f"{assumption.message}; {assumption.next_step}"
 
 

@@ -11,6 +11,7 @@ from spikecrate.catalogue.tools import catalogue, check, find, require
 from spikecrate.errors import (
     ParameterUnknownError,
     ParameterValueError,
+    ProbeError,
     RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
@@ -177,6 +178,18 @@ def test_a_recording_that_the_sorter_cannot_sort_is_refused_with_what_it_needs(l
     rewrite(lab, requires={"channels": 4, "duration_s": 10})
     with pytest.raises(RecordingTooSmallError, match=f"lab needs at least {needed}"):
         require(find("lab"), **recording)
+
+
+def test_channels_at_one_place_are_refused_with_the_ways_on_where_the_sorter_needs_distinct_ones(lab):
+    require(find("lab"), channels=4, duration_s=10, same_place=["b", "c"])
+    rewrite(lab, requires={"distinct_places": True})
+    require(find("lab"), channels=4, duration_s=10)
+    with pytest.raises(
+        ProbeError, match="2 of the recording's 4 channels are at the place of another: b,c"
+    ) as caught:
+        require(find("lab"), channels=4, duration_s=10, same_place=["b", "c"])
+    assert "--probe tetrode, --probe column" in caught.value.next_step
+    assert "--exclude-channels b,c" in caught.value.next_step
 
 
 def test_a_recording_just_large_enough_is_taken(lab):

@@ -18,7 +18,7 @@ from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.errors import RecordingChangedError, StoreError
 from spikecrate.recordings import open_recording
-from spikecrate.steps.inputs import samples_hashes
+from spikecrate.steps.recording_input import samples_hashes
 from spikecrate.store import file_hashes as memo
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results, verify

@@ -140,7 +140,7 @@ def test_an_input_that_is_missing_or_unknown_is_named(recording, sorted_once, pe
         request.job(store, Silent())
     with pytest.raises(UsageError, match="does not exist"):
         step(recording, recording / "nothing", store)
-    with pytest.raises(SorterNotFoundError, match="peaks is a command, not a sorter"):
+    with pytest.raises(SorterNotFoundError, match="peaks is a command tool, not a sorter"):
         spikecrate.sort(recording, sorter="peaks")
 
 

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "spikecrate image.pull": "test_prebuilt.py",
     "spikecrate sort rec/ --sorter labsorter": "test_prebuilt.py",
     "pip install": "needs the package index",
-    "spikecrate recording.import session": "needs the extra `import` and a recording of that format",
+    "spikecrate recording.import session": "test_import.py; needs a recording of that format",
     "export": "sets a variable of the shell",
     "chgrp": "needs a group of the lab: test_store_place.py shares a store",
     "chmod": "as chgrp",

@@ -1,4 +1,4 @@
-"""What travels with the package: the catalogue of sorters, the recipe of the base image, the library's lock."""
+"""What travels with the package: the catalogue of tools, the recipe of the base image, the library's lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def data_path(name: str) -> Path:
     Parameters
     ----------
     name : str
-        `sorters`, `docker` or `requirements.lock`.
+        `sorters`, `tools`, `docker` or `requirements.lock`.
     """
     # pyproject.toml puts them under share/ in the wheel.
     in_wheel = PACKAGE / "share" / name

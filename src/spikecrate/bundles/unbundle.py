@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.files import disk_full_named, remove_tree, sync_folder
 from spikecrate.bundles import pack
 from spikecrate.bundles.image_archive import require_own_tag
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import description, find
 from spikecrate.engines.apptainer import find_program
 from spikecrate.engines.docker import docker_client, docker_errors
 from spikecrate.environments import environment
@@ -230,7 +230,7 @@ def _in_catalogue(request: BuildRequest, describe: Describe) -> bool:
         present = describe(find(request.name).folder)
     except (SorterNotFoundError, SorterInvalidError):
         return False
-    described = [(sorter.folder / "sorter.json").read_bytes() for sorter in (present, request)]
+    described = [description(sorter.folder).read_bytes() for sorter in (present, request)]
     return present.recipe == request.recipe and described[0] == described[1]
 
 

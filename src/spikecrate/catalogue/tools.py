@@ -1,7 +1,7 @@
 """The catalogue: every tool is a folder with a sorter.json or tool.json.
 
-A lab's folders, in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, come first; then the repository's `sorters/`, which the
-wheel contains. The help, the defaults and the checks of the parameters come from this one file.
+A lab's folders, in `SPIKECRATE_TOOLS` and `SPIKECRATE_SORTERS`, come first; then the repository's `sorters/` and
+`tools/`, which the wheel contains. The help, the defaults and the checks of the parameters come from this one file.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.data import data_path
 from spikecrate._util.nearest import nearest
 from spikecrate.catalogue.parameters import complete, worst
 from spikecrate.errors import (
+    ProbeError,
     RecordingTooSmallError,
     SorterInvalidError,
     SorterNotFoundError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SCHEMA: Final = Path(__file__).with_name("sorter.schema.json")
 HARNESS_ENTRYPOINT: Final = ("/opt/sorter/bin/python", "-I", "/opt/spikecrate")
@@ -64,7 +68,8 @@ class Tool:
     entrypoint : tuple of str
         Command that the image runs.
     requires : dict
-        Smallest recording that it accepts: `channels`, `duration_s`; both may be missing.
+        What it needs of a recording; each may be missing: at least so many `channels`, so many seconds (`duration_s`),
+        and, where `distinct_places` is true, a place of its own for each channel.
     parameters : dict
         A JSON Schema object; each property has type, default and description.
     folder : Path
@@ -88,7 +93,7 @@ class Tool:
     cores_change_result: bool
     python: str
     entrypoint: tuple[str, ...] = HARNESS_ENTRYPOINT
-    requires: dict[str, float] = field(default_factory=dict)
+    requires: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any]
     folder: Path
     image: str = ""
@@ -99,13 +104,18 @@ class Tool:
         return complete(self, {})
 
 
-def catalogue() -> dict[str, Tool]:
-    """Read every sorter of the catalogue.
+def catalogue(*, kind: str = SORTER) -> dict[str, Tool]:
+    """Read every tool of a kind.
+
+    Parameters
+    ----------
+    kind : str
+        The kind; empty for all.
 
     Returns
     -------
     dict
-        Name to sorter, in alphabetical order.
+        Name to tool, in alphabetical order.
 
     Raises
     ------
@@ -114,7 +124,7 @@ def catalogue() -> dict[str, Tool]:
     """
     first = {folder.name: folder for folder in reversed(_folders())}
     tools = [read(folder) for _name, folder in sorted(first.items())]
-    return {tool.name: tool for tool in tools if tool.kind == SORTER}
+    return {tool.name: tool for tool in tools if kind in ("", tool.kind)}
 
 
 def find(name: str, *, kind: str = "") -> Tool:
@@ -142,23 +152,23 @@ def find(name: str, *, kind: str = "") -> Tool:
     'MountainSort 4'
     >>> find("ms44")
     Traceback (most recent call last):
-    spikecrate.errors.SorterNotFoundError: no sorter is named 'ms44'; did you mean 'ms4'?
+    spikecrate.errors.SorterNotFoundError: no tool is named 'ms44'; did you mean 'ms4'?
     """
     # Look by folder first, so that a cache hit reads only one description.
     for folder in _folders():
         if folder.name == name:
             tool = read(folder)
             if kind and tool.kind != kind:
-                message = f"{name} is a {tool.kind}, not a {kind}"
+                message = f"{name} is a {tool.kind} tool, not a {kind}"
                 raise SorterNotFoundError(message)
             return tool
-    sorters = catalogue()
-    for tool in sorters.values():
+    tools = catalogue(kind=kind)
+    for tool in tools.values():
         if name in tool.aliases:
             return tool
-    known = [*sorters, *(alias for tool in sorters.values() for alias in tool.aliases)]
-    message = f"no sorter is named {name!r}{nearest(name, known)}"
-    raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(sorters)})
+    known = [*tools, *(alias for tool in tools.values() for alias in tool.aliases)]
+    message = f"no {kind or 'tool'} is named {name!r}{nearest(name, known)}"
+    raise SorterNotFoundError(message, details={"sorter": name, "known": sorted(tools)})
 
 
 def read(folder: Path) -> Tool:
@@ -229,8 +239,8 @@ def check(folder: Path) -> None:
         raise SorterInvalidError(message, next_step="remove one of the two")
 
 
-def require(tool: Tool, *, channels: int, duration_s: float) -> None:
-    """Refuse a recording that is too small for the tool.
+def require(tool: Tool, *, channels: int, duration_s: float, same_place: Sequence[str] = ()) -> None:
+    """Refuse a recording that is too small for the tool, or has places that the tool cannot take.
 
     Parameters
     ----------
@@ -240,12 +250,27 @@ def require(tool: Tool, *, channels: int, duration_s: float) -> None:
         Number of channels of the recording.
     duration_s : float
         Length of the recording in seconds.
+    same_place : sequence of str
+        Names of the channels that are at the place of another channel.
 
     Raises
     ------
+    ProbeError
+        If the tool needs distinct places and channels share one; the message names these.
     RecordingTooSmallError
         If the recording has too few channels or is too short; the message has both sizes.
     """
+    if same_place and tool.requires.get("distinct_places"):
+        named = ",".join(same_place[:8]) + ("…" if len(same_place) > 8 else "")
+        message = (
+            f"{tool.name} needs a place of its own for each channel; {len(same_place)} of the recording's {channels} "
+            f"channels are at the place of another: {named}"
+        )
+        step = (
+            "give the places with --probe tetrode, --probe column or --probe FILE, leave channels out with "
+            f"--exclude-channels {named}, or choose another sorter"
+        )
+        raise ProbeError(message, next_step=step, details={"channels": list(same_place)})
     least_channels, least_s = tool.requires.get("channels", 1), tool.requires.get("duration_s", 0)
     if channels >= least_channels and duration_s >= least_s:
         return
@@ -285,7 +310,7 @@ def _folders() -> list[Path]:
             roots.append(root)
     return [
         folder
-        for root in [*roots, data_path("sorters")]
+        for root in [*roots, data_path("sorters"), data_path("tools")]
         for folder in sorted(root.iterdir())
         if description(folder).is_file()
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress, Silent
 from spikecrate._util.quantities import format_bytes
-from spikecrate.catalogue.tools import catalogue, check, find, read
+from spikecrate.catalogue.tools import SORTER, catalogue, check, find, read
 from spikecrate.cli.choices import FilePath, SorterName
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
@@ -55,7 +55,8 @@ def show_unbundled(done: Any) -> None:
         say(f"{found['sorter']} is not in the catalogue; to find it: {export}")
     runtimes = {"apptainer": found["sif"], "host": found["wheels"], "docker": found["docker"]}
     ready = [name for name, brought in runtimes.items() if brought is not None]
-    if ready:
+    tool = catalogue(kind="").get(found["sorter"])
+    if ready and (tool is None or tool.kind == SORTER):
         say(f"next: spikecrate sort RECORDING --sorter {found['sorter']} --runtime {' | '.join(ready)}")
 
 
@@ -342,7 +343,7 @@ def _described(folder: Path, *, gpu: bool = False) -> "BuildRequest":
 def _recipes() -> dict[str, str]:
     from spikecrate.steps.job import recipe
 
-    return {name: recipe(sorter) for name, sorter in catalogue().items()}
+    return {name: recipe(tool) for name, tool in catalogue(kind="").items()}
 
 
 def _size(number: int | None) -> str | None:

@@ -50,7 +50,7 @@ class RecordingOptions:
     probe: str = ""
     allow_truncated: bool = False
 
-    def open(self, paths: "Sequence[str]", progress: "Progress") -> "Recording":
+    def open(self, paths: "Sequence[str]", progress: "Progress", runtime: str = "auto") -> "Recording":
         """Open recordings, join several, and return the chosen view.
 
         Parameters
@@ -59,6 +59,8 @@ class RecordingOptions:
             One, or several to join.
         progress : Progress
             Shows the import of another format.
+        runtime : str
+            Where an import runs.
 
         Returns
         -------
@@ -71,10 +73,14 @@ class RecordingOptions:
         """
         from spikecrate.recordings.views import concatenate
         from spikecrate.steps.opening import open_any
+        from spikecrate.store import open_store
 
         same = ("stream", "segment", "concatenate", "probe", "allow_truncated")
         given = {name: getattr(self, name) for name in same if getattr(self, name) not in ("", None, False)}
-        opened = concatenate([open_any(path, progress=progress, **given) for path in paths])
+        store = open_store()
+        opened = concatenate(
+            [open_any(path, store=store, progress=progress, runtime=runtime, **given) for path in paths]
+        )
         return opened.view(
             start=self.start or None,
             end=self.end or None,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.recording_options import RecordingOptions
@@ -62,10 +63,11 @@ def recording_import(
     reader: str = "",
     stream: str = "",
     segment: int | None = None,
+    runtime: Runtime = "auto",
     *,
     progress: Progress,
 ) -> Shown:
-    """Convert another format through SpikeInterface (needs the extra spikecrate[import]).
+    """Convert another format through SpikeInterface, which runs in an image or environment of its own.
 
     Parameters
     ----------
@@ -76,19 +78,28 @@ def recording_import(
     reader : NAME
         SpikeInterface's name of the format; by default from the file's name; example: intan
     stream : NAME
-        id or name of one of several streams; example: imec0.ap
+        id or name of one of several streams, in NWB the path of the series; example: acquisition/raw
     segment : N
         one of several segments, from 0; example: 0
+    runtime : RUNTIME
+        where to run; auto takes the first that this machine has; example: docker
 
     Examples
     --------
     spikecrate recording.import day3.nwb day3/
     """
     from spikecrate.recordings import open_recording
-    from spikecrate.recordings.imports import import_recording
+    from spikecrate.steps.imports import import_recording
 
     import_recording(
-        source, destination, progress, reader=reader or None, stream=stream or None, segment=segment
+        source,
+        destination,
+        store=open_store(),
+        progress=progress,
+        reader=reader or None,
+        stream=stream or None,
+        segment=segment,
+        runtime=runtime,
     )
     return info(open_recording(destination), progress, with_hash=True)
 
@@ -157,7 +168,7 @@ def info(recording: "Recording", progress: Progress, *, with_hash: bool) -> Show
         Every channel for `--json`, a summary of them for people.
     """
     from spikecrate.recordings.describe import describe, overview
-    from spikecrate.steps.inputs import hash_recordings
+    from spikecrate.steps.recording_input import hash_recordings
 
     samples = None
     if with_hash:

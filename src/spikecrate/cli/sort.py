@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Once, Progress, Terminal
 from spikecrate.catalogue.parameters import parse_assignments
-from spikecrate.catalogue.tools import find
+from spikecrate.catalogue.tools import SORTER, find
 from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.main import report
@@ -97,7 +97,10 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
-        params = {**read_parameters(self.params), **parse_assignments(find(self.sorter), self.param or [])}
+        params = {
+            **read_parameters(self.params),
+            **parse_assignments(find(self.sorter, kind=SORTER), self.param or []),
+        }
         same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
         return SortRequest(
             recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same
@@ -151,7 +154,7 @@ def sort(
             message = f"--dry-run and --repeat take one recording, here are {len(recordings)}"
             raise UsageError(message, next_step="name one recording, or join them with --concatenate")
         return _sort_all(recordings, options, chosen, output, progress, by_group=by_group, json=json)
-    opened = chosen.open(recordings, progress)
+    opened = chosen.open(recordings, progress, options.runtime)
     if repeat is not None:
         if by_group:
             message = "--repeat takes no --by-group"
@@ -335,7 +338,7 @@ def _sort_all(
         progress.note(f"recording {number} of {len(recordings)}: {recording}")
         folder = output if output in ("", "-") else str(Path(output) / names[number - 1])
         try:
-            request = options.request(chosen.open([recording], progress))
+            request = options.request(chosen.open([recording], progress, options.runtime))
             ended.append((recording, (sort_groups if by_group else sort_one)(request, folder, progress)))
         except StoppedError:
             raise

@@ -51,9 +51,12 @@ def show_sorter(sorter: dict[str, Any]) -> None:
     if sorter["image"]:
         say(f"prebuilt image: {sorter['image']}")
     if sorter["requires"]:
-        least = {"channels": "{} channels", "duration_s": "{:g} s"}
-        needs = [least[name].format(value) for name, value in sorter["requires"].items()]
-        say(f"needs at least {' and '.join(needs)}")
+        needs = {
+            "channels": "at least {} channels",
+            "duration_s": "at least {:g} s",
+            "distinct_places": "a place of its own for each channel",
+        }
+        say(f"needs {', '.join(needs[name].format(value) for name, value in sorter['requires'].items())}")
     say()
     rows = [
         (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])

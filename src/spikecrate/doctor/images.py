@@ -67,7 +67,7 @@ def look_sorters(facts: Facts) -> Stock:
     """
     from spikecrate.steps.job import recipe
 
-    recipes = {name: recipe(sorter) for name, sorter in catalogue().items()}
+    recipes = {name: recipe(tool) for name, tool in catalogue(kind="").items()}
     daemon = facts.get("docker.daemon")
     images = [] if daemon is None else in_engine(daemon.client, recipes)
     return Stock(sorters=tuple(recipes), entries=(*images, *in_store(Store(place_of(None)), recipes)))

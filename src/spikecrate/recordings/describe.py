@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from itertools import product
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.recordings.assumptions import smallest_distance
 from spikecrate.recordings.identity import dtype_name
+from spikecrate.recordings.probe import groups_by_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +19,11 @@ CHANNEL: Final = ("id", "column", "location_um", "gain_uv", "offset_uv")
 """The facts of a channel; the column is that of the first file."""
 PART: Final = ("file", "start", "num_samples", "time_axis", "offset", "file_channels", "file_samples")
 """The facts of a part."""
-GROUP_UM: Final = 100.0
-"""Channels that are further apart than this are on different shanks, tetrodes or wires."""
 
 
-def summarize(layout: Layout, channel_ids: Sequence[str]) -> dict[str, str]:
+def summarize(
+    layout: Layout, channel_ids: Sequence[str], groups: Sequence[str] | None = None
+) -> dict[str, str]:
     """Return the channels of a recording in a few numbers, one short line of text a fact.
 
     Parameters
@@ -32,22 +32,23 @@ def summarize(layout: Layout, channel_ids: Sequence[str]) -> dict[str, str]:
         Layout of the recording.
     channel_ids : sequence of str
         Names of its channels.
+    groups : sequence of str, optional
+        Shank, tetrode or probe of each channel; by default channels within 100 um of one another are one group.
 
     Returns
     -------
     dict
-        In the order to print them. The pitch is the distance of the two nearest channels; channels within 100 um
-        of one another are one group, such as a shank, a tetrode or a wire.
+        In the order to print them. The pitch is the distance of the two nearest channels.
     """
     first, last = channel_ids[0], channel_ids[-1]
     count, pitch = layout.num_channels, smallest_distance(layout.locations)
     extents = [max(axis) - min(axis) for axis in zip(*layout.locations, strict=True)]
-    sizes = _group_sizes(layout.locations)
+    sizes = Counter(groups or groups_by_distance(layout.locations))
     return {
         "channels": f"{count} ({first} to {last})" if count > 1 else f"1 ({first})",
         "pitch": "none" if pitch is None else f"{pitch:.4g} µm",
         "span": " × ".join(f"{extent:.6g}" for extent in extents) + " µm",
-        "groups": "1" if len(sizes) == 1 else f"{len(sizes)} of {_range(sizes)} channels",
+        "groups": "1" if len(sizes) == 1 else f"{len(sizes)} of {_range(list(sizes.values()))} channels",
         "gain": f"{_range(layout.gains)} µV per count",
         "count_0": f"{_range(layout.offsets)} µV",
     }
@@ -118,35 +119,9 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     facts = describe(recording, samples_hash)
     notes = facts.pop("notes")
     del facts["channels"], facts["parts"]
-    return {**facts, **summarize(recording.layout, recording.channel_ids), "notes": notes}
+    return {**facts, **summarize(recording.layout, recording.channel_ids, recording.groups), "notes": notes}
 
 
 def _range(values: Sequence[float]) -> str:
     """Return the least and the largest of the values, or one number where they are equal."""
     return " to ".join(dict.fromkeys(f"{value:.6g}" for value in (min(values), max(values))))
-
-
-def _group_sizes(locations: Sequence[Sequence[float]]) -> list[int]:
-    """Return the number of channels of each group."""
-    # In squares as wide as a group's reach, the neighbours of a channel are in the squares around its own.
-    squares: dict[tuple[int, ...], set[int]] = {}
-    for channel, place in enumerate(locations):
-        squares.setdefault(_square(place), set()).add(channel)
-    sizes = []
-    for square in squares.values():
-        while square:
-            group = [square.pop()]
-            for channel in group:
-                place = locations[channel]
-                for around in product(*((value - 1, value, value + 1) for value in _square(place))):
-                    inside = squares.get(around, set())
-                    near = [other for other in inside if math.dist(place, locations[other]) <= GROUP_UM]
-                    inside.difference_update(near)
-                    group += near
-            sizes.append(len(group))
-    return sizes
-
-
-def _square(place: Sequence[float]) -> tuple[int, ...]:
-    """Return the square that a place is in."""
-    return tuple(int(value // GROUP_UM) for value in place)

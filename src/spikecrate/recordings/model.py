@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError, RecordingTruncatedError, UsageError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import reading, regular_file
-from spikecrate.recordings.probe import PUT_GEOM, assumed_column
+from spikecrate.recordings.probe import PUT_GEOM, Probe, settled
 from spikecrate_harness.layout import DTYPE, Layout, Part
 
 if TYPE_CHECKING:
@@ -38,6 +38,25 @@ class Gap:
 
     sample: int
     missing: int
+
+
+def require_utf8(path: Path) -> None:
+    """Raise where a path is not UTF-8: a run record, which is JSON, and a container's mount cannot hold it.
+
+    Parameters
+    ----------
+    path : Path
+        The path.
+
+    Raises
+    ------
+    UsageError
+        The message shows the bytes as escapes.
+    """
+    escaped = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if os.fsencode(path) != escaped.encode():
+        message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
+        raise UsageError(message, next_step="rename the file or folder")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -188,10 +207,7 @@ class Recording:
         """
         for path in (self.path, *self.files):
             for name in (path, Path(os.path.realpath(path.parent)), Path(os.path.realpath(path))):
-                escaped = os.fsencode(name).decode("utf-8", "backslashreplace")
-                if os.fsencode(name) != escaped.encode():
-                    message = f"{escaped} is not a path in UTF-8, so the run record cannot name it"
-                    raise UsageError(message, next_step="rename the file or folder")
+                require_utf8(name)
 
     def traces(self, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
         """Read a stretch of every channel.
@@ -240,12 +256,13 @@ def flat_recording(
     num_samples: int | None = None,
     gains: float | Sequence[float] | None = None,
     offsets: Sequence[float] | None = None,
-    locations: Sequence[Sequence[float]] | None = None,
-    no_locations: str = "the recording gives no locations of its channels",
+    probe: Probe | str | None = None,
+    no_probe: str = "the recording gives no locations of its channels",
     next_steps: Mapping[str, str] | None = None,
     channel_ids: Sequence[str] | None = None,
     spike_sign: int | None = None,
     assumptions: Sequence[Assumption] = (),
+    allow_truncated: bool = False,
 ) -> Recording:
     """Check a flat file against its description, and return the recording.
 
@@ -271,9 +288,9 @@ def flat_recording(
         uV per count, one for all channels or one a channel; by default 1 is assumed.
     offsets : sequence of float, optional
         uV at count 0, one a channel; by default 0 is assumed.
-    locations : sequence, optional
-        um, one row a channel; by default one column is assumed.
-    no_locations : str
+    probe : Probe or str, optional
+        Places and groups of the channels, or how a user names them (`read_probe`); by default one column is assumed.
+    no_probe : str
         Reason of that assumption.
     next_steps : mapping, optional
         How to give what is assumed: "gain_uv", "offset_uv", "probe".
@@ -281,6 +298,8 @@ def flat_recording(
         By default 1, 2, 3 and so on, by the columns of the file.
     spike_sign, assumptions
         As in `Recording`.
+    allow_truncated : bool
+        Whether a file that is shorter than `num_samples` needs is read as far as it goes.
 
     Returns
     -------
@@ -291,7 +310,7 @@ def flat_recording(
     RecordingEmptyError
         If there are no channels or no samples.
     RecordingTruncatedError
-        If the file is shorter than `num_samples` needs.
+        If the file is shorter than `num_samples` needs, and that is not allowed.
     RecordingFormatError
         If a value does not fit.
     SpikecrateError
@@ -315,19 +334,22 @@ def flat_recording(
     steps = {"gain_uv": "", "offset_uv": "", "probe": PUT_GEOM} | dict(next_steps or {})
     assumed = list(assumptions)
     frame_bytes = file_channels * int(kind[2:])
-    if num_samples is None:
-        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
-        if extra and time_axis == 1:
-            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
-            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
-        assumed += [extra_bytes(sample_file, extra)] if extra else []
+    num_samples, cut = _length(
+        sample_file,
+        source,
+        size,
+        num_samples,
+        offset,
+        frame_bytes,
+        time_axis,
+        allow_truncated=allow_truncated,
+    )
+    assumed += cut
     if num_samples < 1:
         message = f"{sample_file}: no samples ({file_channels} channels, {size} bytes)"
         raise RecordingEmptyError(
             message, next_step="check that the recording was copied and closed properly"
         )
-    if size < offset + num_samples * frame_bytes:
-        raise truncated(sample_file, offset + num_samples * frame_bytes, size)
     no_gain = "the recording gives no gain; a count is taken as 1 uV"
     no_offset = "samples are unsigned and the recording gives no offset; count 0 is taken as 0 uV"
     assumed += [
@@ -338,15 +360,15 @@ def flat_recording(
         )
         if missing
     ]
+    ids = tuple(str(index + 1) for index in columns) if channel_ids is None else tuple(channel_ids)
+    placed, notes = settled(probe, ids, no_probe, steps["probe"])
+    assumed += notes
     gains = 1.0 if gains is None else gains
-    if locations is None:
-        locations, assumption = assumed_column(len(columns), no_locations, steps["probe"])
-        assumed.append(assumption)
-    shared = len(locations) - len({tuple(row) for row in locations})
-    if shared:
-        message = f"{shared} of the {len(locations)} channels are at the same place as another channel"
-        step = "check the locations of the probe"
-        assumed.append(Assumption(field="probe", message=message, next_step=step))
+    each_gain = (gains,) * len(columns) if isinstance(gains, float) else tuple(gains)
+    each_offset = (0.0,) * len(columns) if offsets is None else tuple(offsets)
+    if (kept := placed.channels) is not None:
+        columns, ids = tuple(columns[index] for index in kept), tuple(ids[index] for index in kept)
+        each_gain, each_offset = (tuple(each[index] for index in kept) for each in (each_gain, each_offset))
     try:
         part = Part(
             file=sample_file.name,
@@ -362,9 +384,9 @@ def flat_recording(
         layout = Layout(
             parts=(part,),
             sampling_frequency=float(sampling_frequency),
-            gains=(gains,) * len(columns) if isinstance(gains, float) else tuple(gains),
-            offsets=(0.0,) * len(columns) if offsets is None else tuple(offsets),
-            locations=tuple(tuple(map(float, row)) for row in locations),
+            gains=each_gain,
+            offsets=each_offset,
+            locations=placed.locations,
         )
     except ValueError as error:
         message = f"{source}: {error}"
@@ -372,17 +394,45 @@ def flat_recording(
     if 0 in layout.gains:
         message = f"{source}: a gain of 0 uV per count leaves no signal"
         raise RecordingFormatError(message, next_step=f"correct the gains in {source.name}")
-    ids = (str(index + 1) for index in columns) if channel_ids is None else channel_ids
     return Recording(
         path=path,
         format=format,
         files=(sample_file,),
         layout=layout,
-        channel_ids=tuple(ids),
+        channel_ids=ids,
+        groups=placed.groups,
         spike_sign=spike_sign,
         assumptions=tuple(assumed),
         origin={"path": str(path)},
     )
+
+
+def _length(
+    sample_file: Path,
+    source: Path,
+    size: int,
+    promised: int | None,
+    offset: int,
+    frame_bytes: int,
+    time_axis: int,
+    *,
+    allow_truncated: bool,
+) -> tuple[int, list[Assumption]]:
+    """Return the samples per channel that are read, with a note where the file does not end with its last one."""
+    if promised is None:
+        num_samples, extra = divmod(max(0, size - offset), frame_bytes)
+        if extra and time_axis == 1:
+            message = f"{source}: {size - offset} bytes of samples do not divide into channels, {frame_bytes} bytes a sample"
+            raise RecordingFormatError(message, next_step="check dtype, offset and number of channels")
+        return num_samples, [extra_bytes(sample_file, extra)] if extra else []
+    needed = offset + promised * frame_bytes
+    if promised < 1 or size >= needed:
+        return promised, []
+    if time_axis == 1 or size < offset + frame_bytes:
+        # Of a file with one channel after the other, whole channels are missing.
+        raise truncated(sample_file, needed, size)
+    note = cut_short(sample_file, needed, size, allowed=allow_truncated)
+    return (size - offset) // frame_bytes, [note]
 
 
 def sample_type(name: str) -> str | None:
@@ -412,7 +462,38 @@ def sample_type(name: str) -> str | None:
     return result if DTYPE.fullmatch(result) is not None else None
 
 
-def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
+def cut_short(path: Path, needed: int, found: int, *, allowed: bool) -> Assumption:
+    """Return the assumption that a sample file may be read as far as it goes.
+
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    needed, found : int
+        Bytes.
+    allowed : bool
+        Whether the user allows it.
+
+    Returns
+    -------
+    Assumption
+
+    Raises
+    ------
+    RecordingTruncatedError
+        If the user does not.
+    """
+    if not allowed:
+        raise truncated(path, needed, found, next_step=", or read what is there with --allow-truncated")
+    return Assumption(
+        field="samples",
+        message=f"{path.name} is cut short: {needed - found} of {needed} bytes "
+        f"({1 - found / needed:.3%}) are missing; what is there is read",
+        next_step="copy the file again from where it was recorded",
+    )
+
+
+def truncated(path: Path, needed: int, found: int, *, next_step: str = "") -> RecordingTruncatedError:
     """Return the error for a sample file that is too short.
 
     Parameters
@@ -421,6 +502,8 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
         The sample file.
     needed, found : int
         Bytes.
+    next_step : str
+        Added to the advice to copy it again.
 
     Returns
     -------
@@ -429,7 +512,7 @@ def truncated(path: Path, needed: int, found: int) -> RecordingTruncatedError:
     message = f"{path} is cut short: {needed} bytes are expected, the file holds {found}"
     return RecordingTruncatedError(
         message,
-        next_step="copy the file again from where it was recorded",
+        next_step=f"copy the file again from where it was recorded{next_step}",
         details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
     )
 

@@ -10,12 +10,13 @@ from spikecrate.recordings.formats import open_recording
 from spikecrate.recordings.views import View, apply, concatenate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from spikecrate.recordings.model import Recording
 
-OPTIONS: Final = {"probe"}
-"""Options of `open_recording`."""
+OPTIONS: Final = {"stream": str, "segment": int, "concatenate": bool, "allow_truncated": bool, "probe": str}
+"""Options of `open_recording` with their types."""
 
 
 def is_origin(value: Any) -> bool:
@@ -32,13 +33,24 @@ def is_origin(value: Any) -> bool:
     """
     match value:
         case {"of": inner, "view": dict(chosen), **others}:
-            return not others and chosen.keys() <= View.__dataclass_fields__.keys() and is_origin(inner)
+            return not others and all(map(_is_chosen, chosen, chosen.values())) and is_origin(inner)
         case {"recordings": [_, *_] as inner, **others}:
             return not others and all(map(is_origin, inner))
         case {"path": str(), **options}:
-            return options.keys() <= OPTIONS
+            return all(type(value) is OPTIONS.get(str(name)) for name, value in options.items())
         case _:
             return False
+
+
+def _is_chosen(name: str, value: Any) -> bool:
+    """Return whether a value is one that a view has under a name."""
+    match name:
+        case "start" | "end":
+            return isinstance(value, (int, float, str)) and not isinstance(value, bool)
+        case "channels" | "exclude_channels":
+            return isinstance(value, list) and all(isinstance(channel, str) for channel in value)
+        case _:
+            return name == "group" and isinstance(value, str)
 
 
 def told_origin(origin: dict[str, Any]) -> str:
@@ -71,7 +83,12 @@ def told_origin(origin: dict[str, Any]) -> str:
     return f"{where} ({options})" if options else where
 
 
-def reopen(origin: dict[str, Any], *, moved: Path | str | None = None) -> Recording:
+def reopen(
+    origin: dict[str, Any],
+    *,
+    moved: Path | str | None = None,
+    opener: Callable[..., Recording] = open_recording,
+) -> Recording:
     """Open a recording as it was opened before.
 
     Parameters
@@ -80,6 +97,8 @@ def reopen(origin: dict[str, Any], *, moved: Path | str | None = None) -> Record
         `Recording.origin`, of a run record for example.
     moved : Path or str, optional
         Where the recording is now.
+    opener : callable
+        Opens a path with the options of `open_recording`.
 
     Returns
     -------
@@ -103,12 +122,12 @@ def reopen(origin: dict[str, Any], *, moved: Path | str | None = None) -> Record
                 name: tuple(map(str, value)) if isinstance(value, list) else value
                 for name, value in chosen.items()
             }
-            return apply(View(**fields), reopen(inner, moved=moved))
+            return apply(View(**fields), reopen(inner, moved=moved, opener=opener))
         case {"recordings": inner}:
             if moved is not None:
                 message = f"{moved} cannot stand in for the {len(inner)} recordings that were joined"
                 raise UsageError(message, next_step="move them back, or sort them again with --concatenate")
-            return concatenate([reopen(one) for one in inner])
+            return concatenate([reopen(one, opener=opener) for one in inner])
         case _:
             options = {name: value for name, value in origin.items() if name != "path"}
-            return open_recording(moved or origin["path"], **options)
+            return opener(moved or origin["path"], **options)

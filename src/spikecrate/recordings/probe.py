@@ -1,31 +1,48 @@
-"""Locations of the channels: geom.csv, probeinterface JSON, and one column where none are given."""
+"""Places and groups of the channels: what a probe is, what is assumed without one, groups by distance."""
 
 from __future__ import annotations
 
 import math
-import re
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Final
 
-from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
-from spikecrate.recordings.formats.fields import Fields, as_numbers, number_in, shown
-from spikecrate.recordings.formats.files import is_file, read_json, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     Locations = tuple[tuple[float, ...], ...]
-    Order = Literal["wires", "ranks", "given"]
 
-GEOM: Final = "geom.csv"
-PROBE: Final = "probe.json"
 PITCH_UM: Final = 20.0
-PUT_GEOM: Final = "put a geom.csv (x,y in um, one row a channel) beside the samples"
-PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
+PUT_GEOM: Final = (
+    "put a geom.csv (x,y in um, one row a channel) beside the samples, or name one: --probe FILE"
+)
+MAKE_DISTINCT: Final = "give the places with --probe FILE, --probe tetrode or --probe column"
+GROUP_UM: Final = 100.0
+"""Channels that are further apart than this are on different shanks, tetrodes or wires."""
 
 
-def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Locations, Assumption]:
+@dataclass(frozen=True)
+class Probe:
+    """Where the channels of a recording are.
+
+    Attributes
+    ----------
+    locations : tuple of tuple of float
+        um, one row a channel.
+    groups : tuple of str or None
+        Name of the shank, tetrode or probe of each channel; None where it is not given.
+    channels : tuple of int or None
+        Channels of the recording that the rows are, in order, where the probe leaves some out; None: all.
+    """
+
+    locations: Locations
+    groups: tuple[str, ...] | None = None
+    channels: tuple[int, ...] | None = None
+
+
+def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Probe, Assumption]:
     """Return the locations that are assumed where none are given: one column of contacts 20 um apart.
 
     Parameters
@@ -39,8 +56,8 @@ def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Loca
 
     Returns
     -------
-    locations : tuple of tuple of float
-        um, one row a channel.
+    probe : Probe
+        The column, without groups.
     assumption : Assumption
         What to tell the user.
     """
@@ -48,152 +65,155 @@ def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Loca
     if num_channels == 1:
         message, next_step = f"{reason}; the one channel is put at (0, 0)", ""
     locations = tuple((0.0, PITCH_UM * index) for index in range(num_channels))
-    return locations, Assumption(field="probe", message=message, next_step=next_step)
+    return Probe(locations), Assumption(field="probe", message=message, next_step=next_step)
 
 
-def read_beside(folder: Path, num_channels: int) -> Locations | None:
-    """Read the locations that a user put beside the samples.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with a geom.csv or a probe.json (probeinterface).
-    num_channels : int
-        Channels of the recording.
-
-    Returns
-    -------
-    tuple of tuple of float, or None
-        um, one row a channel; None where neither file exists.
-    """
-    geom, probe = folder / GEOM, folder / PROBE
-    if is_file(geom):
-        return read_geom(geom, num_channels)
-    return read_probeinterface(probe, num_channels) if is_file(probe) else None
-
-
-def read_geom(path: Path, num_channels: int) -> Locations:
-    """Read a MountainSort geom.csv: one row a channel, x and y in um (a third number is z).
+def settled(
+    probe: Probe | str | None, channel_ids: Sequence[str], no_probe: str, next_step: str
+) -> tuple[Probe, list[Assumption]]:
+    """Return the probe that a recording gets, in two dimensions where its channels lie in a plane.
 
     Parameters
     ----------
-    path : Path
-        The file. Empty lines and lines that start with # are ignored.
-    num_channels : int
-        Number of rows.
+    probe : Probe, str or None
+        The files' own, a user's words for one (`read_probe`), or None.
+    channel_ids : sequence of str
+        Names of the recording's channels.
+    no_probe, next_step : str
+        Reason of a missing probe, and how to give one.
 
     Returns
     -------
-    tuple of tuple of float
-        um, one row a channel.
+    probe : Probe
+        It has every field.
+    assumptions : list of Assumption
+        What to tell the user.
 
     Raises
     ------
-    ProbeError
-        If a line is not numbers, or there are more or fewer rows than channels.
+    SpikecrateError
+        As `read_probe`.
     """
-    rows: list[tuple[float, ...]] = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        words = re.split(r"[\s,]+", text.rstrip(","))
-        row = tuple(value for word in words if (value := number_in(word)) is not None)
-        if len(row) not in (2, 3) or len(row) != len(words):
-            raise _refused(path, f"line {number}: expected x,y in um, got {shown(text)}")
-        if rows and len(row) != len(rows[0]):
-            raise _refused(path, f"line {number}: {len(row)} numbers, the lines before have {len(rows[0])}")
-        rows.append(row)
-    if len(rows) != num_channels:
-        step = f"write one row a channel to {path.name}, in the channels' order"
-        raise _refused(path, f"{len(rows)} rows for {num_channels} channels", next_step=step)
-    return tuple(rows)
+    notes: list[Assumption] = []
+    if not probe:
+        probe, assumed = assumed_column(len(channel_ids), no_probe, next_step)
+        notes.append(assumed)
+    elif isinstance(probe, str):
+        from spikecrate.recordings.named_probe import read_probe
+
+        probe, notes = read_probe(probe, len(channel_ids), channel_ids)
+    locations, flattened = in_plane(probe.locations)
+    notes += [flattened] if flattened is not None else []
+    shared = at_shared_places(locations)
+    if shared:
+        message = f"{len(shared)} of the {len(locations)} channels are at the same place as another channel"
+        notes.append(Assumption(field="probe", message=message, next_step=MAKE_DISTINCT))
+    return replace(probe, locations=locations), notes
 
 
-def read_probeinterface(path: Path, num_channels: int, *, order: Order = "wires") -> Locations:
-    """Read a probe or a group of probes in probeinterface's JSON.
+def in_plane(locations: Locations) -> tuple[Locations, Assumption | None]:
+    """Return places of three coordinates in the plane that they lie in.
 
     Parameters
     ----------
-    path : Path
-        The file. Source of the format: probeinterface's `io.py` and `probegroup.py`.
-    num_channels : int
-        Channels of the recording.
-    order : {"wires", "ranks", "given"}
-        How contacts map to channels. "wires": `device_channel_indices` is the channel, as probeinterface defines
-        it. "ranks": only the order of the indices counts (SpikeInterface's probe.json, before 0.105). "given":
-        contacts are in the channels' order (its probegroup.json, since 0.105). A file without indices is in the
-        channels' order.
+    locations : tuple of tuple of float
+        um, one row a channel of two or three coordinates.
 
     Returns
     -------
-    tuple of tuple of float
+    locations : tuple of tuple of float
+        Without an axis on which all channels are equal; as they are where all three axes vary.
+    assumption : Assumption or None
+        What to tell the user: sorters see two axes.
+
+    Examples
+    --------
+    >>> in_plane(((0.0, 5.0, 0.0), (10.0, 5.0, 20.0)))[0]
+    ((0.0, 0.0), (10.0, 20.0))
+    """
+    if len(locations[0]) == 2:
+        return locations, None
+    varying = [axis for axis in range(3) if len({row[axis] for row in locations}) > 1]
+    if len(varying) == 3:
+        message = "the channels differ in x, y and z; sorters see x and y alone"
+        step = "give the two axes along the probe with --probe FILE"
+        return locations, Assumption(field="probe", message=message, next_step=step)
+    axes = sorted((varying + [axis for axis in range(3) if axis not in varying])[:2])
+    planar = tuple(tuple(row[axis] for axis in axes) for row in locations)
+    if axes == [0, 1]:
+        return planar, None
+    first, second = ("xyz"[axis] for axis in axes)
+    message = f"all channels have one {'xyz'[3 - sum(axes)]}; {first} and {second} are taken as x and y"
+    return planar, Assumption(field="probe", message=message)
+
+
+def at_shared_places(locations: Sequence[Sequence[float]]) -> list[int]:
+    """Return the channels that are, in x and y, at the place of an earlier channel.
+
+    Parameters
+    ----------
+    locations : sequence
         um, one row a channel.
 
-    Raises
-    ------
-    ProbeError
-        If the contacts do not fit the channels.
-    RecordingFormatError
-        If the file is not one of probeinterface's.
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> at_shared_places([(0, 0), (0, 0), (0, 20)])
+    [1]
     """
-    top = Fields(read_json(path), path)
-    rows: list[tuple[float, ...]] = []
-    wires: list[int | None] = []
-    for probe in top.objects("probes"):
-        contacts, indices = _contacts(probe)
-        # Several probes without wiring follow one another.
-        rows += contacts
-        wires += indices
-    places = top.data.get("global_contact_order")
-    if places is not None:
-        if not isinstance(places, list) or sorted(map(str, places)) != sorted(map(str, range(len(rows)))):
-            raise _refused(path, "global_contact_order does not name every contact once")
-        rows, wires = [rows[int(place)] for place in places], [wires[int(place)] for place in places]
-    if len({len(row) for row in rows}) > 1:
-        raise _refused(path, "some probes have 2 coordinates, others 3")
-    if order != "given" and any(wire is not None for wire in wires):
-        rows = _by_wire(path, rows, wires, num_channels if order == "wires" else None)
-    if len(rows) != num_channels:
-        raise _refused(path, f"{len(rows)} contacts for {num_channels} channels")
-    return tuple(rows)
-
-
-def _contacts(probe: Fields) -> tuple[list[tuple[float, ...]], list[int | None]]:
-    """Read one probe: its contacts in um and the channel of each (None: not given)."""
-    unit = probe.text("si_units", "um")
-    if unit not in PER_UM:
-        probe.refuse("si_units", f"expected um, mm or m, got {unit!r}")
-    contacts: list[tuple[float, ...]] = []
-    for position in probe.items("contact_positions"):
-        row = tuple(value * PER_UM[unit] for value in as_numbers(position) or ())
-        if len(row) not in (2, 3) or not all(map(math.isfinite, row)):
-            probe.refuse(f"contact_positions[{len(contacts)}]", f"expected x and y, got {shown(position)}")
-        contacts.append(row)
-    wires: list[Any] = probe.items("device_channel_indices", [None] * len(contacts))
-    if len(wires) != len(contacts) or not all(wire is None or type(wire) is int for wire in wires):
-        probe.refuse("device_channel_indices", f"expected {len(contacts)} whole numbers, got {shown(wires)}")
-    return contacts, wires
-
-
-def _by_wire(
-    path: Path, rows: list[tuple[float, ...]], wires: list[int | None], num_channels: int | None
-) -> list[tuple[float, ...]]:
-    """Return the contacts in the order of their wires, without those that are not recorded (-1)."""
-    place = {wire: row for wire, row in zip(wires, rows, strict=True) if wire is not None and wire >= 0}
-    channels = sorted(place) if num_channels is None else range(num_channels)
-    for channel in channels:
-        if channel not in place:
-            raise _refused(path, f"device_channel_indices: no contact is wired to channel {channel}")
-    return [place[channel] for channel in channels]
-
-
-def _refused(path: Path, problem: str, *, next_step: str = "") -> ProbeError:
-    """Return the error for a probe file that does not fit."""
-    message = f"{path}: {problem}"
-    return ProbeError(message, next_step=next_step or f"correct {path.name}", details={"file": str(path)})
+    seen: set[tuple[float, ...]] = set()
+    shared = []
+    for channel, row in enumerate(locations):
+        place = tuple(row[:2])
+        shared += [channel] if place in seen else []
+        seen.add(place)
+    return shared
 
 
 def groups_by_distance(locations: Sequence[Sequence[float]]) -> tuple[str, ...]:
-    """WIP until the probes branch lands."""
-    return ("0",) * len(locations)
+    """Return the group of each channel: channels within 100 um of one another are of one group.
+
+    Parameters
+    ----------
+    locations : sequence
+        um, one row a channel.
+
+    Returns
+    -------
+    tuple of str
+        "0", "1" and so on, in the order of the groups' first channels.
+
+    Examples
+    --------
+    >>> groups_by_distance([(0, 0), (0, 900), (0, 60), (0, 120)])
+    ('0', '1', '0', '0')
+    """
+    # In squares as wide as a group's reach, the neighbours of a channel are in the squares around its own.
+    squares: dict[tuple[int, ...], set[int]] = {}
+    for channel, place in enumerate(locations):
+        squares.setdefault(_square(place), set()).add(channel)
+    names: dict[int, str] = {}
+    count = 0
+    for first, start in enumerate(locations):
+        if first in names:
+            continue
+        squares[_square(start)].discard(first)
+        group = [first]
+        for channel in group:
+            place = locations[channel]
+            for around in product(*((value - 1, value, value + 1) for value in _square(place))):
+                inside = squares.get(around, set())
+                near = [other for other in inside if math.dist(place, locations[other]) <= GROUP_UM]
+                inside.difference_update(near)
+                group += near
+        names |= dict.fromkeys(group, str(count))
+        count += 1
+    return tuple(names[channel] for channel in range(len(locations)))
+
+
+def _square(place: Sequence[float]) -> tuple[int, ...]:
+    """Return the square that a place is in."""
+    return tuple(int(value // GROUP_UM) for value in place)

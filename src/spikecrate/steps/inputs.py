@@ -3,142 +3,38 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.canonical import digest
 from spikecrate._util.file_systems import is_memory_backed
 from spikecrate._util.files import entries
-from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageError
-from spikecrate.recordings import Recording, open_recording
-from spikecrate.recordings import identity as content
+from spikecrate.errors import UsageError
+from spikecrate.recordings import Recording
+from spikecrate.recordings.model import require_utf8
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.recording_input import RecordingInput, open_recording_input
 from spikecrate.steps.resolve import find_job, is_key, read_folder
 from spikecrate.store import result_manifest
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from spikecrate._util.progress import Progress
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
+"""What an input is asked to be: a path, or for a folder the first digits of a job key, or some files of one folder."""
 BLAKE3: Final = "blake3"
 """Question to the cache of file hashes, about a file's bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordingInput:
-    """A recording as an input.
-
-    Attributes
-    ----------
-    name : str
-        Name of the input.
-    recording : Recording
-        The recording, in place on disk.
-    states : tuple of FileState
-        State of the sample file of each part when it was hashed.
-    identity : dict
-        Content of the recording, part of the job key: hash of the samples, dtype, channels, rate, locations, gains.
-    """
-
-    name: str
-    recording: Recording
-    states: tuple[FileState, ...]
-    identity: dict[str, Any]
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Entry of `inputs` in job.json."""
-        layout = self.recording.layout.as_dict()
-        for part, (_mount, file) in zip(layout["parts"], self._placed, strict=True):
-            part["file"] = file.relative_to(INPUTS / self.name).as_posix()
-        return {"kind": "recording", "layout": layout}
-
-    @property
-    def mounts(self) -> tuple[Mount, ...]:
-        """The folder of each sample file, or the file alone where a link leads out of its folder.
-
-        One of them is mounted at `/inputs/NAME` itself, each of several at `/inputs/NAME/1`, `/2` and so on: none is
-        mounted inside another, where a link of that name would lead the engine elsewhere.
-        """
-        return tuple(dict.fromkeys(mount for mount, _file in self._placed))
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Entry of `inputs` in the run record."""
-        recording = self.recording
-        return {
-            "kind": "recording",
-            "path": str(recording.path),
-            "format": recording.format,
-            "origin": recording.origin,
-            "files": list(map(str, recording.files)),
-            "layout": recording.layout.as_dict(),
-            "channel_ids": list(recording.channel_ids),
-            "gaps": [[gap.sample, gap.missing] for gap in recording.gaps],
-            "notes": list(recording.notes),
-            "identity": self.identity,
-        }
-
-    @property
-    def opened(self) -> tuple[FileState, ...]:
-        """States of the files that the tool must have opened."""
-        return self.states
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The files that the tool opens."""
-        return self.recording.files
-
-    @property
-    def _placed(self) -> list[tuple[Mount, PurePosixPath]]:
-        """Return for the sample file of each part its mount, and its path inside."""
-        folders = [file.parent.resolve() for file in self.recording.files]
-        files = [file.resolve() for file in self.recording.files]
-        sources = [
-            folder if file.is_relative_to(folder) else file
-            for folder, file in zip(folders, files, strict=True)
-        ]
-        numbers = {source: str(number) for number, source in enumerate(dict.fromkeys(sources), start=1)}
-        placed = []
-        for named, file, source in zip(self.recording.files, files, sources, strict=True):
-            target = INPUTS / self.name / (numbers[source] if len(numbers) > 1 else "")
-            inside = target / (named.name if source == file else file.relative_to(source).as_posix())
-            placed.append((Mount(source=source, target=inside if source == file else target), inside))
-        return placed
-
-    def is_unchanged(self, progress: Progress) -> bool:
-        """Return whether the sample files are unchanged since they were hashed.
-
-        On a memory file system such as tmpfs, a change through a memory map does not update the times, so hash again.
-
-        Parameters
-        ----------
-        progress : Progress
-            Shows the progress of hashing.
-
-        Returns
-        -------
-        bool
-        """
-        files = self.recording.files
-        try:
-            return tuple(map(FileState.of, files)) == self.states and (
-                not any(map(is_memory_backed, files))
-                or content.hash_samples(self.recording, progress) == self.identity["samples"]
-            )
-        except (FileNotFoundError, RecordingChangedError, RecordingValueError):
-            return False
-
-
-@dataclass(frozen=True, kw_only=True)
 class FolderInput:
-    """A folder, a file, or the output of another step as an input.
+    """A folder, a file, some files of a folder, or the output of another step as an input.
 
     Attributes
     ----------
@@ -146,6 +42,8 @@ class FolderInput:
         Name of the input.
     path : Path
         The folder or file, or the result folder of the other step.
+    names : tuple of str
+        Names of the files in the folder, where the input is not all of it.
     key : str or None
         Job key of the other step.
     mounts : tuple of Mount
@@ -160,6 +58,7 @@ class FolderInput:
 
     name: str
     path: Path
+    names: tuple[str, ...]
     key: str | None
     mounts: tuple[Mount, ...]
     files: dict[str, Path]
@@ -179,7 +78,8 @@ class FolderInput:
     @property
     def facts(self) -> dict[str, Any]:
         """Entry of `inputs` in the run record."""
-        return {"kind": "folder", "path": str(self.path), "key": self.key, "identity": self.identity}
+        names = {"names": list(self.names)} if self.names else {}
+        return {"kind": "folder", "path": str(self.path), **names, "key": self.key, "identity": self.identity}
 
     @property
     def opened(self) -> tuple[FileState, ...]:
@@ -217,7 +117,7 @@ class FolderInput:
 
 
 Input = RecordingInput | FolderInput
-Word = Path | str | Recording | RecordingInput
+Word = Path | str | tuple[Path, ...] | Recording | RecordingInput
 """How a request names an input."""
 
 
@@ -231,8 +131,8 @@ def open_inputs(
     kinds : mapping
         Kind of every input of the tool by its name: `recording` or `folder`.
     words : mapping
-        Path of every input by its name; for a folder also the first digits of a job key, for a recording also the
-        opened recording, or an input that is hashed already.
+        Path of every input by its name; for a folder also the first digits of a job key, or some of its files; for a
+        recording also the opened recording, or an input that is hashed already.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
@@ -257,73 +157,30 @@ def open_inputs(
         message = f"the tool's inputs are {', '.join(kinds)}; missing or unknown: {wrong}"
         raise UsageError(message, next_step=f"name each of them once: {', '.join(kinds)}")
     return {
-        name: (_recording if kind == "recording" else _folder)(name, words[name], store, progress)
+        name: (open_recording_input if kind == "recording" else _folder)(name, words[name], store, progress)
         for name, kind in kinds.items()
     }
 
 
-def hash_recordings(
-    name: str, recordings: Sequence[Recording], store: Store, progress: Progress
-) -> list[RecordingInput]:
-    """Return recordings as inputs: views of the same stretches of the same files, which are read once.
-
-    Parameters
-    ----------
-    name : str
-        Name of the input.
-    recordings : sequence of Recording
-        They may differ in their channels.
-    store : Store
-        The store with the cache of hashes.
-    progress : Progress
-        Shows the progress of hashing.
-
-    Returns
-    -------
-    list of RecordingInput
-
-    Raises
-    ------
-    RecordingChangedError
-        A file changed while it was read.
-    RecordingValueError
-        The samples contain NaN or infinity.
-    UsageError
-        A path is not UTF-8.
-    """
-    for recording in recordings:
-        recording.require_utf8_paths()
-    states = tuple(map(FileState.of, recordings[0].files))
-    hashes = samples_hashes(recordings, states, FileHashCache(store.memo), progress)
-    return [
-        RecordingInput(
-            name=name, recording=recording, states=states, identity=content.identity(recording, samples)
-        )
-        for recording, samples in zip(recordings, hashes, strict=True)
-    ]
-
-
-def _recording(name: str, word: Word, store: Store, progress: Progress) -> RecordingInput:
-    if isinstance(word, RecordingInput):
-        return word
-    recording = word if isinstance(word, Recording) else open_recording(word)
-    return hash_recordings(name, [recording], store, progress)[0]
-
-
 def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderInput:
-    if not isinstance(word, (str, Path)):
+    if not isinstance(word, (str, Path, tuple)):
         message = f"the input {name} is a folder, not a recording"
         raise UsageError(message, next_step=f"pass a path for {name}")
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
-    path = Path(os.path.abspath(word))  # noqa: PTH100  (a link in the path stays in the record)
+    names = tuple(file.name for file in word) if isinstance(word, tuple) else ()
+    # A link in the path stays in the record.
+    path = Path(os.path.abspath(word[0].parent if isinstance(word, tuple) else word))  # noqa: PTH100
+    require_utf8(path)
     if not path.exists():
         message = f"{path} does not exist"
         raise UsageError(message, next_step="name a folder, a file, or the key of a job in the store")
-    if (path / result_manifest.NAME).is_file():
+    if not names and (path / result_manifest.NAME).is_file():
         return _output(name, read_folder(path))
     source, target = path.resolve(), INPUTS / name
-    mount = Mount(source=source, target=target if source.is_dir() else target / source.name)
+    mounts = [Mount(source=source, target=target if source.is_dir() else target / source.name)]
+    if names:
+        mounts = [Mount(source=source / file, target=target / file) for file in names]
     memo = FileHashCache(store.memo)
 
     def hash_of(file: Path, state: FileState) -> str:
@@ -334,7 +191,7 @@ def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderIn
             memo.put(state, BLAKE3, remembered, shared=True)
         return remembered
 
-    return _hashed(name, path, None, [mount], hash_of)
+    return _hashed(name, path, None, mounts, hash_of, names)
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
@@ -358,13 +215,19 @@ def _output(name: str, stored: Stored) -> FolderInput:
 
 
 def _hashed(
-    name: str, path: Path, key: str | None, mounts: list[Mount], hash_of: Callable[[Path, FileState], str]
+    name: str,
+    path: Path,
+    key: str | None,
+    mounts: list[Mount],
+    hash_of: Callable[[Path, FileState], str],
+    names: tuple[str, ...] = (),
 ) -> FolderInput:
     files = _files(tuple(mounts), name)
     states = {inner: FileState.of(file) for inner, file in files.items()}
     return FolderInput(
         name=name,
         path=path,
+        names=names,
         key=key,
         mounts=tuple(mounts),
         files=files,
@@ -378,69 +241,14 @@ def _files(mounts: tuple[Mount, ...], name: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for mount in mounts:
         inside = mount.target.relative_to(INPUTS / name)
-        if mount.source.is_file():
+        if mount.source.is_file() and not mount.source.is_symlink():
             found[str(inside)] = mount.source
             continue
-        for path in entries(mount.source):
+        for path in entries(mount.source) if mount.source.is_dir() else (mount.source,):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 message = f"{path} is a link or a special file"
                 raise UsageError(message, next_step="replace it with a copy of the file")
             if path.is_file():
+                require_utf8(path)
                 found[str(PurePosixPath(inside, path.relative_to(mount.source).as_posix()))] = path
     return dict(sorted(found.items()))
-
-
-def samples_hashes(
-    recordings: Sequence[Recording], states: tuple[FileState, ...], memo: FileHashCache, progress: Progress
-) -> list[str]:
-    """Return the hash of the samples of recordings, computed in one pass or from the cache.
-
-    Parameters
-    ----------
-    recordings : sequence of Recording
-        Views of the same stretches of the same files.
-    states : tuple of FileState
-        State of the sample file of each part.
-    memo : FileHashCache
-        The cache.
-    progress : Progress
-        Shows the progress of hashing.
-
-    Returns
-    -------
-    list of str
-        64 hex digits each.
-
-    Raises
-    ------
-    RecordingChangedError
-        A file changed while it was read.
-    RecordingValueError
-        The samples contain NaN or infinity.
-    """
-    questions = [_question(recording, states) for recording in recordings]
-    hashes = {question: memo.get(states[0], question) for question in questions}
-    unknown = {
-        question: recording
-        for question, recording in zip(questions, recordings, strict=True)
-        if hashes[question] is None
-    }
-    if unknown:
-        files = recordings[0].files
-        flush(files)
-        computed = content.hash_together(list(unknown.values()), progress)
-        for file, state in zip(files, states, strict=True):
-            if FileState.of(file) != state:
-                message = f"{file} changed while it was being read"
-                raise RecordingChangedError(message, next_step="try again once the recording is complete")
-        for question, samples in zip(unknown, computed, strict=True):
-            memo.put(states[0], question, samples, shared=True)
-            hashes[question] = samples
-    return [str(hashes[question]) for question in questions]
-
-
-def _question(recording: Recording, states: tuple[FileState, ...]) -> str:
-    """Return the question to the cache about the samples: where they lie, and the state of further files."""
-    parts = [{**asdict(part), "file": ""} for part in recording.parts]
-    others = [{**asdict(state), "path": ""} for state in states[1:]]
-    return digest(["samples", parts, others])

@@ -10,8 +10,9 @@ from spikecrate.catalogue.parameters import validate
 from spikecrate.catalogue.tools import check, require
 from spikecrate.errors import RecordingChangedError
 from spikecrate.recordings import sort_warnings
-from spikecrate.steps.inputs import RecordingInput
+from spikecrate.recordings.probe import at_shared_places
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.steps.sources import current, hash_of
 
 if TYPE_CHECKING:
@@ -81,15 +82,17 @@ class Job:
 
         Raises
         ------
-        SorterInvalidError, ParameterValueError, RecordingTooSmallError
+        SorterInvalidError, ParameterValueError, ProbeError, RecordingTooSmallError
         """
         check(self.tool.folder)
         validate(self.tool, self.parts.parameters)
-        for layout in (recording.layout for recording in self.recordings):
+        for recording in self.recordings:
+            shared = at_shared_places(recording.layout.locations)
             require(
                 self.tool,
-                channels=layout.num_channels,
-                duration_s=layout.num_samples / layout.sampling_frequency,
+                channels=recording.layout.num_channels,
+                duration_s=recording.duration_s,
+                same_place=[recording.channel_ids[channel] for channel in shared],
             )
 
     def note_assumptions(self, progress: Progress) -> None:

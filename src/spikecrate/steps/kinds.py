@@ -1,6 +1,6 @@
 """Kinds of tools: the required output of each, and its facts in the run record.
 
-This module declares everything that is special about a sorting; the rest of `steps/` handles any output.
+This module declares everything that is special about a sorting or a recording; the rest of `steps/` handles any output.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
-from spikecrate.errors import ResultInvalidError
+from spikecrate.errors import RecordingError, ResultInvalidError
+from spikecrate.recordings import open_recording
+from spikecrate.recordings.formats.files import read_json
 from spikecrate.steps.paths import FIRINGS
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 RECORDING: Final = "recording"
 """Name of the input that a sorter sorts."""
+PREPROCESS: Final = "preprocess"
+"""The kind of tool that makes a recording."""
+DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
 EVENT_BYTES: Final = 24
@@ -107,10 +112,70 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
 
 
+def _is_own(folder: Path, name: str) -> bool:
+    """Return whether a name leads, without a link, to something inside a folder."""
+    path = folder / name
+    return "\0" not in name and path.is_relative_to(folder) and path.resolve() == path
+
+
+def check_recording(out: Path, job: Job) -> dict[str, Any]:
+    """Check that the output is a recording of flat samples, and that the samples are as many as it describes.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    job : Job
+        Not used: a recording is checked by itself.
+
+    Returns
+    -------
+    dict
+        `channels` and `samples`, the numbers of each.
+
+    Raises
+    ------
+    ResultInvalidError
+        There is no recording.json, it is not valid, its samples are more or fewer than it describes, or a file that
+        it names is a link or elsewhere.
+    """
+    del job
+    require_file(out / DESCRIPTION)
+    try:
+        described = read_json(out / DESCRIPTION)
+        # Before anything is opened: the tool chose the names, and the library has more rights than the tool.
+        fields = described if isinstance(described, dict) else {}
+        if foreign := fields.keys() & {"recordings", "view"}:
+            message = f"/out/{DESCRIPTION}: {min(foreign)}: the samples must be those of a file in /out"
+            raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+        for field in ("file", "probe"):
+            name = fields.get(field)
+            if isinstance(name, str) and not _is_own(out.resolve(), name):
+                message = f"/out/{DESCRIPTION}: {field}: {name!r} is a link or lies outside /out"
+                raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+        recording = open_recording(out / DESCRIPTION)
+    except RecordingError as error:
+        message = f"/out is not a recording: {str(error).replace(str(out), '/out')}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
+    layout, (file,) = recording.layout, recording.files
+    expected = layout.parts[0].file_bytes
+    if (size := file.stat().st_size) != expected:
+        message = f"/out/{file.name} has {size} bytes, {DESCRIPTION} describes {expected}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    return {"channels": layout.num_channels, "samples": layout.num_samples}
+
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
         Kind(name=SORTER, files=(FIRINGS,), folder="sorter", facts=("units", "events"), check=check_sorting),
+        Kind(
+            name=PREPROCESS,
+            files=(),
+            folder="recording",
+            facts=("channels", "samples"),
+            check=check_recording,
+        ),
         Kind(name="command", files=(), folder="output", facts=()),
     )
 }

@@ -19,10 +19,13 @@ from spikecrate.steps.sources import current
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
+    from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Word
+    from spikecrate.steps.recording_input import RecordingInput
     from spikecrate.store import Store
 
 
@@ -122,7 +125,7 @@ class StepRequest(Request):
 class SortRequest(Request):
     """A request for a sorting: the arguments of `spikecrate.sort` in one value."""
 
-    recording: Word
+    recording: Path | str | Recording | RecordingInput
     sorter: str = "ms4"
 
     def _step(self) -> tuple[Tool, Mapping[str, Word]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
@@ -24,6 +26,7 @@ from spikecrate.steps.inputs import open_inputs
 from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
+from spikecrate.steps.opening import open_any
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.request import Request
@@ -32,8 +35,6 @@ from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
@@ -187,8 +188,11 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     tool, sources = _sources(record, parts, store)
     requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
-    words = {
-        name: _word(facts, store, recording if name == RECORDING else None)
+    opener = partial(open_any, store=store, progress=progress)
+    words: dict[str, Word] = {
+        name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
+        if facts["kind"] == "recording"
+        else _word(facts, store)
         for name, facts in record["inputs"].items()
     }
     inputs = open_inputs(tool.inputs, words, store, progress)
@@ -203,11 +207,11 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
 
 
-def _word(facts: dict[str, Any], store: Store, moved: Path | str | None) -> Word:
-    """Return the recording, opened as before; of a folder the key of the job that made it, else the path."""
-    if facts["kind"] == "recording":
-        return reopen(facts["origin"], moved=moved)
+def _word(facts: dict[str, Any], store: Store) -> Word:
+    """Return the key of the job that made a folder if the store has it, else its path or files."""
     key = facts.get("key")
+    if facts.get("names"):
+        return tuple(Path(facts["path"]) / str(name) for name in facts["names"])
     return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
 
 

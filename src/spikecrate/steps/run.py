@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spikecrate._util.files import MAX_INNER_PATH, disk_full_named, entries, make_folder, remove_tree
-from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
+from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
 from spikecrate.errors import (
     DiskFullError,
     JobFailedError,
@@ -272,7 +272,8 @@ def _attempt(
 
 def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> None:
     """Raise the error for an exit status; the harness's exit codes count only where the harness ran."""
-    keeps_codes, kind = job.tool.entrypoint == HARNESS_ENTRYPOINT, job.tool.kind
+    keeps_codes = job.tool.entrypoint == HARNESS_ENTRYPOINT
+    kind = SORTER if job.tool.kind == SORTER else "tool"
     last = f"; its last lines:\n{tail}" if tail else ""
 
     def failure(

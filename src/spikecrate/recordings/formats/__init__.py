@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import RecordingNotFoundError
-from spikecrate.recordings.formats.files import ambiguous, is_file, reading
+from spikecrate.recordings.formats.entries import ambiguous, choose, gaps_note, join
+from spikecrate.recordings.formats.files import is_file, reading
 
 if TYPE_CHECKING:
+    from spikecrate.recordings.formats.entries import Entry
     from spikecrate.recordings.model import Recording
 
 FORMATS: Final = {
@@ -20,23 +23,43 @@ FORMATS: Final = {
     "binary.json": "spikeinterface",
     "si_folder.json": "spikeinterface",
     "cached.json": "spikeinterface",
+    "spikeinterface_recording.json": "spikeinterface",
     "structure.oebin": "openephys",
     "continuous.dat": "openephys",
 }
-"""Files of one name, and the module that opens their format with its `open_source`."""
+"""Files of one name, and the module that lists what they hold with its `entries`."""
 LOOKED_FOR: Final = (
     "raw.mda (MountainSort), binary.json (SpikeInterface), *.bin with *.meta (SpikeGLX), structure.oebin "
     "(Open Ephys binary), recording.json (any flat file)"
 )
 
 
-def open_recording(path: str | Path) -> Recording:
+def open_recording(
+    path: str | Path,
+    *,
+    stream: str = "",
+    segment: int | None = None,
+    concatenate: bool = False,
+    allow_truncated: bool = False,
+    probe: str = "",
+) -> Recording:
     """Open a recording where it lies: nothing is copied, and no sample is read.
 
     Parameters
     ----------
     path : str or Path
-        A recording's folder, or the file that describes it or holds its samples.
+        A recording's folder, a session's folder above it, or the file that describes it or holds its samples.
+    stream : str
+        Name of the stream, or its end where that is of one alone: `imec0.ap`, `ProbeA`. By default the one with
+        electrodes.
+    segment : int, optional
+        Which of several segments, from 0, in their order.
+    concatenate : bool
+        Whether to join all segments end to end.
+    allow_truncated : bool
+        Whether a file that is shorter than its description says is read as far as it goes.
+    probe : str
+        Locations of the channels in place of those that the files give: a file, or the name of a probe.
 
     Returns
     -------
@@ -47,24 +70,61 @@ def open_recording(path: str | Path) -> Recording:
     RecordingNotFoundError
         If there is no recording; the message lists the files it looked for.
     RecordingAmbiguousError
-        If the folder holds several recordings; the message lists their paths.
+        If the path holds several streams or segments and the options choose none; the message lists them.
+    UsageError
+        If there is no such stream or segment.
     SpikecrateError
         Another recording error, naming the file, the field and the next step.
     """
     named = absolute(path)
-    with reading(named):
-        is_folder = stat.S_ISDIR(named.stat().st_mode)
-    found = _in_folder(named) if is_folder else _of_file(named)
+    found = formats_at(named)
     if not found:
         message = f"{named} is not a recording; looked for {LOOKED_FOR}"
         convert = f"spikecrate recording.import {shlex.quote(str(named))} DESTINATION"
-        step = "check the path" if is_folder else "describe a flat file by a recording.json"
+        step = "check the path" if named.is_dir() else "describe a flat file by a recording.json"
         raise RecordingNotFoundError(message, next_step=f"{step}, or convert another format: {convert}")
     if len(found) > 1:
-        raise ambiguous(named, "formats", list(found.values()))
+        raise ambiguous(named, "formats", list(map(str, found.values())), "name one of these")
     ((form, source),) = found.items()
-    recording: Recording = import_module(f"{__name__}.{form}").open_source(named, source)
-    return recording
+    listed: list[Entry] = import_module(f"{__name__}.{form}").entries(named, source)
+    chosen = choose(named, listed, stream=stream, segment=segment, concatenate=concatenate)
+    options = {"allow_truncated": allow_truncated, "probe": probe}
+    given = {name: value for name, value in options.items() if value}
+    opened = [entry.open(named if len(chosen) == 1 else entry.path, **given) for entry in chosen]
+    recording = join(chosen, opened) if len(opened) > 1 else opened[0]
+    which = {"stream": stream, "segment": segment, "concatenate": concatenate}
+    given |= {name: value for name, value in which.items() if value not in ("", None, False)}
+    return replace(
+        recording,
+        path=named,
+        assumptions=(*recording.assumptions, *gaps_note(recording)),
+        origin={"path": str(named), **given},
+    )
+
+
+def formats_at(named: Path) -> dict[str, Path]:
+    """Return the formats that are read in place and that a path has files of.
+
+    Parameters
+    ----------
+    named : Path
+        A folder or file.
+
+    Returns
+    -------
+    dict
+        Name of each format, and the file that describes the recording.
+
+    Raises
+    ------
+    RecordingNotFoundError, RecordingPermissionError, RecordingLinkError
+        If the path cannot be looked at.
+    RecordingAmbiguousError
+        If it is a folder with several recordings of one format.
+    """
+    with reading(named):
+        is_folder = stat.S_ISDIR(named.stat().st_mode)
+    return _in_folder(named) if is_folder else _of_file(named)
 
 
 def absolute(path: str | Path) -> Path:
@@ -103,18 +163,22 @@ def _of_file(path: Path) -> dict[str, Path]:
         return {"spikeinterface": path}
     if is_stream(path):
         return {"spikeglx": path}
-    return {"flat": path} if path.suffix == ".json" else {}
+    if path.suffix != ".json":
+        return {}
+    from spikecrate.recordings.formats.spikeinterface import is_dumped
+
+    return {"spikeinterface" if is_dumped(path) else "flat": path}
 
 
 def _in_folder(folder: Path) -> dict[str, Path]:
-    """Return each format that a folder has files of, and the file that describes the recording."""
-    from spikecrate.recordings.formats.openephys import structures_at
+    """Return each format that a folder has files of, and a file that describes the recording."""
+    from spikecrate.recordings.formats.openephys import structures_at, structures_below
 
     # A user's own description takes precedence over a program's.
     if is_file(folder / "recording.json"):
         return {"flat": folder / "recording.json"}
     found: dict[str, Path] = {}
-    for name in ("raw.mda", "binary.json", "si_folder.json", "cached.json"):
+    for name in ("raw.mda", "binary.json", "si_folder.json", "cached.json", "spikeinterface_recording.json"):
         if is_file(folder / name):
             found.setdefault(FORMATS[name], folder / name)
     structure = next(structures_at(folder), None)
@@ -124,5 +188,5 @@ def _in_folder(folder: Path) -> dict[str, Path]:
         return found
     from spikecrate.recordings.formats.spikeglx import find_stream
 
-    stream = find_stream(folder)
-    return {} if stream is None else {"spikeglx": stream}
+    inside = {"spikeglx": find_stream(folder), "openephys": next(structures_below(folder), None)}
+    return {form: source for form, source in inside.items() if source is not None}

@@ -7,10 +7,10 @@ import json
 import os
 import stat
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import (
-    RecordingAmbiguousError,
     RecordingFormatError,
     RecordingLinkError,
     RecordingNotFoundError,
@@ -19,11 +19,13 @@ from spikecrate.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 TEXT_LIMIT: Final = 64 * 2**20
 """Bytes; no description of a recording is larger."""
+MOST_ENTRIES: Final = 5000
+"""Entries of folders that are looked at for a recording further down."""
 
 
 def regular_file(path: Path, *, named_in: Path | None = None) -> os.stat_result:
@@ -87,15 +89,16 @@ def is_file(path: Path) -> bool:
         return path.is_symlink() or path.is_file()
 
 
-def read_text(path: Path, *, errors: str = "strict") -> str:
-    """Read a small text file, UTF-8 with or without a byte order mark.
+def read_text(path: Path) -> str:
+    """Read a small text file: UTF-8 or UTF-16 with a byte order mark, UTF-8, else the code page of Windows.
+
+    Acquisition programs write notes and units by the machine's locale. The names of fields and numbers are the same in
+    all code pages.
 
     Parameters
     ----------
     path : Path
         The file.
-    errors : {"strict", "replace"}
-        Whether other bytes are refused, or read as a mark of replacement.
 
     Returns
     -------
@@ -104,21 +107,43 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
     Raises
     ------
     RecordingFormatError
-        If it is not UTF-8, or larger than `TEXT_LIMIT`.
+    SpikecrateError
+        As `read_bytes`.
+    """
+    data = read_bytes(path)
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a small file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    RecordingFormatError
+        If it is larger than `TEXT_LIMIT`.
     SpikecrateError
         As `regular_file`.
     """
     size = regular_file(path).st_size
     if size > TEXT_LIMIT:
-        message = f"{path}: a small text file is expected, this one has {size} bytes"
+        message = f"{path}: a small file is expected, this one has {size} bytes"
         raise RecordingFormatError(message, next_step="check that the file is what its name says")
     with reading(path):
-        data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig", errors)
-    except UnicodeDecodeError as error:
-        message = f"{path}: not text in UTF-8 (byte {error.start})"
-        raise RecordingFormatError(message, next_step="save the file as UTF-8 text") from None
+        return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:
@@ -196,25 +221,47 @@ def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
     return RecordingFormatError(message, next_step="save the recording again", details={"file": str(path)})
 
 
-def ambiguous(place: Path, what: str, choices: Sequence[Path]) -> RecordingAmbiguousError:
-    """Return the error for a place that holds several recordings.
+def folders_below(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield the folders below a folder, the upper ones first, in the order of their names.
 
     Parameters
     ----------
-    place : Path
-        The folder that the user named.
-    what : str
-        What there are several of: "streams", "segments", "formats".
-    choices : sequence of Path
-        What the user may name instead.
+    folder : Path
+        The folder.
+    depth : int
+        How many levels down.
 
-    Returns
-    -------
-    RecordingAmbiguousError
+    Yields
+    ------
+    Path
+        A folder, of the first `MOST_ENTRIES` entries that are seen; hidden ones, and those that this user may not
+        read, are left out.
     """
-    names = [str(choice) for choice in choices]
-    message = "\n  ".join([f"{place} holds {len(names)} {what}:", *names])
-    return RecordingAmbiguousError(message, next_step="name one of these", details={"choices": names})
+    level, left = [folder], MOST_ENTRIES
+    for _ in range(depth):
+        below: list[Path] = []
+        for upper in level:
+            try:
+                with os.scandir(upper) as entries:
+                    seen = list(islice(entries, left))
+            except OSError:
+                continue
+            left -= len(seen)
+            names = sorted(entry.name for entry in seen if _may_search(entry))
+            below += [upper / name for name in names]
+        yield from below
+        level = below
+
+
+def _may_search(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or a link to one, that this user may read and that is not hidden."""
+    # DirEntry.is_dir raises at a link to itself.
+    link_to_folder = entry.is_symlink() and os.path.isdir(entry.path)  # noqa: PTH112
+    return (
+        not entry.name.startswith(".")
+        and (link_to_folder or entry.is_dir(follow_symlinks=False))
+        and os.access(entry.path, os.R_OK | os.X_OK, effective_ids=True)
+    )
 
 
 @contextmanager

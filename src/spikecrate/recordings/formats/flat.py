@@ -1,28 +1,47 @@
-"""recording.json: the description of any flat file, validated by a JSON Schema of ours."""
+"""recording.json: any flat file or parts of other recordings, described and validated by a JSON Schema of ours."""
 
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import ProbeError, RecordingFormatError
+from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
-from spikecrate.recordings.formats.files import read_json
+from spikecrate.recordings.formats.files import is_file, read_json
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
-from spikecrate.recordings.probe import read_geom, read_probeinterface
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
-    from spikecrate.recordings.probe import Locations
-
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
+OPENING: Final[ContextVar[tuple[Path, ...]]] = ContextVar("OPENING", default=())
+"""Descriptions whose recordings are being opened: one that names itself is an error."""
 
 
-def open_source(path: Path, source: Path) -> Recording:
-    """Open a flat file that a recording.json describes.
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the one recording of a description.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it.
+    source : Path
+        The JSON file.
+
+    Returns
+    -------
+    list of Entry
+    """
+    return [Entry(path=named, open=partial(open_source, source=source))]
+
+
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
+    """Open a flat file or the recordings that a recording.json describes.
 
     Parameters
     ----------
@@ -30,6 +49,10 @@ def open_source(path: Path, source: Path) -> Recording:
         As the user named it.
     source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
+    allow_truncated : bool
+        As in `open_recording`.
+    probe : str
+        As in `flat_recording`, in place of the file's own.
 
     Returns
     -------
@@ -38,12 +61,43 @@ def open_source(path: Path, source: Path) -> Recording:
     Raises
     ------
     RecordingFormatError
-        If it does not fit the schema; the message names the field.
+        If it does not fit the schema, or names itself; the message names the field.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
     data = read_json(source)
     _validate(data, source)
+    if "recordings" in data:
+        recording = _joined(source, data, allow_truncated=allow_truncated, probe=probe)
+    else:
+        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=probe)
+    try:
+        return recording.view(**data.get("view", {}))
+    except UsageError as error:
+        raise _refused(source, "view", str(error), next_step=error.next_step) from None
+
+
+def _joined(source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
+    """Open the recordings that a description names, end to end."""
+    from spikecrate.recordings.formats import open_recording
+    from spikecrate.recordings.views import concatenate
+
+    true = source.resolve()
+    if true in OPENING.get():
+        raise _refused(source, "recordings", "leads back to this file")
+    options: dict[str, Any] = {
+        name: data[name] for name in ("stream", "segment", "concatenate") if name in data
+    }
+    options |= {"allow_truncated": allow_truncated, "probe": probe}
+    token = OPENING.set((*OPENING.get(), true))
+    try:
+        return concatenate([open_recording(_beside(source, name), **options) for name in data["recordings"]])
+    finally:
+        OPENING.reset(token)
+
+
+def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bool, probe: str) -> Recording:
+    """Open the file that a description names."""
     file_channels = int(data["num_channels"])
     channels = [int(column) for column in data.get("channels", range(file_channels))]
     if max(channels) >= file_channels:
@@ -65,8 +119,8 @@ def open_source(path: Path, source: Path) -> Recording:
         sampling_frequency=data["sampling_frequency"],
         gains=_each(source, data, "gain_uv", len(channels)),
         offsets=_each(source, data, "offset_uv", len(channels)),
-        locations=_locations(source, data.get("probe"), len(channels)),
-        no_locations=f"{source.name} names no probe",
+        probe=probe or _probe(source, data.get("probe", "")),
+        no_probe=f"{source.name} names no probe",
         next_steps={
             "gain_uv": f"add gain_uv to {source.name}",
             "offset_uv": f"add offset_uv to {source.name}",
@@ -74,6 +128,7 @@ def open_source(path: Path, source: Path) -> Recording:
         },
         channel_ids=names,
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
+        allow_truncated=allow_truncated,
     )
 
 
@@ -88,6 +143,8 @@ def _validate(data: Any, description: Path) -> None:
     if error is not None:
         field = ".".join(str(part) for part in error.absolute_path)
         raise _refused(description, field, _explained(error))
+    if "recordings" in data:
+        return
     if sample_type(data["dtype"]) is None:
         raise _refused(description, "dtype", f"samples of type {data['dtype']!r} cannot be sorted")
     if data["num_channels"] > MAX_CHANNELS:
@@ -122,17 +179,10 @@ def _each(description: Path, data: dict[str, Any], field: str, count: int) -> tu
     return numbers
 
 
-def _locations(description: Path, probe: str | None, count: int) -> Locations | None:
-    """Read the probe: a geom.csv, or probeinterface JSON."""
-    if probe is None:
-        return None
+def _probe(description: Path, probe: str) -> str:
+    """Return the probe's file by its path, a kind of probe by its name."""
     path = _beside(description, probe)
-    read = {".csv": read_geom, ".json": read_probeinterface}.get(path.suffix.lower())
-    if read is None:
-        message = f"{description}: probe: {probe!r} is neither a .csv nor a .json"
-        step = "name a geom.csv (x,y in um, one row a channel) or a probeinterface JSON"
-        raise ProbeError(message, next_step=step)
-    return read(path, count)
+    return str(path) if probe and (path.suffix or is_file(path)) else probe
 
 
 def _beside(description: Path, name: str) -> Path:
@@ -142,11 +192,12 @@ def _beside(description: Path, name: str) -> Path:
     return description.parent / name
 
 
-def _refused(description: Path, field: str, problem: str) -> RecordingFormatError:
+def _refused(description: Path, field: str, problem: str, *, next_step: str = "") -> RecordingFormatError:
     """Return the error for a field."""
     message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
     return RecordingFormatError(
         message,
-        next_step=f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
+        next_step=next_step
+        or f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
         details={"file": str(description), "field": field},
     )

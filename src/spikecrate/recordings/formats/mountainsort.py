@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import RecordingFormatError
+from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, shown
 from spikecrate.recordings.formats.files import is_file, read_json, reading, regular_file
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_bytes, flat_recording
-from spikecrate.recordings.probe import GEOM, read_geom
+from spikecrate.recordings.probe_files import GEOM, read_geom
 from spikecrate_harness.mda import MdaError, MdaHeader, read_header
 
 if TYPE_CHECKING:
@@ -18,7 +20,24 @@ PARAMS: Final = "params.json"
 EXAMPLE: Final = '{"samplerate": 30000, "scale_factor": 0.195, "spike_sign": -1}'
 
 
-def open_source(path: Path, source: Path) -> Recording:
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the one recording of a MountainSort folder.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it.
+    source : Path
+        Its raw.mda.
+
+    Returns
+    -------
+    list of Entry
+    """
+    return [Entry(path=named, open=partial(open_source, source=source))]
+
+
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
     """Open a MountainSort folder.
 
     `params.json` holds `samplerate` (Hz), and may hold `scale_factor` (uV per count, 1 by default) and
@@ -30,6 +49,10 @@ def open_source(path: Path, source: Path) -> Recording:
         As the user named it.
     source : Path
         Its raw.mda.
+    allow_truncated : bool
+        As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of geom.csv.
 
     Returns
     -------
@@ -65,14 +88,15 @@ def open_source(path: Path, source: Path) -> Recording:
         num_samples=num_samples,
         sampling_frequency=params.number("samplerate"),
         gains=gain,
-        locations=read_geom(geom, num_channels) if known else None,
-        no_locations=f"there is no {GEOM}",
+        probe=probe or (read_geom(geom, num_channels) if known else None),
+        no_probe=f"there is no {GEOM}",
         next_steps={
             "gain_uv": f"add scale_factor (uV per count) to {PARAMS}",
             "offset_uv": "convert the samples to int16, with 0 at 0 uV",
         },
         spike_sign=None if sign is None else int(sign),
         assumptions=[extra_bytes(source, size - header.file_size)] if longer else [],
+        allow_truncated=allow_truncated,
     )
 
 

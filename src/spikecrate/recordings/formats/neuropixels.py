@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.formats.fields import number_in, shown
-from spikecrate.recordings.probe import PUT_GEOM
+from spikecrate.recordings.probe import PUT_GEOM, Probe
 
 if TYPE_CHECKING:
     from spikecrate.recordings.formats.spikeglx import Meta
-    from spikecrate.recordings.probe import Locations
 
 PROTOTYPES: Final = {"PRB_1_2": "NP1000", "PRB_1_4": "NP1000", "PRB2_1": "NP2000", "PRB2_4": "NP2010"}
 """Part numbers of early probes begin like this; the value is the probe they equal."""
@@ -33,6 +32,22 @@ https://github.com/int-brain-lab/ibl-neuropixel (`NP2Converter`)
 """
 BANK: Final = 384
 """Electrodes of a bank of such a probe."""
+EDGE: Final = "row_horz_offset_left_edge_to_leftmost_electrode_center_um"
+GEOMETRY: Final = (
+    "shank_pitch_um",
+    f"even_{EDGE}",
+    f"odd_{EDGE}",
+    "electrode_pitch_horz_um",
+    "electrode_pitch_vert_um",
+)
+"""Fields of the table that place an electrode by shank, column and row, from the left edge of the first shank."""
+BLOCK: Final = 48
+BLOCKS: Final = (0, 6, 1, 7, 2, 4, 3, 5)
+"""Of a probe with four shanks: which 48 electrodes of bank 0 each 48 channels have, on the first shank.
+
+https://github.com/billkarsh/SpikeGLX (`IMROTbl_T24base.cpp`)
+"""
+FOUR_SHANKS: Final = ("imro_np2010", "imro_np2013")
 
 
 def saved_channels(meta: Meta, kept: int, name: str = "snsSaveChanSubset") -> list[int]:
@@ -123,7 +138,7 @@ def imec_gains(meta: Meta, saved: list[int]) -> list[float]:
     return [uv / (ap if channel < num_ap else lf) for channel in saved]
 
 
-def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
+def imec_map(meta: Meta, saved: list[int]) -> tuple[Probe | None, int]:
     """Return the locations of an imec file: x across the shanks, y (SpikeGLX's z) from the tip upward.
 
     Parameters
@@ -135,8 +150,8 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
 
     Returns
     -------
-    locations : tuple of tuple of float, or None
-        um, one row a channel; None where the file has no map of this probe.
+    probe : Probe or None
+        Its groups are the shanks; None where the file has no map of this probe.
     unused : int
         How many of the channels the map marks as not in use.
 
@@ -160,10 +175,7 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
             name, entries = "imroTbl", _electrodes(meta, features)
         if not entries:
             return None, 0
-        edge = "row_horz_offset_left_edge_to_leftmost_electrode_center_um"
-        fields = ("shank_pitch_um", f"even_{edge}", f"odd_{edge}")
-        pitch, even_x, odd_x = (float(features[field]) for field in fields)
-        pitch_x, pitch_z = (float(features[f"electrode_pitch_{axis}_um"]) for axis in ("horz", "vert"))
+        pitch, even_x, odd_x, pitch_x, pitch_z = (float(features[field]) for field in GEOMETRY)
     if name == "imroTbl":
         # One entry for each acquired channel; an LF channel has the place of its AP channel.
         num_ap = _acquired_ap(meta)
@@ -175,7 +187,7 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
     if len(entries) != len(saved):
         message = f"{meta.path}: {name}: {len(entries)} entries for {len(saved)} channels"
         raise ProbeError(message, next_step=PUT_GEOM)
-    rows = []
+    rows, groups = [], []
     for entry in entries:
         words = entry.split(":")
         numbers = [number for word in words if (number := number_in(word)) is not None]
@@ -184,7 +196,52 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Locations | None, int]:
             raise ProbeError(message, next_step=f"copy {meta.path.name} again from where it was recorded")
         shank, x, z, _used = numbers
         rows.append((shank * pitch + (odd_x if z % 2 else even_x) + x * pitch_x, z * pitch_z))
-    return tuple(rows), sum(entry.split(":")[-1].strip() == "0" for entry in entries)
+        groups.append(f"{shank:g}")
+    return Probe(tuple(rows), tuple(groups)), sum(entry.split(":")[-1].strip() == "0" for entry in entries)
+
+
+def part_numbers() -> list[str]:
+    """Return the part numbers of Neuropixels probes that probeinterface knows."""
+    return list(_table()["neuropixels_probes"])
+
+
+def bank_zero(part: str) -> Probe:
+    """Return the places of a Neuropixels probe's channels as they are before a user chooses electrodes.
+
+    Parameters
+    ----------
+    part : str
+        One of `part_numbers`.
+
+    Returns
+    -------
+    Probe
+        All channels, on bank 0 of the first shank; a probe with more channels than a shank's bank has them on all
+        shanks. Its groups are the shanks.
+
+    Raises
+    ------
+    ProbeError
+        If the probe's channels are not in the order of its electrodes.
+    """
+    features = _table()["neuropixels_probes"][part]
+    if features["imro_table_format_type"] == "imro_np1110":
+        message = f"{part}: its channels are not in the order of its electrodes"
+        raise ProbeError(message, next_step="name the file of its channel map: --probe FILE")
+    pitch, even_x, odd_x, pitch_x, pitch_z = (float(features[field]) for field in GEOMETRY)
+    sizes = ("num_shanks", "cols_per_shank", "rows_per_shank", "num_readout_channels")
+    shanks, columns, num_rows, readout = (int(features[name]) for name in sizes)
+    count = min(readout, shanks * columns * num_rows)
+    on_shank = count // shanks if count > BANK else count
+    rows, groups = [], []
+    for channel in range(count):
+        shank, electrode = divmod(channel, on_shank)
+        if features["imro_table_format_type"] in FOUR_SHANKS:
+            electrode = BLOCKS[channel // BLOCK] * BLOCK + channel % BLOCK
+        row, column = divmod(electrode, columns)
+        rows.append((shank * pitch + (odd_x if row % 2 else even_x) + column * pitch_x, row * pitch_z))
+        groups.append(str(shank))
+    return Probe(tuple(rows), tuple(groups))
 
 
 @cache

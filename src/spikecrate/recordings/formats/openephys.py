@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields
-from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_text
+from spikecrate.recordings.formats.files import folders_below, is_file, read_json, read_text
+from spikecrate.recordings.formats.sample_numbers import find_gaps, first_number
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
-from spikecrate.recordings.probe import PUT_GEOM, read_beside
+from spikecrate.recordings.probe import PUT_GEOM, Probe
+from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from spikecrate.recordings.probe import Locations
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
@@ -28,22 +32,86 @@ LEVELS: Final = ("[Rr]ecord[ _][Nn]ode*", "[Ee]xperiment*", "[Rr]ecording*")
 """Folders from the root down to a structure.oebin; others are not searched."""
 PROBES: Final = ("NP_PROBE", "NEUROPIXELSV")
 """Elements of a settings.xml that describe a Neuropixels probe."""
+LFP_HZ: Final = 2500.0
+"""Local fields of a Neuropixels probe, a stream of their own beside the one with spikes."""
+SESSION_DEPTH: Final = 2
+"""From the folder of a session down to the roots of its recordings."""
 TYPES: Final = ("headstage", "auxiliary", "ADC")
 PER_UNIT: Final = {"uV": 1.0, "µV": 1.0, "μV": 1.0, "mV": 1e3, "V": 1e6}
 
 
-def open_source(path: Path, source: Path) -> Recording:
-    """Open one stream of an Open Ephys binary recording, the one with electrodes where there are several.
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the streams of the recordings at or below a folder.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it: a session, the root, a record node, an experiment, a recording, its `continuous` folder,
+        a stream's folder, or a structure.oebin or continuous.dat.
+    source : Path
+        The first structure.oebin or continuous.dat there.
+
+    Returns
+    -------
+    list of Entry
+        Segments in the order of experiment and recording.
+
+    Raises
+    ------
+    RecordingEmptyError
+        If there is no continuous stream.
+    RecordingFormatError
+        If no structure.oebin describes the samples; the message names the file and the field.
+    """
+    folder = named.parent if named == source else named
+    structures = list(structures_at(folder)) or list(dict.fromkeys(structures_below(folder)))
+    if not structures:
+        message = f"{named}: there is no {STRUCTURE} two folders up to describe the samples"
+        raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
+    nodes = {_node(structure) for structure in structures}
+    found = []
+    for structure in structures:
+        streams = list(_streams(structure))
+        fast = any(_has_electrodes(facts) and _rate(facts) > LFP_HZ for _place, facts in streams)
+        for place, facts in streams:
+            # Several record nodes record the same samples.
+            entry = Entry(
+                path=place,
+                open=partial(open_stream, place=place, facts=facts),
+                stream=f"{_node(structure) if len(nodes) > 1 else ''}{place.name}",
+                segment="/".join(structure.parent.parts[-2:]),
+                has_spikes=_has_electrodes(facts) and (_rate(facts) > LFP_HZ or not fast),
+                clock=str(structure.parent.parent),
+                first_sample=partial(first_number, place),
+            )
+            found.append(entry)
+    # Inside a recording, only the streams at or below the named folder count.
+    found = [entry for entry in found if entry.path.is_relative_to(folder)] or found
+    if not found:
+        message = f"{', '.join(map(str, structures))}: no continuous stream"
+        raise RecordingEmptyError(message, next_step="record with a continuous stream switched on")
+    return found
+
+
+def open_stream(
+    path: Path, place: Path, facts: Fields, *, allow_truncated: bool = False, probe: str = ""
+) -> Recording:
+    """Open one stream of one recording.
 
     Where a stream has headstage channels, its ADC, auxiliary and sync channels are left out.
 
     Parameters
     ----------
     path : Path
-        As the user named it: the root, a record node, an experiment, a recording, its `continuous` folder, a
-        stream's folder, or a structure.oebin or continuous.dat.
-    source : Path
-        The first structure.oebin or continuous.dat there.
+        As the user named it.
+    place : Path
+        The stream's folder.
+    facts : Fields
+        Its entry in structure.oebin.
+    allow_truncated : bool
+        As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of the files' own.
 
     Returns
     -------
@@ -51,28 +119,9 @@ def open_source(path: Path, source: Path) -> Recording:
 
     Raises
     ------
-    RecordingAmbiguousError
-        If there are several streams with electrodes below `path`; the message lists the folder of each.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    folder = path.parent if path == source else path
-    structures = list(structures_at(folder))
-    if not structures:
-        message = f"{path}: there is no {STRUCTURE} two folders up to describe the samples"
-        raise RecordingFormatError(message, next_step=f"copy {STRUCTURE} there, or write a recording.json")
-    streams = [stream for structure in structures for stream in _streams(structure)]
-    # Inside a recording, only the streams at or below the named folder count.
-    chosen = [(place, facts) for place, facts in streams if place.is_relative_to(folder)] or streams
-    if not chosen:
-        message = f"{', '.join(map(str, structures))}: no continuous stream"
-        raise RecordingEmptyError(message, next_step="record with a continuous stream switched on")
-    if len(chosen) > 1:
-        # Version 1.0 writes the use of its buffers as a stream of its own.
-        chosen = [(place, facts) for place, facts in chosen if _has_electrodes(facts)] or chosen
-    if len(chosen) > 1:
-        raise ambiguous(folder, "streams", [place for place, _facts in chosen])
-    place, facts = chosen[0]
     channels = facts.objects("channels")
     if facts.whole("num_channels", len(channels), most=MAX_CHANNELS) != len(channels):
         problem = f"{facts.data.get('num_channels')}, but {len(channels)} channels are described"
@@ -83,8 +132,8 @@ def open_source(path: Path, source: Path) -> Recording:
     experiment = facts.path.parent.parent
     number = experiment.name.removeprefix("experiment")
     settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    locations = read_beside(place, len(kept)) if kept else None
-    return flat_recording(
+    found = read_beside(place, len(kept)) if kept and not probe else None
+    recording = flat_recording(
         path=path,
         format="openephys",
         source=facts.path,
@@ -94,11 +143,14 @@ def open_source(path: Path, source: Path) -> Recording:
         channels=kept,
         sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        locations=_neuropixels(settings, place.name, len(kept)) if locations is None else locations,
-        no_locations=f"Open Ephys gives no locations of the channels in {settings.name}",
+        probe=probe or found or _neuropixels(settings, place.name, len(kept)),
+        no_probe=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
         assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+        allow_truncated=allow_truncated,
     )
+    gaps, notes = find_gaps(place, recording.layout.num_samples)
+    return replace(recording, gaps=gaps, assumptions=(*recording.assumptions, *notes))
 
 
 def structures_at(folder: Path) -> Iterator[Path]:
@@ -119,15 +171,37 @@ def structures_at(folder: Path) -> Iterator[Path]:
         if is_file(upper / STRUCTURE):
             yield upper / STRUCTURE
             return
-    for depth in range(1, len(LEVELS) + 1):
-        pattern = "/".join((*LEVELS[-depth:], STRUCTURE))
-        yield from sorted(folder.glob(pattern), key=_numbered)
+    patterns = ("/".join((*LEVELS[-depth:], STRUCTURE)) for depth in range(1, len(LEVELS) + 1))
+    found = [path for pattern in patterns for path in folder.glob(pattern)]
+    yield from sorted(found, key=lambda path: numbered(str(path)))
 
 
-def _numbered(path: Path) -> list[tuple[str, int]]:
-    """Return a sort key that puts recording10 after recording9."""
-    stems = [(part.rstrip("0123456789"), part) for part in path.parts]
-    return [(stem, int(part[len(stem) :] or 0)) for stem, part in stems]
+def structures_below(folder: Path) -> Iterator[Path]:
+    """Yield the structure files of the recordings of a session.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that holds the roots of recordings, or folders with them.
+
+    Yields
+    ------
+    Path
+        A structure.oebin.
+    """
+    for root in folders_below(folder, SESSION_DEPTH):
+        yield from structures_at(root)
+
+
+def _node(structure: Path) -> str:
+    """Return the name of the record node of a structure file, empty before there were any."""
+    name = structure.parents[2].name
+    return f"{name}/" if fnmatchcase(name, LEVELS[0]) else ""
+
+
+def _rate(facts: Fields) -> float:
+    """Return the sampling frequency of a stream, Hz."""
+    return facts.number("sample_rate")
 
 
 def _streams(structure: Path) -> Iterator[tuple[Path, Fields]]:
@@ -148,10 +222,10 @@ def _has_electrodes(facts: Fields) -> bool:
     )
 
 
-def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
-    """Read the locations of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+def _neuropixels(settings: Path, stream: str, kept: int) -> Probe | None:
+    """Read the places and shanks of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
-    if not is_file(settings) or not any(tag in read_text(settings, errors="replace") for tag in PROBES):
+    if not is_file(settings) or not any(tag in read_text(settings) for tag in PROBES):
         return None
     from probeinterface.neuropixels_tools import read_openephys_neuropixels
 
@@ -164,11 +238,12 @@ def _neuropixels(settings: Path, stream: str, kept: int) -> Locations | None:
         raise ProbeError(message, next_step=PUT_GEOM) from error
     if probe is None:
         return None
-    locations: Locations = tuple(map(tuple, probe.contact_positions.tolist()))
+    locations = tuple(map(tuple, probe.contact_positions.tolist()))
     if len(locations) != kept:
         message = f"{settings}: {len(locations)} electrodes for the {kept} channels of {stream}"
         raise ProbeError(message, next_step=PUT_GEOM)
-    return locations
+    shanks = ["0"] * kept if probe.shank_ids is None else probe.shank_ids.tolist()
+    return Probe(locations, tuple(str(shank) or "0" for shank in shanks))
 
 
 def _kind(channel: Fields) -> str:

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields, number_in, shown
-from spikecrate.recordings.formats.files import ambiguous, is_file, read_text, reading, regular_file
+from spikecrate.recordings.formats.files import folders_below, is_file, read_text, reading, regular_file
 from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording, truncated
-from spikecrate.recordings.probe import read_beside
+from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, cut_short, flat_recording
+from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
-    from spikecrate.recordings.probe import Locations
+    from spikecrate.recordings.probe import Probe
 
 STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
-DEPTH: Final = 2
-"""From the folder of a run down: the folders of its probes."""
+DEPTH: Final = 4
+"""From the folder of a session down: the runs, each with the folders of its probes."""
+META_TXT: Final = ".meta.txt"
+"""What an editor of Windows makes of a .meta."""
+NAME: Final = re.compile(r"(?P<run>.*_g\d+)_t(?P<trigger>\d+|cat)\.(?P<stream>.+)")
+"""Run, gate, trigger and stream in the name of a .bin file."""
 
 
 class Meta(Fields):
@@ -103,7 +109,45 @@ class Meta(Fields):
         return number_in(str(value))
 
 
-def open_source(path: Path, source: Path) -> Recording:
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the streams and segments of a run, or of the runs of a session.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it: a folder, or a .bin or .meta file.
+    source : Path
+        A file of a stream there.
+
+    Returns
+    -------
+    list of Entry
+        Segments in the order of run, gate and trigger.
+    """
+    binaries = [_binary(source)] if named == source else _binaries(named)
+    found = []
+    for binary in binaries:
+        parts = NAME.fullmatch(binary.stem)
+        stream, run, trigger = (
+            (parts["stream"], parts["run"], parts["trigger"]) if parts else (binary.stem, "", "")
+        )
+        found.append(
+            Entry(
+                path=binary,
+                open=partial(open_source, source=binary),
+                stream=stream,
+                segment=f"{run}_t{trigger}" if parts else binary.stem,
+                has_spikes=binary.name.endswith(".ap.bin"),
+                is_joined=trigger == "cat",
+                clock=f"{binary.parent / run}",
+                # How an LF file counts is not documented.
+                first_sample=(lambda: None) if stream.endswith("lf") else partial(_first_sample, binary),
+            )
+        )
+    return sorted(found, key=lambda entry: (entry.is_joined, numbered(entry.segment), numbered(entry.stream)))
+
+
+def open_source(path: Path, source: Path, *, allow_truncated: bool = False, probe: str = "") -> Recording:
     """Open one SpikeGLX stream: imec (ap or lf), nidq or obx.
 
     Sync channels and digital words are left out; a nidq stream with multiplexed neural channels keeps only those.
@@ -113,7 +157,11 @@ def open_source(path: Path, source: Path) -> Recording:
     path : Path
         As the user named it.
     source : Path
-        The .bin or the .meta file.
+        The .bin file.
+    allow_truncated : bool
+        As in `flat_recording`.
+    probe : str
+        As in `flat_recording`, in place of the file's own.
 
     Returns
     -------
@@ -124,28 +172,27 @@ def open_source(path: Path, source: Path) -> Recording:
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    binary, described = source.with_suffix(".bin"), source.with_suffix(".meta")
+    binary, described = source, _meta_path(source)
     for file, other in ((binary, described), (described, binary)):
         if not is_file(file):
             message = f"{file} does not exist and {other.name} needs it"
             raise RecordingFormatError(message, next_step=f"copy {file.name} beside {other.name}")
-    # SpikeGLX wrote the user's notes in the code page of Windows; no field that is read here has such bytes.
-    meta = Meta(described, read_text(described, errors="replace"))
+    meta = Meta(described, read_text(described))
     file_channels = meta.whole("nSavedChans")
     if file_channels > MAX_CHANNELS:
         meta.refuse("nSavedChans", f"{file_channels} channels are more than any probe has")
     size = regular_file(binary, named_in=described).st_size
     promised = meta.whole("fileSizeBytes", size)
-    if size < promised:
-        raise truncated(binary, promised, size)
     rate, gains, left_out = _stream(meta, file_channels)
     assumptions = channels_left_out(left_out)
+    if size < promised:
+        assumptions.append(cut_short(binary, promised, size, allowed=allow_truncated))
     if size > promised:
         message = f"{described.name} gives fileSizeBytes={promised} bytes, {binary.name} holds {size}; all of it is read"
         next_step = "check that the two files are of one recording"
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
     kept = len(gains)
-    locations, reason = _locations(meta, kept, assumptions)
+    found, reason = (None, "") if probe else _probe(meta, kept, assumptions)
     names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
@@ -157,10 +204,11 @@ def open_source(path: Path, source: Path) -> Recording:
         channels=range(kept),
         sampling_frequency=rate,
         gains=gains,
-        locations=locations,
-        no_locations=reason,
+        probe=probe or found,
+        no_probe=reason,
         channel_ids=names[:kept] if len(names) >= kept else [f"CH{index}" for index in range(kept)],
         assumptions=assumptions,
+        allow_truncated=allow_truncated,
     )
 
 
@@ -196,21 +244,21 @@ def _uv_per_count(meta: Meta, device: str) -> float:
     return 1e6 * (meta.number(f"{device}AiRangeMax") / meta.number(f"{device}MaxInt", 32768.0))
 
 
-def _locations(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Locations | None, str]:
-    """Return the locations, or why there are none; add an assumption of channels that are not in use."""
+def _probe(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Probe | None, str]:
+    """Return the probe, or why there are none; add an assumption of channels that are not in use."""
     beside = read_beside(meta.path.parent, kept)
     if beside is not None:
         return beside, ""
     if meta.text("typeThis", "imec") != "imec":
         return None, f"{meta.path.name} gives no locations of the channels"
-    locations, unused = imec_map(meta, saved_channels(meta, kept))
+    probe, unused = imec_map(meta, saved_channels(meta, kept))
     if unused:
         message = (
             "channels that the probe's map marks as not in use (a reference or a dead site) are sorted: "
             f"{unused} of {kept}"
         )
         assumptions.append(Assumption(field="channels", message=message))
-    return locations, f"{meta.path.name} has no map of this probe"
+    return probe, f"{meta.path.name} has no map of this probe"
 
 
 def is_stream(path: Path) -> bool:
@@ -227,43 +275,57 @@ def is_stream(path: Path) -> bool:
     """
     return (
         path.suffix == ".meta"
-        or path.name.endswith(STREAMS)
-        or (path.suffix == ".bin" and is_file(path.with_suffix(".meta")))
+        or path.name.endswith((*STREAMS, META_TXT))
+        or (path.suffix == ".bin" and is_file(_meta_path(path)))
     )
 
 
 def find_stream(folder: Path) -> Path | None:
-    """Return the SpikeGLX stream of a folder: the only one, or the only .ap.bin.
+    """Return a file of a SpikeGLX stream at or below a folder.
 
     Parameters
     ----------
     folder : Path
-        Folder of a run or of a probe.
+        Folder of a probe, a run or a session.
 
     Returns
     -------
     Path or None
-        The .bin file, which may not exist; None where there is no stream.
-
-    Raises
-    ------
-    RecordingAmbiguousError
-        If there are several; the message lists their paths.
+        A .bin file, which may not exist; None where there is no stream.
     """
-    binaries = sorted(_binaries(folder, DEPTH))
-    # One probe has an ap and an lf file, and often a nidq file beside them: the spikes are in the ap file.
-    spiking = [binary for binary in binaries if binary.name.endswith(".ap.bin")]
-    chosen = spiking if len(spiking) == 1 else binaries
-    if len(chosen) > 1:
-        raise ambiguous(folder, "streams", chosen)
-    return chosen[0] if chosen else None
+    return next(iter(_binaries(folder)), None)
 
 
-def _binaries(folder: Path, depth: int) -> set[Path]:
-    """Return the .bin files of SpikeGLX, also where only the .meta file exists."""
-    with reading(folder), os.scandir(folder) as entries:
-        found = [(Path(entry.path), entry.is_dir()) for entry in entries]
-    binaries = {path.with_suffix(".bin") for path, is_dir in found if not is_dir and is_stream(path)}
+def _binaries(folder: Path) -> list[Path]:
+    """Return the .bin files of SpikeGLX, also where only the .meta file exists.
+
+    Those further down than the folders of a run's probes count where there are none above.
+    """
     # Folders of a run's probes are named RUN_g0_imec0.
-    inner = [path for path, is_dir in found if is_dir and "_imec" in path.name and depth > 1]
-    return binaries.union(*(_binaries(path, depth - 1) for path in inner))
+    probes = [inner for inner in folders_below(folder, 1) if "_imec" in inner.name]
+    found = [binary for place in (folder, *probes) for binary in _binaries_in(place)]
+    return found or [binary for place in folders_below(folder, DEPTH) for binary in _binaries_in(place)]
+
+
+def _binaries_in(folder: Path) -> list[Path]:
+    """Return the .bin files of SpikeGLX of one folder, in order."""
+    with reading(folder), os.scandir(folder) as found:
+        paths = [Path(entry.path) for entry in found if not entry.is_dir()]
+    return sorted({_binary(path) for path in paths if is_stream(path)})
+
+
+def _binary(path: Path) -> Path:
+    """Return the .bin file of a .bin or .meta file."""
+    return path.with_name(path.name.removesuffix(".txt")).with_suffix(".bin")
+
+
+def _meta_path(binary: Path) -> Path:
+    """Return the .meta file of a .bin file."""
+    meta, text = binary.with_suffix(".meta"), binary.with_suffix(META_TXT)
+    return text if is_file(text) and not is_file(meta) else meta
+
+
+def _first_sample(binary: Path) -> int | None:
+    """Return the count of the acquisition's clock at the first sample of a file."""
+    meta = Meta(_meta_path(binary), read_text(_meta_path(binary)))
+    return meta.whole("firstSample") if "firstSample" in meta.data else None

@@ -6,34 +6,76 @@ Source: SpikeInterface's `binaryfolder.py` and `binaryrecordingextractor.py`; tr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
-from spikecrate.recordings.formats.files import ambiguous, is_file, read_json, read_numbers
+from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
 from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
-from spikecrate.recordings.probe import PROBE, read_geom, read_probeinterface
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from spikecrate.recordings.probe import Locations
+from spikecrate.recordings.probe import Probe
+from spikecrate.recordings.probe_files import PROBE, read_geom, read_probeinterface
 
 DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
 """Names of the description, newest first; si_folder.json of newer versions only points to binary.json."""
 READER: Final = "BinaryRecordingExtractor"
+FOLDER_READER: Final = "BinaryFolderRecording"
+"""In a dumped JSON, the folder that `recording.save` wrote."""
 
 
-def open_source(path: Path, source: Path) -> Recording:
-    """Open a SpikeInterface binary folder, or one segment of it.
+def entries(named: Path, source: Path) -> list[Entry]:
+    """List the segments of a SpikeInterface binary folder or of a dumped recording.
+
+    Parameters
+    ----------
+    named : Path
+        As the user named it: the folder, its description, or the file of one segment.
+    source : Path
+        A file of the folder, or the JSON that SpikeInterface dumped.
+
+    Returns
+    -------
+    list of Entry
+
+    Raises
+    ------
+    RecordingFormatError
+        If the samples are not in flat files; the message says how to save them.
+    """
+    description = _description(source)
+    files = _files(description.inner("kwargs"))
+    return [
+        Entry(
+            path=file,
+            open=partial(open_source, description=description, sample_file=file),
+            segment=f"segment {index}",
+        )
+        for index, file in enumerate(files)
+        if named not in files or named == file
+    ]
+
+
+def open_source(
+    path: Path, description: Fields, sample_file: Path, *, allow_truncated: bool = False, probe: str = ""
+) -> Recording:
+    """Open one segment.
 
     Parameters
     ----------
     path : Path
-        As the user named it: the folder, its description, or the file of one of several segments.
-    source : Path
-        A file of the folder.
+        As the user named it.
+    description : Fields
+        The description of the samples.
+    sample_file : Path
+        The file of the segment.
+    allow_truncated : bool
+        As in `flat_recording`; the description does not say how long a file is.
+    probe : str
+        As in `flat_recording`, in place of the folder's own.
 
     Returns
     -------
@@ -41,12 +83,9 @@ def open_source(path: Path, source: Path) -> Recording:
 
     Raises
     ------
-    RecordingAmbiguousError
-        If there are several segments and `path` names none of them.
     SpikecrateError
         A recording error that names the file, the field and the next step.
     """
-    description = _description(source.parent)
     facts = description.inner("kwargs")
     name = "num_channels" if "num_channels" in facts.data else "num_chan"
     num_channels = facts.whole(name, most=MAX_CHANNELS)
@@ -62,7 +101,7 @@ def open_source(path: Path, source: Path) -> Recording:
         path=path,
         format="spikeinterface",
         source=description.path,
-        sample_file=_segment(path, facts),
+        sample_file=sample_file,
         dtype=facts.text("dtype"),
         offset=facts.whole("file_offset", 0),
         time_axis=facts.whole("time_axis", 0),
@@ -70,44 +109,68 @@ def open_source(path: Path, source: Path) -> Recording:
         sampling_frequency=facts.number("sampling_frequency"),
         gains=_values(description, "gain_to_uV", num_channels),
         offsets=_values(description, "offset_to_uV", num_channels),
-        locations=_locations(description, num_channels),
+        probe=probe or _probe(description, num_channels),
         next_steps={
             "gain_uv": "set the gains and save the recording again",
             "offset_uv": "set the offsets and save the recording again",
         },
         channel_ids=list(map(str, ids)) or None,
         assumptions=[filtered] if facts.data.get("is_filtered") is True else [],
+        allow_truncated=allow_truncated,
     )
 
 
-def _description(folder: Path) -> Fields:
+def is_dumped(path: Path) -> bool:
+    """Return whether a JSON file is one that SpikeInterface's `recording.dump_to_json` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bool
+    """
+    data = read_json(path)
+    return isinstance(data, dict) and {"class", "kwargs"} <= data.keys()
+
+
+def _description(source: Path) -> Fields:
     """Find the file that describes the samples."""
-    seen = ""
-    for name in DESCRIPTIONS:
-        path = folder / name
+    folder, seen = source.parent, ""
+    in_folder = source.suffix == ".raw" or source.name in DESCRIPTIONS
+    for path in (folder / name for name in DESCRIPTIONS) if in_folder else (source,):
         if is_file(path):
             fields = Fields(read_json(path), path)
-            reader = fields.text("class", "")
-            if reader.rpartition(".")[2] == READER:
+            reader = fields.text("class", "").rpartition(".")[2]
+            if reader == READER:
                 return fields
+            if reader == FOLDER_READER and not in_folder:
+                return _description(
+                    _found(fields.inner("kwargs").text("folder_path"), path) / DESCRIPTIONS[0]
+                )
             seen = seen or f"{path}: class: {reader!r} is not samples in one flat file"
     message = seen or f"{folder}: there is no {DESCRIPTIONS[0]}"
-    step = f"convert it once: spikecrate recording.import {folder} DESTINATION"
-    raise RecordingFormatError(message, next_step=step)
+    convert = f"convert it once: spikecrate recording.import {folder} DESTINATION"
+    save = 'save it in SpikeInterface and name that folder: recording.save(folder="saved")'
+    raise RecordingFormatError(message, next_step=convert if in_folder else f"{save}; or name its source")
 
 
-def _segment(path: Path, facts: Fields) -> Path:
-    """Choose the sample file."""
+def _files(facts: Fields) -> list[Path]:
+    """Return the sample files, one a segment."""
     named = facts.data.get("file_paths")
     names: list[Any] = [named] if isinstance(named, str) else facts.items("file_paths")
     if not names or not all(isinstance(name, str) and name and "\0" not in name for name in names):
         facts.refuse("file_paths", f"expected the paths of sample files, got {shown(named)}")
-    files: list[Path] = [facts.path.parent / name for name in names]
-    if path in files:
-        return path
-    if len(files) > 1:
-        raise ambiguous(facts.path.parent, "segments", files)
-    return files[0]
+    return [_found(name, facts.path) for name in names]
+
+
+def _found(name: str, description: Path) -> Path:
+    """Return a path of a description: relative to its folder, else to the current folder, as SpikeInterface writes it."""
+    beside, here = description.parent / name, Path.cwd() / name
+    # os.path has no exception for a name that no file can have; opening it explains.
+    return here if not os.path.lexists(beside) and os.path.exists(here) else beside  # noqa: PTH110
 
 
 def _values(description: Fields, name: str, num_channels: int) -> tuple[float, ...] | None:
@@ -131,8 +194,23 @@ def _property(description: Fields, name: str) -> Any:
     return read_numbers(path) if is_file(path) else None
 
 
-def _locations(description: Fields, num_channels: int) -> Locations | None:
-    """Read the locations from the place where this version of SpikeInterface keeps them."""
+def _probe(description: Fields, num_channels: int) -> Probe | None:
+    """Read the places and the groups of the channels."""
+    probe = _placed(description, num_channels)
+    names = _property(description, "group")
+    # SpikeInterface gives the channels of one probe the group 0, also where the probe has several shanks.
+    if (
+        probe is None
+        or not isinstance(names, list)
+        or len(names) != num_channels
+        or len(set(map(str, names))) < 2
+    ):
+        return probe
+    return Probe(probe.locations, tuple(map(str, names)))
+
+
+def _placed(description: Fields, num_channels: int) -> Probe | None:
+    """Read the probe from the place where this version of SpikeInterface keeps it."""
     folder = description.path.parent
     group, legacy, geom = folder / "probegroup.json", folder / PROBE, folder / "geom.csv"
     if is_file(group):
@@ -142,13 +220,13 @@ def _locations(description: Fields, num_channels: int) -> Locations | None:
         # Before 0.105 si_folder.json alone may have it.
         location = _property(Fields(read_json(other), other), "location")
     if location is not None:
-        return _table(folder, location, num_channels)
+        return Probe(_table(folder, location, num_channels))
     if is_file(legacy):
         return read_probeinterface(legacy, num_channels, order="ranks")
     return read_geom(geom, num_channels) if is_file(geom) else None
 
 
-def _table(folder: Path, rows: Any, num_channels: int) -> Locations:
+def _table(folder: Path, rows: Any, num_channels: int) -> tuple[tuple[float, ...], ...]:
     """Check a table of locations."""
     table = [as_numbers(row) for row in rows] if isinstance(rows, list) else []
     known = tuple(row for row in table if row is not None and len(row) in (2, 3))
