@@ -22,6 +22,7 @@ from spikecrate.catalogue.tools import check, read
 from spikecrate.cli.sort import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.formats.sample_numbers import find_gaps
 from spikecrate.recordings.named_probe import read_probe
 from spikecrate.sortings import read_firings
 from spikecrate.steps import resolve as named
@@ -64,7 +65,7 @@ def mda_file(folder: Path) -> Target:
     return target
 
 
-def recording_file(name: str, around: dict[str, bytes]) -> Callable[[Path], Target]:
+def recording_file(name: str, around: dict[str, bytes], **options: Any) -> Callable[[Path], Target]:
     """Make a target of one file of a recording, the others being valid."""
 
     def make(folder: Path) -> Target:
@@ -76,11 +77,23 @@ def recording_file(name: str, around: dict[str, bytes]) -> Callable[[Path], Targ
         def target(data: bytes) -> None:
             _put(path, data)
             with suppress(SpikecrateError):
-                open_recording(folder)
+                open_recording(folder, **options)
 
         return target
 
     return make
+
+
+def sample_numbers(folder: Path) -> Target:
+    """Find the gaps of 50 samples by the numbers that Open Ephys gives them."""
+    path = folder / "sample_numbers.npy"
+
+    def target(data: bytes) -> None:
+        _put(path, data)
+        gaps, _notes = find_gaps(folder, 50)
+        assert all(0 < gap.sample < 50 for gap in gaps)
+
+    return target
 
 
 def probe_file(name: str) -> Callable[[Path], Target]:
@@ -286,6 +299,20 @@ def _oebin() -> tuple[bytes, dict[str, bytes]]:
     return path.read_bytes(), around
 
 
+def _npy(numbers: list[int]) -> bytes:
+    header = (
+        f"{{'descr': '<i8', 'fortran_order': False, 'shape': ({len(numbers)},), }}".ljust(117).encode()
+        + b"\n"
+    )
+    magic = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header))
+    return magic + header + struct.pack(f"<{len(numbers)}q", *numbers)
+
+
+def _dumped() -> dict[str, Any]:
+    facts = {"file_paths": ["day3.dat"], "sampling_frequency": 30000, "num_channels": 2, "dtype": "int16"}
+    return {"class": "spikeinterface.BinaryRecordingExtractor", "kwargs": facts, "properties": {}}
+
+
 PRB = b"""channel_groups = {
     0: {"channels": list(range(2)), "geometry": {0: [0, 0], 1: [0, 20]}},
     "a": {"channels": [3, 2], "geometry": [[9, 0], [9, 20]]},
@@ -334,7 +361,9 @@ def _parsers() -> dict[str, Parser]:
         "chanMap.mat": Parser(probe_file("chanMap.mat"), (_mat(compressed=False), _mat(compressed=True))),
         "recording.json": Parser(recording_file("recording.json", flat), made(_flat())),
         "spikeglx.meta": Parser(recording_file("a.ap.meta", {"a.ap.bin": bytes(770 * 4)}), metas),
-        "structure.oebin": Parser(recording_file("structure.oebin", streams), (oebin,)),
+        "structure.oebin": Parser(recording_file("structure.oebin", streams, stream="106.0"), (oebin,)),
+        "sample_numbers.npy": Parser(sample_numbers, (_npy([*range(20), *range(900, 930)]),)),
+        "dumped.json": Parser(recording_file("spikeinterface_recording.json", flat), made(_dumped())),
         "sorter.json": Parser(sorter_json, ((SORTERS / "ms4" / "sorter.json").read_bytes(),)),
         "job.json": Parser(job_json, made(_job())),
         "report": Parser(report, made(json.loads(record)["inside"])),

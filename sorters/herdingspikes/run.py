@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.answer import NothingFoundError
 from spikecrate_harness.workers import end_with_parent
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def sort(
 
     Raises
     ------
+    NothingFoundError
+        Where there are too few events to make a unit.
     ValueError
         Where parameters contradict each other or the recording.
     """
@@ -72,12 +75,10 @@ def sort(
     os.register_at_fork(after_in_child=end_with_parent)
     traces = prepare(recording, told["filter"], resources.scratch)
     heard = traces.heard()
-    spikes = None
-    if len(heard):
-        spikes = _detect(traces, heard, told["detection"], resources.scratch)
-    if spikes is None:
-        print("no events")
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    if not len(heard):
+        message = "all channels are constant nearly all the time"
+        raise NothingFoundError(message)
+    spikes = _detect(traces, heard, told["detection"], resources.scratch)
     times = spikes["t"].to_numpy(np.int64)
     channels = heard[spikes["ch"].to_numpy(np.int64)] + 1
     labels = _cluster(spikes, told, resources)
@@ -331,7 +332,13 @@ class Prepared:
 
 
 def _detect(traces: Prepared, heard: np.ndarray, told: Mapping[str, Any], scratch: Path) -> Any:
-    """Detect and localise; give a table of events, or None where there are none."""
+    """Detect and localise; return a table of events.
+
+    Raises
+    ------
+    NothingFoundError
+        Where there are none.
+    """
     _zero_what_is_allocated()
     from herdingspikes import HSDetectionLightning
 
@@ -344,7 +351,8 @@ def _detect(traces: Prepared, heard: np.ndarray, told: Mapping[str, Any], scratc
     except AssertionError:
         if detection.spikes is None or len(detection.spikes):
             raise
-        return None
+        message = "no events"
+        raise NothingFoundError(message) from None
     print(f"{len(detection.spikes)} events", flush=True)
     return detection.spikes
 
@@ -359,14 +367,15 @@ def _zero_what_is_allocated() -> None:
 
 
 def _cluster(spikes: Any, told: Mapping[str, Any], resources: Resources) -> np.ndarray:
-    """Return the unit of each event, from 1; 0 where there are too few events for any unit."""
+    """Return the unit of each event, from 1."""
     from herdingspikes import HSClustering
     from joblib import parallel_config
 
-    few = np.zeros(len(spikes), dtype=np.int64)
     subset = told["clustering"]["cluster_subset"]
-    if len(spikes) < max(2, told["pca"]["pca_ncomponents"]):
-        return few
+    least = max(2, told["pca"]["pca_ncomponents"])
+    if len(spikes) < least:
+        message = f"too few spikes to make a unit: {len(spikes)} events, {least} are needed"
+        raise NothingFoundError(message)
     clustering = HSClustering(spikes)
     clustering.ShapePCA(**told["pca"])
     if subset is not None and subset >= len(spikes):
@@ -380,6 +389,6 @@ def _cluster(spikes: Any, told: Mapping[str, Any], resources: Resources) -> np.n
     except ValueError as error:
         if "No point was within" not in str(error):
             raise
-        print("no place has clustering_min_bin_freq events: no units")
-        return few
+        message = f"no place has clustering_min_bin_freq of the {len(spikes)} events"
+        raise NothingFoundError(message) from None
     return clustering.spikes["cl"].to_numpy(np.int64) + 1

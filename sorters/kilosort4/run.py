@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.answer import NothingFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,17 +66,15 @@ def sort(
 
     Raises
     ------
+    NothingFoundError
+        Where there are too few spikes for Kilosort to go on.
     ValueError
         Where a parameter does not fit the recording.
     """
     told = settings(recording, parameters, resources)
     print(f"settings: {json.dumps(told, sort_keys=True)}", flush=True)
     _require(recording, told)
-    try:
-        times, units, channels = _kilosort(recording, told)
-    except TooFewError as error:
-        print(f"no units: {error}", flush=True)
-        return (np.empty(0, np.int64),) * 3
+    times, units, channels = _kilosort(recording, told)
     inside = (times >= 0) & (times < recording.num_samples)
     if not inside.all():
         print(f"left out {np.count_nonzero(~inside)} events that lie outside the recording")
@@ -116,10 +116,6 @@ def spacing(recording: TraceReader) -> float:
         for index, place in enumerate(places)
     ]
     return float(np.median(nearest))
-
-
-class TooFewError(Exception):
-    """There are too few spikes for Kilosort to go on."""
 
 
 class Traces:
@@ -230,7 +226,7 @@ def _kilosort(recording: TraceReader, told: Mapping[str, Any]) -> tuple[np.ndarr
         )
     except ValueError as error:
         if str(error).startswith(NOTHING_FOUND):
-            raise TooFewError(error) from None
+            raise NothingFoundError(error) from None
         raise
     times, units, _ = remove_duplicates(
         spikes[:, 0].astype(np.int64) + int(batches.imin),
@@ -291,6 +287,6 @@ def _guard_learning() -> None:
                 f"of {found} isolated events above Th_single_ch no templates can be learned, {needed} are needed; "
                 "templates_from_data=false does without"
             )
-            raise TooFewError(message) from None
+            raise NothingFoundError(message) from None
 
     spikedetect.extract_snippets, spikedetect.extract_wPCA_wTEMP = count, learn

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.answer import NothingFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -104,16 +106,18 @@ def sort(
     # numpy's warnings of names that it will drop would fill the log.
     warnings.simplefilter("ignore")
     if recording.num_samples < LEAST_SAMPLES:
-        return nothing()
+        message = f"the recording has {recording.num_samples} samples, {LEAST_SAMPLES} are needed"
+        raise NothingFoundError(message)
     traces = Traces(recording)
     live = live_channels(traces, told["spikedetekt"])
     if len(live) == 0:
-        print("no channel has noise above 0: no events", flush=True)
-        return nothing()
+        message = "no channel has noise above 0"
+        raise NothingFoundError(message)
     times, features, masks = detect(traces, live, recording.locations, told, str(resources.scratch))
     print(f"{len(times)} events on {len(live)} channels", flush=True)
     if len(times) < LEAST_EVENTS:
-        return nothing()
+        message = f"too few spikes to make a unit: {len(times)} events, {LEAST_EVENTS} are needed"
+        raise NothingFoundError(message)
     clusters = cluster(features, masks, told["klustakwik2"])
     special = parameters["use_noise_cluster"] + parameters["use_mua_cluster"]
     times = np.rint(times)
@@ -122,15 +126,11 @@ def sort(
         f"{np.sum(clusters < special)} events are noise or multi-unit activity and are left out", flush=True
     )
     if not kept.any():
-        return nothing()
+        message = f"all {len(times)} events are noise or multi-unit activity"
+        raise NothingFoundError(message)
     _, labels = np.unique(clusters[kept], return_inverse=True)
     channels = primary_channels(features[kept], labels, live)
     return times[kept], labels + 1, channels
-
-
-def nothing() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a sorting without events."""
-    return np.empty(0), np.empty(0), np.empty(0)
 
 
 def live_channels(traces: Traces, told: Mapping[str, Any]) -> np.ndarray:
@@ -170,7 +170,8 @@ def detect(
     found = detekt.run_serial(traces)
     times = found.spike_samples[GROUP]
     if times is None or len(times) == 0:
-        return nothing()
+        message = "no events"
+        raise NothingFoundError(message)
     features, masks = (
         np.concatenate([np.asarray(part) for part in parts[GROUP] if part is not None and len(part)])
         for parts in (found.features, found.masks)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.answer import NothingFoundError
 from spikecrate_harness.stage_progress import StageProgress
 from spikecrate_harness.workers import end_with_parent
 
@@ -117,6 +118,8 @@ def sort(
 
     Raises
     ------
+    NothingFoundError
+        Where a step leaves nothing for the next.
     ValueError
         Where parameters contradict each other or the recording.
     """
@@ -140,9 +143,8 @@ def sort(
         print(f"{step}: started on {told['run']['processes']} processes", flush=True)
         _run_step(step, data, told["run"])
         if not _has_result(step, found):
-            print(f"{step}: nothing was found")
-            nothing = np.empty(0, dtype=np.int64)
-            return nothing, nothing, nothing
+            message = f"the step {step} has no result"
+            raise NothingFoundError(message)
     extension = "-merged" if "merging" in told["run"]["steps"] else ""
     times, labels, channels = _read(found, extension, told["probe"]["channels"])
     inside = (times >= 0) & (times < recording.num_samples)

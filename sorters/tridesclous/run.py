@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from spikecrate_harness.answer import NothingFoundError
 from spikecrate_harness.stage_progress import StageProgress
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ LEAST_PIECES: Final = 4
 """Pieces of a recording of a few seconds, which are else of one second each."""
 CHANNELS: Final = 0
 """The one group of channels."""
-
-
-class NothingFoundError(Exception):
-    """There is no unit in the recording; tridesclous itself fails on that."""
 
 
 def sort(
@@ -58,6 +55,8 @@ def sort(
 
     Raises
     ------
+    NothingFoundError
+        Where there are too few events to make a unit.
     ValueError
         Where parameters contradict each other or the recording.
     """
@@ -66,12 +65,10 @@ def sort(
     # Tridesclous draws from numpy's global generator everywhere.
     np.random.seed(told["seed"])
     heard = _heard(recording)
-    if len(heard):
-        try:
-            return _tridesclous(recording, heard, told, resources)
-        except NothingFoundError:
-            print("no units")
-    return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
+    if not len(heard):
+        message = f"all channels are constant in the first {NOISE_S:g} s"
+        raise NothingFoundError(message)
+    return _tridesclous(recording, heard, told, resources)
 
 
 def settings(recording: TraceReader, parameters: Mapping[str, Any], resources: Resources) -> dict[str, Any]:
@@ -267,7 +264,8 @@ def _tridesclous(
     peeler.run(duration=None, progressbar=True)
     spikes = data.get_spikes(seg_num=0, chan_grp=CHANNELS)
     if spikes is None:
-        raise NothingFoundError
+        message = "the peeler found no events"
+        raise NothingFoundError(message)
     # Labels below zero are events of no unit.
     spikes = spikes[spikes["cluster_label"] >= 0]
     inside = (spikes["index"] >= 0) & (spikes["index"] < recording.num_samples)
@@ -339,13 +337,17 @@ def _constructor(least: int) -> type:
             super().run_signalprocessor(**options)
             print(f"{self.nb_peak} peaks")
             if not self.nb_peak:
-                raise NothingFoundError
+                message = "no peaks"
+                raise NothingFoundError(message)
 
         def sample_some_peaks(self, **options: Any) -> None:
             """Choose peaks."""
             super().sample_some_peaks(**options)
             if len(self.some_peaks_index) < least:
-                raise NothingFoundError
+                message = (
+                    f"too few spikes to make a unit: {len(self.some_peaks_index)} peaks, {least} are needed"
+                )
+                raise NothingFoundError(message)
 
         def find_clusters(self, **options: Any) -> None:
             """Cluster."""
@@ -361,6 +363,7 @@ def _constructor(least: int) -> type:
         def go_on(self) -> None:
             """End where there are no clusters."""
             if not len(self.positive_cluster_labels):
-                raise NothingFoundError
+                message = "no clusters"
+                raise NothingFoundError(message)
 
     return Constructor

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from spikecrate_harness.spikeinterface import (
-    NothingFoundError,
     in_microvolts,
     watch,
     without_silent_channels,
@@ -64,16 +63,14 @@ def sort(
 
     Raises
     ------
+    NothingFoundError
+        Where a step leaves nothing for the next.
     ValueError
         Where parameters contradict each other or the recording.
     """
     told = settings(recording, parameters, resources)
     print(f"settings: {json.dumps(told, sort_keys=True)}", flush=True)
-    try:
-        found = _tridesclous2(recording, told, resources)
-    except NothingFoundError as error:
-        print(f"nothing found: {error}")
-        return np.empty(0), np.empty(0)
+    found = _tridesclous2(recording, told, resources)
     events = found.to_spike_vector()
     times, labels = events["sample_index"], events["unit_index"] + 1
     # A template may match so that its peak lies beyond either end of the recording.

@@ -12,6 +12,10 @@ class SortingError(ValueError):
     """The sorter's answer is not a sorting of the recording."""
 
 
+class NothingFoundError(Exception):
+    """There are no events, or none that make a unit: an empty sorting, with the message as a warning."""
+
+
 def as_firings(answer: Any, num_samples: int, num_channels: int) -> np.ndarray:
     """Check a sorter's answer and return it as firings.
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate_harness import pinning
-from spikecrate_harness.answer import SortingError, as_firings
+from spikecrate_harness.answer import NothingFoundError, SortingError, as_firings
 from spikecrate_harness.job import CONTRACT, JobError, read_job
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def _run(options: argparse.Namespace) -> int:
         "key": job.key,
         "tool": job.tool,
         **facts,
+        "warnings": resources.warnings,
         "opened": opened,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -124,6 +125,8 @@ def _run(options: argparse.Namespace) -> int:
     _write(options.out / "run.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
     found = "".join(f"{count} {name}, " for name, count in facts.items())
     print(f"{found}{report['wall_s']:.1f} s")
+    for warning in resources.warnings:
+        print(f"warning: {warning}")
     return 0
 
 
@@ -191,7 +194,11 @@ def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> 
     from spikecrate_harness import mda
 
     recording = inputs["recording"]
-    answer = _entry("sort")(recording, job.parameters, resources)
+    try:
+        answer = _entry("sort")(recording, job.parameters, resources)
+    except NothingFoundError as error:
+        resources.warn(f"no units found: {error}")
+        answer = (), ()
     firings = as_firings(answer, recording.num_samples, recording.num_channels)
     _write(out / "firings.mda", lambda path: mda.write(path, firings))
     return {"units": len(np.unique(firings[2])), "events": firings.shape[1]}

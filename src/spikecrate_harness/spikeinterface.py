@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate_harness.answer import NothingFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
@@ -14,10 +16,6 @@ if TYPE_CHECKING:
     from spikecrate_harness.traces import TraceReader
 
 BLOCK_SAMPLES: Final = 65536
-
-
-class NothingFoundError(Exception):
-    """There are no events, or none that make a unit: an empty sorting."""
 
 
 def as_spikeinterface(recording: TraceReader) -> Any:

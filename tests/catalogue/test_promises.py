@@ -130,6 +130,7 @@ def test_it_sorts_a_second(runs, case):
 def test_it_finds_nothing_in_silence(runs, case):
     run = runs.of(case, "silence")
     assert (run.record["events"], run.record["units"]) == (0, 0)
+    assert run.record["warnings"][0].startswith("no units found")
 
 
 def assert_same(case, one, other):

@@ -16,6 +16,7 @@ import pytest
 from ci import docs_tables
 from invoke.parser import Parser
 from invoke.program import Program
+from recording_files import samples, write_spikeglx
 
 from spikecrate.cli.as_invoke import collection
 from spikecrate.cli.command import find
@@ -219,16 +220,27 @@ def test_every_field_of_recording_json_is_in_its_table():
     schema = json.loads((ROOT / "src/spikecrate/recordings/recording.schema.json").read_text())
     rows = table(DOCS / "recordings.md", "## A flat file: `recording.json`")
     assert {row[0] for row in rows} == set(schema["properties"])
-    assert {row[0] for row in rows if row[2] == "needed"} == set(schema["required"])
+    assert {row[0] for row in rows if row[2] == "needed"} == set(schema["else"]["required"])
+    alone = set(schema["properties"]) - set(schema["else"]["properties"]) - {"recordings"}
+    allowed = schema["then"]["propertyNames"]["enum"]
+    (sentence,) = re.findall(r"With `recordings`, only (.*?) go\.", (DOCS / "recordings.md").read_text())
+    assert {"$schema", "recordings", *re.findall("`(.*?)`", sentence)} == set(allowed)
+    assert {"$schema", "title", "view", "probe"} == set(allowed) & alone
 
 
 def test_the_example_of_recording_json_opens(tmp_path):
-    (example,) = blocks(DOCS / "recordings.md", "json")
+    example, joined = blocks(DOCS / "recordings.md", "json")
     (tmp_path / "recording.json").write_text(example)
     (tmp_path / "day3.dat").write_bytes(bytes(64 * 100))
     (tmp_path / "geom.csv").write_text("".join(f"0,{20 * row}\n" for row in range(32)))
     recording = open_recording(tmp_path)
     assert (recording.layout.num_channels, recording.layout.num_samples) == (32, 100)
+    for run in (1, 2):
+        write_spikeglx(tmp_path / f"run{run}_g0", samples(num_channels=16), name=f"run{run}_g0_t0.imec0.ap")
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "recording.json").write_text(joined)
+    day = open_recording(tmp_path / "day")
+    assert (day.layout.num_channels, day.layout.num_samples) == (14, 1000)
 
 
 def test_every_field_of_sorter_json_is_in_its_table():
@@ -295,8 +307,9 @@ def test_the_record_s_fields_are_those_of_the_page():
     tree = ast.parse((ROOT / "src/spikecrate/steps/record.py").read_text())
     (function,) = [node for node in tree.body if getattr(node, "name", "") == "run_record"]
     returned = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
-    # `**facts` of the tool's kind has no key of its own.
-    fields = {key.value for key in returned.keys if key is not None} | {*KINDS["sorter"].facts}
+    # `**facts` of the tool's kind has no keys of its own.
+    facts = {name for kind in KINDS.values() for name in kind.facts}
+    fields = {key.value for key in returned.keys if key is not None} | facts
     said = {name for row in table(DOCS / "results.md", "## The run record") for name in row[0].split(", ")}
     assert said == fields
 

@@ -7,7 +7,7 @@ import json
 import jsonschema
 import numpy as np
 import pytest
-from recording_files import places, samples, write_flat, write_geom, write_probe
+from recording_files import places, samples, write_flat, write_geom, write_probe, write_spikeglx
 
 from spikecrate.errors import (
     ProbeError,
@@ -17,6 +17,7 @@ from spikecrate.errors import (
 )
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats.flat import SCHEMA
+from spikecrate.recordings.origin import reopen
 
 
 def test_the_schema_is_valid_and_describes_every_field():
@@ -200,3 +201,95 @@ def test_what_a_flat_recording_needs_is_no_more_than_four_fields(tmp_path):
     write_geom(tmp_path / "geom.csv", 4)
     change(tmp_path, probe="geom.csv")
     assert [list(row) for row in open_recording(tmp_path).layout.locations] == places(4)
+
+
+# Parts of other recordings ------------------------------------------------------------------------
+
+
+def describe(folder, **fields):
+    folder.mkdir(exist_ok=True)
+    (folder / "recording.json").write_text(json.dumps(fields))
+    return folder
+
+
+def test_a_view_is_part_of_the_description(tmp_path):
+    write_flat(tmp_path, samples(), channel_ids=["a", "b", "c", "d"])
+    change(tmp_path, view={"start": 0.005, "end": "400samples", "exclude_channels": ["b-c"]})
+    recording = open_recording(tmp_path)
+    assert recording.channel_ids == ("a", "d")
+    assert np.array_equal(recording.traces(), samples()[100:400, [0, 3]])
+    assert recording.origin == {"path": str(tmp_path)}
+    assert reopen(recording.origin) == recording
+
+
+def test_recordings_of_any_format_follow_one_another(tmp_path):
+    write_spikeglx(tmp_path / "run", samples(seed=1))
+    write_spikeglx(tmp_path / "other", samples(seed=2))
+    day = describe(
+        tmp_path / "day", recordings=["../run", str(tmp_path / "other")], view={"channels": ["AP1"]}
+    )
+    recording = open_recording(day)
+    assert np.array_equal(recording.traces(), np.concatenate([samples(seed=1), samples(seed=2)])[:, 1:2])
+    week = describe(tmp_path / "week", recordings=["../day", "../day/recording.json"], title="twice the same")
+    assert np.array_equal(open_recording(week).traces(), np.concatenate([recording.traces()] * 2))
+
+
+def test_stream_and_segments_of_the_recordings_are_chosen(tmp_path):
+    for trigger in (0, 1):
+        for probe in (0, 1):
+            name = f"run_g0_t{trigger}.imec{probe}.ap"
+            write_spikeglx(tmp_path / "run", samples(seed=2 * trigger + probe), name=name)
+    one = describe(tmp_path / "one", recordings=["../run"], stream="imec1.ap", segment=1)
+    assert np.array_equal(open_recording(one).traces(), samples(seed=3))
+    both = describe(tmp_path / "both", recordings=["../run"], stream="imec0.ap", concatenate=True)
+    assert np.array_equal(open_recording(both).traces(), np.concatenate([samples(), samples(seed=2)]))
+
+
+@pytest.mark.parametrize("chain", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_a_description_that_leads_back_to_itself_is_refused(tmp_path, chain):
+    for name, following in zip(chain, [*chain[1:], chain[0]], strict=True):
+        describe(tmp_path / name, recordings=[f"../{following}"])
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    for path in (tmp_path / "a", tmp_path / "link"):
+        with pytest.raises(
+            RecordingFormatError, match=r"recording\.json: recordings: leads back to this file"
+        ):
+            open_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"recordings": []}, "recordings: .*non-empty|recordings: .*too short"),
+        ({"recordings": ["a"], "file": "x"}, "'file' does not go with recordings"),
+        ({"recordings": ["a"], "gain_uv": 1}, "'gain_uv' does not go with recordings"),
+        ({"recordings": ["a"], "segment": -1}, "segment: -1 is less than the minimum"),
+        ({"recordings": ["a\0"]}, "is not a path"),
+        ({"stream": "x"}, "stream: goes with recordings alone"),
+        ({"view": {"begin": 3}}, "view: unknown field 'begin'"),
+        ({"view": {"channels": ["9"]}}, "view: .*no channel '9'"),
+        ({"view": {"start": "soon"}}, "view: --start 'soon' is not a time"),
+        ({"view": {"start": -1}}, "view: "),
+        ({"view": {"start": 10**400}}, "view: "),
+        ({"view": {"start": float("nan")}}, "view: "),
+        ({"view": {"end": float("inf")}}, "view: "),
+        ({"view": {"start": 99}}, "view: .*none of the recording's 500"),
+    ],
+)
+def test_a_wrong_part_is_named(tmp_path, fields, problem):
+    write_flat(tmp_path / "rec", samples())
+    if "recordings" in fields:
+        describe(tmp_path / "rec", **fields)
+    else:
+        change(tmp_path / "rec", **fields)
+    with pytest.raises(RecordingFormatError, match=problem):
+        open_recording(tmp_path / "rec")
+
+
+def test_recordings_that_are_cut_short_are_read_where_that_is_allowed(tmp_path):
+    binary = write_spikeglx(tmp_path / "run", samples())
+    binary.write_bytes(binary.read_bytes()[:1000])
+    day = describe(tmp_path / "day", recordings=["../run"])
+    with pytest.raises(RecordingTruncatedError):
+        open_recording(day)
+    assert np.array_equal(open_recording(day, allow_truncated=True).traces(), samples()[:100])

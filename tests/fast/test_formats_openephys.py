@@ -216,3 +216,12 @@ def test_settings_without_places_of_this_stream_leave_a_column(tmp_path):
     write_openephys(tmp_path, samples(), geom=False, streams=("NI-DAQmx-103.Other",))
     write_settings(tmp_path, [0, 1, 2, 3])
     assert any("20 um" in note for note in open_recording(tmp_path).notes)
+
+
+def test_a_structure_in_another_code_page_is_read(tmp_path):
+    write_openephys(tmp_path, samples(), streams=("Müller-100.0",), units="µV")
+    path = tmp_path / RECORDING / "structure.oebin"
+    path.write_bytes(json.dumps(json.loads(path.read_text()), ensure_ascii=False).encode("cp1252"))
+    recording = open_recording(tmp_path)
+    assert recording.layout.gains == (GAIN,) * 4
+    assert np.array_equal(recording.traces(), samples())

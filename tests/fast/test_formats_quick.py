@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from recording_files import samples, write_spikeglx
+from recording_files import samples, write_openephys, write_spikeglx
 
 from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats.files import read_numbers
@@ -33,6 +34,30 @@ def test_the_table_of_probes_is_read_without_importing_probeinterface(tmp_path):
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.splitlines() == ["(59.0, 0.0)", "[]"]
+
+
+def test_gaps_and_joins_are_found_without_importing_numpy(tmp_path):
+    root = write_openephys(tmp_path, samples())
+    recording = root / "Record Node 101" / "experiment1" / "recording1"
+    for name in ("recording1", "recording2"):
+        if name == "recording2":
+            shutil.copytree(recording, recording.with_name(name))
+        numbers = np.arange(500) + 1000 * int(name[-1])
+        numbers[100:] += 7
+        np.save(recording.with_name(name) / "continuous" / "Probe-100.0" / "sample_numbers.npy", numbers)
+    code = (
+        "import sys; from spikecrate.recordings import open_recording; "
+        "found = open_recording(sys.argv[1], concatenate=True); "
+        "print([gap.sample for gap in found.gaps], 'numpy' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, root],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout == "[100, 500, 600] False\n"
 
 
 # .npy files ----------------------------------------------------------------------------------------

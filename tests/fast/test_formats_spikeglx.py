@@ -318,3 +318,10 @@ def test_a_file_without_im_max_int_has_that_of_its_probe(tmp_path, kind, counts)
 def test_an_unknown_probe_without_im_max_int_is_refused(tmp_path):
     with pytest.raises(RecordingFormatError, match="imMaxInt: missing, and the probe is not known"):
         open_recording(write_spikeglx(tmp_path, samples(), imDatPrb_type="9999", imMaxInt=None))
+
+
+@pytest.mark.parametrize("named", ["run_g0_t0.imec0.ap.bin", "run_g0_t0.imec0.ap.meta.txt", ""])
+def test_a_meta_that_an_editor_renamed_is_read(tmp_path, named):
+    meta = write_spikeglx(tmp_path, samples()).with_suffix(".meta")
+    meta.rename(meta.with_name(f"{meta.name}.txt"))
+    assert np.array_equal(open_recording(tmp_path / named).traces(), samples())

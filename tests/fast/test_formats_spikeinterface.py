@@ -11,6 +11,7 @@ from recording_files import DATA, GAIN, places, samples, write_geom, write_probe
 from spikecrate.errors import (
     ProbeError,
     RecordingAmbiguousError,
+    RecordingError,
     RecordingFormatError,
     RecordingNotFoundError,
 )
@@ -177,3 +178,69 @@ def test_another_kind_of_folder_says_how_to_convert_it(tmp_path):
     with pytest.raises(RecordingFormatError, match="not samples in one flat file") as caught:
         open_recording(tmp_path)
     assert "recording.import" in caught.value.next_step
+
+
+# A recording that was dumped as JSON --------------------------------------------------------------
+
+
+def dump(path, **content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        json.dumps({"module": "spikeinterface", "version": "0.105.3", "relative_paths": False} | content)
+    )
+    return path
+
+
+def dumped_arguments(folder, files):
+    write_spikeinterface(folder, samples(), file_paths=files)
+    return json.loads((folder / "binary.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["spikeinterface_recording.json", "any.json"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_dumped_recording_of_flat_files_is_read_in_place(tmp_path, name, absolute):
+    raw = "traces_cached_seg0.raw"
+    content = dumped_arguments(tmp_path, [str(tmp_path / raw) if absolute else raw])
+    (tmp_path / "binary.json").unlink()
+    path = dump(tmp_path / name, **content)
+    assert np.array_equal(open_recording(path).traces(), samples())
+    if name == "spikeinterface_recording.json":
+        assert np.array_equal(open_recording(tmp_path).traces(), samples())
+
+
+def test_a_dumped_recording_may_name_its_files_from_the_current_folder(tmp_path, monkeypatch):
+    content = dumped_arguments(tmp_path / "data", ["data/traces_cached_seg0.raw"])
+    path = dump(tmp_path / "out" / "spikeinterface_recording.json", **content)
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(open_recording(path).traces(), samples())
+
+
+def test_a_dumped_recording_of_a_saved_folder_is_that_folder(tmp_path):
+    saved = write_spikeinterface(tmp_path / "saved", samples())
+    reader = "spikeinterface.core.binaryfolder.BinaryFolderRecording"
+    path = dump(tmp_path / "dumped.json", **{"class": reader, "kwargs": {"folder_path": str(saved)}})
+    recording = open_recording(path)
+    assert recording.layout == open_recording(saved).layout
+    assert recording.path == path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"recording": {"class": "x.BinaryRecordingExtractor", "kwargs": {}}}, {"file_path": "x.nwb"}],
+)
+def test_a_dumped_chain_of_steps_says_how_to_save_it(tmp_path, arguments):
+    reader = "spikeinterface.preprocessing.filter.BandpassFilterRecording"
+    path = dump(tmp_path / "dumped.json", **{"class": reader, "kwargs": arguments})
+    with pytest.raises(
+        RecordingFormatError, match="'BandpassFilterRecording' is not samples in one flat file"
+    ) as caught:
+        open_recording(path)
+    assert 'recording.save(folder="saved")' in caught.value.next_step
+
+
+def test_a_dumped_folder_that_is_not_there_is_named(tmp_path):
+    reader = "spikeinterface.core.binaryfolder.BinaryFolderRecording"
+    for place in ("gone", "nul\0l", "x" * 5000):
+        path = dump(tmp_path / "dumped.json", **{"class": reader, "kwargs": {"folder_path": place}})
+        with pytest.raises(RecordingError):
+            open_recording(path)

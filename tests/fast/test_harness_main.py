@@ -37,6 +37,15 @@ def sort(recording, parameters, resources):
             return [30, 10, 10], [1, 2, 1], [2, 1, 1]
         case "empty":
             return [], []
+        case "warn":
+            resources.warn("one\\nwarning")
+            resources.warn("and another")
+            return [30], [2]
+        case "nothing":
+            from spikecrate_harness.answer import NothingFoundError
+
+            resources.warn("channel 2 is silent")
+            raise NothingFoundError("too few spikes to make a unit: 3 events")
         case "tell":
             facts = {
                 "environ": dict(os.environ), "hash": hash("spikecrate"), "random": np.random.rand(),
@@ -135,6 +144,25 @@ def test_a_sorting_is_written_in_order_with_a_report(job, tmp_path):
     assert report["environment"]["PYTHONHASHSEED"] == "0"
     assert report["wall_s"] > 0
     assert report["cpu_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("do", "events", "warnings"),
+    [
+        ("sort", 3, []),
+        ("warn", 1, ["one warning", "and another"]),
+        ("nothing", 0, ["channel 2 is silent", "no units found: too few spikes to make a unit: 3 events"]),
+    ],
+)
+def test_warnings_are_the_last_lines_of_the_log_and_stand_in_the_report(job, tmp_path, do, events, warnings):
+    done = run(job(do))
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (report["events"], report["warnings"]) == (events, warnings)
+    assert mda.read(tmp_path / "out" / "firings.mda").shape == (3, events)
+    lines = done.stdout.splitlines()
+    assert f"{events} events" in lines[-1 - len(warnings)]
+    assert lines[len(lines) - len(warnings) :] == [f"warning: {warning}" for warning in warnings]
 
 
 def test_no_events_are_a_result(job, tmp_path):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def make(folder, *names):
         # A folder of that suffix is no file of it.
         (["day.rec/day.rec"], "day.rec", "spikegadgets"),
         (["day.rec/notes.txt"], "day.rec", None),
+        (["day.nwb", "._day.nwb", ".hidden/day.plx"], "", "nwb"),
         (["a.ncs", "b.plx"], "", None),
         (["notes.txt"], "", None),
         (["notes.txt"], "notes.txt", None),
@@ -118,7 +120,7 @@ def test_the_decision_loads_nothing_heavy(tmp_path):
 @pytest.mark.parametrize(
     ("names", "named", "source", "file"),
     [
-        (["day.nwb", "other.txt"], "", "day.nwb", "day.nwb"),
+        (["day.nwb", "._day.nwb", "other.txt"], "", "day.nwb", "day.nwb"),
         (["day.zarr/.zattrs"], "", "day.zarr", ""),
         (["info.rhd", "amplifier.dat"], "info.rhd", "", "info.rhd"),
         (["day.rhd"], "day.rhd", "day.rhd", "day.rhd"),
@@ -208,6 +210,8 @@ def test_the_catalogue_has_tools_beside_the_sorters():
 
 FLAT = """
 import json
+BINARY = json.dumps({"class": "spikeinterface.core.BinaryRecordingExtractor", "kwargs": {
+    "file_paths": ["/etc/passwd"], "dtype": "uint8", "num_channels": 1, "sampling_frequency": 30000.0}})
 def run(inputs, parameters, out, resources):
     def describe(file, num_samples, **more):
         fields = {"file": file, "dtype": "int16", "num_channels": 2, "sampling_frequency": 30000, **more}
@@ -248,6 +252,21 @@ def test_an_imported_recording_is_in_the_store_and_found_there_again(tool, here,
     assert sorted(result.record["files"]) == ["log.txt", "recording/recording.json", "recording/traces.raw"]
     stored = find_job(result.key, store, Silent())
     assert stored.record["inputs"]["source"]["path"] == str(source)
+
+
+def test_how_far_the_import_is_moves_a_bar(tool, here, store, source):  # noqa: ARG001
+    tool(GOOD + "    for share in (10, 60, 100):\n        print(f'importing: {share}%')\n")
+    moved = []
+
+    class Bar(Silent):
+        @contextmanager
+        def bar(self, title, total, *, expected_s=None):
+            assert expected_s is None
+            yield lambda units: moved.append((title, total, units))
+
+    imported(source, store=store, progress=Bar())
+    ours = [(total, units) for title, total, units in moved if title == "importing day.nwb (host)"]
+    assert ours == [(100, 10), (100, 50), (100, 40)]
 
 
 def test_a_changed_source_is_imported_again(tool, here, store, source):  # noqa: ARG001
@@ -296,8 +315,15 @@ def test_the_exit_code_of_the_tool_is_that_of_the_error(tool, here, store, sourc
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("samples.write_bytes(bytes(8))", "recording.json is missing"),
-        ("(out / 'recording.json').symlink_to('traces.raw')", "recording.json is a symbolic link"),
+        (
+            "samples.write_bytes(bytes(8))",
+            "/out is not a recording: /out is not a recording; looked for raw.mda",
+        ),
+        (
+            "(out / 'recording.json').symlink_to('/etc/passwd')",
+            "/out is not a recording: /out/recording.json",
+        ),
+        ("(out / 'binary.json').write_text(BINARY)", "the sample file passwd is a link or lies outside /out"),
         ("(out / 'recording.json').write_text('{}')", "'file' is a required property"),
         ("describe('/etc/passwd', 1)", "file: '/etc/passwd' is a link or lies outside /out"),
         ("describe('../job/job.json', 1)", "is a link or lies outside /out"),
@@ -310,7 +336,7 @@ def test_the_exit_code_of_the_tool_is_that_of_the_error(tool, here, store, sourc
         ("samples.write_bytes(bytes(8)); describe('traces.raw', 3)", "cut short: 12 bytes"),
         (
             "samples.write_bytes(bytes(8)); describe('traces.raw', 1)",
-            "has 8 bytes, recording.json describes 4",
+            "has 8 bytes, its description needs 4",
         ),
         ("describe('traces.raw', 1)", "does not exist"),
     ],

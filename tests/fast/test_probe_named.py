@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from probeinterface.neuropixels_tools import build_neuropixels_probe
-from recording_files import DATA, samples, write_mountainsort, write_spikeglx
+from recording_files import DATA, samples, write_mountainsort, write_spikeglx, write_spikeinterface
 from scipy.io import savemat
 
 from spikecrate.errors import ProbeError, RecordingError, RecordingFormatError
@@ -21,8 +21,9 @@ from spikecrate.recordings.formats import matfile
 from spikecrate.recordings.formats.matfile import read_mat
 from spikecrate.recordings.formats.neuropixels import BLOCK, BLOCKS, bank_zero, part_numbers
 from spikecrate.recordings.formats.spikeglx import Meta
-from spikecrate.recordings.named_probe import absolute_probe, read_probe
-from spikecrate.recordings.probe import groups_by_distance, in_plane
+from spikecrate.recordings.named_probe import read_probe
+from spikecrate.recordings.origin import reopen
+from spikecrate.recordings.probe import absolute_probe, groups_by_distance, in_plane
 from spikecrate.recordings.probe_files import read_prb
 
 IDS = ("a", "b", "c", "d")
@@ -300,6 +301,11 @@ def test_a_probe_file_is_absolute_in_what_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute_probe("a.prb") == str(tmp_path / "a.prb")
     assert absolute_probe("NP1010") == "NP1010"
+    write_mountainsort(tmp_path / "rec", samples())
+    prb(tmp_path)
+    opened = open_recording("rec", probe="probe.prb")
+    monkeypatch.chdir("/")
+    assert reopen(opened.origin) == opened
 
 
 # Groups and planes ---------------------------------------------------------------------------------
@@ -344,6 +350,22 @@ def test_places_are_flattened_along_an_axis_that_does_not_vary(rows):
     assert {len(row) for row in planar} == {2}
     assert len(set(planar)) == len(set(rows))
     assert (note is not None) == (2 in varying)
+
+
+@pytest.mark.parametrize(
+    ("property", "groups"), [(["a", "a", "b", "b"], ("a", "a", "b", "b")), ([0] * 4, ("0", "0", "1", "1"))]
+)
+def test_the_groups_of_a_spikeinterface_folder_are_its_property_or_else_its_shanks(
+    tmp_path, property, groups
+):
+    folder = write_spikeinterface(tmp_path, samples())
+    probe = json.loads((folder / "probegroup.json").read_text())
+    probe["probes"][0]["shank_ids"] = ["0", "0", "1", "1"]
+    (folder / "probegroup.json").write_text(json.dumps(probe))
+    described = json.loads((folder / "binary.json").read_text())
+    described["properties"]["group"] = property
+    (folder / "binary.json").write_text(json.dumps(described))
+    assert open_recording(folder).groups == groups
 
 
 def test_a_json_without_probes_is_refused(tmp_path):

@@ -79,8 +79,9 @@ def test_an_overview_has_every_fact_but_the_lists_of_channels_and_parts(tmp_path
     recording = neuropixels(tmp_path)
     facts, full = overview(recording, "ab" * 32), describe(recording, "ab" * 32)
     assert facts["channels"] == "384 (1 to 384)"
-    lists = ("channels", "parts")
+    lists = ("channels", "parts", "gaps")
     assert "parts" not in facts
+    assert facts["gaps"] == "none"
     assert {name: facts[name] for name in full if name not in lists} == {
         name: value for name, value in full.items() if name not in lists
     }

@@ -41,7 +41,6 @@ FORMATS = {
     "nwb": ("nwb", {"electrical_series_path": "acquisition/raw"}),
     "zarr": ("zarr", {}),
     "intan": ("intan", {"stream_id": "0"}),
-    "cbin": ("cbin_ibl", {}),
     "neuralynx": ("neuralynx", {}),
     "blackrock": ("blackrock", {}),
     "plexon": ("plexon", {}),
@@ -71,10 +70,12 @@ def sources(python, tmp_path_factory):
     """Write one recording of each format; give its path by the format's name."""
     root = tmp_path_factory.mktemp("other formats")
     paths = {}
-    for form in FORMATS:
+    for form in (*FORMATS, "cbin"):
         (root / form).mkdir()
         if form == "cbin":
-            shutil.copyfile(META, root / form / "run_g0_t0.imec0.ap.meta")
+            text = re.sub("fileSizeBytes=.*", f"fileSizeBytes={3000 * 121 * 2}", META.read_text())
+            text = re.sub("fileTimeSecs=.*", "fileTimeSecs=0.1", text)
+            (root / form / "run_g0_t0.imec0.ap.meta").write_text(text)
         words = [python, SCRIPT, "write", form, root / form]
         written = subprocess.run(words, check=True, capture_output=True, text=True)
         paths[form] = Path(written.stdout)
@@ -98,9 +99,8 @@ def request(path, **options):
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_recording_is_imported_as_spikeinterface_reads_it(python, sources, tmp_path, form):
     reader, options = FORMATS[form]
-    path = sources[form].parent if form == "cbin" else sources[form]
-    traces, known = by_spikeinterface(python, reader, path, options, tmp_path)
-    result = find_or_run(request(path, runtime="host"), open_store(), Silent())
+    traces, known = by_spikeinterface(python, reader, sources[form], options, tmp_path)
+    result = find_or_run(request(sources[form], runtime="host"), open_store(), Silent())
     recording = open_recording(result.folder / "recording")
     assert np.array_equal(recording.traces(), traces)
     assert recording.layout.dtype == traces.dtype.newbyteorder("<").str
@@ -158,32 +158,57 @@ def test_a_file_that_is_a_link_as_git_annex_makes_them_is_imported(sources, tmp_
 def test_the_probe_keeps_its_shanks(sources):
     store = open_store()
     shanks = {}
-    for form in ("zarr", "cbin", "nwb"):
+    for form in ("zarr", "nwb"):
         result = find_or_run(request(sources[form], runtime="host"), store, Silent())
         probes = json.loads((result.folder / "recording" / "probe.json").read_text())["probes"]
         shanks[form] = [len(set(probe.get("shank_ids", ["all"]))) for probe in probes]
     # NWB's electrode groups are probes of their own.
-    assert shanks == {"zarr": [2], "cbin": [4], "nwb": [1, 1]}
+    assert shanks == {"zarr": [2], "nwb": [1, 1]}
 
 
-def test_a_compressed_spikeglx_recording_is_the_one_that_is_read_in_place(sources, python, tmp_path):
+def test_a_compressed_spikeglx_recording_is_the_one_that_was_compressed(sources, python, tmp_path):
     compressed = sources["cbin"]
     assert needs_import(compressed.parent) == "compressedbinaryibl"
-    folder = imported(compressed, store=open_store(), progress=Silent(), runtime="host")
+    folder = imported(compressed.parent, store=open_store(), progress=Silent(), runtime="host")
     run = tmp_path / "run_g0"
     run.mkdir()
     unpack = "import sys, mtscomp; mtscomp.decompress(*sys.argv[1:4], write_output=True)"
     raw = run / compressed.with_suffix(".bin").name
     subprocess.run([python, "-c", unpack, compressed, compressed.with_suffix(".ch"), raw], check=True)
-    text = META.read_text()
-    text = re.sub("fileSizeBytes=.*", f"fileSizeBytes={raw.stat().st_size}", text)
-    raw.with_suffix(".meta").write_text(text)
+    shutil.copy(compressed.with_suffix(".meta"), run)
     in_place, recording = open_recording(run), open_recording(folder)
-    assert identity.hash_samples(recording, Silent()) == identity.hash_samples(in_place, Silent())
-    assert list(recording.layout.gains) == pytest.approx(list(in_place.layout.gains))
+    assert recording.channel_ids == in_place.channel_ids
+    facts = [
+        identity.identity(found, identity.hash_samples(found, Silent())) for found in (in_place, recording)
+    ]
+    assert facts[0] == facts[1]
+    traces, known = by_spikeinterface(python, "cbin_ibl", compressed.parent, {}, tmp_path)
+    assert np.array_equal(recording.traces(), traces)
+    assert list(recording.layout.gains) == pytest.approx(known["gains"])
     # The origin differs; the places of the channels to one another do not.
-    places, expected = (np.array(found.layout.locations) for found in (recording, in_place))
+    places, expected = np.array(recording.layout.locations), np.array(known["locations"])
     assert np.allclose(places - places[0], expected - expected[0])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda cbin: cbin.with_suffix(".ch").unlink(), "No such file"),
+        (lambda cbin: cbin.write_bytes(cbin.read_bytes()[:-100]), "mtscomp cannot read"),
+        (lambda cbin: change_hash(cbin.with_suffix(".ch")), "is damaged: its samples have not the SHA-1"),
+    ],
+)
+def test_a_compressed_recording_that_is_damaged_is_refused(sources, tmp_path, damage, reason):
+    folder = shutil.copytree(sources["cbin"].parent, tmp_path / "in")
+    damage(folder / sources["cbin"].name)
+    with pytest.raises(RecordingFormatError, match=reason):
+        imported(folder, store=open_store(), progress=Silent(), runtime="host")
+
+
+def change_hash(file):
+    """Write another hash of the samples."""
+    fields = json.loads(file.read_text())
+    file.write_text(json.dumps(fields | {"sha1_uncompressed": "0" * 40}))
 
 
 def test_one_stream_of_an_open_ephys_recording_is_imported_by_its_name(tmp_path):

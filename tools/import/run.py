@@ -1,12 +1,16 @@
 """Read a recording of any format of SpikeInterface, in pieces, and write it as a flat file with a recording.json.
 
-Sources: spikeinterface 0.105.3 (`extractors`, `core.baserecordingsnippets`); neo 0.14.6; probeinterface 0.4.2.
+Sources: spikeinterface 0.105.3 (`extractors`, `core.baserecordingsnippets`); neo 0.14.6; probeinterface 0.4.2;
+mtscomp 1.0.2.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import shutil
 import sys
 import warnings
 from inspect import signature
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
     from spikecrate_harness.resources import Resources
 
+CBIN: Final = "compressedbinaryibl"
 SAMPLES: Final = "traces.raw"
 PROBE: Final = "probe.json"
 PIECE_BYTES: Final = 64 * 2**20
@@ -30,7 +35,6 @@ USAGE, FORMAT, EMPTY, AMBIGUOUS = 2, 11, 15, 16
 """Exit codes of spikecrate's errors, which the library raises with the last line of the log."""
 ELECTRODES: Final = {"intan": "amplifier channel", "spikegadgets": "trodes"}
 """Part of the name of the stream with electrodes, for the readers that name it the same in every file."""
-
 VOLTAGES: Final = ("V", "Volt", "Volts", "mV", "uV")
 """The units that SpikeInterface converts to uV."""
 MILLIVOLTS: Final = ("plexon",)
@@ -55,6 +59,9 @@ def run(inputs: Mapping[str, Path], parameters: Mapping[str, Any], out: Path, re
     # What the packages plan to change is for their developers.
     warnings.simplefilter("ignore", FutureWarning)
     reader, source = parameters["reader"], inputs["source"] / parameters["file"]
+    if reader == CBIN:
+        decompress(source, parameters["stream"], parameters["segment"], out)
+        return
     recording = open_recording(reader, source, parameters["stream"])
     segment = choose_segment(recording, parameters["segment"])
     dtype = np.dtype(recording.get_dtype()).newbyteorder("<")
@@ -108,9 +115,6 @@ def open_recording(reader: str, source: Path, stream: str) -> Any:
 def arguments(reader: str, open_source: Callable[..., Any], source: Path, stream: str) -> dict[str, Any]:
     """Return the arguments of a reader: the source, and where there are several the stream."""
     known = signature(open_source).parameters
-    if reader == "compressedbinaryibl":
-        refuse_stream(reader, "" if source.name.endswith(f".{stream}.cbin") else stream, [])
-        return {"cbin_file_path": source, "load_sync_channel": not has_sync_channel(source)}
     first = {next(iter(known)): source}
     if reader == "nwb":
         paths = open_source.fetch_available_electrical_series_paths(source)
@@ -142,15 +146,42 @@ def refuse_stream(reader: str, stream: str, known: list[str]) -> None:
         end(USAGE, f"no stream is named {stream!r}; {has}")
 
 
-def has_sync_channel(source: Path) -> bool:
-    """Return whether the last channel of a .cbin is the sync channel, by the third count of `snsApLfSy`.
+def decompress(source: Path, stream: str, segment: int | None, out: Path) -> None:
+    """Write the .bin and the .meta that a .cbin was made of: a recording of SpikeGLX, which is read in place.
 
-    SpikeInterface 0.105.3 takes the last channel for it in every file (`cbin_ibl.CBinIblRecordingSegment`).
+    Its places, gains and channels are then those of the recording before it was compressed. SpikeInterface 0.105.3
+    puts the probe elsewhere, and leaves out the last channel of every file, sync channel or not (`cbin_ibl`).
     """
-    from neo.rawio.spikeglxrawio import read_meta_file
+    import mtscomp
 
-    counts = read_meta_file(source.with_suffix(".meta")).get("snsApLfSy", "0,0,1")
-    return int(counts.split(",")[2]) > 0
+    if stream and not source.name.endswith(f".{stream}.cbin"):
+        end(USAGE, f"no stream is named {stream!r}; {source.name} has one")
+    if segment:
+        end(USAGE, f"there is no segment {segment}; {source.name} has one, 0")
+    hashed = hashlib.sha1(usedforsecurity=False)
+    try:
+        reader = mtscomp.Reader()
+        reader.open(source, source.with_suffix(".ch"))
+        shutil.copyfile(source.with_suffix(".meta"), out / source.with_suffix(".meta").name)
+        progress = StageProgress(desc="importing", total=reader.n_chunks)
+        with (out / source.with_suffix(".bin").name).open("wb") as file:
+            for chunk in reader.iter_chunks():
+                # Of the class: the reader's own keeps the last ten pieces.
+                samples = mtscomp.Reader.read_chunk(reader, *chunk)
+                file.write(samples.data)
+                hashed.update(samples.data)
+                progress.update()
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        end(FORMAT, f"mtscomp cannot read {source.name}: {one_line(error)}")
+    if hashed.hexdigest() != reader.cmeta["sha1_uncompressed"]:
+        end(
+            FORMAT,
+            f"{source.name} is damaged: its samples have not the SHA-1 in {source.with_suffix('.ch').name}",
+        )
 
 
 def choose_segment(recording: Any, segment: int | None) -> int:

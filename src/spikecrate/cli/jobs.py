@@ -179,6 +179,7 @@ def show_record(record: dict[str, Any]) -> None:
             "started": record["started"],
             "took": f"{record['wall_s']:.1f} s" + (f", {format_bytes(peak)} of memory" if peak else ""),
             **{name: record[name] for name in ("units", "events") if name in record},
+            **({"warnings": "; ".join(record["warnings"])} if record.get("warnings") else {}),
             "more": f"spikecrate job.show {record['key'][:12]} --json",
         }
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from spikecrate.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,8 +77,15 @@ class RecordingOptions:
         from spikecrate.steps.opening import open_any
         from spikecrate.store import open_store
 
+        if len(paths) > 1 and not self.concatenate:
+            message = f"{len(paths)} recordings are named"
+            raise UsageError(message, next_step="name one, or join them with --concatenate")
         same = ("stream", "segment", "concatenate", "probe", "allow_truncated")
-        given = {name: getattr(self, name) for name in same if getattr(self, name) not in ("", None, False)}
+        values = {name: getattr(self, name) for name in same}
+        # Segment 0 is one of them, and equal to False.
+        given = {
+            name: value for name, value in values.items() if value not in ("", None) and value is not False
+        }
         store = open_store()
         opened = concatenate(
             [open_any(path, store=store, progress=progress, runtime=runtime, **given) for path in paths]

@@ -8,7 +8,6 @@ from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.recording_options import RecordingOptions
 from spikecrate.cli.text import fields, say
-from spikecrate.errors import UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -50,9 +49,6 @@ def recording_info(
     spikecrate recording.info rec/
     spikecrate recording.info rec/ --json
     """
-    if len(recording) > 1 and not chosen.concatenate:
-        message = f"{len(recording)} recordings are named"
-        raise UsageError(message, next_step="name one, or join them with --concatenate")
     return info(chosen.open(recording, progress), progress, with_hash=not no_hash)
 
 

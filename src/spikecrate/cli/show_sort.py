@@ -35,6 +35,8 @@ def show_result(done: "Result") -> None:
     say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")
+    for warning in done.warnings:
+        say(f"warning: {warning}")
 
 
 def show_groups(done: "GroupedResult") -> None:
@@ -53,6 +55,8 @@ def show_groups(done: "GroupedResult") -> None:
     say(f"{len(done.units)} units, {len(done.sorting)} events in {len(rows)} groups")
     if done.output is not None:
         say(f"result  {done.output}")
+    for warning in done.warnings:
+        say(f"warning: {warning}")
 
 
 def show_forecasts(found: "dict[str, Forecast]", show: "Callable[[Forecast], None]") -> None:
@@ -87,6 +91,9 @@ def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]"
         else:
             rows.append((recording, *outcome.row))
     table(("recording", "status", "units", "events", "key", "result"), rows)
+    for recording, outcome in ended:
+        for warning in [] if isinstance(outcome, SpikecrateError) else outcome.warnings:
+            say(f"warning: {recording}: {warning}")
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from spikecrate.recordings.model import Recording
     from spikecrate_harness.layout import Layout
 
-CHANNEL: Final = ("id", "column", "location_um", "gain_uv", "offset_uv")
+CHANNEL: Final = ("id", "column", "location_um", "group", "gain_uv", "offset_uv")
 """The facts of a channel; the column is that of the first file."""
 PART: Final = ("file", "start", "num_samples", "time_axis", "offset", "file_channels", "file_samples")
 """The facts of a part."""
@@ -95,6 +95,7 @@ def describe(recording: Recording, samples_hash: str | None = None) -> dict[str,
                 recording.channel_ids,
                 layout.parts[0].channels,
                 map(list, layout.locations),
+                recording.groups or groups_by_distance(layout.locations),
                 layout.gains,
                 layout.offsets,
                 strict=True,
@@ -118,6 +119,8 @@ def overview(recording: Recording, samples_hash: str | None = None) -> dict[str,
     """
     facts = describe(recording, samples_hash)
     notes = facts.pop("notes")
+    missing = sum(gap.missing for gap in recording.gaps)
+    facts["gaps"] = f"{len(recording.gaps)} ({missing} samples missing)" if recording.gaps else "none"
     del facts["channels"], facts["parts"]
     return {**facts, **summarize(recording.layout, recording.channel_ids, recording.groups), "notes": notes}
 

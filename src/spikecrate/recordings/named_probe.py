@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Final
 from spikecrate.errors import ProbeError
 from spikecrate.recordings.assumptions import Assumption
 from spikecrate.recordings.formats.files import is_file
-from spikecrate.recordings.probe import PITCH_UM, Probe
+from spikecrate.recordings.probe import PITCH_UM, SUFFIXES, Probe, picked
 from spikecrate.recordings.probe_files import read_channel_map, read_geom, read_prb, read_probeinterface
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-READERS: Final = {
-    ".csv": read_geom,
-    ".json": read_probeinterface,
-    ".prb": read_prb,
-    ".mat": read_channel_map,
-}
+READERS: Final = dict(
+    zip(SUFFIXES, (read_geom, read_probeinterface, read_prb, read_channel_map), strict=True)
+)
 KINDS: Final = "a geom.csv, .prb, chanMap.mat or probeinterface .json file, tetrode, column, or a Neuropixels part number"
 WIRES: Final = 4
 """Channels of a tetrode."""
@@ -78,21 +75,6 @@ def read_probe(word: str, num_channels: int, channel_ids: Sequence[str]) -> tupl
     raise ProbeError(message, next_step=f"name {KINDS}")
 
 
-def absolute_probe(word: str) -> str:
-    """Return a probe as a user names it, its file by its absolute path.
-
-    Parameters
-    ----------
-    word : str
-        As in `read_probe`.
-
-    Returns
-    -------
-    str
-    """
-    return str(Path(word).absolute()) if Path(word).suffix.lower() in READERS else word
-
-
 def _left_out(name: str, probe: Probe, channel_ids: Sequence[str]) -> list[Assumption]:
     """Return the assumption that channels without a place are not sorted."""
     if probe.channels is None:
@@ -122,9 +104,7 @@ def _neuropixels(part: str, bank: Probe, num_channels: int) -> tuple[Probe, list
     if num_channels > count:
         message = f"--probe {part}: {num_channels} channels, the probe has {count}"
         raise ProbeError(message, next_step="name the file of a channel map: --probe FILE")
-    groups = None if bank.groups is None else bank.groups[:num_channels]
     message = f"the channels are taken as the first {num_channels} of {part} in bank 0, in the order of its channels"
     step = "name the file of the channel map (--probe FILE) where other electrodes were recorded"
-    return Probe(bank.locations[:num_channels], groups), [
-        Assumption(field="probe", message=message, next_step=step)
-    ]
+    note = Assumption(field="probe", message=message, next_step=step)
+    return picked(bank, range(num_channels)), [note]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.recordings.assumptions import Assumption
@@ -19,6 +20,8 @@ PUT_GEOM: Final = (
     "put a geom.csv (x,y in um, one row a channel) beside the samples, or name one: --probe FILE"
 )
 MAKE_DISTINCT: Final = "give the places with --probe FILE, --probe tetrode or --probe column"
+SUFFIXES: Final = (".csv", ".json", ".prb", ".mat")
+"""Of the files that hold a probe."""
 GROUP_UM: Final = 100.0
 """Channels that are further apart than this are on different shanks, tetrodes or wires."""
 
@@ -66,6 +69,40 @@ def assumed_column(num_channels: int, reason: str, next_step: str) -> tuple[Prob
         message, next_step = f"{reason}; the one channel is put at (0, 0)", ""
     locations = tuple((0.0, PITCH_UM * index) for index in range(num_channels))
     return Probe(locations), Assumption(field="probe", message=message, next_step=next_step)
+
+
+def absolute_probe(word: str) -> str:
+    """Return a probe as a user names it, its file by its absolute path.
+
+    Parameters
+    ----------
+    word : str
+        As in `read_probe`.
+
+    Returns
+    -------
+    str
+    """
+    return str(Path(word).absolute()) if Path(word).suffix.lower() in SUFFIXES else word
+
+
+def picked(probe: Probe, rows: Sequence[int]) -> Probe:
+    """Return the probe of some channels.
+
+    Parameters
+    ----------
+    probe : Probe
+        A probe.
+    rows : sequence of int
+        Rows of its locations.
+
+    Returns
+    -------
+    Probe
+        In the order of `rows`.
+    """
+    groups = None if probe.groups is None else tuple(probe.groups[row] for row in rows)
+    return Probe(tuple(probe.locations[row] for row in rows), groups)
 
 
 def settled(

@@ -225,7 +225,7 @@ def sample_at(time: float | str, recording: Recording, option: str) -> int:
         if not 0 <= amount < math.inf:
             raise ValueError  # noqa: TRY301
     except (UsageError, ValueError):
-        message = f"{option} {time!r} is not a time"
+        message = f"{option} {_told(time)!r} is not a time"
         raise UsageError(message, next_step=f"{option} 60, {option} 10m or {option} 30000samples") from None
     clock = round(amount * recording.layout.sampling_frequency)
     begin = missing = 0

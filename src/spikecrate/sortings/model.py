@@ -186,7 +186,8 @@ def read_firings(
     Parameters
     ----------
     path : str or Path
-        The file, 3 x L of any real MDA type; L may be 0.
+        The file, 3 x L of any real MDA type; L may be 0. Further rows, which MountainLab's files may have, are passed
+        over.
     sampling_frequency : float
         Hz; the file does not hold it.
     num_samples : int, optional
@@ -214,7 +215,9 @@ def read_firings(
     except (OSError, mda.MdaError) as error:
         message = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise ResultInvalidError(message, next_step=step) from None
-    if table.ndim != 2 or table.shape[0] != 3 or table.dtype.kind == "c":
+    # A table of three columns is more likely one that was written the other way around than three events of many rows.
+    turned = table.ndim == 2 and table.shape[0] > 3 and table.shape[1] == 3
+    if table.ndim != 2 or table.shape[0] < 3 or turned or table.dtype.kind == "c":
         shape = " x ".join(str(size) for size in table.shape)
         message = f"{path}: the table is {shape} {table.dtype}, not 3 x L real numbers (channel, time, label)"
         raise ResultInvalidError(message, next_step=step)

@@ -5,6 +5,7 @@ The store keeps the imported recording under the content of its source, so that 
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from spikecrate._util.progress import Progress
+    from spikecrate._util.progress import Advance, Progress
     from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
@@ -76,6 +77,8 @@ INTAN_HEADERS: Final = ("info.rhd", "info.rhs")
 READERS: Final = {**ALONE, **BESIDE, **TOGETHER}
 DEPTH: Final = 4
 """Levels of folders that are searched for a file of a known suffix."""
+SHARE: Final = re.compile(r"importing: (\d+)%")
+"""The line of the tool's log at every tenth, see `spikecrate_harness.stage_progress`."""
 ERRORS: Final = {
     error.exit_code: error
     for error in (UsageError, RecordingFormatError, RecordingEmptyError, RecordingAmbiguousError)
@@ -100,6 +103,29 @@ class Source:
     reader: str
     path: Word
     file: str
+
+
+class _Shares:
+    """Passes everything on, and moves a bar by the shares that lines of the tool's log name.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets notes, lines and bars.
+    advance : callable
+        Moves the bar, which is 100 long.
+    """
+
+    def __init__(self, progress: Progress, advance: Advance) -> None:
+        self.note, self.bar, self._line, self._advance = progress.note, progress.bar, progress.line, advance
+        self._done = 0
+
+    def line(self, text: str) -> None:
+        """Pass the line on, and move the bar."""
+        self._line(text)
+        if found := SHARE.fullmatch(text.strip()):
+            self._advance(int(found[1]) - self._done)
+            self._done = int(found[1])
 
 
 def needs_import(path: str | Path) -> str | None:
@@ -218,9 +244,10 @@ def imported(
         job.check()
         engine = choose(runtime, store, progress, request=job.build)
         try:
-            with progress.bar(f"importing {absolute(path).name} ({engine.name})", 0):
+            with progress.bar(f"importing {absolute(path).name} ({engine.name})", 100) as advance:
+                told = _Shares(progress, advance)
                 stored, _ = run(
-                    job, runtime=engine, limits=request.limits, store=store, progress=progress, force=False
+                    job, runtime=engine, limits=request.limits, store=store, progress=told, force=False
                 )
         except JobFailedError as failure:
             error = ERRORS.get(failure.details.get("exit_code", 0))
@@ -303,7 +330,7 @@ def _source(named: Path, reader: str, stream: str) -> Source:
     if not candidates:
         # The reader searches a folder by itself, or only the user knows what the file is.
         path = named.parent if in_place and not named.is_dir() else named
-        return Source(reader=found, path=path, file="" if path.is_dir() else path.name)
+        return Source(reader=found, path=path, file=_name(path))
     if _suffix(candidates[0]) in TOGETHER:
         return Source(reader=found, path=_one(named, {file.parent for file in candidates}), file="")
     file = _one(named, _of_stream(candidates, stream))
@@ -313,8 +340,12 @@ def _source(named: Path, reader: str, stream: str) -> Source:
         # A folder may hold the recordings of a year.
         files = [path for path in sorted(file.parent.iterdir()) if path.stem == file.stem and path.is_file()]
         return Source(reader=found, path=tuple(files), file=file.name)
-    # A file alone is mounted by the name of what a link leads to.
-    return Source(reader=found, path=file, file="" if file.is_dir() else file.resolve().name)
+    return Source(reader=found, path=file, file=_name(file))
+
+
+def _name(path: Path) -> str:
+    """Return the name by which a file alone is mounted: that of what a link leads to; empty of a folder."""
+    return "" if path.is_dir() else path.resolve().name
 
 
 def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Path]:
@@ -329,7 +360,9 @@ def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Pa
         ]
         if found:
             return found
-        level = [inner for path in level if path.is_dir() for inner in sorted(path.iterdir())]
+        inside = (inner for path in level if path.is_dir() for inner in sorted(path.iterdir()))
+        # macOS puts a ._day.nwb beside a day.nwb on the disks of others.
+        level = [path for path in inside if not path.name.startswith(".")]
     return []
 
 

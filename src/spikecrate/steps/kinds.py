@@ -75,6 +75,23 @@ def require_file(path: Path) -> None:
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
 
 
+def warnings_of(report: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Return why a result may not be what the user expects: the tool's warnings, or that a sorting has no units.
+
+    Parameters
+    ----------
+    report : dict
+        The harness's report.
+    facts : dict
+        The facts of the tool's kind.
+
+    Returns
+    -------
+    list of str
+    """
+    return report.get("warnings") or (["no units found"] if facts.get("units") == 0 else [])
+
+
 def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     """Check `firings.mda` against the recording, and write it in the documented form.
 
@@ -119,7 +136,7 @@ def _is_own(folder: Path, name: str) -> bool:
 
 
 def check_recording(out: Path, job: Job) -> dict[str, Any]:
-    """Check that the output is a recording of flat samples, and that the samples are as many as it describes.
+    """Check that the output is a recording in its own files, and that the samples are as many as it describes.
 
     Parameters
     ----------
@@ -136,13 +153,13 @@ def check_recording(out: Path, job: Job) -> dict[str, Any]:
     Raises
     ------
     ResultInvalidError
-        There is no recording.json, it is not valid, its samples are more or fewer than it describes, or a file that
-        it names is a link or elsewhere.
+        It is of no format that is read in place, its samples are more or fewer than it describes, or a file that it
+        names is a link or elsewhere.
     """
     del job
-    require_file(out / DESCRIPTION)
+    out = out.resolve()
     try:
-        described = read_json(out / DESCRIPTION)
+        described = read_json(out / DESCRIPTION) if (out / DESCRIPTION).exists() else {}
         # Before anything is opened: the tool chose the names, and the library has more rights than the tool.
         fields = described if isinstance(described, dict) else {}
         if foreign := fields.keys() & {"recordings", "view"}:
@@ -150,17 +167,20 @@ def check_recording(out: Path, job: Job) -> dict[str, Any]:
             raise ResultInvalidError(message, next_step=CONTRACT_STEP)
         for field in ("file", "probe"):
             name = fields.get(field)
-            if isinstance(name, str) and not _is_own(out.resolve(), name):
+            if isinstance(name, str) and not _is_own(out, name):
                 message = f"/out/{DESCRIPTION}: {field}: {name!r} is a link or lies outside /out"
                 raise ResultInvalidError(message, next_step=CONTRACT_STEP)
-        recording = open_recording(out / DESCRIPTION)
+        recording = open_recording(out)
     except RecordingError as error:
         message = f"/out is not a recording: {str(error).replace(str(out), '/out')}"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
     layout, (file,) = recording.layout, recording.files
+    if not _is_own(out, str(file)):
+        message = f"/out: the sample file {file.name} is a link or lies outside /out"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     expected = layout.parts[0].file_bytes
     if (size := file.stat().st_size) != expected:
-        message = f"/out/{file.name} has {size} bytes, {DESCRIPTION} describes {expected}"
+        message = f"/out/{file.name} has {size} bytes, its description needs {expected}"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     return {"channels": layout.num_channels, "samples": layout.num_samples}
 

@@ -12,6 +12,7 @@ from spikecrate._version import __version__
 from spikecrate.engines.host_paths import host_path
 from spikecrate.errors import CommandError
 from spikecrate.runtimes import gpu
+from spikecrate.steps.kinds import warnings_of
 from spikecrate.steps.paths import LOG
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def run_record(
         "peak_memory_bytes": reported if watched is None else watched,
         "exit_code": ended_as.code,
         **facts,
+        "warnings": warnings_of(report, facts),
         "inside": report,
         "files": files,
         "spikecrate": __version__,

@@ -40,6 +40,10 @@ def read_report(path: Path) -> dict[str, Any]:
             json.dumps(report, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, RecursionError):
             problem = "is not JSON"
+        else:
+            warnings = report.get("warnings", []) if isinstance(report, dict) else []
+            if not isinstance(warnings, list) or not all(isinstance(text, str) for text in warnings):
+                problem = "has warnings that are not a list of texts"
     if problem or not isinstance(report, dict):
         message = f"/out/run.json {problem or 'is not a JSON object'}: the tool broke the container contract"
         raise ResultInvalidError(message, next_step="see docs/contract.md for what a tool must write to /out")

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
@@ -58,6 +61,13 @@ class Result:
         parameters: dict[str, Any] = self.record["parameters"]
         return parameters
 
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons why the result may not be what you expect, such as too few spikes to make a unit."""
+        # A record of an earlier version has none.
+        warnings: list[str] = self.record.get("warnings", [])
+        return warnings
+
     @cached_property
     def sorting(self) -> Sorting:
         """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""
@@ -66,6 +76,18 @@ class Result:
 
         layout = self._layout
         return read_firings(self.folder / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
+
+    @cached_property
+    def times_s(self) -> NDArray[np.float64]:
+        """Times of the events of `sorting` in seconds from the recording's start, the time of its gaps included."""
+        from spikecrate.recordings.model import Gap
+        from spikecrate.recordings.views import seconds
+
+        if self.recording is not None:
+            return self.recording.seconds(self.sorting.times)
+        recorded = self.record["inputs"]["recording"].get("gaps", ())
+        gaps = [Gap(sample=sample, missing=missing) for sample, missing in recorded]
+        return seconds(self.sorting.times, self.sorting.sampling_frequency, gaps)
 
     @property
     def sortings(self) -> list[Sorting]:
@@ -103,6 +125,7 @@ class Result:
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
             **{name: record[name] for name in ("units", "events") if name in record},
+            "warnings": self.warnings,
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
         }
@@ -128,6 +151,13 @@ class GroupedResult:
     sorting: Sorting
     units: tuple[GroupUnit, ...]
     output: Path | None
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons why a result may not be what you expect, each with its group."""
+        return [
+            f"group {name}: {warning}" for name, result in self.results.items() for warning in result.warnings
+        ]
 
     @property
     def row(self) -> tuple[Any, ...]:

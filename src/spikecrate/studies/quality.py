@@ -7,7 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from spikecrate import api
-from spikecrate.errors import SpikecrateError, StoppedError, UsageError
+from spikecrate.errors import ResultInvalidError, SpikecrateError, StoppedError, UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import DIFFICULTIES, write_toy
 
@@ -192,4 +192,9 @@ def truth_of(recording: Recording) -> Sorting:
         message = f"{folder} has no ground truth ({TRUTH})"
         step = f"write the true spikes there as {TRUTH}, or choose another recording"
         raise UsageError(message, next_step=step)
-    return read_firings(path, recording.layout.sampling_frequency, num_samples=recording.layout.num_samples)
+    layout = recording.layout
+    try:
+        return read_firings(path, layout.sampling_frequency, num_samples=layout.num_samples)
+    except ResultInvalidError as error:
+        step = f"correct {TRUTH}: an MDA table of channel, time in samples and unit, one column a spike"
+        raise ResultInvalidError(str(error), next_step=step, details=error.details) from None

@@ -8,11 +8,12 @@ import stat
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingNotFoundError
 from spikecrate.recordings.formats.entries import ambiguous, choose, gaps_note, join
 from spikecrate.recordings.formats.files import is_file, reading
+from spikecrate.recordings.probe import absolute_probe
 
 if TYPE_CHECKING:
     from spikecrate.recordings.formats.entries import Entry
@@ -59,7 +60,8 @@ def open_recording(
     allow_truncated : bool
         Whether a file that is shorter than its description says is read as far as it goes.
     probe : str
-        Locations of the channels in place of those that the files give: a file, or the name of a probe.
+        Places of the channels in place of those that the files give: a geom.csv, .prb, chanMap.mat or probeinterface
+        JSON file, `tetrode`, `column` or the part number of a Neuropixels probe.
 
     Returns
     -------
@@ -77,6 +79,8 @@ def open_recording(
         Another recording error, naming the file, the field and the next step.
     """
     named = absolute(path)
+    # The origin of the recording must mean the same file from another folder.
+    probe = str(absolute(probe)) if os.path.isfile(probe) else probe  # noqa: PTH113
     found = formats_at(named)
     if not found:
         message = f"{named} is not a recording; looked for {LOOKED_FOR}"
@@ -88,12 +92,15 @@ def open_recording(
     ((form, source),) = found.items()
     listed: list[Entry] = import_module(f"{__name__}.{form}").entries(named, source)
     chosen = choose(named, listed, stream=stream, segment=segment, concatenate=concatenate)
-    options = {"allow_truncated": allow_truncated, "probe": probe}
-    given = {name: value for name, value in options.items() if value}
-    opened = [entry.open(named if len(chosen) == 1 else entry.path, **given) for entry in chosen]
+    probe = absolute_probe(probe)
+    opened = [
+        entry.open(named if len(chosen) == 1 else entry.path, allow_truncated=allow_truncated, probe=probe)
+        for entry in chosen
+    ]
     recording = join(chosen, opened) if len(opened) > 1 else opened[0]
-    which = {"stream": stream, "segment": segment, "concatenate": concatenate}
-    given |= {name: value for name, value in which.items() if value not in ("", None, False)}
+    flags = {"stream": stream, "concatenate": concatenate, "allow_truncated": allow_truncated, "probe": probe}
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value}
+    given |= {} if segment is None else {"segment": segment}
     return replace(
         recording,
         path=named,
@@ -119,8 +126,6 @@ def formats_at(named: Path) -> dict[str, Path]:
     ------
     RecordingNotFoundError, RecordingPermissionError, RecordingLinkError
         If the path cannot be looked at.
-    RecordingAmbiguousError
-        If it is a folder with several recordings of one format.
     """
     with reading(named):
         is_folder = stat.S_ISDIR(named.stat().st_mode)

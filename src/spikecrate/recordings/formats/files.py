@@ -15,6 +15,7 @@ from spikecrate.errors import (
     RecordingLinkError,
     RecordingNotFoundError,
     RecordingPermissionError,
+    RecordingTruncatedError,
     SpikecrateError,
 )
 
@@ -107,8 +108,9 @@ def read_text(path: Path) -> str:
     Raises
     ------
     RecordingFormatError
+        If it is larger than `TEXT_LIMIT`.
     SpikecrateError
-        As `read_bytes`.
+        As `regular_file`.
     """
     data = read_bytes(path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -219,6 +221,30 @@ def _not_numbers(path: Path, problem: str) -> RecordingFormatError:
     """Return the error for a .npy file that is not a table of numbers."""
     message = f"{path}: not an array of numbers: {problem[:200]}"
     return RecordingFormatError(message, next_step="save the recording again", details={"file": str(path)})
+
+
+def truncated(path: Path, needed: int, found: int, *, next_step: str = "") -> RecordingTruncatedError:
+    """Return the error for a sample file that is too short.
+
+    Parameters
+    ----------
+    path : Path
+        The sample file.
+    needed, found : int
+        Bytes.
+    next_step : str
+        Added to the advice to copy it again.
+
+    Returns
+    -------
+    RecordingTruncatedError
+    """
+    message = f"{path} is cut short: {needed} bytes are expected, the file holds {found}"
+    return RecordingTruncatedError(
+        message,
+        next_step=f"copy the file again from where it was recorded{next_step}",
+        details={"file": str(path), "needed_bytes": needed, "found_bytes": found},
+    )
 
 
 def folders_below(folder: Path, depth: int) -> Iterator[Path]:

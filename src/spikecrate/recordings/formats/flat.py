@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.recordings.flat_file import MAX_CHANNELS, flat_recording, sample_type
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import is_file, read_json
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording, sample_type
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
+
+    from spikecrate.recordings.model import Recording
 
 SCHEMA: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "recording.schema.json").read_bytes())
 """The JSON Schema (2020-12) of recording.json."""
@@ -49,10 +51,8 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
         As the user named it.
     source : Path
         The JSON file; its fields are those of `recording.schema.json`. Paths in it are relative to its folder.
-    allow_truncated : bool
+    allow_truncated, probe
         As in `open_recording`.
-    probe : str
-        As in `flat_recording`, in place of the file's own.
 
     Returns
     -------
@@ -67,10 +67,11 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
     """
     data = read_json(source)
     _validate(data, source)
+    given = probe or _probe(source, data.get("probe", ""))
     if "recordings" in data:
-        recording = _joined(source, data, allow_truncated=allow_truncated, probe=probe)
+        recording = _joined(source, data, allow_truncated=allow_truncated, probe=given)
     else:
-        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=probe)
+        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=given)
     try:
         return recording.view(**data.get("view", {}))
     except UsageError as error:
@@ -119,7 +120,7 @@ def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bo
         sampling_frequency=data["sampling_frequency"],
         gains=_each(source, data, "gain_uv", len(channels)),
         offsets=_each(source, data, "offset_uv", len(channels)),
-        probe=probe or _probe(source, data.get("probe", "")),
+        probe=probe,
         no_probe=f"{source.name} names no probe",
         next_steps={
             "gain_uv": f"add gain_uv to {source.name}",
@@ -162,6 +163,10 @@ def _explained(error: ValidationError) -> str:
         unknown = next(name for name in error.instance if name not in SCHEMA["properties"])
         near = get_close_matches(unknown, SCHEMA["properties"], n=1)
         return f"unknown field {unknown!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    if "propertyNames" in error.schema_path:
+        return f"{error.instance!r} does not go with recordings"
+    if error.validator == "not":
+        return "goes with recordings alone"
     text = error.message
     return text if len(text) <= 200 else text[:200] + "..."
 

@@ -6,15 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import RecordingFormatError
+from spikecrate.recordings.flat_file import MAX_CHANNELS, extra_bytes, flat_recording
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, shown
 from spikecrate.recordings.formats.files import is_file, read_json, reading, regular_file
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, extra_bytes, flat_recording
 from spikecrate.recordings.probe_files import GEOM, read_geom
 from spikecrate_harness.mda import MdaError, MdaHeader, read_header
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from spikecrate.recordings.model import Recording
 
 PARAMS: Final = "params.json"
 EXAMPLE: Final = '{"samplerate": 30000, "scale_factor": 0.195, "spike_sign": -1}'

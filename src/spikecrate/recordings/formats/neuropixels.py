@@ -115,7 +115,7 @@ def imec_gains(meta: Meta, saved: list[int]) -> list[float]:
     RecordingFormatError
         If a gain is missing or malformed.
     """
-    features, num_ap = _features(meta), _acquired_ap(meta)
+    features, num_ap = _features(meta), acquired_ap(meta)
     if "imMaxInt" not in meta.data and not features:
         meta.refuse("imMaxInt", "missing, and the probe is not known")
     # Of the converter's counts, one half are above 0.
@@ -178,7 +178,7 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Probe | None, int]:
         pitch, even_x, odd_x, pitch_x, pitch_z = (float(features[field]) for field in GEOMETRY)
     if name == "imroTbl":
         # One entry for each acquired channel; an LF channel has the place of its AP channel.
-        num_ap = _acquired_ap(meta)
+        num_ap = acquired_ap(meta)
         places = [channel - num_ap if channel >= num_ap else channel for channel in saved]
         entries = [entries[place] for place in places if place < len(entries)]
     elif len(entries) > len(saved) and SPLIT in meta.data:
@@ -266,21 +266,35 @@ def _features(meta: Meta) -> dict[str, str]:
 
 
 def _electrodes(meta: Meta, features: dict[str, str]) -> list[str]:
-    """Return shank:column:row:used of every acquired channel, by its bank; none for a probe without simple banks."""
-    if features["imro_table_format_type"] != SIMPLE:
+    """Return shank:column:row:used of every acquired channel by the imroTbl; none where that names no electrodes."""
+    names = _table()["z_imro_formats"][f"{features['imro_table_format_type']}_elm_flds"].strip("()").split()
+    if features["imro_table_format_type"] != SIMPLE and "electrode" not in names:
         return []
     found = []
     for entry in meta.table("imroTbl")[1]:
-        words = re.fullmatch(r"([0-9]{1,4}) ([0-9]{1,4})( [0-9]+)+", entry)
-        if words is None:
-            meta.refuse("imroTbl", f"expected channel bank reference gain gain, got {shown(entry)}")
-        row, column = divmod(int(words[2]) * BANK + int(words[1]), int(features["cols_per_shank"]))
-        found.append(f"0:{column}:{row}:1")
+        words = entry.split()
+        # Phase 3A lacks the last one.
+        if len(words) < len(names) - 1 or not all(re.fullmatch("[0-9]{1,5}", word) for word in words):
+            meta.refuse("imroTbl", f"expected {' '.join(names)}, got {shown(entry)}")
+        values = dict(zip(names, map(int, words), strict=False))
+        electrode = values["electrode"] if "electrode" in names else values["bank"] * BANK + values["channel"]
+        row, column = divmod(electrode, int(features["cols_per_shank"]))
+        found.append(f"{values.get('shank', 0)}:{column}:{row}:1")
     return found
 
 
-def _acquired_ap(meta: Meta) -> int:
-    """Return the number of AP channels at acquisition: a channel beyond them is an LF channel."""
+def acquired_ap(meta: Meta) -> int:
+    """Return the number of AP channels at acquisition: a channel beyond them is an LF channel.
+
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+
+    Returns
+    -------
+    int
+    """
     text = meta.text("acqApLfSy", "").split(",")[0].strip()
     return int(text) if re.fullmatch(r"[1-9][0-9]{0,8}", text) else 384
 

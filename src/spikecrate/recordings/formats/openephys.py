@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import ProbeError, RecordingEmptyError, RecordingFormatError
+from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.flat_file import MAX_CHANNELS, channels_left_out, flat_recording
 from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields
 from spikecrate.recordings.formats.files import folders_below, is_file, read_json, read_text
 from spikecrate.recordings.formats.sample_numbers import find_gaps, first_number
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, flat_recording
 from spikecrate.recordings.probe import PUT_GEOM, Probe
 from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from spikecrate.recordings.model import Recording
 
 STRUCTURE: Final = "structure.oebin"
 SAMPLES: Final = "continuous.dat"
@@ -132,7 +137,10 @@ def open_stream(
     experiment = facts.path.parent.parent
     number = experiment.name.removeprefix("experiment")
     settings = experiment.parent / ("settings.xml" if number == "1" else f"settings_{number}.xml")
-    found = read_beside(place, len(kept)) if kept and not probe else None
+    assumptions = channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept))
+    found = None
+    if kept and not probe:
+        found = read_beside(place, len(kept)) or _neuropixels(settings, place.name, len(kept), assumptions)
     recording = flat_recording(
         path=path,
         format="openephys",
@@ -143,10 +151,10 @@ def open_stream(
         channels=kept,
         sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
-        probe=probe or found or _neuropixels(settings, place.name, len(kept)),
+        probe=probe or found,
         no_probe=f"Open Ephys gives no locations of the channels in {settings.name}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
-        assumptions=channels_left_out(Counter(kinds) - Counter(kinds[index] for index in kept)),
+        assumptions=assumptions,
         allow_truncated=allow_truncated,
     )
     gaps, notes = find_gaps(place, recording.layout.num_samples)
@@ -222,20 +230,37 @@ def _has_electrodes(facts: Fields) -> bool:
     )
 
 
-def _neuropixels(settings: Path, stream: str, kept: int) -> Probe | None:
-    """Read the places and shanks of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assumption]) -> Probe | None:
+    """Read the probe of a Neuropixels stream from its experiment's settings.xml, None for another stream."""
+    first = settings.with_name("settings.xml")
+    if settings != first and not is_file(settings):
+        probe = _neuropixels(first, stream, kept, assumptions)
+        message = f"there is no {settings.name}; the electrodes are those of {first.name}, from the first experiment"
+        step = "check that they were the same, or name the probe's file: --probe FILE"
+        assumptions += (
+            [Assumption(field="probe", message=message, next_step=step)] if probe is not None else []
+        )
+        return probe
     # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
-    if not is_file(settings) or not any(tag in read_text(settings) for tag in PROBES):
+    text = read_text(settings) if is_file(settings) else ""
+    if not any(tag in text for tag in PROBES):
         return None
-    from probeinterface.neuropixels_tools import read_openephys_neuropixels
+    from probeinterface.neuropixels_tools import has_neuropixels_probes, read_openephys_neuropixels
 
     try:
         # None for a stream of another device, and for a version of the plugin that writes no locations.
-        probe = read_openephys_neuropixels(settings, stream_name=stream, raise_error=False)
+        with _readable(settings, text) as path:
+            probe = read_openephys_neuropixels(path, stream_name=stream, raise_error=False)
+            damaged = probe is None and not has_neuropixels_probes(path)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
+        if "<STREAM " in text and not has_neuropixels_probes(settings, stream):
+            return None  # the probe is another stream's
         reason = str(error).strip() or type(error).__name__
         message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
         raise ProbeError(message, next_step=PUT_GEOM) from error
+    if damaged:
+        message = f"{settings}: not valid XML, though it names a Neuropixels probe"
+        raise ProbeError(message, next_step=f"copy {settings.name} again; or {PUT_GEOM}")
     if probe is None:
         return None
     locations = tuple(map(tuple, probe.contact_positions.tolist()))
@@ -244,6 +269,18 @@ def _neuropixels(settings: Path, stream: str, kept: int) -> Probe | None:
         raise ProbeError(message, next_step=PUT_GEOM)
     shanks = ["0"] * kept if probe.shank_ids is None else probe.shank_ids.tolist()
     return Probe(locations, tuple(str(shank) or "0" for shank in shanks))
+
+
+@contextmanager
+def _readable(settings: Path, text: str) -> Iterator[Path]:
+    """Yield a settings.xml; a copy in UTF-8 where it may be in another encoding than it says, by a name in it."""
+    if text.isascii():
+        yield settings
+        return
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, settings.name)
+        copy.write_text(re.sub('encoding="[^"]*"', 'encoding="UTF-8"', text, count=1), encoding="utf-8")
+        yield copy
 
 
 def _kind(channel: Fields) -> str:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingEmptyError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.flat_file import MAX_CHANNELS, channels_left_out, cut_short, flat_recording
 from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields, number_in, shown
 from spikecrate.recordings.formats.files import folders_below, is_file, read_text, reading, regular_file
-from spikecrate.recordings.formats.neuropixels import imec_gains, imec_map, saved_channels
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, channels_left_out, cut_short, flat_recording
+from spikecrate.recordings.formats.neuropixels import SPLIT, acquired_ap, imec_gains, imec_map, saved_channels
+from spikecrate.recordings.probe import picked
 from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
+    from spikecrate.recordings.model import Recording
     from spikecrate.recordings.probe import Probe
 
 STREAMS: Final = (".ap.bin", ".lf.bin", ".nidq.bin", ".obx.bin")
@@ -193,7 +195,6 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
         assumptions.append(Assumption(field="samples", message=message, next_step=next_step))
     kept = len(gains)
     found, reason = (None, "") if probe else _probe(meta, kept, assumptions)
-    names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
     return flat_recording(
         path=path,
         format="spikeglx",
@@ -206,10 +207,19 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
         gains=gains,
         probe=probe or found,
         no_probe=reason,
-        channel_ids=names[:kept] if len(names) >= kept else [f"CH{index}" for index in range(kept)],
+        channel_ids=_names(meta, kept),
         assumptions=assumptions,
         allow_truncated=allow_truncated,
     )
+
+
+def _names(meta: Meta, kept: int) -> list[str]:
+    """Return the names of the channels."""
+    names = [entry.partition(";")[0] for entry in meta.table("snsChanMap")[1]]
+    places = saved_channels(meta, kept, SPLIT) if SPLIT in meta.data else range(kept)
+    if len(names) <= max(places):
+        return [f"CH{index}" for index in range(kept)]
+    return [names[place] for place in places]
 
 
 def _stream(meta: Meta, file_channels: int) -> tuple[float, list[float], dict[str, int]]:
@@ -252,6 +262,8 @@ def _probe(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Probe 
     if meta.text("typeThis", "imec") != "imec":
         return None, f"{meta.path.name} gives no locations of the channels"
     probe, unused = imec_map(meta, saved_channels(meta, kept))
+    if probe is None:
+        probe = _of_ap_channels(meta, kept)
     if unused:
         message = (
             "channels that the probe's map marks as not in use (a reference or a dead site) are sorted: "
@@ -259,6 +271,22 @@ def _probe(meta: Meta, kept: int, assumptions: list[Assumption]) -> tuple[Probe 
         )
         assumptions.append(Assumption(field="channels", message=message))
     return probe, f"{meta.path.name} has no map of this probe"
+
+
+def _of_ap_channels(meta: Meta, kept: int) -> Probe | None:
+    """Return the probe of an LF file by the map of the AP file beside it, None where that does not have all channels."""
+    path = meta.path.with_name(re.sub(r"\.lf\.(meta|meta\.txt)$", r".ap.\1", meta.path.name))
+    if path == meta.path or not is_file(path):
+        return None
+    beside = Meta(path, read_text(path))
+    num_ap, num_lf, _sync = beside.counts("snsApLfSy", 3, beside.whole("nSavedChans"))
+    saved = saved_channels(beside, num_ap or num_lf)
+    probe, _unused = imec_map(beside, saved)
+    acquired = acquired_ap(meta)
+    wanted = [channel - acquired for channel in saved_channels(meta, kept)]
+    if probe is None or not set(wanted) <= set(saved):
+        return None
+    return picked(probe, [saved.index(channel) for channel in wanted])
 
 
 def is_stream(path: Path) -> bool:

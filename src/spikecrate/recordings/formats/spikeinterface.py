@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import ProbeError, RecordingFormatError
 from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.flat_file import MAX_CHANNELS, flat_recording
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import Fields, as_numbers, shown
 from spikecrate.recordings.formats.files import is_file, read_json, read_numbers
-from spikecrate.recordings.model import MAX_CHANNELS, Recording, flat_recording
 from spikecrate.recordings.probe import Probe
 from spikecrate.recordings.probe_files import PROBE, read_geom, read_probeinterface
+
+if TYPE_CHECKING:
+    from spikecrate.recordings.model import Recording
 
 DESCRIPTIONS: Final = ("binary.json", "si_folder.json", "cached.json")
 """Names of the description, newest first; si_folder.json of newer versions only points to binary.json."""
