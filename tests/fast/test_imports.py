@@ -30,7 +30,8 @@ from spikecrate.errors import (
 )
 from spikecrate.recordings import open_recording
 from spikecrate.steps import imports
-from spikecrate.steps.imports import import_recording, import_request, imported, needs_import
+from spikecrate.steps.imports import import_request, imported, needs_import
+from spikecrate.steps.opening import import_recording
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job

@@ -27,7 +27,8 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.recordings import identity, open_recording
-from spikecrate.steps.imports import import_recording, import_request, imported, needs_import
+from spikecrate.steps.imports import import_request, imported, needs_import
+from spikecrate.steps.opening import import_recording
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 from spikecrate.store import open_store, results

@@ -63,9 +63,9 @@ def run(inputs: Mapping[str, Path], parameters: Mapping[str, Any], out: Path, re
         decompress(source, parameters["stream"], parameters["segment"], out)
         return
     recording = open_recording(reader, source, parameters["stream"])
-    segment = choose_segment(recording, parameters["segment"])
+    segments = choose_segments(recording, parameters["segment"], joined=parameters["concatenate"])
     dtype = np.dtype(recording.get_dtype()).newbyteorder("<")
-    num_channels, num_samples = recording.get_num_channels(), recording.get_num_samples(segment)
+    num_channels, num_samples = recording.get_num_channels(), sum(map(recording.get_num_samples, segments))
     if not num_channels or not num_samples:
         end(EMPTY, f"{num_channels} channels and {num_samples} samples; name another stream or segment")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
@@ -82,7 +82,7 @@ def run(inputs: Mapping[str, Path], parameters: Mapping[str, Any], out: Path, re
         **scale(reader, recording),
         **({"probe": PROBE} if write_probe(recording, out / PROBE) else {}),
     }
-    write_samples(recording, segment, num_samples, dtype, out / SAMPLES)
+    write_samples(recording, segments, dtype, out / SAMPLES)
     text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
     (out / "recording.json").write_text(text, encoding="utf-8")
 
@@ -186,14 +186,16 @@ def decompress(source: Path, stream: str, segment: int | None, out: Path) -> Non
         )
 
 
-def choose_segment(recording: Any, segment: int | None) -> int:
-    """Return the number of the segment."""
+def choose_segments(recording: Any, segment: int | None, *, joined: bool) -> list[int]:
+    """Return the numbers of the segments."""
     count = int(recording.get_num_segments())
+    if joined:
+        return list(range(count))
     if segment is None and count > 1:
-        end(AMBIGUOUS, f"{count} segments; name one, from 0 to {count - 1}")
+        end(AMBIGUOUS, f"{count} segments; name one, from 0 to {count - 1}, or join them")
     if not 0 <= (segment or 0) < count:
         end(USAGE, f"there is no segment {segment}; the segments are 0 to {count - 1}")
-    return segment or 0
+    return [segment or 0]
 
 
 def scale(reader: str, recording: Any) -> dict[str, list[float]]:
@@ -226,16 +228,21 @@ def write_probe(recording: Any, path: Path) -> bool:
     return True
 
 
-def write_samples(recording: Any, segment: int, num_samples: int, dtype: np.dtype, path: Path) -> None:
+def write_samples(recording: Any, segments: list[int], dtype: np.dtype, path: Path) -> None:
     """Write the samples piece by piece, sample after sample."""
     step = max(1, PIECE_BYTES // (dtype.itemsize * recording.get_num_channels()))
     # Zarr and .cbin are compressed in pieces of a second: whole seconds decompress none of them twice.
     second = round(recording.get_sampling_frequency())
     step -= step % second if step > second else 0
-    progress = StageProgress(desc="importing", total=num_samples)
+    lengths = {segment: recording.get_num_samples(segment) for segment in segments}
+    pieces = [
+        (segment, start, min(start + step, length))
+        for segment, length in lengths.items()
+        for start in range(0, length, step)
+    ]
+    progress = StageProgress(desc="importing", total=sum(lengths.values()))
     with path.open("wb") as file:
-        for start in range(0, num_samples, step):
-            stop = min(start + step, num_samples)
+        for segment, start, stop in pieces:
             try:
                 traces = recording.get_traces(segment_index=segment, start_frame=start, end_frame=stop)
             except MemoryError:

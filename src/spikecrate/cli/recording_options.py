@@ -52,7 +52,9 @@ class RecordingOptions:
     probe: str = ""
     allow_truncated: bool = False
 
-    def open(self, paths: "Sequence[str]", progress: "Progress", runtime: str = "auto") -> "Recording":
+    def open(
+        self, paths: "Sequence[str]", progress: "Progress", runtime: str = "auto", *, reader: str = ""
+    ) -> "Recording":
         """Open recordings, join several, and return the chosen view.
 
         Parameters
@@ -63,6 +65,8 @@ class RecordingOptions:
             Shows the import of another format.
         runtime : str
             Where an import runs.
+        reader : str
+            SpikeInterface's name of the format, to import in any case.
 
         Returns
         -------
@@ -88,7 +92,10 @@ class RecordingOptions:
         }
         store = open_store()
         opened = concatenate(
-            [open_any(path, store=store, progress=progress, runtime=runtime, **given) for path in paths]
+            [
+                open_any(path, store=store, progress=progress, runtime=runtime, reader=reader, **given)
+                for path in paths
+            ]
         )
         return opened.view(
             start=self.start or None,

@@ -56,27 +56,22 @@ def recording_info(
 def recording_import(
     source: str,
     destination: str,
+    chosen: RecordingOptions,
     reader: str = "",
-    stream: str = "",
-    segment: int | None = None,
     runtime: Runtime = "auto",
     *,
     progress: Progress,
 ) -> Shown:
-    """Convert another format through SpikeInterface, which runs in an image or environment of its own.
+    """Write a recording as a flat file; another format is read by SpikeInterface, in an image or environment of its own.
 
     Parameters
     ----------
     source : SOURCE
-        file or folder in any format that SpikeInterface reads; example: day3.nwb
+        file or folder in any format of docs/recordings.md, or that SpikeInterface reads; example: day3.nwb
     destination : DESTINATION
         the folder to make; example: day3/
     reader : NAME
         SpikeInterface's name of the format; by default from the file's name; example: intan
-    stream : NAME
-        id or name of one of several streams, in NWB the path of the series; example: acquisition/raw
-    segment : N
-        one of several segments, from 0; example: 0
     runtime : RUNTIME
         where to run; auto takes the first that this machine has; example: docker
 
@@ -84,20 +79,10 @@ def recording_import(
     --------
     spikecrate recording.import day3.nwb day3/
     """
-    from spikecrate.recordings import open_recording
-    from spikecrate.steps.imports import import_recording
+    from spikecrate.recordings.copying import write_copy
 
-    import_recording(
-        source,
-        destination,
-        store=open_store(),
-        progress=progress,
-        reader=reader or None,
-        stream=stream or None,
-        segment=segment,
-        runtime=runtime,
-    )
-    return info(open_recording(destination), progress, with_hash=True)
+    opened = chosen.open([source], progress, runtime, reader=reader)
+    return info(write_copy(opened, destination, progress), progress, with_hash=True)
 
 
 @command("recording.toy", RECORDINGS, "writing {destination}")

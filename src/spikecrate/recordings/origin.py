@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 
     from spikecrate.recordings.model import Recording
 
-OPTIONS: Final = {"stream": str, "segment": int, "concatenate": bool, "allow_truncated": bool, "probe": str}
-"""Options of `open_recording` with their types."""
+OPTIONS: Final = {
+    "stream": str,
+    "segment": int,
+    "concatenate": bool,
+    "allow_truncated": bool,
+    "probe": str,
+    "reader": str,
+}
+"""Options of `open_recording` with their types, and the reader of an import."""
 
 
 def is_origin(value: Any) -> bool:

@@ -10,31 +10,24 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from spikecrate._util.files import copy_file, entries
-from spikecrate._util.progress import default_progress
 from spikecrate.errors import (
     JobFailedError,
-    OutputError,
     RecordingAmbiguousError,
     RecordingEmptyError,
     RecordingFormatError,
     SpikecrateError,
     UsageError,
 )
-from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats import absolute, formats_at
 from spikecrate.recordings.formats.files import reading
-from spikecrate.recordings.new_folder import new_folder
 from spikecrate.steps.kinds import KINDS, PREPROCESS
 from spikecrate.steps.request import StepRequest
-from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from spikecrate._util.progress import Advance, Progress
-    from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
 
@@ -68,8 +61,6 @@ TOGETHER: Final = {
     ".tev": "tdt",
 }
 """The readers of a folder, by the suffix of its files."""
-IN_PLACE: Final = {".mda": "mda", ".meta": "spikeglx", ".oebin": "openephysbinary"}
-"""The readers of formats that need no import, which a user may want as a flat file nevertheless."""
 FOLDERS: Final = (".nwb.zarr", ".zarr")
 """Suffixes of recordings that are a folder; a folder with any other suffix is searched."""
 INTAN_HEADERS: Final = ("info.rhd", "info.rhs")
@@ -163,6 +154,7 @@ def import_request(
     reader: str | None = None,
     stream: str | None = None,
     segment: int | None = None,
+    concatenate: bool = False,
     runtime: str = "auto",
 ) -> StepRequest:
     """Return the request for the step that imports a recording.
@@ -177,6 +169,8 @@ def import_request(
         Name or id of the stream, in NWB the path of the ElectricalSeries, where there are several.
     segment : int, optional
         Number of the segment, from 0, where there are several.
+    concatenate : bool
+        Whether to join all segments end to end.
     runtime : str
         Where the step runs.
 
@@ -194,7 +188,13 @@ def import_request(
         If the path does not exist.
     """
     found = _source(absolute(path), reader or "", stream or "")
-    params = {"reader": found.reader, "file": found.file, "stream": stream or "", "segment": segment}
+    params = {
+        "reader": found.reader,
+        "file": found.file,
+        "stream": stream or "",
+        "segment": segment,
+        "concatenate": concatenate,
+    }
     return StepRequest(tool=TOOL, inputs={"source": found.path}, params=params, runtime=runtime)
 
 
@@ -206,13 +206,14 @@ def imported(
     reader: str | None = None,
     stream: str | None = None,
     segment: int | None = None,
+    concatenate: bool = False,
     runtime: str = "auto",
 ) -> Path:
     """Import a recording into the store, or find it there (a cache hit).
 
     Parameters
     ----------
-    path, reader, stream, segment, runtime
+    path, reader, stream, segment, concatenate, runtime
         As for `import_request`.
     store : Store
         Keeps the recording, under the content of the source.
@@ -237,7 +238,9 @@ def imported(
     from spikecrate.steps.run import run
     from spikecrate.store import results
 
-    request = import_request(path, reader=reader, stream=stream, segment=segment, runtime=runtime)
+    request = import_request(
+        path, reader=reader, stream=stream, segment=segment, concatenate=concatenate, runtime=runtime
+    )
     job = request.job(store, progress)
     stored = results.find(store, job.key, progress.note)
     if stored is None:
@@ -259,69 +262,12 @@ def imported(
     return stored.folder / KINDS[PREPROCESS].folder
 
 
-def import_recording(
-    path: str | Path,
-    destination: str | Path,
-    *,
-    store: Store | None = None,
-    progress: Progress | None = None,
-    reader: str | None = None,
-    stream: str | None = None,
-    segment: int | None = None,
-    runtime: str = "auto",
-) -> Recording:
-    """Import a recording into the store, and copy it to a folder.
-
-    Parameters
-    ----------
-    path, reader, stream, segment, runtime
-        As for `imported`.
-    destination : str or Path
-        A folder that does not exist. It is complete or absent, also after an interruption.
-    store, progress
-        As for `imported`; by default as for `spikecrate.sort`.
-
-    Returns
-    -------
-    Recording
-        The copy.
-
-    Raises
-    ------
-    OutputError, DiskFullError
-        If the destination exists, lies in the source, or cannot be written.
-    spikecrate.errors.SpikecrateError
-        Any error of `imported`.
-    """
-    origin, target = absolute(path), absolute(destination)
-    if target.exists() or target.is_symlink():
-        message = f"{target} exists already"
-        raise OutputError(message, next_step="name a folder that does not exist, or remove this one")
-    if target.resolve().is_relative_to(origin.resolve()):
-        message = f"{target} is inside {origin}, where nothing is written"
-        raise OutputError(message, next_step="name a folder elsewhere")
-    folder = imported(
-        path,
-        store=store or open_store(),
-        progress=progress or default_progress(),
-        reader=reader,
-        stream=stream,
-        segment=segment,
-        runtime=runtime,
-    )
-    with new_folder(target) as staging:
-        for file in entries(folder):
-            copy_file(file, staging / file.name)
-    return open_recording(target)
-
-
 def _source(named: Path, reader: str, stream: str) -> Source:
     """Return what to mount and what to read."""
     with reading(named):
         named.stat()
         candidates = _candidates(named, READERS, reader)
-        in_place = [] if candidates else _candidates(named, IN_PLACE, reader)
-    found = reader or _reader(candidates) or _reader(in_place, IN_PLACE)
+    found = reader or _reader(candidates)
     if found is None:
         names = ", ".join(sorted(set(READERS.values())))
         message = f"{named}: the names of its files do not tell its format"
@@ -329,8 +275,7 @@ def _source(named: Path, reader: str, stream: str) -> Source:
         raise UsageError(message, next_step=step)
     if not candidates:
         # The reader searches a folder by itself, or only the user knows what the file is.
-        path = named.parent if in_place and not named.is_dir() else named
-        return Source(reader=found, path=path, file=_name(path))
+        return Source(reader=found, path=named, file=_name(named))
     if _suffix(candidates[0]) in TOGETHER:
         return Source(reader=found, path=_one(named, {file.parent for file in candidates}), file="")
     file = _one(named, _of_stream(candidates, stream))
@@ -366,9 +311,9 @@ def _candidates(named: Path, readers: Mapping[str, str], reader: str) -> list[Pa
     return []
 
 
-def _reader(candidates: Iterable[Path], readers: Mapping[str, str] = READERS) -> str | None:
+def _reader(candidates: Iterable[Path]) -> str | None:
     """Return the one reader of some files; None where there are none, or files of several formats."""
-    found = {readers[_suffix(path)] for path in candidates}
+    found = {READERS[_suffix(path)] for path in candidates}
     return found.pop() if len(found) == 1 else None
 
 
@@ -395,4 +340,4 @@ def _next_step(error: type[SpikecrateError], path: Path) -> str:
     if error is RecordingFormatError:
         command = f"spikecrate recording.import {shlex.quote(str(path))} DESTINATION --reader NAME"
         return f"check the files, or name another reader: {command}"
-    return "name one of those listed: --stream NAME or --segment N"
+    return "name one of those listed: --stream NAME or --segment N, or join the segments with --concatenate"

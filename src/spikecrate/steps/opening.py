@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from spikecrate._util.progress import default_progress
 from spikecrate.errors import RecordingFormatError, RecordingNotFoundError
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.copying import write_copy
 from spikecrate.recordings.formats import absolute
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def open_any(
-    path: Path | str, *, store: Store, progress: Progress, runtime: str = "auto", **options: Any
+    path: Path | str,
+    *,
+    store: Store,
+    progress: Progress,
+    reader: str = "",
+    runtime: str = "auto",
+    **options: Any,
 ) -> Recording:
     """Open a recording in place, or import it first and open the copy in the store.
 
@@ -30,6 +39,8 @@ def open_any(
         Keeps the imported samples under the content of the source.
     progress : Progress
         Shows the samples written.
+    reader : str
+        SpikeInterface's name of the format, to import the recording in any case.
     runtime : str
         Where an import runs.
     **options
@@ -47,22 +58,64 @@ def open_any(
     spikecrate.errors.SpikecrateError
         Any error of the import step.
     """
-    try:
-        return open_recording(path, **options)
-    except (RecordingNotFoundError, RecordingFormatError):
-        from spikecrate.steps.imports import imported, needs_import
+    from spikecrate.steps.imports import imported, needs_import
 
-        reader = needs_import(path)
-        if reader is None:
-            raise
+    named = {"reader": reader} if reader else {}
+    if not reader:
+        try:
+            return open_recording(path, **options)
+        except (RecordingNotFoundError, RecordingFormatError):
+            reader = needs_import(path) or ""
+            if not reader:
+                raise
     folder = imported(
         path,
         store=store,
         progress=progress,
+        reader=named.get("reader"),
         stream=options.get("stream"),
         segment=options.get("segment"),
+        concatenate=options.get("concatenate", False),
         runtime=runtime,
     )
     recording = open_recording(folder, probe=options.get("probe", ""))
     source = absolute(path)
-    return replace(recording, path=source, format=reader, origin={"path": str(source), **options})
+    return replace(recording, path=source, format=reader, origin={"path": str(source), **named, **options})
+
+
+def import_recording(
+    path: Path | str,
+    destination: Path | str,
+    *,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    reader: str = "",
+    runtime: str = "auto",
+    **options: Any,
+) -> Recording:
+    """Write any recording as a flat file with a recording.json.
+
+    Parameters
+    ----------
+    path, reader, runtime, **options
+        As for `open_any`.
+    destination : Path or str
+        A folder that does not exist. It is complete or absent, also after an interruption.
+    store, progress
+        As for `open_any`; by default as for `spikecrate.sort`.
+
+    Returns
+    -------
+    Recording
+        The copy.
+
+    Raises
+    ------
+    spikecrate.errors.SpikecrateError
+        As `open_any` and `write_copy`.
+    """
+    shown = progress or default_progress()
+    found = open_any(
+        path, store=store or open_store(), progress=shown, reader=reader, runtime=runtime, **options
+    )
+    return write_copy(found, destination, shown)
