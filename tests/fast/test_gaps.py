@@ -16,7 +16,7 @@ from spikecrate.recordings.describe import overview
 from spikecrate.recordings.formats import sample_numbers
 from spikecrate.recordings.formats.sample_numbers import find_gaps
 from spikecrate.recordings.model import Gap
-from spikecrate.recordings.views import seconds
+from spikecrate.recordings.views import concatenate, seconds
 from spikecrate.sortings import Sorting, write_firings
 from spikecrate.steps.inputs import RecordingInput
 from spikecrate.steps.result import Result
@@ -76,6 +76,27 @@ def test_a_gap_is_noted_with_where_and_how_long(tmp_path):
     assert "4000 samples (0.2 s) missing before sample 200 (0.11 s)" in note.message
     assert "and 1 more" in note.message
     assert recording.seconds(np.array([99, 100, 200])).tolist() == [99 / RATE, 2100 / RATE, 6200 / RATE]
+
+
+def notes_on_gaps(recording):
+    return [note.message for note in recording.assumptions if note.field == "gaps"]
+
+
+def test_the_note_on_gaps_is_that_of_the_view_or_join(tmp_path):
+    path = write_openephys(tmp_path / "rec", samples())
+    write_numbers(path, jumping(500, {100: 2000, 300: 40}))
+    recording = open_recording(path)
+    assert notes_on_gaps(recording.view(end="100samples")) == []
+    (view,) = notes_on_gaps(recording.view(start="200samples"))
+    assert "1 gap: 40 samples (0.002 s) missing before sample 100 (" in view
+    (joined,) = notes_on_gaps(concatenate([recording, recording]))
+    assert "4 gaps" in joined
+    assert "before sample 600 (" in joined
+    (tmp_path / "day.json").write_text(
+        json.dumps({"recordings": ["rec", "rec"], "view": {"start": "500samples"}})
+    )
+    (described,) = notes_on_gaps(open_recording(tmp_path / "day.json"))
+    assert "2 gaps: 2000 samples (0.1 s) missing before sample 100 (" in described
 
 
 @pytest.mark.parametrize("name", ["sample_numbers.npy", "timestamps.npy"])

@@ -71,6 +71,35 @@ def sort_warnings(
     return recording.assumptions + tuple(misfit for misfit in found if misfit is not None)
 
 
+def gaps_note(recording: Recording) -> list[Assumption]:
+    """Return what a user should know of the gaps of a recording; nothing where there are none.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+
+    Returns
+    -------
+    list of Assumption
+    """
+    if not recording.gaps:
+        return []
+    rate, told, missing = recording.layout.sampling_frequency, [], 0
+    for gap in recording.gaps[:3]:
+        what = "missing" if gap.missing > 0 else "counted twice"
+        length = f"{abs(gap.missing)} samples ({abs(gap.missing) / rate:.6g} s) {what}"
+        told.append(f"{length} before sample {gap.sample} ({(gap.sample + missing) / rate:.6g} s)")
+        missing += gap.missing
+    count = len(recording.gaps)
+    more = f" and {count - 3} more" if count > 3 else ""
+    message = (
+        f"the samples have {count} gap{'s' if count > 1 else ''}: {'; '.join(told)}{more}; "
+        "times in seconds count them, a sorter sees the samples without them"
+    )
+    return [Assumption(field="gaps", message=message)]
+
+
 def smallest_distance(locations: Sequence[Sequence[float]]) -> float | None:
     """Return the distance in um of the two nearest channels that are not at one place.
 

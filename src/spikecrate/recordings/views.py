@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.nearest import nearest
 from spikecrate._util.quantities import parse_seconds
 from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.recordings.assumptions import gaps_note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ def apply(view: View, recording: Recording) -> Recording:
         if (first := max(start - begin, 0)) < (last := min(stop - begin, part.num_samples))
     ]
     pick = _picker(kept)
-    return replace(
+    part_of = replace(
         recording,
         files=tuple(file for _part, file in stretches),
         layout=replace(
@@ -115,6 +116,7 @@ def apply(view: View, recording: Recording) -> Recording:
         ),
         origin={"of": recording.origin, "view": chosen},
     )
+    return _renoted(part_of, [recording])
 
 
 def concatenate(recordings: Sequence[Recording]) -> Recording:
@@ -147,7 +149,7 @@ def concatenate(recordings: Sequence[Recording]) -> Recording:
                 )
                 raise RecordingFormatError(message, next_step=step)
     begins = accumulate((found.layout.num_samples for found in recordings), initial=0)
-    return replace(
+    joined = replace(
         first,
         files=tuple(file for found in recordings for file in found.files),
         layout=replace(first.layout, parts=tuple(part for found in recordings for part in found.parts)),
@@ -159,6 +161,7 @@ def concatenate(recordings: Sequence[Recording]) -> Recording:
         assumptions=tuple(dict.fromkeys(note for found in recordings for note in found.assumptions)),
         origin={"recordings": [found.origin for found in recordings]},
     )
+    return _renoted(joined, recordings)
 
 
 def seconds(
@@ -253,6 +256,13 @@ def group_names(recording: Recording) -> tuple[str, ...]:
     from spikecrate.recordings.probe import groups_by_distance
 
     return recording.groups or groups_by_distance(recording.layout.locations)
+
+
+def _renoted(made: Recording, sources: Sequence[Recording]) -> Recording:
+    """Return a recording with the notes on its own gaps in place of those on the gaps of its sources."""
+    stale = [note for source in sources for note in gaps_note(source)]
+    kept = [note for note in made.assumptions if note not in stale]
+    return replace(made, assumptions=(*kept, *gaps_note(made)))
 
 
 def _begins(recording: Recording) -> list[int]:

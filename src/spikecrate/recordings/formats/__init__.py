@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import RecordingNotFoundError
-from spikecrate.recordings.formats.entries import ambiguous, choose, gaps_note, join
+from spikecrate.recordings.assumptions import gaps_note
+from spikecrate.recordings.formats.entries import ambiguous, choose, join
 from spikecrate.recordings.formats.files import is_file, reading
 from spikecrate.recordings.probe import absolute_probe
 
@@ -104,7 +105,7 @@ def open_recording(
     return replace(
         recording,
         path=named,
-        assumptions=(*recording.assumptions, *gaps_note(recording)),
+        assumptions=tuple(dict.fromkeys((*recording.assumptions, *gaps_note(recording)))),
         origin={"path": str(named), **given},
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from spikecrate._util.nearest import nearest
 from spikecrate.errors import RecordingAmbiguousError, UsageError
-from spikecrate.recordings.assumptions import Assumption
+from spikecrate.recordings.assumptions import Assumption, gaps_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -134,7 +134,8 @@ def join(entries: Sequence[Entry], recordings: Sequence[Recording]) -> Recording
             unknown += 1
         elif missing:
             gaps.append(Gap(sample=begin, missing=missing))
-    notes = list(joined.assumptions)
+    inside = gaps_note(joined)
+    notes = [note for note in joined.assumptions if note not in inside]
     if unknown:
         message = f"the time between {unknown + 1} of the joined segments is not known and not counted"
         notes.append(Assumption(field="gaps", message=message))
@@ -143,35 +144,6 @@ def join(entries: Sequence[Entry], recordings: Sequence[Recording]) -> Recording
         gaps=tuple(sorted((*joined.gaps, *gaps), key=lambda gap: gap.sample)),
         assumptions=tuple(notes),
     )
-
-
-def gaps_note(recording: Recording) -> list[Assumption]:
-    """Return what a user should know of the gaps of a recording; nothing where there are none.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-
-    Returns
-    -------
-    list of Assumption
-    """
-    if not recording.gaps:
-        return []
-    rate, told, missing = recording.layout.sampling_frequency, [], 0
-    for gap in recording.gaps[:3]:
-        what = "missing" if gap.missing > 0 else "counted twice"
-        length = f"{abs(gap.missing)} samples ({abs(gap.missing) / rate:.6g} s) {what}"
-        told.append(f"{length} before sample {gap.sample} ({(gap.sample + missing) / rate:.6g} s)")
-        missing += gap.missing
-    count = len(recording.gaps)
-    more = f" and {count - 3} more" if count > 3 else ""
-    message = (
-        f"the samples have {count} gap{'s' if count > 1 else ''}: {'; '.join(told)}{more}; "
-        "times in seconds count them, a sorter sees the samples without them"
-    )
-    return [Assumption(field="gaps", message=message)]
 
 
 def ambiguous(place: Path, what: str, choices: Sequence[str], next_step: str) -> RecordingAmbiguousError:
