@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
@@ -176,6 +177,27 @@ def test_the_views_of_all_groups_are_the_recording(wholes, kind):
     for name, recording in groups.items():
         mask = [group == name for group in GROUPS]
         assert np.array_equal(recording.traces(), TRACES[:, mask])
+
+
+def test_one_name_or_range_is_not_taken_for_its_letters(wholes):
+    assert wholes[0].view(channels="7-8").channel_ids == ("7", "8")
+    assert wholes[0].view(exclude_channels="b-2-8").channel_ids == ("a", "b-1")
+    with pytest.raises(UsageError, match="no channel '78'"):
+        wholes[0].view(channels="78")
+
+
+def test_a_join_of_more_parts_than_files_may_be_open_is_read(wholes):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pieces = [
+        wholes[sample % 4].view(start=f"{sample}samples", end=f"{sample + 1}samples") for sample in range(NUM)
+    ]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 200), hard))
+    try:
+        joined = concatenate(pieces)
+        assert np.array_equal(joined.traces(), TRACES)
+        assert hash_samples(joined, Silent()) == canonical(TRACES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # Times --------------------------------------------------------------------------------------------
