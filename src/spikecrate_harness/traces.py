@@ -24,8 +24,8 @@ class TraceReader:
     layout : Layout
         Where the samples lie.
     samples : sequence of callables
-        Each maps a part's file and returns its samples, num_samples x file_channels. Files are mapped only while they
-        are read: a map holds a file descriptor, and a recording may be joined of thousands of files.
+        Each maps a part's file and returns its samples, num_samples x file_channels. One file is mapped at a
+        time: a map holds a file descriptor, and a recording may be joined of thousands of files.
     files : sequence of Path
         The file of each part.
     """
@@ -36,6 +36,7 @@ class TraceReader:
         self.layout = layout
         self.files = tuple(files)
         self._samples = tuple(samples)
+        self._last: tuple[int, np.ndarray[Any, Any]] | None = None
         self._ends = tuple(accumulate(part.num_samples for part in layout.parts))
 
     @property
@@ -95,15 +96,22 @@ class TraceReader:
             raise ValueError(message)
         native = np.dtype(self.layout.dtype).newbyteorder("=")
         traces = np.empty((stop - start, self.num_channels), dtype=native)
-        for part, samples, end in zip(self.layout.parts, self._samples, self._ends, strict=True):
+        for place, (part, end) in enumerate(zip(self.layout.parts, self._ends, strict=True)):
             begin = end - part.num_samples
             first, last = max(start, begin), min(stop, end)
             if first < last:
-                block = samples()[first - begin : last - begin]
+                block = self._part(place)[first - begin : last - begin]
                 if part.channels != tuple(range(part.file_channels)):
                     block = block[:, list(part.channels)]
                 traces[first - start : last - start] = block
         return traces
+
+    def _part(self, place: int) -> np.ndarray[Any, Any]:
+        """Return the samples of a part, whose file stays mapped until another one is read."""
+        last = self._last
+        if last is None or last[0] != place:
+            last = self._last = (place, self._samples[place]())
+        return last[1]
 
 
 def open_traces(layout: Layout, files: Sequence[Path]) -> TraceReader:
