@@ -334,6 +334,23 @@ def _mat(compressed: bool) -> bytes:
     return file
 
 
+SETTINGS = b"""<SETTINGS><INFO><VERSION>0.6.7</VERSION></INFO><SIGNALCHAIN>
+<PROCESSOR name="Neuropix-PXI" libraryVersion="0.4.0" nodeId="100"><STREAM name="ProbeA"/><EDITOR>
+<NP_PROBE slot="3" port="1" dock="1" probe_part_number="NP2000" probe_serial_number="1">
+<CHANNELS CH0="0" CH1="0"/><ELECTRODE_XPOS CH0="0" CH1="32"/><ELECTRODE_YPOS CH0="0" CH1="0"/>
+</NP_PROBE></EDITOR></PROCESSOR></SIGNALCHAIN></SETTINGS>"""
+
+
+def _probe_node() -> dict[str, bytes]:
+    channels = [{"channel_name": f"CH{index}", "bit_volts": 0.195} for index in range(2)]
+    stream = {"folder_name": "P-1.ProbeA/", "sample_rate": 30000, "num_channels": 2, "channels": channels}
+    recording = "Record Node 1/experiment1/recording1"
+    return {
+        f"{recording}/structure.oebin": json.dumps({"continuous": [stream]}).encode(),
+        f"{recording}/continuous/P-1.ProbeA/continuous.dat": bytes(40),
+    }
+
+
 def _parsers() -> dict[str, Parser]:
     mountainsort = {
         "raw.mda": _mda_bytes(2, 10, code=-4, size=2),
@@ -364,6 +381,7 @@ def _parsers() -> dict[str, Parser]:
         "structure.oebin": Parser(recording_file("structure.oebin", streams, stream="106.0"), (oebin,)),
         "sample_numbers.npy": Parser(sample_numbers, (_npy([*range(20), *range(900, 930)]),)),
         "dumped.json": Parser(recording_file("spikeinterface_recording.json", flat), made(_dumped())),
+        "settings.xml": Parser(recording_file("Record Node 1/settings.xml", _probe_node()), (SETTINGS,)),
         "sorter.json": Parser(sorter_json, ((SORTERS / "ms4" / "sorter.json").read_bytes(),)),
         "job.json": Parser(job_json, made(_job())),
         "report": Parser(report, made(json.loads(record)["inside"])),

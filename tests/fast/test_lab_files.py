@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -182,6 +185,24 @@ def test_the_probe_of_an_open_ephys_stream_is_that_of_its_settings(
     shanks = ["0"] * 4 if oracle.shank_ids is None else [str(shank) for shank in oracle.shank_ids]
     assert list(recording.groups) == shanks
     assert recording.notes == ()
+
+
+def test_the_settings_are_read_without_the_rest_of_probeinterface(tmp_path):
+    open_ephys(tmp_path, settings([0, 1, 2, 3]))
+    code = (
+        "import sys; from spikecrate.recordings import open_recording; "
+        "print(open_recording(sys.argv[1]).groups); "
+        "print([name for name in sys.modules if name.startswith(('probeinterface', 'requests'))]); "
+        "import probeinterface; print(probeinterface.probe.Probe is probeinterface.Probe)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.splitlines() == ["('0', '0', '0', '0')", "[]", "True"]
 
 
 def test_an_acquisition_board_has_no_places_also_beside_a_probe(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recording_files import RATE, WRITERS, samples, write_openephys, write_spikeglx, write_spikeinterface
 
+from spikecrate.cli.main import report
 from spikecrate.errors import (
     RecordingAmbiguousError,
     RecordingFormatError,
@@ -64,6 +65,17 @@ def test_a_stream_is_chosen_by_its_name_or_its_end(tmp_path):
     for word in ("imec1.ap", "1.ap"):
         assert np.array_equal(open_recording(tmp_path, stream=word).traces(), samples(seed=1))
     assert open_recording(tmp_path, stream="imec1.lf").layout.num_samples == 50
+
+
+def test_the_command_line_lists_the_streams_below_the_message(tmp_path, capsys):
+    paths = [write_spikeglx(tmp_path, samples(), name=f"run_g0_t0.imec{probe}.ap") for probe in (0, 1)]
+    with pytest.raises(RecordingAmbiguousError) as caught:
+        open_recording(tmp_path)
+    report(caught.value, to_json=False, debug=False)
+    first, *choices, last = capsys.readouterr().err.splitlines()
+    assert first == f"spikecrate: {tmp_path} holds 2 streams:"
+    assert [line.strip() for line in choices] == list(map(str, paths))
+    assert last == "next: name one of these, or pass --stream NAME: imec0.ap, imec1.ap"
 
 
 @pytest.mark.parametrize(

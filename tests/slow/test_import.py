@@ -256,6 +256,13 @@ def test_what_cannot_be_imported_is_said_in_one_line_and_leaves_nothing(
     assert list(results.keys(open_store())) == []
 
 
+def test_an_nwb_file_without_a_recording_is_said_to_have_none(python, tmp_path):
+    path = tmp_path / "units.nwb"
+    subprocess.run([python, "-c", f"import h5py; h5py.File({str(path)!r}, 'w').close()"], check=True)
+    with pytest.raises(RecordingFormatError, match="the file has no ElectricalSeries"):
+        imported(path, store=open_store(), progress=Silent(), runtime="host")
+
+
 @pytest.mark.parametrize("name", ["broken.nwb", "broken.rhd", "broken.plx", "broken.ns5"])
 def test_a_file_that_is_not_of_its_format_is_a_format_error_in_every_runtime(tmp_path, name):
     (tmp_path / "in").mkdir()

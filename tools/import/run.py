@@ -118,6 +118,8 @@ def arguments(reader: str, open_source: Callable[..., Any], source: Path, stream
     first = {next(iter(known)): source}
     if reader == "nwb":
         paths = open_source.fetch_available_electrical_series_paths(source)
+        if not paths:
+            end(FORMAT, "the file has no ElectricalSeries")
         # By NWB's convention raw data lie in `acquisition`, and the LFP made of them in `processing`.
         raw = [path for path in paths if path.startswith("acquisition/")]
         refuse_stream(reader, stream, paths)

@@ -51,7 +51,7 @@ class View:
                     pass
                 case tuple():
                     chosen[name] = list(value)
-                case str():
+                case str() | int() | float():
                     chosen[name] = value
                 case _:
                     # A number of numpy's is a number, too.
@@ -224,7 +224,7 @@ def sample_at(time: float | str, recording: Recording, option: str) -> int:
         amount = parse_seconds(text) if text else float(time)
         if not 0 <= amount < math.inf:
             raise ValueError  # noqa: TRY301
-    except (UsageError, ValueError):
+    except (UsageError, ValueError, OverflowError):
         message = f"{option} {_told(time)!r} is not a time"
         raise UsageError(message, next_step=f"{option} 60, {option} 10m or {option} 30000samples") from None
     clock = round(amount * recording.layout.sampling_frequency)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.errors import ProbeError, RecordingFormatError, UsageError
 from spikecrate.recordings.flat_file import MAX_CHANNELS, flat_recording, sample_type
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
@@ -68,10 +68,16 @@ def open_source(path: Path, source: Path, *, allow_truncated: bool = False, prob
     data = read_json(source)
     _validate(data, source)
     given = probe or _probe(source, data.get("probe", ""))
-    if "recordings" in data:
-        recording = _joined(source, data, allow_truncated=allow_truncated, probe=given)
-    else:
-        recording = _file(path, source, data, allow_truncated=allow_truncated, probe=given)
+    try:
+        if "recordings" in data:
+            recording = _joined(source, data, allow_truncated=allow_truncated, probe=given)
+        else:
+            recording = _file(path, source, data, allow_truncated=allow_truncated, probe=given)
+    except ProbeError as error:
+        if probe or str(source.parent) in str(error):
+            raise
+        message = f"{source}: {error}"
+        raise ProbeError(message, next_step=error.next_step) from None
     try:
         return recording.view(**data.get("view", {}))
     except UsageError as error:

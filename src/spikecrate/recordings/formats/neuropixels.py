@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,8 @@ from spikecrate.recordings.formats.fields import number_in, shown
 from spikecrate.recordings.probe import PUT_GEOM, Probe
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from spikecrate.recordings.formats.spikeglx import Meta
 
 PROTOTYPES: Final = {"PRB_1_2": "NP1000", "PRB_1_4": "NP1000", "PRB2_1": "NP2000", "PRB2_4": "NP2010"}
@@ -198,6 +202,29 @@ def imec_map(meta: Meta, saved: list[int]) -> tuple[Probe | None, int]:
         rows.append((shank * pitch + (odd_x if z % 2 else even_x) + x * pitch_x, z * pitch_z))
         groups.append(f"{shank:g}")
     return Probe(tuple(rows), tuple(groups)), sum(entry.split(":")[-1].strip() == "0" for entry in entries)
+
+
+@cache
+def probeinterface_readers() -> ModuleType:
+    """Return probeinterface's `neuropixels_tools` without the rest of the package, which takes as long again to import.
+
+    Returns
+    -------
+    types.ModuleType
+        It has `read_openephys_neuropixels` and `has_neuropixels_probes`.
+    """
+    name = "probeinterface"
+    spec = find_spec(name)
+    if name not in sys.modules and spec is not None:
+        # The package's own file, which imports requests among others, is not run.
+        sys.modules[name] = module_from_spec(spec)
+        try:
+            return import_module(f"{name}.neuropixels_tools")
+        finally:
+            # A later import is one of the whole package.
+            for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == name]:
+                del sys.modules[loaded]
+    return import_module(f"{name}.neuropixels_tools")
 
 
 def part_numbers() -> list[str]:

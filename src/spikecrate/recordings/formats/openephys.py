@@ -241,19 +241,20 @@ def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assum
             [Assumption(field="probe", message=message, next_step=step)] if probe is not None else []
         )
         return probe
-    # Importing probeinterface takes 0.1 s, so only for a file with a probe that it knows.
+    # Importing numpy for it takes 0.05 s, so only for a file with a probe that it knows.
     text = read_text(settings) if is_file(settings) else ""
     if not any(tag in text for tag in PROBES):
         return None
-    from probeinterface.neuropixels_tools import has_neuropixels_probes, read_openephys_neuropixels
+    from spikecrate.recordings.formats.neuropixels import probeinterface_readers
 
+    readers = probeinterface_readers()
     try:
         # None for a stream of another device, and for a version of the plugin that writes no locations.
         with _readable(settings, text) as path:
-            probe = read_openephys_neuropixels(path, stream_name=stream, raise_error=False)
-            damaged = probe is None and not has_neuropixels_probes(path)
+            probe = readers.read_openephys_neuropixels(path, stream_name=stream, raise_error=False)
+            damaged = probe is None and not readers.has_neuropixels_probes(path)
     except Exception as error:  # the reader raises exceptions of any class; its message is passed on
-        if "<STREAM " in text and not has_neuropixels_probes(settings, stream):
+        if "<STREAM " in text and not readers.has_neuropixels_probes(settings, stream):
             return None  # the probe is another stream's
         reason = str(error).strip() or type(error).__name__
         message = f"{settings}: probeinterface cannot read the probe of {stream} ({reason})"
