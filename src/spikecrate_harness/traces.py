@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -22,18 +23,20 @@ class TraceReader:
     ----------
     layout : Layout
         Where the samples lie.
-    samples : sequence of numpy.ndarray
-        For each part num_samples x file_channels, a view of its file.
+    samples : sequence of callables
+        Each maps a part's file and returns its samples, num_samples x file_channels. One file is mapped at a
+        time: a map holds a file descriptor, and a recording may be joined of thousands of files.
     files : sequence of Path
         The file of each part.
     """
 
     def __init__(
-        self, layout: Layout, samples: Sequence[np.ndarray[Any, Any]], files: Sequence[Path]
+        self, layout: Layout, samples: Sequence[Callable[[], np.ndarray[Any, Any]]], files: Sequence[Path]
     ) -> None:
         self.layout = layout
         self.files = tuple(files)
         self._samples = tuple(samples)
+        self._last: tuple[int, np.ndarray[Any, Any]] | None = None
         self._ends = tuple(accumulate(part.num_samples for part in layout.parts))
 
     @property
@@ -93,15 +96,22 @@ class TraceReader:
             raise ValueError(message)
         native = np.dtype(self.layout.dtype).newbyteorder("=")
         traces = np.empty((stop - start, self.num_channels), dtype=native)
-        for part, samples, end in zip(self.layout.parts, self._samples, self._ends, strict=True):
+        for place, (part, end) in enumerate(zip(self.layout.parts, self._ends, strict=True)):
             begin = end - part.num_samples
             first, last = max(start, begin), min(stop, end)
             if first < last:
-                block = samples[first - begin : last - begin]
+                block = self._part(place)[first - begin : last - begin]
                 if part.channels != tuple(range(part.file_channels)):
                     block = block[:, list(part.channels)]
                 traces[first - start : last - start] = block
         return traces
+
+    def _part(self, place: int) -> np.ndarray[Any, Any]:
+        """Return the samples of a part, whose file stays mapped until another one is read."""
+        last = self._last
+        if last is None or last[0] != place:
+            last = self._last = (place, self._samples[place]())
+        return last[1]
 
 
 def open_traces(layout: Layout, files: Sequence[Path]) -> TraceReader:
@@ -121,17 +131,20 @@ def open_traces(layout: Layout, files: Sequence[Path]) -> TraceReader:
     OSError
         If it cannot be opened.
     """
-    return TraceReader(layout, list(map(_mapped, layout.parts, files)), files)
+    for part, path in zip(layout.parts, files, strict=True):
+        found = path.stat().st_size
+        if found < part.file_bytes:
+            message = f"{path}: {part.file_bytes} bytes are needed, the file holds {found}"
+            raise ValueError(message)
+    return TraceReader(
+        layout, [partial(_mapped, *place) for place in zip(layout.parts, files, strict=True)], files
+    )
 
 
 def _mapped(part: Part, path: Path) -> np.ndarray[Any, Any]:
     """Map a file into memory; return the samples of the part, num_samples x file_channels."""
     import numpy as np
 
-    found = path.stat().st_size
-    if found < part.file_bytes:
-        message = f"{path}: {part.file_bytes} bytes are needed, the file holds {found}"
-        raise ValueError(message)
     by_time = part.time_axis == 0
     shape = (part.file_samples, part.file_channels)
     samples = np.memmap(

@@ -35,7 +35,7 @@ def recording_of(samples: np.ndarray, rate: float = 30000.0, gain: float = 1.0) 
         sampling_frequency=rate,
         gains=[gain] * channels,
     )
-    return TraceReader(Layout.from_dict(layout), [samples], [Path()])
+    return TraceReader(Layout.from_dict(layout), [lambda: samples], [Path()])
 
 
 def noise(num_samples: int, channels: int, seed: int = 0) -> np.ndarray:

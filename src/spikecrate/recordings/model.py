@@ -173,8 +173,11 @@ class Recording:
         """
         from spikecrate.recordings.views import View, apply
 
-        kept = tuple(map(str, channels or ()))
-        left_out = tuple(map(str, exclude_channels or ()))
+        # One name is not its letters.
+        kept, left_out = (
+            (names,) if isinstance(names, str) else tuple(map(str, names or ()))
+            for names in (channels, exclude_channels)
+        )
         return apply(View(start=start, end=end, channels=kept, exclude_channels=left_out, group=group), self)
 
     def by_group(self) -> dict[str, Recording]:
