@@ -48,7 +48,7 @@ def write_copy(recording: Recording, destination: str | Path, progress: Progress
     if os.path.lexists(target):
         message = f"{target} exists already"
         raise OutputError(message, next_step="name a folder that does not exist, or remove this one")
-    for folder in recording.folders:
+    for folder in (recording.path, *recording.folders):
         if target.resolve().is_relative_to(folder.resolve()):
             message = f"{target} is inside {folder}, where nothing is written"
             raise OutputError(message, next_step="name a folder elsewhere")
