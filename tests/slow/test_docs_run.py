@@ -38,6 +38,8 @@ ELSEWHERE = {
     "spikecrate sort rec/ --sorter labsorter": "test_prebuilt.py",
     "pip install": "needs the package index",
     "spikecrate recording.import session": "test_import.py; needs a recording of that format",
+    "spikecrate sort session": "as recording.import",
+    "spikecrate sort run_g0/": "test_streams.py; needs a recording of that format",
     "export": "sets a variable of the shell",
     "chgrp": "needs a group of the lab: test_store_place.py shares a store",
     "chmod": "as chgrp",

@@ -212,25 +212,72 @@ def change_hash(file):
     file.write_text(json.dumps(fields | {"sha1_uncompressed": "0" * 40}))
 
 
-def test_one_stream_of_an_open_ephys_recording_is_imported_by_its_name(tmp_path):
-    with pytest.raises(RecordingAmbiguousError, match=re.escape(f"Record Node 118#{STREAM}")):
-        import_recording(OPENEPHYS, tmp_path / "imported", runtime="host")
-    assert not (tmp_path / "imported").exists()
-    stream = f"Record Node 118#{STREAM}"
-    recording = import_recording(OPENEPHYS, tmp_path / "imported", stream=stream, runtime="host")
-    in_place = open_recording(OPENEPHYS / "experiment1" / "recording1" / "continuous" / STREAM)
+def test_a_recording_that_is_read_in_place_is_copied_with_its_places_and_key(tmp_path):
+    with pytest.raises(RecordingAmbiguousError, match=re.escape(STREAM)):
+        import_recording(OPENEPHYS, tmp_path / "copied")
+    assert not (tmp_path / "copied").exists()
+    recording = import_recording(OPENEPHYS, tmp_path / "copied", stream=STREAM, probe="tetrode")
+    in_place = open_recording(OPENEPHYS, stream=STREAM, probe="tetrode")
+    facts = [
+        identity.identity(found, identity.hash_samples(found, Silent())) for found in (in_place, recording)
+    ]
+    assert facts[0] == facts[1]
+    assert (recording.channel_ids, recording.groups) == (in_place.channel_ids, in_place.groups)
+
+
+def test_spikeinterface_reads_a_format_of_ours_where_its_reader_is_named(tmp_path):
+    named = {"reader": "openephysbinary", "stream": f"Record Node 118#{STREAM}"}
+    recording = import_recording(OPENEPHYS, tmp_path / "imported", runtime="host", **named)
+    in_place = open_recording(OPENEPHYS, stream=STREAM)
     assert identity.hash_samples(recording, Silent()) == identity.hash_samples(in_place, Silent())
     assert list(recording.layout.gains) == pytest.approx(list(in_place.layout.gains))
 
 
+def test_a_recording_of_another_format_is_sorted_straight_away_and_found_the_second_time(
+    sources, tmp_path, command
+):
+    options = ("--runtime", "host", "--output", "-", "--json", "--param", "detect_threshold=6")
+    first = command("sort", sources["nwb"], *options)
+    assert first.returncode == 0, first.stderr
+    assert "SpikeInterface (nwb) reads" in first.stderr
+    second = command("sort", sources["nwb"], *options)
+    assert "SpikeInterface" not in second.stderr
+    results = [last_json(done) for done in (first, second)]
+    assert [result["status"] for result in results] == ["ran", "cached"]
+    record = load(results[0]["folder"]).record["inputs"]["recording"]
+    assert (record["path"], record["format"]) == (str(sources["nwb"]), "nwb")
+    # The sorting is made again from the source alone, on a store without the import.
+    stored = imported(sources["nwb"], store=open_store(), progress=Silent(), runtime="host").parent
+    shutil.rmtree(stored)
+    again = command("job.verify", results[0]["key"][:12], "--json")
+    assert again.returncode == 0, again.stderr
+    assert last_json(again)["equal"]
+    flat = command("recording.import", sources["nwb"], tmp_path / "flat", "--runtime", "host")
+    assert flat.returncode == 0, flat.stderr
+    copied = command("sort", tmp_path / "flat", *options)
+    assert (last_json(copied)["key"], last_json(copied)["status"]) == (results[0]["key"], "cached")
+
+
+def test_the_segments_of_a_recording_of_another_format_are_joined(sources, tmp_path):
+    joined = import_recording(sources["zarr"], tmp_path / "joined", runtime="host", concatenate=True)
+    each = [
+        import_recording(sources["zarr"], tmp_path / str(number), runtime="host", segment=number).traces()
+        for number in (0, 1)
+    ]
+    assert np.array_equal(joined.traces(), np.concatenate(each))
+
+
 def test_the_command_copies_the_recording_and_leaves_the_source_as_it_was(sources, tmp_path, command):
-    before = sources["neuralynx"].stat(), sorted(path.name for path in sources["neuralynx"].iterdir())
+    def state():
+        paths = [sources["neuralynx"], *sorted(sources["neuralynx"].iterdir())]
+        return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+
+    before = state()
     done = command("recording.import", sources["neuralynx"], tmp_path / "flat", "--runtime", "host", "--json")
     assert done.returncode == 0, done.stderr
     assert last_json(done)["num_channels"] == 4
     assert sorted(path.name for path in (tmp_path / "flat").iterdir()) == ["recording.json", "traces.raw"]
-    after = sources["neuralynx"].stat(), sorted(path.name for path in sources["neuralynx"].iterdir())
-    assert after == before
+    assert state() == before
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,8 @@ def imported(
     stored = results.find(store, job.key, progress.note)
     if stored is None:
         job.check()
+        reads = f"SpikeInterface ({request.params['reader']}) reads {absolute(path)}"
+        progress.note(f"{reads} once; the store keeps the samples")
         engine = choose(runtime, store, progress, request=job.build)
         try:
             with progress.bar(f"importing {absolute(path).name} ({engine.name})", 100) as advance:
