@@ -56,6 +56,10 @@ def test_every_error_has_an_exit_code_of_its_own():
         (["TOY", "--runtime", "podman"], 2, "podman"),
         (["TOY", "--memory", "lots"], 2, "'lots' is not an amount of memory"),
         (["TOY", "--cores", "two"], 2, "--cores 'two'"),
+        # As a script writes them whose variable is not set: not the whole recording.
+        (["TOY", "--end", ""], 2, "--end needs a value"),
+        (["TOY", "--start="], 2, "--start needs a value"),
+        (["TOY", "--channels", ","], 2, "--channels ',' names no channel"),
     ],
 )
 def test_a_mistake_is_answered_with_its_place_the_next_step_and_its_own_code(toy, words, code, said):

@@ -160,6 +160,14 @@ def test_a_wrong_field_is_named(tmp_path, field, value, problem):
     assert "sampling_frequency" in caught.value.next_step or "gains" in caught.value.next_step
 
 
+def test_a_wrong_field_of_a_view_is_named_with_those_that_a_view_has(tmp_path):
+    write_flat(tmp_path, samples())
+    change(tmp_path, view={"strat": 1})
+    with pytest.raises(RecordingFormatError, match="unknown field 'strat', did you mean 'start'") as caught:
+        open_recording(tmp_path)
+    assert "its view's fields are start, end, channels" in caught.value.next_step
+
+
 def test_a_probe_that_is_neither_is_refused(tmp_path):
     write_flat(tmp_path, samples(), probe="probe.xml")
     with pytest.raises(ProbeError, match=r"probe\.xml: it is neither a \.csv, \.json, \.prb, \.mat file"):

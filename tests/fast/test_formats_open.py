@@ -271,6 +271,12 @@ def test_a_link_to_itself_is_named(tmp_path, form):
         open_recording(path)
 
 
+def test_a_link_to_itself_beside_a_recording_is_passed_over(tmp_path):
+    write_spikeglx(tmp_path, samples())
+    (tmp_path / "latest").symlink_to("latest")
+    assert open_recording(tmp_path).format == "spikeglx"
+
+
 def test_a_linked_folder_that_is_not_mounted_is_named(tmp_path):
     (tmp_path / "rec").symlink_to("/nas is not/rec")
     with pytest.raises(RecordingLinkError, match="/nas is not/rec"):

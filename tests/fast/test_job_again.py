@@ -18,6 +18,7 @@ from spikecrate.errors import (
     JobNotFoundError,
     RecipeGoneError,
     RecordingChangedError,
+    RecordingNotFoundError,
     ResultCorruptError,
     ResultDiffersError,
     UsageError,
@@ -139,7 +140,26 @@ def test_another_recording_in_the_same_place_is_named_by_its_parts(recording, so
 def test_a_recording_that_moved_is_named_anew(recording, sorter, store, tmp_path):
     first = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
     moved = recording.rename(tmp_path / "moved")
+    with pytest.raises(RecordingNotFoundError) as caught:
+        once_more(first.key, store)
+    assert "--recording" in caught.value.next_step
     assert once_more(first.key, store, recording=moved).equal
+
+
+def test_recordings_that_were_joined_and_moved_are_named_by_a_recording_json(
+    recording, sorter, store, tmp_path
+):
+    parts = [spikecrate.open_recording(recording).view(**half) for half in ({"end": 0.5}, {"start": 0.5})]
+    joined = spikecrate.concatenate([*parts, *parts])
+    first = spikecrate.sort(joined, sorter=sorter(ANSWER + TWO_EVENTS))
+    recording.rename(tmp_path / "moved")
+    whole = tmp_path / "joined" / "recording.json"
+    whole.parent.mkdir()
+    whole.write_text(json.dumps({"recordings": ["../moved"] * 2}))
+    assert once_more(first.key, store, recording=whole.parent).equal
+    whole.write_text(json.dumps({"recordings": ["../moved"] * 3}))
+    with pytest.raises(RecordingChangedError, match="num_samples"):
+        once_more(first.key, store, recording=whole.parent)
 
 
 def test_runs_of_one_job_are_held_to_each_other_and_the_store_left_alone(recording, store, fickle):

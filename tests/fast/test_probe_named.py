@@ -92,6 +92,15 @@ def test_a_prb_is_never_executed(tmp_path):
     assert not witness.exists()
 
 
+def test_code_in_a_prb_is_shown_with_its_line_and_the_way_on(tmp_path):
+    text = "channel_groups = {0: {\n'channels': [i for i in range(4)], 'geometry': {}}}"
+    with pytest.raises(
+        ProbeError, match=r"line 2: \[.* for i in .*\] is code, which is never exec"
+    ) as caught:
+        read_prb(prb(tmp_path, text), 4)
+    assert caught.value.next_step == "write the values themselves into probe.prb"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

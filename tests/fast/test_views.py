@@ -324,6 +324,18 @@ def test_recordings_that_differ_are_not_joined_and_the_difference_is_named(tmp_p
     assert str(other.path) in str(caught.value)
 
 
+def test_recordings_to_join_may_be_any_iterable_but_not_none(tmp_path):
+    one = open_recording(write_flat(tmp_path / "one", samples()))
+    assert concatenate(one for _ in range(3)).layout.num_samples == 3 * one.layout.num_samples
+    with pytest.raises(UsageError, match="no recordings to join"):
+        concatenate([])
+
+
+def test_a_group_may_be_named_by_its_number(tmp_path):
+    one = open_recording(write_flat(tmp_path / "one", samples()))
+    assert one.view(group=0) == one.view(group="0")
+
+
 # What is read -------------------------------------------------------------------------------------
 
 

@@ -60,10 +60,12 @@ def parse(command: Command, words: Sequence[str]) -> dict[str, Any]:
                 raise UsageError(message, next_step=f"write {flag} alone")
             values[option.name] = not option.default
         else:
-            if not equals and not rest:
+            given = value if equals else rest.pop(0) if rest else ""
+            # An empty one, of a variable that a script did not set, would choose all.
+            if not given:
                 message = f"{flag} needs a value"
                 raise UsageError(message, next_step=f"write it as {flag} {option.metavar}")
-            _store(values, option, value if equals else rest.pop(0))
+            _store(values, option, given)
     _place(command, loose, values)
     return values
 

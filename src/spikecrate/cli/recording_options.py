@@ -100,12 +100,16 @@ class RecordingOptions:
         return opened.view(
             start=self.start or None,
             end=self.end or None,
-            channels=_names(self.channels),
-            exclude_channels=_names(self.exclude_channels),
+            channels=_names("--channels", self.channels),
+            exclude_channels=_names("--exclude-channels", self.exclude_channels),
             group=self.group,
         )
 
 
-def _names(words: str) -> list[str]:
+def _names(flag: str, words: str) -> list[str]:
     """Return the names between the commas."""
-    return [word.strip() for word in words.split(",") if word.strip()]
+    names = [word.strip() for word in words.split(",") if word.strip()]
+    if words and not names:
+        message = f"{flag} {words!r} names no channel"
+        raise UsageError(message, next_step=f"name channels, or leave out {flag}")
+    return names

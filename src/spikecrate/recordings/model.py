@@ -148,7 +148,7 @@ class Recording:
         end: float | str | None = None,
         channels: Sequence[str] | None = None,
         exclude_channels: Sequence[str] | None = None,
-        group: str | None = None,
+        group: str | int | None = None,
     ) -> Recording:
         """Return a part of the recording; nothing is read or copied.
 
@@ -158,7 +158,7 @@ class Recording:
             From and to (exclusive): seconds, or text such as `90s`, `10m`, `1h` or `30000samples`.
         channels, exclude_channels : sequence of str, optional
             Names of the channels to keep or to leave out, or ranges of them such as `3-8`.
-        group : str, optional
+        group : str or int, optional
             The shank, tetrode or probe whose channels are kept.
 
         Returns
@@ -178,7 +178,8 @@ class Recording:
             (names,) if isinstance(names, str) else tuple(map(str, names or ()))
             for names in (channels, exclude_channels)
         )
-        return apply(View(start=start, end=end, channels=kept, exclude_channels=left_out, group=group), self)
+        named = None if group is None else str(group)
+        return apply(View(start=start, end=end, channels=kept, exclude_channels=left_out, group=named), self)
 
     def by_group(self) -> dict[str, Recording]:
         """Return a view of each shank, tetrode or probe, by its name.

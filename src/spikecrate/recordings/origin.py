@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import RecordingFormatError, UsageError
+from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings.formats import open_recording
 from spikecrate.recordings.views import View, apply, concatenate
 
@@ -103,7 +103,7 @@ def reopen(
     origin : dict
         `Recording.origin`, of a run record for example.
     moved : Path or str, optional
-        Where the recording is now.
+        Where the recording is now; of a joined one, a recording.json that names its recordings.
     opener : callable
         Opens a path with the options of `open_recording`.
 
@@ -115,8 +115,6 @@ def reopen(
     ------
     RecordingFormatError
         The origin is not one of a recording.
-    UsageError
-        The recording was moved and is joined of several.
     SpikecrateError
         As `open_recording`, `apply` and `concatenate`.
     """
@@ -130,10 +128,10 @@ def reopen(
                 for name, value in chosen.items()
             }
             return apply(View(**fields), reopen(inner, moved=moved, opener=opener))
+        case {"recordings": _} if moved is not None:
+            # A recording.json names as many as were joined; the job's key tells whether they are the same.
+            return opener(moved)
         case {"recordings": inner}:
-            if moved is not None:
-                message = f"{moved} cannot stand in for the {len(inner)} recordings that were joined"
-                raise UsageError(message, next_step="move them back, or sort them again with --concatenate")
             return concatenate([reopen(one, opener=opener) for one in inner])
         case _:
             options = {name: value for name, value in origin.items() if name != "path"}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GEOM: Final = "geom.csv"
 PROBE: Final = "probe.json"
 PER_UM: Final = {"um": 1.0, "mm": 1e3, "m": 1e6}
+LITERALS: Final = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp)
 MAX_CONTACTS: Final = 2**17
 """As many as a recording may have channels."""
 
@@ -222,9 +223,17 @@ def _assigned(path: Path, name: str) -> Any:
             if isinstance(statement, ast.Assign) and [
                 ast.unparse(target) for target in statement.targets
             ] == [name]:
-                return ast.literal_eval(_Ranges().visit(statement.value))
+                value = _Ranges().visit(statement.value)
+                for node in ast.walk(value):
+                    if isinstance(node, ast.expr) and not isinstance(node, LITERALS):
+                        message = (
+                            f"line {node.lineno}: {ast.unparse(node)[:80]} is code, which is never executed"
+                        )
+                        raise ValueError(message)  # noqa: TRY004, TRY301
+                return ast.literal_eval(value)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
-        raise _refused(path, f"not a .prb file of literals: {str(error)[:200]}") from None
+        problem = f"not a .prb file of literals: {str(error)[:200]}"
+        raise _refused(path, problem, next_step=f"write the values themselves into {path.name}") from None
     raise _refused(path, f"{name}: missing")
 
 

@@ -14,7 +14,7 @@ from spikecrate.errors import RecordingFormatError, UsageError
 from spikecrate.recordings.assumptions import gaps_note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -119,12 +119,12 @@ def apply(view: View, recording: Recording) -> Recording:
     return _renoted(part_of, [recording])
 
 
-def concatenate(recordings: Sequence[Recording]) -> Recording:
+def concatenate(recordings: Iterable[Recording]) -> Recording:
     """Return several recordings end to end as one.
 
     Parameters
     ----------
-    recordings : sequence of Recording
+    recordings : iterable of Recording
         One or more, of equal channels, gains, locations, sampling frequency and type of samples.
 
     Returns
@@ -136,7 +136,13 @@ def concatenate(recordings: Sequence[Recording]) -> Recording:
     ------
     RecordingFormatError
         Two recordings differ; the message names them and the difference.
+    UsageError
+        There are none.
     """
+    recordings = tuple(recordings)
+    if not recordings:
+        message = "there are no recordings to join"
+        raise UsageError(message, next_step="name at least one")
     first, *others = recordings
     if not others:
         return first

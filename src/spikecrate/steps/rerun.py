@@ -14,6 +14,7 @@ from spikecrate.errors import (
     CommandError,
     RecipeGoneError,
     RecordingChangedError,
+    RecordingNotFoundError,
     ResultDiffersError,
     SorterNotFoundError,
 )
@@ -189,12 +190,17 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
     opener = partial(open_any, store=store, progress=progress)
-    words: dict[str, Word] = {
-        name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
-        if facts["kind"] == "recording"
-        else _word(facts, store)
-        for name, facts in record["inputs"].items()
-    }
+    try:
+        words: dict[str, Word] = {
+            name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
+            if facts["kind"] == "recording"
+            else _word(facts, store)
+            for name, facts in record["inputs"].items()
+        }
+    except RecordingNotFoundError as error:
+        if recording is not None:
+            raise
+        raise RecordingNotFoundError(str(error), next_step="name where it is now: --recording DIR") from None
     inputs = open_inputs(tool.inputs, words, store, progress)
     identities = {name: found.identity for name, found in inputs.items()}
     if identities != parts.inputs:

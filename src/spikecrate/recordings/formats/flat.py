@@ -166,8 +166,9 @@ def _explained(error: ValidationError) -> str:
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         from difflib import get_close_matches
 
-        unknown = next(name for name in error.instance if name not in SCHEMA["properties"])
-        near = get_close_matches(unknown, SCHEMA["properties"], n=1)
+        known = _fields(".".join(map(str, error.absolute_path)))
+        unknown = next(name for name in error.instance if name not in known)
+        near = get_close_matches(unknown, known, n=1)
         return f"unknown field {unknown!r}" + (f", did you mean {near[0]!r}?" if near else "")
     if "propertyNames" in error.schema_path:
         return f"{error.instance!r} does not go with recordings"
@@ -203,12 +204,18 @@ def _beside(description: Path, name: str) -> Path:
     return description.parent / name
 
 
+def _fields(field: str) -> dict[str, Any]:
+    """Return the fields that a field stands among: those of the view, else of the file."""
+    owner = SCHEMA["properties"]["view"] if field.startswith("view") else SCHEMA
+    return dict(owner["properties"])
+
+
 def _refused(description: Path, field: str, problem: str, *, next_step: str = "") -> RecordingFormatError:
     """Return the error for a field."""
     message = f"{description}: {field}: {problem}" if field else f"{description}: {problem}"
+    owner = "its view's" if field.startswith("view") else "its"
     return RecordingFormatError(
         message,
-        next_step=next_step
-        or f"correct {description.name}; its fields are {', '.join(SCHEMA['properties'])}",
+        next_step=next_step or f"correct {description.name}; {owner} fields are {', '.join(_fields(field))}",
         details={"file": str(description), "field": field},
     )

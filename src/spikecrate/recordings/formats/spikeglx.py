@@ -338,8 +338,9 @@ def _binaries(folder: Path) -> list[Path]:
 def _binaries_in(folder: Path) -> list[Path]:
     """Return the .bin files of SpikeGLX of one folder, in order."""
     with reading(folder), os.scandir(folder) as found:
-        paths = [Path(entry.path) for entry in found if not entry.is_dir()]
-    return sorted({_binary(path) for path in paths if is_stream(path)})
+        # DirEntry.is_dir raises at a link to itself.
+        paths = [path for entry in found if is_stream(path := Path(entry.path)) and not path.is_dir()]
+    return sorted({_binary(path) for path in paths})
 
 
 def _binary(path: Path) -> Path:
