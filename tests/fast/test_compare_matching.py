@@ -7,32 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from trains import RATE, TRAIN, largest_matching, sorting_of
 
 from spikecrate.errors import UsageError
 from spikecrate.sortings import Sorting, compare, matching
 from spikecrate.sortings.assignment import assign
 
-RATE = 1000.0
-"""One sample is one millisecond."""
-TRAIN = st.lists(st.integers(0, 60), max_size=25)
-
-
-def sorting_of(*trains, rate=RATE):
-    times = [time for train in trains for time in train]
-    labels = [label for label, train in enumerate(trains, start=1) for _ in train]
-    return Sorting.from_events(times, labels, sampling_frequency=rate)
-
 
 def count(true_train, found_train, tolerance):
     matches = compare(sorting_of(true_train), sorting_of(found_train), tolerance).matches
     return int(matches.sum())
-
-
-def largest_matching(true_train, found_train, tolerance):
-    near = np.abs(np.subtract.outer(true_train, found_train)) <= tolerance
-    return int((maximum_bipartite_matching(csr_matrix(near), perm_type="column") >= 0).sum())
 
 
 def test_chained_events_are_counted_in_full():
