@@ -27,6 +27,8 @@ PAIRS: Final = 1 << 22
 """Upper limit of the pairs in one histogram, and of the pairs in reach in one step."""
 SPARSE: Final = 32
 """Samples per event from which a binary search is faster than a table with one entry per sample."""
+LONG_RUN: Final = 16
+"""Competing candidates per run from which a loop is faster than steps over all runs at once."""
 TABLE: Final = 1 << 22
 """Labels below this number, or below the number of events, are looked up in a table."""
 
@@ -285,6 +287,17 @@ def _take(
     competing[:-1] |= linked
     taken = ~competing
     visited = np.flatnonzero(competing)
+    # Candidates that compete, directly or through others, lie together. The first of each such run is taken: all runs
+    # advance at once while most are short, and the loop below finishes the long ones.
+    run = np.cumsum(np.concatenate([[True], ~linked]))[: len(unit)]
+    while len(visited):
+        first = np.diff(run[visited], prepend=-1) > 0
+        head = visited[first]
+        if len(head) * LONG_RUN < len(visited):
+            break
+        taken[head] = True
+        head = head[np.cumsum(first) - 1]
+        visited = visited[(own[visited] > own[head]) & (other[visited] > other[head])]
     columns = (values[visited].tolist() for values in (unit, own, other))
     unit_before = own_before = other_before = -1
     for place, here, mine, theirs in zip(visited.tolist(), *columns, strict=True):
