@@ -229,12 +229,12 @@ def test_the_truth_is_shifted_by_its_offset_alone():
 BURSTS = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 160).map(lambda time: time / 4)), max_size=20)
 
 
-@pytest.mark.parametrize(("chunk", "pairs", "sparse"), [(2, 3, 32), (3, 1000, 0), (5, 7, 10**6)])
+@pytest.mark.parametrize(("chunk", "pairs", "bucket"), [(2, 3, 16), (3, 1000, 0), (5, 7, 10**6)])
 @given(trains=st.tuples(BURSTS, BURSTS, BURSTS, BURSTS), tolerance=st.sampled_from([0, 0.25, 1, 2.5, 6, 40]))
-def test_no_border_of_a_step_changes_a_count(chunk, pairs, sparse, trains, tolerance):
+def test_no_border_of_a_step_changes_a_count(chunk, pairs, bucket, trains, tolerance):
     first, second = sorting_of(*trains[:2]), sorting_of(*trains[2:])
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("CHUNK", chunk), ("PAIRS", max(pairs, chunk)), ("SPARSE", sparse)):
+        for name, value in (("CHUNK", chunk), ("PAIRS", max(pairs, chunk)), ("FULL_BUCKET", bucket)):
             patch.setattr(matching, name, value)
         result = compare(first, second, tolerance)
     expected = [
