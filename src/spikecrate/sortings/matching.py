@@ -226,7 +226,7 @@ def _in_reach(
     found = []
     for edge, precedes in ((low, np.less), (high, np.less_equal)):
         place = before[((edge - low[0]) * scale).astype(np.int64)]
-        behind = np.flatnonzero(precedes(ended[place], edge))
+        (behind,) = precedes(ended[place], edge).nonzero()
         while len(behind):
             place[behind] += 1
             behind = behind[precedes(ended[place[behind]], edge[behind])]
@@ -244,14 +244,13 @@ def _crowded(units: Units, tolerance: float) -> NDArray[np.int64]:
         last = units.times[begin : begin + CHUNK][-1]
         end = int(np.searchsorted(units.times, last + distance, side="right"))
         times, numbers = units.times[begin:end], units.numbers[begin:end]
-        apart = 1
-        while len(times) > apart and (times[apart:] - times[:-apart]).min() <= distance:
+        for step in range(1, len(times)):
             # Compare small integers first: few events have a neighbour of their own unit.
-            for step in range(apart, min(apart + 4, len(times))):
-                same = np.flatnonzero(numbers[step:] == numbers[:-step])
-                near = same[times[same + step] - times[same] <= distance] + begin
-                found += [near, near + step]
-            apart += 4
+            (same,) = (numbers[step:] == numbers[:-step]).nonzero()
+            near = same[times[same + step] - times[same] <= distance] + begin
+            found += [near, near + step]
+            if step % 4 == 0 and (times[step:] - times[:-step]).min() > distance:
+                break
     return np.unique(np.concatenate(found))
 
 
@@ -264,12 +263,14 @@ def _crowded_pairs(
     """List the pairs in reach with a crowded event: for each its own event, and the other."""
     import numpy as np
 
+    is_mine = np.zeros(len(start), dtype=bool)
+    is_mine[mine] = True
     place, other = _ranges(start[mine], (stop - start)[mine])
     own = mine[place]
     # `start` and `stop` ascend, so the own events that reach a given one are a range, too.
     first = np.searchsorted(stop, theirs, side="right")
     place, reaching = _ranges(first, np.searchsorted(start, theirs, side="right") - first)
-    new = np.isin(reaching, mine, invert=True)
+    new = ~is_mine[reaching]
     return np.concatenate([own, reaching[new]]), np.concatenate([other, theirs[place[new]]])
 
 
