@@ -6,8 +6,8 @@ greedy rule of Glover (1967, doi:10.1002/nav.3800140304) finds it: each event in
 
 Few pairs compete: two pairs of the same two units share an event only where one of the units has two events within
 twice the tolerance. Such events are crowded. A histogram counts the pairs without a crowded event, and the greedy rule
-visits the others alone. Time grows linearly with the number of pairs in reach; beyond its input and the table of
-counts, memory is one byte an event and a constant.
+visits the others alone. Time grows linearly with the number of events, and of the pairs in reach of them; beyond input
+and counts, memory is a constant and a few bytes an event.
 """
 
 from __future__ import annotations
@@ -239,8 +239,8 @@ def _crowded(units: Units, tolerance: float) -> NDArray[np.int64]:
     import numpy as np
 
     distance = 2 * tolerance + 1
-    found = [np.empty(0, dtype=np.int64)]
-    for begin in range(0, len(units.times), CHUNK):
+    crowded = np.zeros(len(units.times), dtype=bool)
+    for begin in range(0, len(crowded), CHUNK):
         last = units.times[begin : begin + CHUNK][-1]
         end = int(np.searchsorted(units.times, last + distance, side="right"))
         times, numbers = units.times[begin:end], units.numbers[begin:end]
@@ -248,10 +248,10 @@ def _crowded(units: Units, tolerance: float) -> NDArray[np.int64]:
             # Compare small integers first: few events have a neighbour of their own unit.
             (same,) = (numbers[step:] == numbers[:-step]).nonzero()
             near = same[times[same + step] - times[same] <= distance] + begin
-            found += [near, near + step]
+            crowded[near] = crowded[near + step] = True
             if step % 4 == 0 and (times[step:] - times[:-step]).min() > distance:
                 break
-    return np.unique(np.concatenate(found))
+    return np.flatnonzero(crowded)
 
 
 def _crowded_pairs(
