@@ -320,7 +320,7 @@ def prepare(
     # Rounded, so that 0.1 ms at 30 kHz is exactly 3 samples.
     tolerance, offset = (round(length * rate / 1000, 6) for length in (tolerance_ms, truth_offset_ms))
     return (
-        number_units(truth.times + offset, truth.labels),
+        number_units(truth.times + offset if offset else truth.times, truth.labels),
         number_units(found.times, found.labels),
         tolerance,
     )

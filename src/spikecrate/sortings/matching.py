@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CHUNK: Final = 1 << 15
+CHUNK: Final = 1 << 16
 """Events in one step: few enough that its arrays stay in the processor's cache."""
 PAIRS: Final = 1 << 22
 """Upper limit of the pairs in one histogram, and of the pairs in reach in one step."""
