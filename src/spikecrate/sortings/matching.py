@@ -29,6 +29,7 @@ FULL_BUCKET: Final = 16
 """Events in one bucket from which a binary search is faster than buckets."""
 LONG_RUN: Final = 16
 """Competing candidates per run from which a loop is faster than steps over all runs at once."""
+BLOCK: Final = 1 << 12
 TABLE: Final = 1 << 22
 """Labels below this number, or below the number of events, are looked up in a table."""
 
@@ -334,14 +335,16 @@ def _take(
         taken[head] = True
         head = head[np.cumsum(first) - 1]
         visited = visited[(own[visited] > own[head]) & (other[visited] > other[head])]
-    columns = (values[visited].tolist() for values in (unit, own, other))
     unit_before = own_before = other_before = -1
-    for place, here, mine, theirs in zip(visited.tolist(), *columns, strict=True):
-        if here != unit_before:
-            unit_before, own_before, other_before = here, -1, -1
-        if mine > own_before and theirs > other_before:
-            own_before, other_before = mine, theirs
-            taken[place] = True
+    # Blocks, since Python's integers for all of them would not stay in the processor's cache.
+    for block in np.array_split(visited, len(visited) // BLOCK + 1):
+        columns = (values[block].tolist() for values in (unit, own, other))
+        for place, here, mine, theirs in zip(block.tolist(), *columns, strict=True):
+            if here != unit_before:
+                unit_before, own_before, other_before = here, -1, -1
+            if mine > own_before and theirs > other_before:
+                own_before, other_before = mine, theirs
+                taken[place] = True
     unit, own, other = unit[taken], own[taken], other[taken]
     np.maximum.at(last_taken, unit, other)
     return unit, own, other
