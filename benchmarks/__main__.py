@@ -39,7 +39,8 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "apptainer": bench_apptainer.conversion_and_start,
     "dev": bench_dev.enter_and_make,
     "store": bench_store.growth,
-    "compare": bench_compare.chained_events,
+    "compare": bench_compare.against_spikeinterface,
+    "chain": bench_compare.chained_events,
 }
 
 HEAD = """# Measured

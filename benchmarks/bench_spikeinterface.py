@@ -39,7 +39,7 @@ ROUNDS: Final = 5
 
 def overhead(scratch: Path) -> list[Row]:
     """Time both tools in a container and without, interleaved; compare the medians of the paired differences."""
-    python = _environment(scratch)
+    python = environment(scratch, "requirements.lock")
     for stage, reference in IMAGES.items():
         _image(stage, reference)
     try:
@@ -74,7 +74,21 @@ def overhead(scratch: Path) -> list[Row]:
     ]
 
 
-def _environment(scratch: Path) -> Path:
+def environment(scratch: Path, lock: str) -> Path:
+    """Install SpikeInterface in an environment of its own.
+
+    Parameters
+    ----------
+    scratch : Path
+        Parent of the environment.
+    lock : str
+        Name of the lock file.
+
+    Returns
+    -------
+    Path
+        Its interpreter.
+    """
     python = scratch / "venv" / "bin" / "python"
     uv = find_uv_bin()
     run([uv, "venv", "--quiet", "--python", "3.11", scratch / "venv"])
@@ -88,7 +102,7 @@ def _environment(scratch: Path) -> Path:
             python,
             "--require-hashes",
             "-r",
-            HERE / "requirements.lock",
+            HERE / lock,
         ],
         # As ours, and as pip does it.
         env={**os.environ, "UV_COMPILE_BYTECODE": "1"},

@@ -7,32 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from trains import RATE, TRAIN, largest_matching, sorting_of
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings import Sorting, compare
+from spikecrate.sortings import Sorting, compare, matching
 from spikecrate.sortings.assignment import assign
-
-RATE = 1000.0
-"""One sample is one millisecond."""
-TRAIN = st.lists(st.integers(0, 60), max_size=25)
-
-
-def sorting_of(*trains, rate=RATE):
-    times = [time for train in trains for time in train]
-    labels = [label for label, train in enumerate(trains, start=1) for _ in train]
-    return Sorting.from_events(times, labels, sampling_frequency=rate)
 
 
 def count(true_train, found_train, tolerance):
     matches = compare(sorting_of(true_train), sorting_of(found_train), tolerance).matches
     return int(matches.sum())
-
-
-def largest_matching(true_train, found_train, tolerance):
-    near = np.abs(np.subtract.outer(true_train, found_train)) <= tolerance
-    return int((maximum_bipartite_matching(csr_matrix(near), perm_type="column") >= 0).sum())
 
 
 def test_chained_events_are_counted_in_full():
@@ -190,13 +174,111 @@ def test_the_matches_are_the_most_of_all_that_could_be_tried(true_train, found_t
     assert count(true_train, found_train, tolerance) == most_by_trying_all(true_train, found_train, tolerance)
 
 
-@given(st.lists(TRAIN, min_size=1, max_size=4), st.lists(TRAIN, min_size=1, max_size=4))
-def test_the_assigned_units_are_those_of_scipy_s_assignment(true_trains, found_trains):
-    result = compare(sorting_of(*true_trains), sorting_of(*found_trains), 2)
-    agreement = result.agreement
-    expected = agreement[linear_sum_assignment(agreement, maximize=True)].sum()
+@given(
+    st.lists(TRAIN, min_size=1, max_size=4),
+    st.lists(TRAIN, min_size=1, max_size=4),
+    st.sampled_from([0, 0.2, 0.5, 1]),
+)
+def test_the_assigned_units_are_those_of_scipy_s_assignment(true_trains, found_trains, match_score):
+    result = compare(sorting_of(*true_trains), sorting_of(*found_trains), 2, match_score=match_score)
+    gain = np.where(result.agreement >= match_score, result.agreement, 0)
+    expected = gain[linear_sum_assignment(gain, maximize=True)].sum()
     assert sum(unit.accuracy for unit in result.assigned) == pytest.approx(expected)
-    assert [unit.accuracy for unit in result.best] == pytest.approx(agreement.max(axis=1, initial=0).tolist())
+    assert all(unit.accuracy >= match_score for unit in result.assigned if unit.found is not None)
+    assert [unit.accuracy for unit in result.best] == pytest.approx(
+        result.agreement.max(axis=1, initial=0).tolist()
+    )
+
+
+def test_a_few_common_events_do_not_displace_a_good_match():
+    """Found unit 1 and its near duplicate agree with the truth; found unit 1 shares 4 events with a noisy unit."""
+    true = np.arange(1000) * 100
+    noise = np.arange(1000) * 100 + 50
+    found = [*true[:804], *noise[:4]]
+    duplicate = true[:799]
+    truth, sorting = sorting_of(true, noise), sorting_of(found, duplicate)
+    raw = compare(truth, sorting, match_score=0)
+    assert [unit.found for unit in raw.assigned] == [2, 1]
+    first, second = compare(truth, sorting).assigned
+    assert (first.found, first.accuracy) == (1, 804 / 1004)
+    assert (second.found, second.accuracy) == (None, 0)
+    assert raw.best == compare(truth, sorting).best
+
+
+def test_the_best_match_has_a_floor_where_one_is_asked_for():
+    result = compare(sorting_of(range(0, 100, 10)), sorting_of(range(0, 30, 10)))
+    assert [unit.found for unit in result.best] == [unit.found for unit in result.best_from(0.3)] == [1]
+    assert [unit.found for unit in result.best_from(0.31)] == [None]
+
+
+@pytest.mark.parametrize("match_score", [-0.1, 1.1, float("nan")])
+def test_a_match_score_that_is_no_agreement_is_refused(match_score):
+    with pytest.raises(UsageError, match="match_score"):
+        compare(sorting_of([1]), sorting_of([1]), match_score=match_score)
+
+
+def test_the_truth_is_shifted_by_its_offset_alone():
+    truth, found = sorting_of([1, 40, 90]), sorting_of([4, 43, 93])
+    assert compare(truth, found).matches.sum() == 0
+    assert compare(truth, found, truth_offset_ms=3).matches.sum() == 3
+    assert compare(found, truth, truth_offset_ms=-3).matches.sum() == 3
+    with pytest.raises(UsageError, match="truth_offset_ms"):
+        compare(truth, found, truth_offset_ms=float("nan"))
+
+
+BURSTS = st.lists(st.one_of(st.integers(0, 40), st.integers(0, 160).map(lambda time: time / 4)), max_size=20)
+
+
+@pytest.mark.parametrize(("chunk", "pairs", "bucket"), [(2, 3, 16), (3, 1000, 0), (5, 7, 10**6)])
+@given(trains=st.tuples(BURSTS, BURSTS, BURSTS, BURSTS), tolerance=st.sampled_from([0, 0.25, 1, 2.5, 6, 40]))
+def test_no_border_of_a_step_changes_a_count(chunk, pairs, bucket, trains, tolerance):
+    first, second = sorting_of(*trains[:2]), sorting_of(*trains[2:])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("CHUNK", chunk), ("PAIRS", max(pairs, chunk)), ("FULL_BUCKET", bucket)):
+            patch.setattr(matching, name, value)
+        result = compare(first, second, tolerance)
+    expected = [
+        [largest_matching(first.trains()[one], second.trains()[two], tolerance) for two in result.found_units]
+        for one in result.true_units
+    ]
+    assert result.matches.tolist() == expected
+
+
+@given(TRAIN, TRAIN)
+def test_labels_may_be_any_whole_numbers(one, other):
+    first, second = sorting_of(one, other), sorting_of(other, one)
+    far = Sorting.from_events(first.times, first.labels * 2**45, sampling_frequency=RATE)
+    assert compare(far, second).matches.tolist() == compare(first, second).matches.tolist()
+    assert compare(far, second).true_units.tolist() == [2**45 * unit for unit in first.unit_ids.tolist()]
+
+
+@pytest.mark.parametrize("chunk", [2, 5, 1 << 15])
+@given(
+    true_trains=st.lists(TRAIN, min_size=1, max_size=3),
+    found_trains=st.lists(TRAIN, min_size=1, max_size=3),
+    tolerance=st.integers(0, 12),
+)
+def test_the_matched_events_are_as_many_as_counted_and_each_occurs_once(
+    chunk, true_trains, found_trains, tolerance
+):
+    first, second = (
+        matching.number_units(sorting.times, sorting.labels)
+        for sorting in (sorting_of(*true_trains), sorting_of(*found_trains))
+    )
+    counts = matching.count_matches(first, second, tolerance)
+    partner = np.full(len(first.labels), -1)
+    pairs = range(min(counts.shape))
+    partner[pairs] = pairs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "CHUNK", chunk)
+        own, other = matching.matched_events(first, second, partner, tolerance)
+    assert (np.abs(first.times[own] - second.times[other]) <= tolerance).all()
+    assert (first.numbers[own] == second.numbers[other]).all()
+    assert len(set(own.tolist())) == len(set(other.tolist())) == len(own)
+    assert own.tolist() == sorted(own.tolist())
+    assert (
+        np.bincount(first.numbers[own], minlength=len(partner))[pairs].tolist() == counts.diagonal().tolist()
+    )
 
 
 def test_a_long_chain_of_events_is_counted_in_full():

@@ -9,6 +9,7 @@ counter, the tolerance is in milliseconds, and events in a chain are counted in 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import UsageError
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from spikecrate.sortings.matching import Units
     from spikecrate.sortings.model import Sorting
 
 TOLERANCE_MS: Final = 0.4
+MATCH_SCORE: Final = 0.5
+"""Least agreement of two units that are assigned to each other; SpikeInterface has the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,10 @@ class Comparison:
     ----------
     tolerance_ms : float
         Largest distance of two events that match.
+    match_score : float
+        Least agreement of two units that are assigned to each other.
+    truth_offset_ms : float
+        Added to the times of the true events.
     true_units, found_units : numpy.ndarray
         Labels, int64, ascending.
     true_events, found_events : numpy.ndarray
@@ -90,13 +98,15 @@ class Comparison:
     """
 
     tolerance_ms: float
+    match_score: float
+    truth_offset_ms: float
     true_units: NDArray[np.int64]
     found_units: NDArray[np.int64]
     true_events: NDArray[np.int64]
     found_events: NDArray[np.int64]
     matches: NDArray[np.int64]
 
-    @property
+    @cached_property
     def agreement(self) -> NDArray[np.float64]:
         """Matches / (true + found events - matches), 0 to 1, float64, true units x found units."""
         import numpy as np
@@ -108,16 +118,40 @@ class Comparison:
     @property
     def best(self) -> tuple[UnitMatch, ...]:
         """For every true unit the found unit of highest agreement; a found unit may occur more than once."""
-        columns = self.agreement.argmax(axis=1).tolist() if self.matches.size else []
-        return self._units(dict(enumerate(columns)))
+        return self.best_from(0)
 
-    @property
+    def best_from(self, least: float) -> tuple[UnitMatch, ...]:
+        """Return for every true unit the found unit of highest agreement, where that is high enough.
+
+        SpikeForest has no least agreement, SpikeInterface 0.1.
+
+        Parameters
+        ----------
+        least : float
+            Least agreement of a match; a true unit below it has no found unit.
+
+        Returns
+        -------
+        tuple of UnitMatch
+        """
+        columns = self.agreement.argmax(axis=1).tolist() if self.matches.size else []
+        return self._units(
+            {row: column for row, column in enumerate(columns) if self.agreement[row, column] >= least}
+        )
+
+    @cached_property
     def assigned(self) -> tuple[UnitMatch, ...]:
-        """For every true unit the found unit of the one-to-one assignment with the largest total agreement."""
+        """For every true unit the found unit of the one-to-one assignment with the largest total agreement.
+
+        An agreement below `match_score` counts as none: a few events in common cannot displace a good match.
+        """
+        import numpy as np
+
         from spikecrate.sortings.assignment import assign
 
-        rows, columns = assign(self.agreement)
-        return self._units(dict(zip(rows.tolist(), columns.tolist(), strict=True)))
+        gain = np.where(self.agreement >= self.match_score, self.agreement, 0)
+        pairs = zip(*(places.tolist() for places in assign(gain)), strict=True)
+        return self._units({row: column for row, column in pairs if gain[row, column]})
 
     @property
     def unassigned(self) -> tuple[int, ...]:
@@ -129,6 +163,8 @@ class Comparison:
         """Return both matchings in JSON types."""
         return {
             "tolerance_ms": self.tolerance_ms,
+            "match_score": self.match_score,
+            "truth_offset_ms": self.truth_offset_ms,
             "best": [unit.as_dict() for unit in self.best],
             "assigned": [unit.as_dict() for unit in self.assigned],
             "unassigned": list(self.unassigned),
@@ -188,7 +224,14 @@ class Agreement:
         return f"agreement {self.overall:.4f} within {TOLERANCE_MS} ms{detail}"
 
 
-def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) -> Comparison:
+def compare(
+    truth: Sorting,
+    found: Sorting,
+    tolerance_ms: float = TOLERANCE_MS,
+    *,
+    match_score: float = MATCH_SCORE,
+    truth_offset_ms: float = 0,
+) -> Comparison:
     """Match the events of every true unit with those of every found unit.
 
     Parameters
@@ -197,6 +240,10 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
         Of the same recording; either may be empty.
     tolerance_ms : float
         Events at most this far apart, in milliseconds, can match.
+    match_score : float
+        Units of a lower agreement are not assigned to each other; 0 to 1.
+    truth_offset_ms : float
+        Added to the times of the true events, in milliseconds; `lag.estimate_lags` estimates it.
 
     Returns
     -------
@@ -205,7 +252,7 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
     Raises
     ------
     UsageError
-        If the sampling frequencies differ, or the tolerance is negative or not finite.
+        If the sampling frequencies differ, or a parameter is out of its range.
 
     Examples
     --------
@@ -218,29 +265,64 @@ def compare(truth: Sorting, found: Sorting, tolerance_ms: float = TOLERANCE_MS) 
     >>> second.found, second.accuracy
     (None, 0.0)
     """
-    import numpy as np
+    from spikecrate.sortings.matching import count_matches
 
-    if truth.sampling_frequency != found.sampling_frequency:
-        message = f"the sortings have {truth.sampling_frequency:g} Hz and {found.sampling_frequency:g} Hz"
+    if not 0 <= match_score <= 1:
+        message = f"match_score is {match_score:g}"
+        raise UsageError(message, next_step="pass an agreement from 0 to 1")
+    true, other, tolerance = prepare(truth, found, tolerance_ms, truth_offset_ms)
+    return Comparison(
+        tolerance_ms=float(tolerance_ms),
+        match_score=float(match_score),
+        truth_offset_ms=float(truth_offset_ms),
+        true_units=true.labels,
+        found_units=other.labels,
+        true_events=true.events,
+        found_events=other.events,
+        matches=count_matches(true, other, tolerance),
+    )
+
+
+def prepare(
+    truth: Sorting, found: Sorting, tolerance_ms: float, truth_offset_ms: float
+) -> tuple[Units, Units, float]:
+    """Check that two sortings can be compared, and number their units.
+
+    Parameters
+    ----------
+    truth, found, tolerance_ms, truth_offset_ms
+        As in `compare`.
+
+    Returns
+    -------
+    truth, found : Units
+        The true events are shifted by the offset.
+    tolerance : float
+        In samples.
+
+    Raises
+    ------
+    UsageError
+        As in `compare`.
+    """
+    from spikecrate.sortings.matching import number_units
+
+    rate = truth.sampling_frequency
+    if rate != found.sampling_frequency:
+        message = f"the sortings have {rate:g} Hz and {found.sampling_frequency:g} Hz"
         raise UsageError(message, next_step="compare two sortings of the same recording")
     if not 0 <= tolerance_ms < float("inf"):
         message = f"tolerance_ms is {tolerance_ms:g}"
         raise UsageError(message, next_step="pass a finite number of milliseconds, 0 or more")
+    if not abs(truth_offset_ms) < float("inf"):
+        message = f"truth_offset_ms is {truth_offset_ms:g}"
+        raise UsageError(message, next_step="pass a finite number of milliseconds")
     # Rounded, so that 0.1 ms at 30 kHz is exactly 3 samples.
-    tolerance = round(tolerance_ms * truth.sampling_frequency / 1000, 6)
-    true_units, true_events = np.unique(truth.labels, return_counts=True)
-    found_units, columns, found_events = np.unique(found.labels, return_inverse=True, return_counts=True)
-    trains = truth.trains()
-    matches = np.zeros((len(true_units), len(found_units)), dtype=np.int64)
-    for row, unit in enumerate(true_units.tolist()):
-        matches[row] = _count_matches(trains[unit], found.times, columns, len(found_units), tolerance)
-    return Comparison(
-        tolerance_ms=float(tolerance_ms),
-        true_units=true_units,
-        found_units=found_units,
-        true_events=true_events.astype(np.int64),
-        found_events=found_events.astype(np.int64),
-        matches=matches,
+    tolerance, offset = (round(length * rate / 1000, 6) for length in (tolerance_ms, truth_offset_ms))
+    return (
+        number_units(truth.times + offset if offset else truth.times, truth.labels),
+        number_units(found.times, found.labels),
+        tolerance,
     )
 
 
@@ -255,7 +337,7 @@ def agree(first: Sorting, second: Sorting) -> Agreement:
     Returns
     -------
     Agreement
-        With the units paired so that their total agreement is the largest.
+        With the units paired so that their total agreement is the largest, however low that of a pair is.
 
     Raises
     ------
@@ -270,52 +352,11 @@ def agree(first: Sorting, second: Sorting) -> Agreement:
     >>> agree(first, second).sentence()
     'agreement 0.6000 within 0.4 ms (unit 2: 0.333)'
     """
-    comparison = compare(first, second)
+    comparison = compare(first, second, match_score=0)
     units = comparison.assigned
     matches = sum(unit.matches for unit in units)
     either = len(first) + len(second) - matches
     return Agreement(overall=matches / either if either else 1.0, units=units, unpaired=comparison.unassigned)
-
-
-def _count_matches(
-    train: NDArray[np.float64],
-    times: NDArray[np.float64],
-    columns: NDArray[np.intp],
-    num_columns: int,
-    tolerance: float,
-) -> NDArray[np.int64]:
-    """Count the largest one-to-one matchings of one true unit's train with each of the found units'.
-
-    Both sides are sorted and the tolerance is the same for all events, so the greedy rule is optimal: each true event
-    in turn takes the earliest free found event within reach. Most events have at most one candidate, and those are
-    counted in one vector operation; the loop visits only candidates that share an event.
-    """
-    import numpy as np
-
-    first = np.searchsorted(times, train - tolerance, side="left")
-    last = np.searchsorted(times, train + tolerance, side="right")
-    reach = last - first
-    mine = np.repeat(np.arange(len(train)), reach)
-    theirs = np.arange(len(mine)) - np.repeat(np.cumsum(reach) - reach, reach) + np.repeat(first, reach)
-    order = np.argsort(columns[theirs], kind="stable")
-    mine, theirs = mine[order], theirs[order]
-    unit = columns[theirs]
-
-    # Candidates are ordered by unit, true event, found event. Two neighbours are linked where they share the true
-    # event, or where the later one's reach starts no later than the earlier one's ends.
-    linked = (unit[1:] == unit[:-1]) & ((mine[1:] == mine[:-1]) | (theirs[1:] <= theirs[:-1]))
-    shared = np.zeros(len(unit), dtype=bool)
-    shared[1:] |= linked
-    shared[:-1] |= linked
-    counts = np.bincount(unit[~shared], minlength=num_columns)
-    unit_before = taken_mine = taken_theirs = -1
-    for column, true_event, found_event in np.stack([unit, mine, theirs], axis=1)[shared].tolist():
-        if column != unit_before:
-            taken_mine, taken_theirs, unit_before = -1, -1, column
-        if true_event > taken_mine and found_event > taken_theirs:
-            taken_mine, taken_theirs = true_event, found_event
-            counts[column] += 1
-    return counts
 
 
 def _ratio(part: int, whole: int) -> float:
