@@ -137,16 +137,10 @@ def analyze(
     result: Result | Path | str,
     *,
     recording: Recording | Path | str | None = None,
-    params: Mapping[str, Any] | None = None,
-    runtime: str = "auto",
     output: Output = None,
-    cores: int | None = None,
-    memory_bytes: int | None = None,
-    timeout_s: float | None = None,
-    seed: int = 0,
-    force: bool = False,
     store: Path | str | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Analysis:
     """Analyze a sorting: quality metrics, templates, correlograms and locations of its units.
 
@@ -156,10 +150,10 @@ def analyze(
         The sorting; also its result folder, or the first digits of its job key.
     recording : Recording, Path or str, optional
         The recording, or where it is now; by default where it was sorted.
-    params : mapping, optional
-        Parameters that differ from the defaults of the tool `analyze`.
-    runtime, output, cores, memory_bytes, timeout_s, seed, force, store, progress
+    output, store, progress
         As for `sort`.
+    **options
+        `params` of the tool `analyze`; `runtime`, `cores`, `memory_bytes`, `timeout_s`, `seed`, `force` as for `sort`.
 
     Returns
     -------
@@ -183,20 +177,7 @@ def analyze(
     else:
         stored = find_job(str(result), shelf, shown)
         folder, record = stored.folder, stored.record
-    request = analysis_request(
-        folder,
-        record,
-        recording=recording,
-        store=shelf,
-        progress=shown,
-        params=params or {},
-        runtime=runtime,
-        cores=cores,
-        memory_bytes=memory_bytes,
-        timeout_s=timeout_s,
-        seed=seed,
-        force=force,
-    )
+    request = analysis_request(folder, record, recording=recording, store=shelf, progress=shown, **options)
     return Analysis(result=find_or_run(request, shelf, shown, output=output))
 
 
