@@ -128,9 +128,8 @@ def analysis_request(
     RecordingError
         The recording cannot be read.
     """
-    kind = record["tool"]["kind"]
-    if kind != SORTER:
-        message = f"job {record['key'][:12]} is the result of a {kind} tool, not a sorting"
+    if record["tool"]["kind"] != SORTER:
+        message = f"job {record['key'][:12]} is a result of {record['tool']['name']}, not a sorting"
         raise UsageError(message, next_step="name a sorting; spikecrate job.list lists them")
     facts = record["inputs"][RECORDING]
     if recording is None or isinstance(recording, (str, Path)):
