@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import load, run, sort, sort_by_group
+    from spikecrate.api import analyze, load, run, sort, sort_by_group
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
     from spikecrate.steps.request import SortRequest, StepRequest
@@ -28,6 +28,7 @@ __all__ = [
     "SortRequest",
     "StepRequest",
     "__version__",
+    "analyze",
     "concatenate",
     "errors",
     "load",
@@ -39,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "sort": "spikecrate.api",
+    "analyze": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.steps.result",
     "run": "spikecrate.api",

@@ -1,4 +1,4 @@
-"""The public calls: `spikecrate.sort`, `sort_by_group`, `run` and `load`."""
+"""The public calls: `spikecrate.sort`, `sort_by_group`, `analyze`, `run` and `load`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
     from spikecrate.recordings import Recording
+    from spikecrate.steps.analysis import Analysis
     from spikecrate.steps.job import Job
     from spikecrate.steps.request import Request, StepRequest
     from spikecrate.store import Store
@@ -130,6 +131,54 @@ def run(
         As for `sort`.
     """
     return find_or_run(request, open_store(store), progress or default_progress(), output=output)
+
+
+def analyze(
+    result: Result | Path | str,
+    *,
+    recording: Recording | Path | str | None = None,
+    output: Output = None,
+    store: Path | str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Analysis:
+    """Analyze a sorting: quality metrics, templates, correlograms and locations of its units.
+
+    Parameters
+    ----------
+    result : Result, Path or str
+        The sorting; also its result folder, or the first digits of its job key.
+    recording : Recording, Path or str, optional
+        The recording, or where it is now; by default where it was sorted.
+    output, store, progress
+        As for `sort`.
+    **options
+        `params` of the tool `analyze`; `runtime`, `cores`, `memory_bytes`, `timeout_s`, `seed`, `force` as for `sort`.
+
+    Returns
+    -------
+    Analysis
+        With `units` and `metrics`, and the `folder` that SpikeInterface opens.
+
+    Raises
+    ------
+    RecordingChangedError
+        The sorting is of another recording.
+    spikecrate.errors.SpikecrateError
+        As for `sort`.
+    """
+    from spikecrate.steps.analysis import Analysis, analysis_request
+    from spikecrate.steps.resolve import find_job
+
+    shelf, shown = open_store(store), progress or default_progress()
+    if isinstance(result, Result):
+        folder, record = result.folder, result.record
+        recording = result.recording if recording is None else recording
+    else:
+        stored = find_job(str(result), shelf, shown)
+        folder, record = stored.folder, stored.record
+    request = analysis_request(folder, record, recording=recording, store=shelf, progress=shown, **options)
+    return Analysis(result=find_or_run(request, shelf, shown, output=output))
 
 
 def sort_by_group(
@@ -305,6 +354,7 @@ def _result(
         record=stored.record,
         elapsed_s=time.monotonic() - started,
         recording=recording,
+        analyzer=analyze,
     )
 
 

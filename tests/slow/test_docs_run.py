@@ -17,6 +17,7 @@ PAGES = [
     "docs/recordings.md",
     "docs/results.md",
     "docs/reproduce.md",
+    "docs/analyze.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",

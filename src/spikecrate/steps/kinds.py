@@ -1,6 +1,6 @@
 """Kinds of tools: the required output of each, and its facts in the run record.
 
-This module declares everything that is special about a sorting or a recording; the rest of `steps/` handles any output.
+This module declares everything that is special about a sorting, a recording or an analysis; the rest of `steps/` handles any output.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ RECORDING: Final = "recording"
 """Name of the input that a sorter sorts."""
 PREPROCESS: Final = "preprocess"
 """The kind of tool that makes a recording."""
+ANALYZE: Final = "analyze"
+"""The kind of tool that makes tables and an analyzer of a sorting."""
 DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
@@ -185,6 +187,45 @@ def check_recording(out: Path, job: Job) -> dict[str, Any]:
     return {"channels": layout.num_channels, "samples": layout.num_samples}
 
 
+def check_analysis(out: Path, job: Job) -> dict[str, Any]:
+    """Check the tables of an analysis.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    job : Job
+        The job, with the recording whose channels the table of units names.
+
+    Returns
+    -------
+    dict
+        `units` and `events`, the numbers of each.
+
+    Raises
+    ------
+    ResultInvalidError
+        A table is missing or not valid, or names a channel that the recording lacks.
+    """
+    from spikecrate.sortings.units import METRICS, UNITS, read_metrics, read_units
+
+    for name in (UNITS, METRICS):
+        require_file(out / name)
+    try:
+        units, metrics = read_units(out / UNITS), read_metrics(out / METRICS)
+    except ValueError as error:
+        message = f"/out is not an analysis: {str(error).replace(str(out), '/out')}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
+    if metrics.get("unit") != [unit.unit for unit in units]:
+        message = f"/out/{METRICS} and /out/{UNITS} are of different units"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    channels = job.recording.layout.num_channels
+    if any((unit.channel or 0) >= channels for unit in units):
+        message = f"/out/{UNITS} names a channel beyond the {channels} of the recording"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    return {"units": len(units), "events": sum(unit.events for unit in units)}
+
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
@@ -196,6 +237,7 @@ KINDS: Final = {
             facts=("channels", "samples"),
             check=check_recording,
         ),
+        Kind(name=ANALYZE, files=(), folder="analysis", facts=("units", "events"), check=check_analysis),
         Kind(name="command", files=(), folder="output", facts=()),
     )
 }

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
+    from spikecrate.steps.analysis import Analysis
     from spikecrate_harness.layout import Layout
 
 
@@ -39,6 +41,8 @@ class Result:
     recording : Recording or None
         What this call sorted; the record names the recording of the first run, which has the same content. None for
         `loaded`.
+    analyzer : callable
+        What `analyze` calls with this result and its own arguments.
     """
 
     key: str
@@ -48,6 +52,7 @@ class Result:
     record: dict[str, Any]
     elapsed_s: float
     recording: Recording | None = field(default=None, compare=False)
+    analyzer: Callable[..., Analysis] = field(repr=False, compare=False)
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
@@ -103,6 +108,21 @@ class Result:
         if self.recording is not None:
             return self.recording.layout
         return Layout.from_dict(self.record["inputs"]["recording"]["layout"])
+
+    def analyze(self, **options: Any) -> Analysis:
+        """Analyze the sorting: quality metrics, templates, correlograms and locations of its units.
+
+        Parameters
+        ----------
+        **options
+            As `spikecrate.analyze` takes them: `recording`, `params`, `runtime`, `output` and so on.
+
+        Returns
+        -------
+        Analysis
+            With `units` and `metrics`, and the `folder` that SpikeInterface opens.
+        """
+        return self.analyzer(self, **options)
 
     @property
     def row(self) -> tuple[Any, ...]:
