@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recording_files import RATE, samples, write_openephys
 
+import spikecrate
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.describe import overview
 from spikecrate.recordings.formats import sample_numbers
@@ -209,5 +210,6 @@ def test_the_times_of_a_result_in_seconds_count_the_gaps(tmp_path, kept):
         record=record,
         elapsed_s=0,
         recording=recording if kept else None,
+        analyzer=spikecrate.analyze,
     )
     assert result.times_s.tolist() == [99 / RATE, 99.5 / RATE, 2100 / RATE, 2280 / RATE]
