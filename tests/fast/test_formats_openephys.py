@@ -218,6 +218,21 @@ def test_settings_without_places_of_this_stream_leave_a_column(tmp_path):
     assert any("20 um" in note for note in open_recording(tmp_path).notes)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "settings.xml, which does not exist;"),
+        (SETTINGS[:60], "settings.xml, which is cut short;"),
+        ("<SETTINGS></SETTINGS>", "settings.xml;"),
+    ],
+)
+def test_settings_that_were_not_copied_whole_are_said_to_be_missing(tmp_path, text, problem):
+    write_openephys(tmp_path, samples(), geom=False)
+    if text is not None:
+        (tmp_path / "Record Node 101" / "settings.xml").write_text(text)
+    assert any(problem in note for note in open_recording(tmp_path).notes)
+
+
 def test_a_structure_in_another_code_page_is_read(tmp_path):
     write_openephys(tmp_path, samples(), streams=("Müller-100.0",), units="µV")
     path = tmp_path / RECORDING / "structure.oebin"

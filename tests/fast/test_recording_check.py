@@ -320,3 +320,10 @@ def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path, so
     printed = capsys.readouterr().err
     assert "check.svg" in printed
     assert "name a file that can be written" in printed
+
+
+def test_a_stretch_too_short_to_measure_noise_is_said_to_be(tmp_path, sound):
+    traces, rate, gain = sound
+    found = checked(tmp_path / "short", traces[:3], rate, gain)
+    assert "noise: the samples are too few to measure it; check a second or more" in found.findings
+    assert checked(tmp_path / "long", traces, rate, gain).findings == ()

@@ -285,6 +285,8 @@ def _outliers(noise: Any, live: Any, factor: float) -> Any:
 def _findings(channels: tuple[ChannelCheck, ...], measured: Measurements) -> list[str]:
     """Return what concerns the whole recording."""
     found = []
+    if not any(entry.noise_uv for entry in channels) and any(not entry.problems for entry in channels):
+        found.append("noise: the samples are too few to measure it; check a second or more")
     if measured.drop_outs:
         first = measured.drop_outs[0]
         found.append(

@@ -141,6 +141,7 @@ def open_stream(
     found = None
     if kept and not probe:
         found = read_beside(place, len(kept)) or _neuropixels(settings, place.name, len(kept), assumptions)
+    damage = "" if probe or found else _damage(settings)
     recording = flat_recording(
         path=path,
         format="openephys",
@@ -152,7 +153,7 @@ def open_stream(
         sampling_frequency=facts.number("sample_rate"),
         gains=[_gain(channels[index], kinds[index]) for index in kept],
         probe=probe or found,
-        no_probe=f"Open Ephys gives no locations of the channels in {settings.name}",
+        no_probe=f"Open Ephys gives no locations of the channels in {settings.name}{damage}",
         channel_ids=[channels[index].text("channel_name", f"CH{index + 1}") for index in kept],
         assumptions=assumptions,
         allow_truncated=allow_truncated,
@@ -270,6 +271,13 @@ def _neuropixels(settings: Path, stream: str, kept: int, assumptions: list[Assum
         raise ProbeError(message, next_step=PUT_GEOM)
     shanks = ["0"] * kept if probe.shank_ids is None else probe.shank_ids.tolist()
     return Probe(locations, tuple(str(shank) or "0" for shank in shanks))
+
+
+def _damage(settings: Path) -> str:
+    """Return what is wrong with a settings.xml without places, as a clause."""
+    if not is_file(settings):
+        return ", which does not exist"
+    return "" if "</SETTINGS>" in read_text(settings) else ", which is cut short"
 
 
 @contextmanager
