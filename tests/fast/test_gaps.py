@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recording_files import RATE, samples, write_openephys
+from recording_files import RATE, samples, write_flat, write_openephys
 
 import spikecrate
+from spikecrate._util.progress import Silent
+from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings import open_recording
+from spikecrate.recordings.copying import write_copy
 from spikecrate.recordings.describe import overview
 from spikecrate.recordings.formats import sample_numbers
 from spikecrate.recordings.formats.sample_numbers import find_gaps
@@ -213,3 +216,28 @@ def test_the_times_of_a_result_in_seconds_count_the_gaps(tmp_path, kept):
         analyzer=spikecrate.analyze,
     )
     assert result.times_s.tolist() == [99 / RATE, 99.5 / RATE, 2100 / RATE, 2280 / RATE]
+
+
+def test_a_copy_has_the_gaps_of_the_recording_and_of_a_view(tmp_path):
+    root = write_openephys(tmp_path / "rec", samples())
+    write_numbers(root, jumping(500, {100: 7, 300: -2}))
+    recording = open_recording(root)
+    for name, found in (("whole", recording), ("part", recording.view(start="50samples", end="200samples"))):
+        copy = write_copy(found, tmp_path / name, Silent())
+        assert copy.gaps == found.gaps != ()
+        assert np.array_equal(copy.seconds(np.arange(150)), found.seconds(np.arange(150)))
+        assert any("missing before sample" in note for note in copy.notes)
+
+
+@pytest.mark.parametrize(
+    "gaps", [[[0, 5]], [[3, 1], [3, 1]], [[9, 1], [3, 1]], [[3]], [["3", 1]], [[3, 10**30]], 3]
+)
+def test_gaps_of_a_recording_json_that_are_none_are_refused(tmp_path, gaps):
+    write_flat(tmp_path, samples(), gaps=gaps)
+    with pytest.raises(RecordingFormatError, match=r"recording\.json: gaps"):
+        open_recording(tmp_path)
+
+
+def test_gaps_after_the_end_of_a_file_that_is_cut_short_are_left_out(tmp_path):
+    write_flat(tmp_path, samples(), gaps=[[100, 7], [499, 1]], num_samples=400)
+    assert open_recording(tmp_path).gaps == (Gap(sample=100, missing=7),)

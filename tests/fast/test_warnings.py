@@ -73,6 +73,17 @@ def test_of_several_recordings_each_warning_names_its_own(recording, sorter, tmp
         assert f"warning: {path}: no units found" in lines
 
 
+def test_a_note_of_an_import_and_of_the_job_after_it_is_shown_once(recording, sorter, monkeypatch, capsys):
+    def import_and_open(path, *, progress, **_options):
+        progress.note("the store is small")
+        return spikecrate.open_recording(path)
+
+    monkeypatch.setattr("spikecrate.steps.opening.open_any", import_and_open)
+    monkeypatch.setattr("spikecrate.steps.run.concerns", lambda _store: ["the store is small"])
+    assert run(["sort", str(recording), "--sorter", sorter(ANSWER + TWO_EVENTS), "--output", "-"]) == 0
+    assert capsys.readouterr().err.count("the store is small") == 1
+
+
 def test_a_result_of_before_there_were_warnings_has_none(recording, sorter):
     result = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
     del result.record["warnings"]

@@ -154,20 +154,21 @@ def sort(
             message = f"--dry-run and --repeat take one recording, here are {len(recordings)}"
             raise UsageError(message, next_step="name one recording, or join them with --concatenate")
         return _sort_all(recordings, options, chosen, output, progress, by_group=by_group, json=json)
-    opened = chosen.open(recordings, progress, options.runtime)
+    # An import and the job after it, or the jobs of several groups, have notes in common.
+    once = Once(progress)
+    opened = chosen.open(recordings, once, options.runtime)
     if repeat is not None:
         if by_group:
             message = "--repeat takes no --by-group"
             raise UsageError(message, next_step="choose one group: --group NAME")
-        return Shown(measure_repeats(options.request(opened), repeat, progress), show_repeats)
+        return Shown(measure_repeats(options.request(opened), repeat, once), show_repeats)
     if dry_run:
         from spikecrate.steps.forecast import forecast
 
         verbose = isinstance(progress, Terminal) and progress.verbose
         show = partial(show_forecast, verbose=verbose)
         if not by_group:
-            return Shown(forecast(options.request(opened), open_store(), progress), show)
-        once = Once(progress)
+            return Shown(forecast(options.request(opened), open_store(), once), show)
         found = {
             name: forecast(options.request(view), open_store(), once)
             for name, view in opened.by_group().items()
@@ -176,8 +177,8 @@ def sort(
             {name: one.as_dict() for name, one in found.items()}, lambda _: show_forecasts(found, show)
         )
     if by_group:
-        return Shown(sort_groups(options.request(opened), output, progress), show_groups)
-    return Shown(sort_one(options.request(opened), output, progress), show_result)
+        return Shown(sort_groups(options.request(opened), output, once), show_groups)
+    return Shown(sort_one(options.request(opened), output, once), show_result)
 
 
 def expanded(word: str) -> list[str]:

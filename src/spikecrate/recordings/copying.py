@@ -37,7 +37,7 @@ def write_copy(recording: Recording, destination: str | Path, progress: Progress
     Returns
     -------
     Recording
-        The copy. The time of gaps is not in it.
+        The copy, with the gaps of the recording.
 
     Raises
     ------
@@ -71,6 +71,7 @@ def _describe(recording: Recording) -> dict[str, Any]:
         "offset_uv": None if "offset_uv" in assumed else list(layout.offsets),
         "probe": None if "probe" in assumed and layout.locations == column else PROBE,
         "spike_sign": recording.spike_sign,
+        "gaps": [[gap.sample, gap.missing] for gap in recording.gaps] or None,
     }
     return {
         "title": f"{recording.path.name}, copied from {recording.format}",

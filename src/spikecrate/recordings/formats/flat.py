@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +15,7 @@ from spikecrate.recordings.flat_file import MAX_CHANNELS, flat_recording, sample
 from spikecrate.recordings.formats.entries import Entry
 from spikecrate.recordings.formats.fields import as_number, as_numbers
 from spikecrate.recordings.formats.files import is_file, read_json
+from spikecrate.recordings.model import Gap
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -112,7 +115,10 @@ def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bo
     names = data.get("channel_ids")
     if names is not None and len(names) != len(channels):
         raise _refused(source, "channel_ids", f"{len(names)} names for {len(channels)} channels")
-    return flat_recording(
+    gaps = tuple(Gap(sample=int(sample), missing=int(missing)) for sample, missing in data.get("gaps", []))
+    if any(later.sample <= gap.sample for gap, later in pairwise((Gap(sample=0, missing=0), *gaps))):
+        raise _refused(source, "gaps", "expected samples from 1 on, in order")
+    recording = flat_recording(
         path=path,
         format="flat",
         source=source,
@@ -137,6 +143,8 @@ def _file(path: Path, source: Path, data: dict[str, Any], *, allow_truncated: bo
         spike_sign=int(data["spike_sign"]) if "spike_sign" in data else None,
         allow_truncated=allow_truncated,
     )
+    # A file that is cut short ends before some of them.
+    return replace(recording, gaps=tuple(gap for gap in gaps if gap.sample < recording.layout.num_samples))
 
 
 def _validate(data: Any, description: Path) -> None:
