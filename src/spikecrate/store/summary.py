@@ -163,8 +163,20 @@ def _read_failure(folder: Path) -> tuple[Failed, None]:
 
 
 def _paths(record: dict[str, Any]) -> str:
-    """Return the paths of a job's inputs; until schema 2 of the run record it had a recording and no other."""
+    """Return the paths of a job's inputs, with the view of a recording.
+
+    Until schema 2 of the run record, a job had a recording and no other input.
+    """
     if "inputs" in record:
-        return ", ".join(str(facts["path"]) for facts in record["inputs"].values())
+        return ", ".join(map(_path, record["inputs"].values()))
     recording = record["recording"]
     return str(recording["path"] if isinstance(recording, dict) else recording)
+
+
+def _path(facts: dict[str, Any]) -> str:
+    origin = facts.get("origin", {})
+    if origin.keys() <= {"path"}:
+        return str(facts["path"])
+    from spikecrate.recordings.origin import told_origin
+
+    return told_origin(origin)
