@@ -40,7 +40,7 @@ ELSEWHERE = {
     "pip install": "needs the package index",
     "spikecrate recording.import session": "test_import.py; needs a recording of that format",
     "spikecrate sort session": "as recording.import",
-    "spikecrate sort run_g0/": "test_streams.py; needs a recording of that format",
+    "spikecrate sort run_g0": "test_streams.py; needs a recording of that format",
     'spikecrate recording.info "2023-05-04_12-00-00/"': "as sort run_g0/",
     "export": "sets a variable of the shell",
     "chgrp": "needs a group of the lab: test_store_place.py shares a store",
