@@ -76,13 +76,15 @@ def told_origin(origin: dict[str, Any]) -> str:
     --------
     >>> told_origin({"of": {"path": "rec"}, "view": {"end": "10m", "channels": ["1", "3-4"]}})
     'rec (end 10m, channels 1 3-4)'
+    >>> told_origin({"path": "run_g0", "stream": "imec0.ap", "concatenate": True})
+    'run_g0 (stream imec0.ap, concatenate)'
     """
     if "recordings" in origin:
         return " + ".join(map(told_origin, origin["recordings"]))
     inner = origin.get("of", {})
     chosen = origin.get("view") or {name: value for name, value in origin.items() if name != "path"}
     options = ", ".join(
-        f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        name if value is True else f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in chosen.items()
         if name != "of"
     )

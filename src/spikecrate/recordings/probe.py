@@ -143,7 +143,10 @@ def settled(
     notes += [flattened] if flattened is not None else []
     shared = at_shared_places(locations)
     if shared:
-        message = f"{len(shared)} of the {len(locations)} channels are at the same place as another channel"
+        verb = "is" if len(shared) == 1 else "are"
+        message = (
+            f"{len(shared)} of the {len(locations)} channels {verb} at the same place as another channel"
+        )
         notes.append(Assumption(field="probe", message=message, next_step=MAKE_DISTINCT))
     return replace(probe, locations=locations), notes
 
