@@ -208,6 +208,7 @@ def sort_by_group(
     spikecrate.errors.SpikecrateError
         As for `sort`; the other groups are sorted nevertheless.
     """
+    from spikecrate.recordings.views import group_names
     from spikecrate.sortings.join import join_groups
     from spikecrate.steps.joined import put_joined, require_joinable
     from spikecrate.steps.kinds import RECORDING
@@ -232,10 +233,12 @@ def sort_by_group(
         except SpikecrateError as error:
             error.args = (f"group {name}: {error}",)
             failed.append(error)
+    for further in failed[1:]:
+        shown.note(str(further))
     if failed:
         raise failed[0]
-    places = {name: index for index, name in enumerate(recording.channel_ids)}
-    channels = {name: [places[channel] for channel in view.channel_ids] for name, view in views.items()}
+    groups = group_names(recording)
+    channels = {name: [index for index, group in enumerate(groups) if group == name] for name in views}
     results = {name: result for name, (result, _stored) in done.items()}
     sorting, units = join_groups({name: result.sorting for name, result in results.items()}, channels)
     if target is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,3 +212,15 @@ def test_a_name_of_a_group_cannot_lead_out_of_its_folder(name):
     assert folder.startswith("3-")
     assert "/" not in folder
     assert len(folder.encode()) < 255
+
+
+def test_channels_of_one_name_keep_their_own_places(grouped, sorter):
+    """Users of Open Ephys rename channels, and may give two of them one name."""
+    twins = replace(grouped, channel_ids=("a", "b", "a", "b"))
+    done = spikecrate.sort_by_group(spikecrate.SortRequest(recording=twins, sorter=sorter(HIGHEST)))
+    assert dict(zip(done.sorting.labels.tolist(), done.sorting.channels.tolist(), strict=True)) == {
+        1: 0,
+        2: 1,
+        1001: 2,
+        1002: 3,
+    }

@@ -89,12 +89,24 @@ def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]"
             failed += 1
             rows.append((recording, "failed", None, None, None, str(outcome).partition("\n")[0]))
         else:
-            rows.append((recording, *outcome.row))
+            rows.append((recording, *_row(outcome)))
     table(("recording", "status", "units", "events", "key", "result"), rows)
     for recording, outcome in ended:
         for warning in [] if isinstance(outcome, SpikecrateError) else outcome.warnings:
             say(f"warning: {recording}: {warning}")
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
+
+
+def _row(done: "Result | GroupedResult") -> tuple[Any, ...]:
+    """Return status, units, events, key (or number of groups) and place of a result."""
+    from spikecrate.steps.result import GroupedResult
+
+    if isinstance(done, GroupedResult):
+        hit = all(result.status == "cached" for result in done.results.values())
+        counts = len(done.units), len(done.sorting)
+        return HOW["cached" if hit else "ran"], *counts, f"{len(done.results)} groups", done.output
+    counts = done.record["units"], done.record["events"]
+    return HOW[done.status], *counts, done.key[:12], done.output or done.folder
 
 
 def show_forecast(found: "Forecast", *, verbose: bool) -> None:

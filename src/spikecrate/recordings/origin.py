@@ -81,12 +81,11 @@ def told_origin(origin: dict[str, Any]) -> str:
     """
     if "recordings" in origin:
         return " + ".join(map(told_origin, origin["recordings"]))
-    inner = origin.get("of", {})
-    chosen = origin.get("view") or {name: value for name, value in origin.items() if name != "path"}
+    inner = origin.get("of")
+    chosen = origin["view"] if inner else {name: value for name, value in origin.items() if name != "path"}
     options = ", ".join(
         name if value is True else f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in chosen.items()
-        if name != "of"
     )
     where = told_origin(inner) if inner else str(origin.get("path", ""))
     return f"{where} ({options})" if options else where

@@ -124,13 +124,6 @@ class Result:
         """
         return self.analyzer(self, **options)
 
-    @property
-    def row(self) -> tuple[Any, ...]:
-        """Status, units, events, key and place, for a table."""
-        status = "cache hit" if self.status == "cached" else self.status
-        counts = self.record["units"], self.record["events"]
-        return status, *counts, self.key[:12], self.output or self.folder
-
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `--json` prints it."""
         record = self.record
@@ -178,13 +171,6 @@ class GroupedResult:
         return [
             f"group {name}: {warning}" for name, result in self.results.items() for warning in result.warnings
         ]
-
-    @property
-    def row(self) -> tuple[Any, ...]:
-        """Status, units, events, number of groups and place, for a table."""
-        hit = all(result.status == "cached" for result in self.results.values())
-        counts = len(self.units), len(self.sorting)
-        return "cache hit" if hit else "ran", *counts, f"{len(self.results)} groups", self.output
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `--json` prints it."""
