@@ -101,6 +101,8 @@ def test_the_command_prints_the_table_and_again_at_a_cache_hit(recording, true, 
     assert (key.split()[0], place.split()[1]) == ("key", str(tmp_path / "out"))
     assert main.run([*words, "-q"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main.run(["job.show", key.split()[1]]) == 0
+    assert capsys.readouterr().out.splitlines()[-1 - len(rows) :] == [head, *rows]
 
 
 @pytest.mark.parametrize(("count", "more"), [(MOST, None), (MOST + 12, "and 12 more units in ")])
