@@ -187,7 +187,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     Parameters
     ----------
     inputs : mapping
-        `recording`, a TraceReader, and `sorting`, a folder with `firings.mda` or one other .mda file.
+        `recording`, a TraceReader, and `sorting`, a folder with `firings.mda` or `firings_true.mda`.
     parameters : mapping
         Those of tool.json.
     out : Path
@@ -265,7 +265,7 @@ def filtered(recording: TraceReader, parameters: Mapping[str, Any]) -> Any:
 
 
 def read_sorting(folder: Path, recording: TraceReader) -> Any:
-    """Return firings.mda, or the only other .mda file (ground truth), as a sorting of SpikeInterface.
+    """Return firings.mda, or the ground truth in firings_true.mda, as a sorting of SpikeInterface.
 
     Returns
     -------
@@ -278,8 +278,8 @@ def read_sorting(folder: Path, recording: TraceReader) -> Any:
     """
     from spikeinterface import NumpySorting
 
-    (path,) = [*folder.glob("firings.mda")] or folder.glob("*.mda")
-    firings = mda.read(path)
+    named = folder / "firings.mda"
+    firings = mda.read(named if named.is_file() else folder / "firings_true.mda")
     times, labels = (np.round(row).astype(np.int64) for row in firings[1:3])
     if len(times) and not 0 <= times.min() <= times.max() < recording.num_samples:
         message = f"the sorting has events up to sample {times.max()}, the recording {recording.num_samples} samples"

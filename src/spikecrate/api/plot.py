@@ -17,6 +17,7 @@ from spikecrate.api.sorted_recording import find_sorting, reopen_recording
 from spikecrate.errors import OutputError, SpikecrateError, StoppedError, UsageError
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import ANALYZE, COMPARE, FIGURE, KINDS, RECORDING
+from spikecrate.steps.paths import FIRINGS, TRUTH
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import folder_word
 from spikecrate.steps.resolve import find_job
@@ -211,6 +212,10 @@ class _Sources:
         of_sorting = {"key": record["key"], "inputs": {RECORDING: facts} if facts else {}}
         opened = reopen_recording(None, of_sorting, self.recording, self.store, self.progress)
         truth = folder_word(record["inputs"]["truth"], self.store)
+        # The host runtime shows a tool the whole folder of a file.
+        if isinstance(truth, tuple) and (truth[0].name != TRUTH or truth[0].with_name(FIRINGS).exists()):
+            message = f"{truth[0]} is not the only sorting of its folder, or not named {TRUTH}"
+            raise UsageError(message, next_step=f"copy it to a folder of its own as {TRUTH}")
         request = StepRequest(tool=ANALYSIS_TOOL, inputs={RECORDING: opened, SORTING: truth}, **self.limits)
         return find_or_run(request, self.store, self.progress)
 
