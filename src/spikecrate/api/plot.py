@@ -227,12 +227,9 @@ def _require_one_of(word: str, words: tuple[str, ...], noun: str) -> None:
 
 
 def _require_outside(file: Path, record: dict[str, Any]) -> None:
-    """Refuse a file in the folder of the recording, where nothing is written."""
-    facts = recording_facts(record)
-    if facts is None:
-        return
-    place = Path(facts["path"])
-    folder = place if place.is_dir() else place.parent
-    if file.resolve().is_relative_to(folder.resolve()):
-        message = f"{file} is inside the recording {place}, where nothing is written"
+    """Refuse a file in a folder of the recording, where nothing is written."""
+    facts = recording_facts(record) or {"files": []}
+    place = file.resolve()
+    if any(place.is_relative_to(Path(sample).parent.resolve()) for sample in facts["files"]):
+        message = f"{file} is inside the recording {facts['path']}, where nothing is written"
         raise OutputError(message, next_step="name another file: --output FILE")
