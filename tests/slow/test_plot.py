@@ -110,20 +110,16 @@ def inputs(truth, analysis):
     return {"units": of_units, "metrics": of_units, "traces": {"recording": MEAREC, "sorting": truth}}
 
 
-def test_every_runtime_draws_the_same_bytes_in_every_format(inputs):
+def test_every_runtime_draws_the_same_bytes(inputs):
+    chosen = [("units", "png"), ("units", "pdf"), ("traces", "svg"), ("metrics", "png")]
     seen = {}
-    for runtime, cores in (("docker", 2), ("apptainer", 1), ("host", 2), ("host", 1)):
-        for what, of in inputs.items():
-            for form in ("png", "svg", "pdf"):
-                path = drawn(what, of, form, runtime=runtime, cores=cores, force=True)
-                assert path.read_bytes() == seen.setdefault(path.name, path.read_bytes()), (
-                    runtime,
-                    path.name,
-                )
-    assert len(seen) == 9
+    for runtime in ("docker", "apptainer", "host"):
+        for what, form in chosen:
+            path = drawn(what, inputs[what], form, runtime=runtime, force=True)
+            data = path.read_bytes()
+            assert data == seen.setdefault(path.name, data), (runtime, path.name)
     for name, data in seen.items():
-        assert not re.search(rb"20\d\d-\d\d-\d\d|D:20\d\d", data), name
-        assert len(data) < 3_000_000, name
+        assert not re.search(rb"D:20\d\d|20\d\d-\d\d-\d\d", data), name
 
 
 def test_the_units_are_named_with_their_numbers(inputs, analysis):
