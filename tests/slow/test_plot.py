@@ -139,8 +139,8 @@ def test_the_units_are_named_with_their_numbers(inputs, analysis):
 
 def test_a_png_opens_and_has_the_size_that_its_units_need(inputs):
     width, height, chunks = pixels(drawn("units", inputs["units"], "png"))
-    # Four cells of 3.1 x 1.95 inches a row at 150 dots an inch.
-    assert (width, height) == (1860, int((2 * 1.95 + 1.07) * 150))
+    # Two rows of three cells of 3.1 x 2.1 inches, at 150 dots an inch.
+    assert (width, height) == (1395, int((2 * 2.1 + 0.75) * 150))
     assert chunks[b"tEXt"] == b"Software\0spikecrate"
     assert pixels(drawn("metrics", inputs["metrics"], "png"))[:2] == (1650, 1035)
 

@@ -41,9 +41,9 @@ def draw_units(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Figu
     probe = json.loads((folder / "recording_info" / "probegroup.json").read_bytes())["probes"][0]
     places = np.array(probe["contact_positions"])[:, :2]
 
-    across = min(len(shown), 4)
+    across = 3 if len(shown) in {5, 6, 9} else min(len(shown), 4)
     down = -(-len(shown) // across)
-    wide, high, head, foot = max(3.1, 6.2 / across), 1.95, 0.65, 0.42
+    wide, high, head, foot = max(3.1, 6.2 / across), 2.1, 0.65, 0.1
     width, height = wide * across, high * down + head + foot
     if len(shown) == len(rows):
         title, note = f"{len(rows)} unit{'s' * (len(rows) > 1)}", "the largest amplitude first"
@@ -57,7 +57,7 @@ def draw_units(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Figu
 
         def axes(x: float, w: float, left: float = left, top: float = top) -> Axes:
             return figure.add_axes(
-                ((left + x) / width, (top - high + 0.3) / height, w / width, (high - 0.62) / height)
+                ((left + x) / width, (top - high + 0.3) / height, w / width, (high - 0.77) / height)
             )
 
         label = f"unit {row['unit']:.0f}"
@@ -70,14 +70,9 @@ def draw_units(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Figu
             weight="bold",
             color=INK,
         )
-        indent = 0.25 + 0.085 * len(label)
+        told = of_unit(row)
         figure.text(
-            (left + indent) / width,
-            (top - 0.1) / height,
-            of_unit(row),
-            va="baseline",
-            size=7,
-            color="#555555",
+            (left + 0.15) / width, (top - 0.27) / height, told, va="baseline", size=7, color="#555555"
         )
         draw_template(
             axes(0.15, wide * 0.5 - 0.25),
