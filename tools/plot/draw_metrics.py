@@ -54,7 +54,7 @@ def draw_metrics(inputs: Mapping[str, Any], _parameters: Mapping[str, Any]) -> F
         axes.margins(0.08)
         if y == "rate":
             axes.set_yscale("log")
-            tick_rates(axes.yaxis)
+            tick_rates(axes.yaxis, values[y])
         else:
             axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1], top=max(axes.get_ylim()[1], 0.1))
         if len(rows) <= MOST_LABELS:
@@ -81,7 +81,7 @@ def draw_histogram(axes: Axes, values: Array, name: str) -> None:
     count = int(min(max(math.sqrt(len(known)) * 2, 5), 30))
     if name == "rate":
         axes.set_xscale("log")
-        tick_rates(axes.xaxis)
+        tick_rates(axes.xaxis, known)
         edges = np.geomspace(low / 1.1, high * 1.1, count + 1)
     else:
         if name == "isi_violations":
@@ -107,10 +107,10 @@ def draw_histogram(axes: Axes, values: Array, name: str) -> None:
     )
 
 
-def tick_rates(axis: Axis) -> None:
-    """Put the ticks of a logarithmic axis at 1, 2, 5, 10 and so on."""
+def tick_rates(axis: Axis, rates: Array) -> None:
+    """Put the ticks of a logarithmic axis at 1, 2, 5, 10 and so on, or over many decades at 1, 10 and so on."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if rates.max() < 100 * rates.min() else (1,)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: number(value))
