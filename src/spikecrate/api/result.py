@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spikecrate.api.analyze import Analysis
+    from spikecrate.api.plot import Picture
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
@@ -53,6 +54,8 @@ class Result:
     recording: Recording | None = field(default=None, compare=False)
     analyze: ClassVar[Callable[..., Analysis]]
     """`spikecrate.analyze` of this result."""
+    plot: ClassVar[Callable[..., Picture]]
+    """`spikecrate.plot` of this result."""
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 FIRINGS: Final = "firings.mda"
 UNITS: Final = "units.csv"
+TRUTH: Final = "firings_true.mda"
+"""File with the true spikes, beside the samples of a recording."""
 RECORD: Final = "run.json"
 LOG: Final = "log.txt"
 CRATE: Final = "ro-crate-metadata.json"
