@@ -54,8 +54,8 @@ class Environment:
     python : Path
         The environment's interpreter.
     code : Path
-        The folder that it runs: copies of the harness and of the sorter's run.py, so that an edit of the
-        catalogue cannot change a running job.
+        The folder that it runs: copies of the harness, of the sorter's run.py and of the modules of spikecrate that
+        it runs, so that an edit of them cannot change a running job.
     hash : str
         Hash of the locks, the interpreter and the compiler's flags.
     """
@@ -214,6 +214,10 @@ def _copy_code(request: BuildRequest, folder: Path) -> None:
     shutil.copytree(request.harness, harness, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
     shutil.copyfile(request.folder / "run.py", folder / "run.py")
+    for name in request.library:
+        module = folder / "spikecrate" / name
+        module.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(request.package / name, module)
 
 
 def _install(request: BuildRequest, store: Store, progress: Progress, folder: Path) -> None:
