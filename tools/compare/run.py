@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from spikecrate_harness.resources import Resources
 
-FIRINGS = ("firings.mda", "firings_true.mda")
-
 
 def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, resources: Resources) -> None:
     """Compare sortings, and write the tables to `out`.
@@ -28,8 +26,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     Parameters
     ----------
     inputs : mapping
-        `sortings`, a list of folders, and, where there is one, `truth`, a folder. Each has a `firings.mda`, a
-        `firings_true.mda`, or a single other .mda file.
+        `sortings`, a list of folders, and, where there is one, `truth`, a folder.
     parameters : mapping
         Those of tool.json.
     out : Path
@@ -40,7 +37,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     Raises
     ------
     ValueError
-        A parameter is missing, or a folder has no sorting.
+        A parameter is missing, or does not fit the inputs.
     spikecrate.errors.SpikecrateError
         A sorting cannot be read, or the sortings cannot be compared.
     """
@@ -50,36 +47,18 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
         message = "sampling_frequency is not set: firings.mda has none"
         raise ValueError(message)
     samples = None if duration is None else round(duration * rate)
-    names = parameters["names"] or [str(number) for number in range(1, len(inputs["sortings"]) + 1)]
-    if len({*names}) != len(inputs["sortings"]):
-        message = f"names has {len({*names})} different names for {len(inputs['sortings'])} sortings"
+    names, files, folders = parameters["names"], parameters["files"], inputs["sortings"]
+    if not len({*names}) == len(names) == len(files) == len(folders):
+        message = f"{len(folders)} sortings need as many different names and as many files: {names}, {files}"
         raise ValueError(message)
+    paths = [folder / file for folder, file in zip(folders, files, strict=True)]
     found = {
-        name: read_firings(firings(folder), rate, num_samples=samples)
-        for name, folder in zip(names, inputs["sortings"], strict=True)
+        name: read_firings(path, rate, num_samples=samples) for name, path in zip(names, paths, strict=True)
     }
     truth = None
     if "truth" in inputs:
-        truth = read_firings(firings(inputs["truth"]), rate, num_samples=samples)
+        truth = read_firings(inputs["truth"] / parameters["truth_file"], rate, num_samples=samples)
     compared = compare_all(found, truth, Settings.chosen(parameters))
     compared.write(out)
     for score in compared.summary["with_truth"]:
         print("{sorting}: {assigned_units} of {true_units} true units assigned".format(**score))
-
-
-def firings(folder: Path) -> Path:
-    """Return the file of a sorting in a folder.
-
-    Raises
-    ------
-    ValueError
-        There is none, or several of other names.
-    """
-    for name in FIRINGS:
-        if (folder / name).is_file():
-            return folder / name
-    files = sorted(folder.glob("*.mda"))
-    if len(files) != 1:
-        message = f"{folder} has no firings.mda"
-        raise ValueError(message)
-    return files[0]

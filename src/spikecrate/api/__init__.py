@@ -1,17 +1,21 @@
 """The public calls, one module a verb; a verb that takes a result is also a method of it."""
 
 from spikecrate.api.analyze import Analysis, analyze
+from spikecrate.api.compare import ComparisonResult, compare
 from spikecrate.api.result import GroupedResult, Result
 from spikecrate.api.run import find_or_run, load, run
 from spikecrate.api.sort import sort, sort_by_group
 
 Result.analyze = analyze
+Result.compare = compare
 
 __all__ = [
     "Analysis",
+    "ComparisonResult",
     "GroupedResult",
     "Result",
     "analyze",
+    "compare",
     "find_or_run",
     "load",
     "run",

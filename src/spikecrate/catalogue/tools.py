@@ -202,7 +202,9 @@ def read(folder: Path) -> Tool:
         raise SorterInvalidError(message, next_step=step) from None
     try:
         given = {name: value for name, value in content.items() if name in Tool.__dataclass_fields__}
-        given |= {name: tuple(content[name]) for name in ("aliases", "entrypoint", "library") if name in content}
+        given |= {
+            name: tuple(content[name]) for name in ("aliases", "entrypoint", "library") if name in content
+        }
         image = content.get("image", {}).get("reference", "")
         tool = Tool(**{**given, "folder": folder, "image": image})
         _ = tool.defaults

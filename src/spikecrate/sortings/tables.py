@@ -230,22 +230,17 @@ def read_table(
     rows, cells = [], []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.reader(file)
-        if (head := next(reader, [])) != expected:
-            message = f"{path}: the columns are {', '.join(head)}, not {', '.join(expected)}"
-            raise ValueError(message)
-        for line in reader:
-            try:
-                if len(line) != len(expected):
-                    message = f"{len(line)} cells, not {len(expected)}"
-                    raise ValueError(message)  # noqa: TRY301 (one place for all that is wrong with a line)
-                values = {
-                    one.name: READERS[str(one.type)](cell) for one, cell in zip(known, line, strict=False)
-                }
-            except ValueError as error:
-                message = f"{path}: line {reader.line_num}: {error}"
-                raise ValueError(message) from None
-            rows.append(row(**values))
-            cells.append(line[len(known) :])
+        try:
+            if (head := next(reader, [])) != expected:
+                message = f"the columns are {', '.join(head)}, not {', '.join(expected)}"
+                raise ValueError(message)  # noqa: TRY301 (one place for all that is wrong)
+            for line in reader:
+                named = dict(zip(expected, line, strict=True))
+                rows.append(row(**{one.name: READERS[str(one.type)](named[one.name]) for one in known}))
+                cells.append(line[len(known) :])
+        except (ValueError, csv.Error) as error:
+            message = f"{path}: line {reader.line_num}: {error}"
+            raise ValueError(message) from None
     return tuple(rows), cells
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRINGS: Final = "firings.mda"
+TRUTH: Final = "firings_true.mda"
+"""File with the true spikes, beside the samples of a recording."""
 RECORD: Final = "run.json"
 LOG: Final = "log.txt"
 CRATE: Final = "ro-crate-metadata.json"
