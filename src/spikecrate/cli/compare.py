@@ -47,7 +47,7 @@ def _show_truth(done: "ComparisonResult", score: dict[str, Any]) -> None:
         "unit",
         "events",
         "best",
-        "found as",
+        "assigned",
         "matched",
         "missed",
         "extra",
@@ -57,7 +57,7 @@ def _show_truth(done: "ComparisonResult", score: dict[str, Any]) -> None:
     )
     say(f"{name}, compared with the truth")
     table(
-        [*head],
+        head,
         [
             (
                 unit.unit,
