@@ -14,14 +14,25 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 
-def analyze_tool() -> ModuleType:
-    """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
-    spec = importlib.util.spec_from_file_location("analyze_run", ROOT / "tools" / "analyze" / "run.py")
+def tool(name: str) -> ModuleType:
+    """Return the `run.py` of a tool.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tool.
+    """
+    spec = importlib.util.spec_from_file_location(f"{name}_run", ROOT / "tools" / name / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def analyze_tool() -> ModuleType:
+    """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
+    return tool("analyze")
 
 
 def exit_codes() -> str:

@@ -67,7 +67,7 @@ def _show_truth(done: "ComparisonResult", score: dict[str, Any]) -> None:
                 unit.matched,
                 unit.missed,
                 unit.extra,
-                unit.accuracy,
+                f"{unit.accuracy:.3f}",
                 unit.lag_ms,
                 classes.get(unit.found or 0),
             )
@@ -130,7 +130,7 @@ def _show_pairs(done: "ComparisonResult") -> None:
                     pair.second_unit,
                     events[pair.second, pair.second_unit],
                     pair.matched,
-                    pair.agreement,
+                    f"{pair.agreement:.3f}",
                 )
                 for pair in assigned[:MOST_ROWS]
             ],
@@ -140,7 +140,7 @@ def _show_pairs(done: "ComparisonResult") -> None:
         (pair,) = pairs
         sizes = " and ".join(str(one["units"]) for one in done.summary["sortings"])
         say(
-            f"{pair['assigned_units']} pairs of {sizes} units; overall agreement {pair['overall_agreement']:.3f}"
+            f"{_counted(pair['assigned_units'], 'pair')} of {sizes} units; overall agreement {pair['overall_agreement']:.3f}"
         )
     else:
         say("overall agreement")
@@ -157,9 +157,13 @@ def _show_pairs(done: "ComparisonResult") -> None:
         table(["", *names], rows)
     consensus = done.summary["consensus"]
     say(
-        f"consensus: {consensus['units']} units and {consensus['events']} events that "
-        f"{consensus['least_votes']} or more of {len(names)} sortings have"
+        f"consensus: {_counted(consensus['units'], 'unit')} and {_counted(consensus['events'], 'event')} that "
+        f"at least {consensus['least_votes']} of {len(names)} sortings have"
     )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 @command("compare", SORTING, "comparing sortings", show=show_comparison)
