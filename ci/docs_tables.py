@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikecrate import errors
+from spikecrate.sortings import tables as comparison
+from spikecrate.sortings.tables import columns
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -72,10 +75,24 @@ def metrics() -> str:
     return "\n".join(["| metric | unit | what | source |", "|---|---|---|---|", *rows])
 
 
+def comparison_columns(name: str) -> str:
+    """Return the table of the columns of one table of a comparison.
+
+    Parameters
+    ----------
+    name : str
+        Name of its file.
+    """
+    found = columns(comparison.TABLES[name]).items()
+    rows = [f"| `{column}` | {one.unit} | {one.formula} | {one.source} |" for column, one in found]
+    return "\n".join(["| column | unit | what | source |", "|---|---|---|---|", *rows])
+
+
 TABLES = (
     (ROOT / "docs" / "troubleshoot.md", "exit codes", exit_codes),
     (ROOT / "docs" / "analyze.md", "units", unit_columns),
     (ROOT / "docs" / "analyze.md", "metrics", metrics),
+    *((ROOT / "docs" / "compare.md", name, partial(comparison_columns, name)) for name in comparison.TABLES),
 )
 """Page, name and contents of each table; the page has two markers around it."""
 
