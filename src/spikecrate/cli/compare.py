@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate.cli.choices import JobKey
+from spikecrate.cli.choices import JobKeys
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import HOW
 from spikecrate.cli.sort import SORTING
@@ -168,7 +168,7 @@ def _counted(count: int, what: str) -> str:
 
 @command("compare", SORTING, "comparing sortings", show=show_comparison)
 def compare(
-    result: list[JobKey],
+    result: JobKeys,
     options: StepOptions,
     truth: str = "",
     exhaustive: bool = False,
