@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,8 +107,7 @@ class Compared:
                 members.append([unit.members.get(name) for name in self.names])
         write_table(folder / CONSENSUS, ConsensusRow, rows, self.names, members)
         mda.write(folder / EVENTS, events)
-        # Not compressed: the bytes would depend on the version of zlib.
-        np.savez(folder / LABELS, allow_pickle=False, **self.labels)
+        _write_arrays(folder / LABELS, self.labels)
         text = json.dumps(self.summary, indent=1, ensure_ascii=False) + "\n"
         (folder / SUMMARY).write_text(text, encoding="utf-8")
 
@@ -210,6 +211,20 @@ LABEL_MEANINGS: Final = {
     "true_event_K, found_event_K": "uint32: the two events of each match, counted from 0",
     "consensus_votes": "uint16 for each event of consensus.mda: the number of sortings that have it",
 }
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as `numpy.savez` does, but with bytes that do not depend on the version of Python.
+
+    Not compressed: the bytes would depend on the version of zlib.
+    """
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            data = io.BytesIO()
+            np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), data.getbuffer())
 
 
 def _without_truth(name: str, unit: int, events: int, member_of: Mapping[tuple[str, int], int]) -> FoundUnit:
