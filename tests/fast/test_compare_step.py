@@ -349,6 +349,13 @@ def test_files_of_a_user_are_compared_where_the_sampling_frequency_is_given(here
     assert done.names == ["one", "two"]
     assert [(pair.first_unit, pair.second_unit) for pair in done.agreement] == [(1, 5)]
     assert spikecrate.compare(one, two, sampling_frequency=30000).result.status == "cached"
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "firings.mda").symlink_to(two)
+    linked = spikecrate.compare(one, tmp_path / "linked", sampling_frequency=30000)
+    assert (linked.names, linked.agreement) == (
+        ["one", "linked"],
+        spikecrate.compare(one, two, names=["one", "linked"], sampling_frequency=30000).agreement,
+    )
     with pytest.raises(UsageError, match="its sampling frequency is not known") as caught:
         spikecrate.compare(one, two)
     assert "--sampling-frequency" in caught.value.next_step
@@ -453,6 +460,8 @@ def test_a_tool_whose_tables_do_not_agree_broke_the_contract(results, sorter, mo
 
 def test_parameters_that_do_not_fit_end_with_the_reason(results):
     first, second = results
+    with pytest.raises(UsageError, match="the parameter names follows from the sortings"):
+        first.compare(second, params={"names": ["a", "b"]})
     with pytest.raises(JobFailedError, match="least_votes is 5 with 2 sortings"):
         first.compare(second, params={"least_votes": 5})
 
@@ -477,13 +486,27 @@ def test_the_command_prints_each_true_unit_and_how_to_take_out_a_lag(results, ca
     assert two.split()[0] == "2"
     assert means.startswith("0 of 2 units have accuracy 0.8 or more; mean accuracy 0.000 assigned")
     assert "false positive, not assigned: 7, 9" in lines
-    assert any(line.startswith("true unit 2: unit 9 follows it by 1.00 ms") for line in lines)
-    assert "to shift the truth: --truth-offset 1.00" in lines
+    gain = "2 true units would agree better without a lag; unit 2, which unit 9 follows by 1.00 ms: 1.000 in place of 0.000"
+    assert gain in lines
+    assert "their lags differ, from 0.08 to 1.00 ms, so no shift of the truth fits all" in lines
     assert (tmp_path / "copy" / "comparison" / "truth.csv").is_file()
     assert main.run([*words, "--truth-offset", "1", "--tolerance", "0.05", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [unit["matched"] for unit in told["truth"]] == [0, 1]
     assert told["settings"]["truth_offset_ms"] == 1
+
+
+def test_a_lag_that_all_units_have_is_told_as_an_offset(here, capsys, tmp_path):  # noqa: ARG001
+    true, found = (
+        write(tmp_path / name, [time + shift for time in (1000, 2000, 4000)], [3000 + shift, 6000 + shift])
+        for name, shift in (("true.mda", 0), ("found.mda", -90))
+    )
+    words = ["compare", str(found), "--truth", str(true), "--sampling-frequency", "30000"]
+    assert main.run(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "to shift the truth: --truth-offset -3.00" in lines
+    assert main.run([*words, "--truth-offset", "-3", "--json"]) == 0
+    assert [unit["accuracy"] for unit in json.loads(capsys.readouterr().out)["truth"]] == [1.0, 1.0]
 
 
 def test_the_command_prints_what_sortings_have_in_common(results, recording, sorter, capsys):

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from spikecrate.sortings.tables import FoundUnit, TrueUnit, UnitPair
 
 TOOL: Final = "compare"
+OF_THE_SORTINGS: Final = frozenset({"sampling_frequency", "duration_s", "names", "files", "truth_file"})
+"""Parameters of the tool that follow from the sortings."""
 AUTO: Final = "auto"
 """The truth beside the recording that was sorted."""
 
@@ -181,6 +183,9 @@ def compare(
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
+    if wrong := sorted(OF_THE_SORTINGS & (params or {}).keys()):
+        message = f"the parameter {wrong[0]} follows from the sortings"
+        raise UsageError(message, next_step="leave it out; --sampling-frequency and --name are options")
     shelf, shown = open_store(store), progress or default_progress()
     found = [find_compared(word, shelf, shown) for word in (result, *others)]
     beside = truth_beside(found)

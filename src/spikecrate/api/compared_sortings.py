@@ -190,7 +190,9 @@ def _find(
         message = f"{path} is neither a job key nor a result, and there is no such file or folder"
         raise UsageError(message, next_step=f"name a sorting: a job key, a result folder or a {MDA} file")
     title = path.absolute().parent.name if path.name in names else path.stem
-    return ComparedSorting(word=(path,), file=path.name, path=path, title=title or path.stem)
+    # git-annex and DataLad make a link of each file, and an input of a step is none.
+    real = path.resolve()
+    return ComparedSorting(word=(real,), file=real.name, path=real, title=title or path.stem)
 
 
 def _is_result(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The command that compares sortings."""
 
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
@@ -95,7 +96,7 @@ def _show_rest(done: "ComparisonResult", name: str) -> None:
 
 
 def _show_lag(done: "ComparisonResult", mine: list[Any]) -> None:
-    """Say which units would match if the truth were shifted, and how to shift it."""
+    """Say that units would match if the truth were shifted, and how to shift it."""
     offset = done.summary["settings"]["truth_offset_ms"]
     late = [
         unit
@@ -104,14 +105,21 @@ def _show_lag(done: "ComparisonResult", mine: list[Any]) -> None:
         and abs(unit.lag_ms - offset) > done.summary["settings"]["tolerance_ms"]
         and unit.lag_accuracy >= max(unit.best_accuracy + GAIN, done.summary["settings"]["match_score"])
     ]
-    for unit in late:
+    if not late:
+        return
+    most = max(late, key=lambda unit: unit.lag_accuracy - unit.best_accuracy)
+    say(
+        f"{_counted(len(late), 'true unit')} would agree better without a lag; unit {most.unit}, which unit "
+        f"{most.lag_unit} follows by {most.lag_ms:.2f} ms: {most.lag_accuracy:.3f} in place of {most.best_accuracy:.3f}"
+    )
+    lags = [unit.lag_ms for unit in late]
+    if max(lags) - min(lags) > 2 * done.summary["settings"]["tolerance_ms"]:
         say(
-            f"true unit {unit.unit}: unit {unit.lag_unit} follows it by {unit.lag_ms:.2f} ms; without this lag the "
-            f"accuracy is {unit.lag_accuracy:.3f}"
+            f"their lags differ, from {min(lags):.2f} to {max(lags):.2f} ms, so no shift of the truth fits all"
         )
-    if late:
-        middle = sorted(unit.lag_ms for unit in late)[len(late) // 2]
-        say(f"to shift the truth: --truth-offset {middle:.2f}")
+    else:
+        # Without the sign of a zero.
+        say(f"to shift the truth: --truth-offset {round(median(lags), 2) + 0.0:.2f}")
 
 
 def _show_pairs(done: "ComparisonResult") -> None:
