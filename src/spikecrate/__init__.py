@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, compare, load, run, sort, sort_by_group
+    from spikecrate.api import analyze, compare, load, plot, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -34,6 +34,7 @@ __all__ = [
     "errors",
     "load",
     "open_recording",
+    "plot",
     "run",
     "sort",
     "sort_by_group",
@@ -43,6 +44,7 @@ _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
     "compare": "spikecrate.api",
+    "plot": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",

@@ -240,13 +240,3 @@ def test_a_value_that_is_not_finite_is_an_empty_cell(tmp_path):
     docs_tables.analyze_tool().write_csv(tmp_path / "metrics.csv", ["unit", "snr"], rows)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         assert [*csv.reader(file)] == [["unit", "snr"], ["1", ""], ["2", ""], ["3", ""], ["4", "0.1"]]
-
-
-def test_the_environment_is_that_of_ms5_and_pandas():
-    def packages(folder):
-        lines = (folder / "requirements.lock").read_text().splitlines()
-        return {line.split()[0] for line in lines if "==" in line}
-
-    added = packages(find("analyze").folder) - packages(find("ms5").folder)
-    assert packages(find("ms5").folder) < packages(find("analyze").folder)
-    assert {name.partition("==")[0] for name in added} == {"pandas", "python-dateutil", "pytz", "tzdata"}

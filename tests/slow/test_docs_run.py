@@ -19,6 +19,7 @@ PAGES = [
     "docs/reproduce.md",
     "docs/analyze.md",
     "docs/compare.md",
+    "docs/plot.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",
@@ -85,8 +86,10 @@ def test_every_command_of_a_page_works(page, tmp_path, toy):
 
 
 def test_the_demonstration_finds_its_units(tmp_path):
-    shown = run("spikecrate demo", "")
+    *_, last = (shown := run("spikecrate demo", "")).splitlines()
     accuracies = [float(row.split()[4]) for row in shown.splitlines()[1:] if row[:4].strip().isdigit()]
     assert len(accuracies) == 4
     assert min(accuracies) > 0.9
     assert (tmp_path / "demo" / "ms4" / "firings.mda").exists()
+    assert last == f"picture {tmp_path / 'demo' / 'units.png'}"
+    assert (tmp_path / "demo" / "units.png").read_bytes().startswith(b"\x89PNG")

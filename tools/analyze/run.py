@@ -187,7 +187,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     Parameters
     ----------
     inputs : mapping
-        `recording`, a TraceReader, and `sorting`, a folder with `firings.mda`.
+        `recording`, a TraceReader, and `sorting`, a folder with `firings.mda` or `firings_true.mda`.
     parameters : mapping
         Those of tool.json.
     out : Path
@@ -212,7 +212,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     # SpikeInterface leaves a metric out that cannot be computed for whatever reason, want of memory included.
     warnings.filterwarnings("error", message="Error computing metric")
     traces = filtered(inputs["recording"], parameters)
-    sorting = read_sorting(inputs["sorting"] / "firings.mda", inputs["recording"])
+    sorting = read_sorting(inputs["sorting"], inputs["recording"])
     jobs = {
         "n_jobs": resources.cores,
         "mp_context": "fork",
@@ -264,8 +264,8 @@ def filtered(recording: TraceReader, parameters: Mapping[str, Any]) -> Any:
     return preprocessing.bandpass_filter(traces, freq_min=low, freq_max=high, dtype="float32")
 
 
-def read_sorting(path: Path, recording: TraceReader) -> Any:
-    """Return firings.mda as a sorting of SpikeInterface.
+def read_sorting(folder: Path, recording: TraceReader) -> Any:
+    """Return firings.mda, or the ground truth in firings_true.mda, as a sorting of SpikeInterface.
 
     Returns
     -------
@@ -278,7 +278,8 @@ def read_sorting(path: Path, recording: TraceReader) -> Any:
     """
     from spikeinterface import NumpySorting
 
-    firings = mda.read(path)
+    named = folder / "firings.mda"
+    firings = mda.read(named if named.is_file() else folder / "firings_true.mda")
     times, labels = (np.round(row).astype(np.int64) for row in firings[1:3])
     if len(times) and not 0 <= times.min() <= times.max() < recording.num_samples:
         message = f"the sorting has events up to sample {times.max()}, the recording {recording.num_samples} samples"

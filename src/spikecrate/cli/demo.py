@@ -1,5 +1,6 @@
-"""The demonstration: sort a toy recording and compare it with its ground truth."""
+"""The demonstration: sort a toy recording, compare it with its ground truth, and draw its units."""
 
+import signal
 from pathlib import Path
 from typing import Final
 
@@ -9,18 +10,19 @@ from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import show_result
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.text import say, table
+from spikecrate.errors import SpikecrateError, StoppedError
 
 COLUMNS: Final = ("unit", "SNR", "events", "found as", "accuracy", "precision", "recall")
 
 
 @command("demo", SORTING, "sorting a toy recording")
 def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress) -> None:
-    """Write a toy recording with ground truth, sort it with ms4, show how well each unit was found.
+    """Write a toy recording with ground truth, sort it with ms4, show how well each unit was found, and draw the units.
 
     Parameters
     ----------
     folder : DIR
-        where the toy recording and its sorting go; example: toy/
+        where the toy recording, its sorting and the picture go; example: toy/
     runtime : RUNTIME
         where to run; auto takes the first that this machine has; example: docker
 
@@ -52,3 +54,12 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     table(COLUMNS, rows)
     say()
     show_result(done)
+    # The sorting is what was asked for: it is there, whatever happens to the picture.
+    try:
+        picture = done.plot(output=place / "units.png", runtime=runtime, progress=progress)
+    except SpikecrateError as error:
+        if isinstance(error, StoppedError) and error.signal != signal.SIGINT:
+            raise
+        progress.note(f"no picture of the units: {error}")
+    else:
+        say(f"picture {picture.path}")

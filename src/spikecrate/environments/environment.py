@@ -54,7 +54,7 @@ class Environment:
     python : Path
         The environment's interpreter.
     code : Path
-        The folder that it runs: copies of the harness, of the sorter's run.py and of the modules of spikecrate that
+        The folder that it runs: copies of the harness, of the sorter's modules and of the modules of spikecrate that
         it runs, so that an edit of them cannot change a running job.
     hash : str
         Hash of the locks, the interpreter and the compiler's flags.
@@ -213,7 +213,8 @@ def _copy_code(request: BuildRequest, folder: Path) -> None:
     harness = folder / "spikecrate_harness"
     shutil.copytree(request.harness, harness, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
-    shutil.copyfile(request.folder / "run.py", folder / "run.py")
+    for module in request.folder.glob("*.py"):
+        shutil.copyfile(module, folder / module.name)
     for name in request.library:
         module = folder / "spikecrate" / name
         module.parent.mkdir(parents=True, exist_ok=True)

@@ -194,9 +194,9 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
         words: dict[str, Word] = {
             name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
             if facts["kind"] == "recording"
-            else _word(facts, store)
+            else folder_word(facts, store)
             if facts["kind"] == "folder"
-            else [_word(one, store) for one in facts["folders"]]
+            else [folder_word(one, store) for one in facts["folders"]]
             for name, facts in record["inputs"].items()
         }
     except RecordingNotFoundError as error:
@@ -215,8 +215,21 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
 
 
-def _word(facts: dict[str, Any], store: Store) -> FolderWord:
-    """Return the key of the job that made a folder if the store has it, else its path or files."""
+def folder_word(facts: dict[str, Any], store: Store) -> FolderWord:
+    """Return how a request names the folder of a run record again.
+
+    Parameters
+    ----------
+    facts : dict
+        The run record's entry of the folder.
+    store : Store
+        The store.
+
+    Returns
+    -------
+    Path, str or tuple of Path
+        The key of the job that made the folder if the store has it, else its path or files.
+    """
     key = facts.get("key")
     if facts.get("names"):
         return tuple(Path(facts["path"]) / str(name) for name in facts["names"])
