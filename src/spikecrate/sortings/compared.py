@@ -257,18 +257,24 @@ def _pairs(first: str, second: str, comparison: Comparison) -> list[UnitPair]:
     import numpy as np
 
     assigned = {(unit.unit, unit.found) for unit in comparison.assigned}
-    one, other = comparison.true_units.tolist(), comparison.found_units.tolist()
+    rows, columns = np.nonzero(comparison.matches)
+    cells = (
+        comparison.true_units[rows],
+        comparison.found_units[columns],
+        comparison.matches[rows, columns],
+        comparison.agreement[rows, columns],
+    )
     return [
         UnitPair(
             first=first,
-            first_unit=one[row],
+            first_unit=one,
             second=second,
-            second_unit=other[column],
-            matched=int(comparison.matches[row, column]),
-            agreement=float(comparison.agreement[row, column]),
-            assigned=(one[row], other[column]) in assigned,
+            second_unit=other,
+            matched=matched,
+            agreement=agreement,
+            assigned=(one, other) in assigned,
         )
-        for row, column in np.argwhere(comparison.matches).tolist()
+        for one, other, matched, agreement in zip(*(values.tolist() for values in cells), strict=True)
     ]
 
 

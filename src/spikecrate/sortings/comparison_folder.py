@@ -24,7 +24,7 @@ from spikecrate.sortings.tables import (
 from spikecrate_harness import mda
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 
@@ -78,52 +78,57 @@ def read_comparison(folder: Path, names: Sequence[str]) -> ComparisonTables:
     units, _ = read_table(folder / UNITS, FoundUnit)
     agreement, _ = read_table(folder / AGREEMENT, UnitPair)
     rows, cells = read_table(folder / CONSENSUS, ConsensusRow, names)
-    summary = _read_summary(folder / SUMMARY)
-    found = {(one.sorting, one.unit): one.events for one in units}
-    true = {(TRUE, one.unit): one.events for one in truth}
-
-    def require(*, good: bool, table: str, what: str) -> None:
-        if not good:
-            message = f"{folder / table}: {what}"
-            raise ValueError(message)
-
-    for one in truth:
-        place = f"true unit {one.unit} of {one.sorting}"
-        partner = 0 if one.found is None else found.get((one.sorting, one.found))
-        require(
-            good=one.sorting in names and partner == one.found_events, table=TRUTH, what=f"{place}: found"
-        )
-        counts = (one.matched + one.missed, one.matched + one.extra)
-        require(
-            good=counts == (one.events, one.found_events), table=TRUTH, what=f"{place}: its counts differ"
-        )
-    for unit in units:
-        place = f"unit {unit.unit} of {unit.sorting}"
-        known = unit.true_unit is None or (TRUE, unit.true_unit) in true
-        require(good=unit.sorting in names and known, table=UNITS, what=f"{place}: true_unit")
-        require(
-            good=unit.matched is None or unit.matched + (unit.extra or 0) == unit.events,
-            table=UNITS,
-            what=f"{place}: its counts differ",
-        )
-    both = found | true
-    for pair in agreement:
-        ends = (pair.first, pair.first_unit), (pair.second, pair.second_unit)
-        require(good=both.keys() >= {*ends}, table=AGREEMENT, what=f"{ends}: no such units")
     consensus = []
     for row, labels in zip(rows, cells, strict=True):
         members = {name: int(label) for name, label in zip(names, labels, strict=True) if label}
-        good = len(members) == row.sortings and found.keys() >= {*members.items()}
-        require(good=good, table=CONSENSUS, what=f"unit {row.unit}: no such members")
+        if len(members) != row.sortings:
+            message = f"{folder / CONSENSUS}: unit {row.unit}: {len(members)} members, not {row.sortings}"
+            raise ValueError(message)
         consensus.append(
             ConsensusUnit(unit=row.unit, members=members, agreement=row.agreement, events=row.events)
         )
-    shape = mda.open_array(folder / EVENTS).shape
-    events = sum(unit.events for unit in consensus)
-    require(good=shape == (3, events), table=EVENTS, what=f"{shape}, not 3 x {events}")
-    return ComparisonTables(
-        truth=truth, units=units, agreement=agreement, consensus=tuple(consensus), summary=summary
+    tables = ComparisonTables(
+        truth=truth,
+        units=units,
+        agreement=agreement,
+        consensus=tuple(consensus),
+        summary=_read_summary(folder / SUMMARY),
     )
+    shape, events = mda.open_array(folder / EVENTS).shape, sum(unit.events for unit in consensus)
+    wrong = next(_contradictions(tables, names), None)
+    if wrong is None and shape != (3, events):
+        wrong = EVENTS, f"{' x '.join(map(str, shape))} numbers, not 3 x {events}"
+    if wrong is not None:
+        message = f"{folder / wrong[0]}: {wrong[1]}"
+        raise ValueError(message)
+    return tables
+
+
+def _contradictions(tables: ComparisonTables, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each table with a row that does not agree with the others, and which row."""
+    found = {(unit.sorting, unit.unit): unit.events for unit in tables.units}
+    true = {(TRUE, one.unit): one.events for one in tables.truth}
+    for one in tables.truth:
+        partner = 0 if one.found is None else found.get((one.sorting, one.found))
+        if one.sorting not in names or partner != one.found_events:
+            yield TRUTH, f"true unit {one.unit} of {one.sorting}: found"
+        if (one.matched + one.missed, one.matched + one.extra) != (one.events, one.found_events):
+            yield TRUTH, f"true unit {one.unit} of {one.sorting}: its counts differ"
+    for unit in tables.units:
+        if unit.sorting not in names or not (unit.true_unit is None or (TRUE, unit.true_unit) in true):
+            yield UNITS, f"unit {unit.unit} of {unit.sorting}: true_unit"
+        if unit.matched is not None and unit.matched + (unit.extra or 0) != unit.events:
+            yield UNITS, f"unit {unit.unit} of {unit.sorting}: its counts differ"
+    both = found | true
+    for pair in tables.agreement:
+        if (pair.first, pair.first_unit) not in both or (pair.second, pair.second_unit) not in both:
+            yield (
+                AGREEMENT,
+                f"{pair.first} {pair.first_unit} and {pair.second} {pair.second_unit}: no such units",
+            )
+    for member in tables.consensus:
+        if not found.keys() >= {*member.members.items()}:
+            yield CONSENSUS, f"unit {member.unit}: no such members"
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

@@ -234,9 +234,10 @@ def read_table(
             if (head := next(reader, [])) != expected:
                 message = f"the columns are {', '.join(head)}, not {', '.join(expected)}"
                 raise ValueError(message)  # noqa: TRY301 (one place for all that is wrong)
+            readers = [READERS[str(one.type)] for one in known] + [str] * len(more)
             for line in reader:
-                named = dict(zip(expected, line, strict=True))
-                rows.append(row(**{one.name: READERS[str(one.type)](named[one.name]) for one in known}))
+                values = [read(cell) for read, cell in zip(readers, line, strict=True)]
+                rows.append(row(**dict(zip(expected[: len(known)], values, strict=False))))
                 cells.append(line[len(known) :])
         except (ValueError, csv.Error) as error:
             message = f"{path}: line {reader.line_num}: {error}"
