@@ -523,4 +523,6 @@ def test_the_command_prints_what_sortings_have_in_common(results, recording, sor
     title, head, *rows = capsys.readouterr().out.splitlines()
     assert (title, head.split()) == ("overall agreement", ["early", "late", "third"])
     assert rows[0].split() == ["early", "1.00", "0.33", "0.60"]
+    assert rows[4].split() == ["unit", "early", "late", "third", "events", "agreement"]
+    assert rows[5].split() == ["1", "1", "7", "1", "3", "0.667"]
     assert main.run(["compare", first.key[:12], "--json"]) == 2

@@ -163,11 +163,25 @@ def _show_pairs(done: "ComparisonResult") -> None:
             for one in names
         ]
         table(["", *names], rows)
+        _show_consensus(done)
     consensus = done.summary["consensus"]
     say(
         f"consensus: {_counted(consensus['units'], 'unit')} and {_counted(consensus['events'], 'event')} that "
         f"at least {consensus['least_votes']} of {len(names)} sortings have"
     )
+
+
+def _show_consensus(done: "ComparisonResult") -> None:
+    say("units of the consensus, by their labels")
+    table(
+        ["unit", *done.names, "events", "agreement"],
+        [
+            (unit.unit, *map(unit.members.get, done.names), unit.events, f"{unit.agreement:.3f}")
+            for unit in done.consensus[:MOST_ROWS]
+        ],
+    )
+    if len(done.consensus) > MOST_ROWS:
+        say(f"and {len(done.consensus) - MOST_ROWS} more units, in consensus.csv")
 
 
 def _counted(count: int, what: str) -> str:
