@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikecrate import errors
+from spikecrate.sortings import tables as comparison
+from spikecrate.sortings.tables import columns
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,14 +17,25 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 
-def analyze_tool() -> ModuleType:
-    """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
-    spec = importlib.util.spec_from_file_location("analyze_run", ROOT / "tools" / "analyze" / "run.py")
+def tool(name: str) -> ModuleType:
+    """Return the `run.py` of a tool.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tool.
+    """
+    spec = importlib.util.spec_from_file_location(f"{name}_run", ROOT / "tools" / name / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def analyze_tool() -> ModuleType:
+    """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
+    return tool("analyze")
 
 
 def exit_codes() -> str:
@@ -61,10 +75,24 @@ def metrics() -> str:
     return "\n".join(["| metric | unit | what | source |", "|---|---|---|---|", *rows])
 
 
+def comparison_columns(name: str) -> str:
+    """Return the table of the columns of one table of a comparison.
+
+    Parameters
+    ----------
+    name : str
+        Name of its file.
+    """
+    found = columns(comparison.TABLES[name]).items()
+    rows = [f"| `{column}` | {one.unit} | {one.formula} | {one.source} |" for column, one in found]
+    return "\n".join(["| column | unit | what | source |", "|---|---|---|---|", *rows])
+
+
 TABLES = (
     (ROOT / "docs" / "troubleshoot.md", "exit codes", exit_codes),
     (ROOT / "docs" / "analyze.md", "units", unit_columns),
     (ROOT / "docs" / "analyze.md", "metrics", metrics),
+    *((ROOT / "docs" / "compare.md", name, partial(comparison_columns, name)) for name in comparison.TABLES),
 )
 """Page, name and contents of each table; the page has two markers around it."""
 

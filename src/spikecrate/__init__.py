@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, load, plot, run, sort, sort_by_group
+    from spikecrate.api import analyze, compare, load, plot, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -29,6 +29,7 @@ __all__ = [
     "StepRequest",
     "__version__",
     "analyze",
+    "compare",
     "concatenate",
     "errors",
     "load",
@@ -42,6 +43,7 @@ __all__ = [
 _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
+    "compare": "spikecrate.api",
     "plot": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",

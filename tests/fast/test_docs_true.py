@@ -285,13 +285,14 @@ def test_python_examples_import_what_exists_and_parse(page):
 
 def test_the_attributes_that_the_pages_use_are_there():
     from spikecrate.sortings import Comparison, Sorting, UnitMatch, UnitQuality
+    from spikecrate.sortings.tables import FoundUnit, TrueUnit
 
     api = importlib.import_module("spikecrate.api")
     kinds = {
         "result": (api.Result,),
         "sorting": (Sorting,),
-        "comparison": (Comparison,),
-        "unit": (UnitMatch, UnitQuality),
+        "comparison": (Comparison, api.ComparisonResult),
+        "unit": (UnitMatch, UnitQuality, TrueUnit, FoundUnit),
     }
     for page in PAGES:
         for block in blocks(page, "python"):

@@ -19,7 +19,6 @@ from spikecrate.catalogue.tools import catalogue, check, find
 from spikecrate.cli import main
 from spikecrate.errors import OutputError, ParameterUnknownError, StoppedError, UsageError
 from spikecrate.sortings.units import NAMES
-from spikecrate.steps.request import StepRequest
 
 ANALYSIS, PLOT = import_module("spikecrate.api.analyze"), import_module("spikecrate.api.plot")
 """The modules; the package has the functions of these names."""
@@ -42,10 +41,6 @@ def run(inputs, parameters, out, resources):
     (out / "{what}.{format}".format(**parameters)).write_text(json.dumps(told))
 """
 """A tool that tells what it was given, in the place of the one that has matplotlib."""
-COMPARES = """
-def run(inputs, parameters, out, resources):
-    (out / "agreement.csv").write_text("first\\n")
-"""
 
 
 @pytest.fixture
@@ -60,13 +55,9 @@ def result(recording, sorter, here, monkeypatch):  # noqa: ARG001
 
 
 @pytest.fixture
-def comparison(result, sorter, recording):
+def comparison(result):
     """A comparison of the sorting with the truth beside its recording."""
-    inputs = {"truth": "folder?", "sortings": "folders"}
-    sorter(COMPARES, name="mycompare", kind="compare", inputs=inputs)
-    truth = (recording / "firings_true.mda",)
-    given = {"truth": truth, "sortings": [result.key]}
-    return spikecrate.run(StepRequest(tool="mycompare", inputs=given))
+    return result.compare(truth="auto").result
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,24 @@
 """The public calls, one module a verb; a verb that takes a result is also a method of it."""
 
 from spikecrate.api.analyze import Analysis, analyze
+from spikecrate.api.compare import ComparisonResult, compare
 from spikecrate.api.plot import Picture, plot
 from spikecrate.api.result import GroupedResult, Result
 from spikecrate.api.run import find_or_run, load, run
 from spikecrate.api.sort import sort, sort_by_group
 
 Result.analyze = analyze
+Result.compare = compare
 Result.plot = plot
 
 __all__ = [
     "Analysis",
+    "ComparisonResult",
     "GroupedResult",
     "Picture",
     "Result",
     "analyze",
+    "compare",
     "find_or_run",
     "load",
     "plot",

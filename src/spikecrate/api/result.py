@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spikecrate.api.analyze import Analysis
+    from spikecrate.api.compare import ComparisonResult
     from spikecrate.api.plot import Picture
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
@@ -54,6 +55,8 @@ class Result:
     recording: Recording | None = field(default=None, compare=False)
     analyze: ClassVar[Callable[..., Analysis]]
     """`spikecrate.analyze` of this result."""
+    compare: ClassVar[Callable[..., ComparisonResult]]
+    """`spikecrate.compare` of this result and others."""
     plot: ClassVar[Callable[..., Picture]]
     """`spikecrate.plot` of this result."""
 

@@ -76,6 +76,8 @@ class Tool:
         Folder of the tool.
     image : str
         Reference of a prebuilt image, `registry/name@sha256:…`; empty where spikecrate builds the image.
+    library : tuple of str
+        Modules of the package spikecrate that the tool runs, as paths in it.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Tool:
     parameters: dict[str, Any]
     folder: Path
     image: str = ""
+    library: tuple[str, ...] = ()
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -199,7 +202,9 @@ def read(folder: Path) -> Tool:
         raise SorterInvalidError(message, next_step=step) from None
     try:
         given = {name: value for name, value in content.items() if name in Tool.__dataclass_fields__}
-        given |= {name: tuple(content[name]) for name in ("aliases", "entrypoint") if name in content}
+        given |= {
+            name: tuple(content[name]) for name in ("aliases", "entrypoint", "library") if name in content
+        }
         image = content.get("image", {}).get("reference", "")
         tool = Tool(**{**given, "folder": folder, "image": image})
         _ = tool.defaults

@@ -32,6 +32,7 @@ def checks() -> list[str]:
 
 SorterName = Annotated[str, Words(choices=sorters)]
 JobKey = Annotated[str, Words(choices=keys)]
+JobKeys = Annotated[list[str], Words(choices=keys)]
 CheckName = Annotated[str, Words(choices=checks)]
 Runtime = Annotated[str, Words(one_of=("auto", "docker", "apptainer", "host"))]
 FilePath = Annotated[Path, Words(read=lambda word: Path(word).absolute())]

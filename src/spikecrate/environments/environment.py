@@ -54,8 +54,8 @@ class Environment:
     python : Path
         The environment's interpreter.
     code : Path
-        The folder that it runs: copies of the harness and of the sorter's modules, so that an edit of the
-        catalogue cannot change a running job.
+        The folder that it runs: copies of the harness, of the sorter's modules and of the modules of spikecrate that
+        it runs, so that an edit of them cannot change a running job.
     hash : str
         Hash of the locks, the interpreter and the compiler's flags.
     """
@@ -215,6 +215,10 @@ def _copy_code(request: BuildRequest, folder: Path) -> None:
     shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
     for module in request.folder.glob("*.py"):
         shutil.copyfile(module, folder / module.name)
+    for name in request.library:
+        module = folder / "spikecrate" / name
+        module.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(request.package / name, module)
 
 
 def _install(request: BuildRequest, store: Store, progress: Progress, folder: Path) -> None:

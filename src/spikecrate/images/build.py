@@ -258,6 +258,7 @@ def sorter_argv(
         },
         contexts={
             "harness": request.harness,
+            **({"library": request.package} if request.library else {}),
             **({"wheelhouse": wheelhouse} if wheelhouse is not None else {}),
         },
         no_cache=no_cache,

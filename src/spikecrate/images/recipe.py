@@ -35,7 +35,15 @@ Entry = tuple[str, bool, str]
 
 
 def recipe_hash(
-    folder: Path, *, version: str, entrypoint: tuple[str, ...], python: str, harness: Path, base: Path
+    folder: Path,
+    *,
+    version: str,
+    entrypoint: tuple[str, ...],
+    python: str,
+    harness: Path,
+    base: Path,
+    package: Path | None = None,
+    library: tuple[str, ...] = (),
 ) -> str:
     """Return the hash of everything that a sorter's image is made from.
 
@@ -50,6 +58,10 @@ def recipe_hash(
         The harness's package; only its modules are hashed.
     base : Path
         The folder of the base images.
+    package : Path, optional
+        The folder of the package `spikecrate`.
+    library : tuple of str
+        Modules of that package which the tool runs, as in its tool.json.
 
     Returns
     -------
@@ -61,6 +73,7 @@ def recipe_hash(
     SorterInvalidError
         A link leads out of its folder, or a file cannot be read.
     """
+    parts = ingredients(folder, harness=harness, base=base, package=package, library=library)
     return digest(
         [
             "recipe",
@@ -68,7 +81,7 @@ def recipe_hash(
             version,
             entrypoint,
             python,
-            *ingredients(folder, harness=harness, base=base).values(),
+            *parts.values(),
         ]
     )
 
@@ -91,18 +104,26 @@ def prebuilt_recipe(image_digest: str, *, version: str, entrypoint: tuple[str, .
     return digest(["prebuilt", SCHEMA, version, entrypoint, image_digest])
 
 
-def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[Entry]]:
+def ingredients(
+    folder: Path,
+    *,
+    harness: Path,
+    base: Path,
+    package: Path | None = None,
+    library: tuple[str, ...] = (),
+) -> dict[str, list[Entry]]:
     """Return the files that a recipe hashes.
 
     Parameters
     ----------
-    folder, harness, base : Path
+    folder, harness, base, package, library
         As in `recipe_hash`.
 
     Returns
     -------
     dict
-        Sorted entries of the `sorter`, the `harness` and the `base`.
+        Sorted entries of the `sorter`, the `harness` and the `base`, and of the `library` where the tool runs modules
+        of it: the recipes of all other tools do not depend on it.
 
     Raises
     ------
@@ -113,6 +134,7 @@ def ingredients(folder: Path, *, harness: Path, base: Path) -> dict[str, list[En
         "sorter": sorted(entry for entry in _entries(folder) if entry[0] not in NOT_IN_IMAGE),
         "harness": sorted(entry for entry in _entries(harness) if entry[0].endswith(".py")),
         "base": sorted(_entries(base)),
+        **({"library": _modules(package, library)} if package is not None and library else {}),
     }
 
 
@@ -216,6 +238,15 @@ def image_reference(name: str, version: str, recipe: str) -> str:
     """
     # A version may hold a plus (1.0+cpu), a tag may not.
     return f"spikecrate/{name}:{version.replace('+', '_')}-{recipe[:12]}"
+
+
+def _modules(package: Path, names: tuple[str, ...]) -> list[Entry]:
+    try:
+        return [(name, *_content(os.fspath(package / name))) for name in sorted(names)]
+    except OSError as error:
+        message = f"library: {error.filename}: {error.strerror}"
+        step = "name modules of the package spikecrate in tool.json"
+        raise SorterInvalidError(message, next_step=step) from None
 
 
 def _entries(root: Path) -> Iterator[Entry]:

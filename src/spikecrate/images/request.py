@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import spikecrate_harness
-from spikecrate._util.data import data_path
+from spikecrate._util.data import PACKAGE, data_path
 from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT
 from spikecrate.images.recipe import GPU_LOCK, LOCK, image_reference
 
@@ -27,8 +27,11 @@ class BuildRequest:
         Whether this is the GPU variant, made from `requirements.gpu.lock`.
     image : str
         A prebuilt image by its digest; empty where the image is built.
-    harness, base : Path
-        The harness's package and the folder of the base images; by default those of this spikecrate.
+    library : tuple of str
+        Modules of spikecrate that the tool runs, as in its tool.json.
+    harness, base, package : Path
+        The harness's package, the folder of the base images and the package spikecrate; by default those of this
+        spikecrate.
     """
 
     name: str
@@ -43,8 +46,10 @@ class BuildRequest:
     recipe: str
     gpu: bool = False
     image: str = ""
+    library: tuple[str, ...] = ()
     harness: Path = Path(spikecrate_harness.__file__).parent
     base: Path = data_path("docker") / "base"
+    package: Path = PACKAGE
 
     @property
     def reference(self) -> str:

@@ -57,15 +57,28 @@ def staged(request: BuildRequest, *, extra: Collection[str] = ()) -> Iterator[Bu
         If a file changed after the recipe was hashed, or cannot be read.
     DiskFullError
     """
-    parts = ingredients(request.folder, harness=request.harness, base=request.base)
+    parts = ingredients(
+        request.folder,
+        harness=request.harness,
+        base=request.base,
+        package=request.package,
+        library=request.library,
+    )
     names = {part: [name for name, *_ in entries] for part, entries in parts.items()}
     names["sorter"] += [name for name in {*extra} - {*names["sorter"]} if (request.folder / name).is_file()]
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
         root = Path(name)
-        copy = replace(request, folder=root / "sorter", harness=root / "harness", base=root / "base")
+        copy = replace(
+            request,
+            folder=root / "sorter",
+            harness=root / "harness",
+            base=root / "base",
+            package=root / "library",
+        )
         _copy_files(request.folder, names["sorter"], copy.folder)
         _copy_files(request.harness, names["harness"], copy.harness)
         _copy_files(request.base, names["base"], copy.base)
+        _copy_files(request.package, names.get("library", ()), copy.package)
         _level_folders(root)
         # The recipe of a prebuilt image hashes no files.
         if not request.image and _hash(copy) != request.recipe:
@@ -148,5 +161,7 @@ def _hash(request: BuildRequest) -> str:
         python=request.python,
         harness=request.harness,
         base=request.base,
+        package=request.package,
+        library=request.library,
     )
     return gpu_recipe(recipe) if request.gpu else recipe

@@ -60,11 +60,17 @@ class Consensus:
         Int64, for each event of `sorting` the number of sortings that have it.
     units : tuple of ConsensusUnit
         By label: the most members first, then the highest agreement. A unit may be without events.
+    least_votes : int
+        Sortings that had to have an event.
+    comparisons : dict
+        Comparison of each pair of sortings, by their names in order.
     """
 
     sorting: Sorting
     votes: NDArray[np.int64]
     units: tuple[ConsensusUnit, ...]
+    least_votes: int
+    comparisons: dict[tuple[str, str], Comparison]
 
 
 def find_consensus(
@@ -147,6 +153,8 @@ def find_consensus(
             ConsensusUnit(unit=unit, members=dict(group), agreement=agreement, events=len(events[0]))
             for unit, ((group, agreement), events) in enumerate(zip(found, voted, strict=True), start=1)
         ),
+        least_votes=least,
+        comparisons=comparisons,
     )
 
 

@@ -4,7 +4,7 @@ Row 1 holds the primary channel, row 2 the time in samples (fractions are allowe
 from 1. Source: MountainLab's and SpikeForest's use of the file.
 
 The file counts channels from 1 and writes 0 where the sorter reports none; Python counts them from 0, like the columns
-of the recording's traces, and has -1 there. `read_firings` and `write_firings` are the only places that convert.
+of the recording's traces, and has -1 there. `read_firings` and `firings_table` are the only places that convert.
 """
 
 from __future__ import annotations
@@ -256,14 +256,11 @@ def write_firings(path: str | Path, sorting: Sorting) -> None:
     """
     import secrets
 
-    import numpy as np
-
     from spikecrate._util.files import disk_full_named
     from spikecrate_harness import mda
 
     path = Path(path)
-    channels = sorting.channels + FIRST_CHANNEL_IN_FILE
-    table = np.stack([channels.astype(np.float64), sorting.times, sorting.labels.astype(np.float64)])
+    table = firings_table(sorting)
     staging = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with disk_full_named(path):
@@ -273,6 +270,25 @@ def write_firings(path: str | Path, sorting: Sorting) -> None:
             staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
+
+
+def firings_table(sorting: Sorting) -> NDArray[np.float64]:
+    """Return the table that `firings.mda` holds.
+
+    Parameters
+    ----------
+    sorting : Sorting
+        Its channels are counted from 0; the table counts them from 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        Float64, 3 x events: channel, time, label.
+    """
+    import numpy as np
+
+    channels = sorting.channels + FIRST_CHANNEL_IN_FILE
+    return np.stack([channels.astype(np.float64), sorting.times, sorting.labels.astype(np.float64)])
 
 
 def _whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:

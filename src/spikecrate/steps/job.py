@@ -223,4 +223,6 @@ def build_request(
         image=sorter.image,
         harness=sources.harness,
         base=sources.base,
+        library=sorter.library,
+        package=sources.package,
     )

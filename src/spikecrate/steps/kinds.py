@@ -273,6 +273,44 @@ def check_analysis(out: Path, job: Job) -> dict[str, Any]:
     return {"units": len(units), "events": sum(unit.events for unit in units)}
 
 
+def check_comparison(out: Path, job: Job) -> dict[str, Any]:
+    """Check the tables of a comparison.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    job : Job
+        The job, with the names of the sortings.
+
+    Returns
+    -------
+    dict
+        `sortings`, `true_units` and `consensus_units`, the numbers of each.
+
+    Raises
+    ------
+    ResultInvalidError
+        A file is missing or not valid, or a table names a unit that another lacks.
+    """
+    from spikecrate.sortings.comparison_folder import read_comparison
+    from spikecrate.sortings.tables import EVENTS, LABELS, SUMMARY, TABLES
+
+    for name in (*TABLES, EVENTS, LABELS, SUMMARY):
+        require_file(out / name)
+    names = job.parts.parameters["names"]
+    try:
+        found = read_comparison(out, names)
+    except ValueError as error:
+        message = f"/out is not a comparison: {str(error).replace(str(out), '/out')}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
+    return {
+        "sortings": len(names),
+        "true_units": len({unit.unit for unit in found.truth}),
+        "consensus_units": len(found.consensus),
+    }
+
+
 KINDS: Final = {
     kind.name: kind
     for kind in (
@@ -300,7 +338,13 @@ KINDS: Final = {
             facts=("units", "events"),
             check=check_sorting,
         ),
-        Kind(name=COMPARE, files=(), folder="comparison", facts=()),
+        Kind(
+            name=COMPARE,
+            files=(),
+            folder="comparison",
+            facts=("sortings", "true_units", "consensus_units"),
+            check=check_comparison,
+        ),
         Kind(name=EXPORT, files=(), folder="export", facts=()),
         Kind(name=FIGURE, files=(), folder="figures", facts=()),
         Kind(name="command", files=(), folder="output", facts=()),

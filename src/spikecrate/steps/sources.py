@@ -1,41 +1,49 @@
 """Keep the sources of a recipe in the store, so that an old job can run again after its tool has changed.
 
-About 100 kB for each recipe, filed under its hash: the tool's folder, the harness and the base images' folder.
-They are hashed again before use.
+About 100 kB for each recipe, filed under its hash: the tool's folder, the harness, the base images' folder
+and the modules of spikecrate that the tool runs. They are hashed again before use.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import spikecrate_harness
-from spikecrate._util.data import data_path
+from spikecrate._util.data import PACKAGE, data_path
 from spikecrate._util.files import disk_full_named, remove_tree
 from spikecrate.catalogue.tools import read
 from spikecrate.errors import SorterInvalidError
 from spikecrate.images.recipe import file_names, ingredients, prebuilt_recipe, recipe_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from spikecrate.catalogue.tools import Tool
     from spikecrate.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The three folders whose hash is a recipe.
+    """The folders whose hash is a recipe.
 
     Attributes
     ----------
     sorter, harness, base : Path
         The tool's folder, the harness package, and the folder of the base images' sources.
+    package : Path
+        The package spikecrate.
+    library : tuple of str
+        Its modules that the tool runs; only these are hashed.
     """
 
     sorter: Path
     harness: Path
     base: Path
+    package: Path
+    library: tuple[str, ...] = ()
 
 
 def current(sorter: Tool) -> Sources:
@@ -54,6 +62,8 @@ def current(sorter: Tool) -> Sources:
         sorter=sorter.folder,
         harness=Path(spikecrate_harness.__file__).parent,
         base=data_path("docker") / "base",
+        package=PACKAGE,
+        library=sorter.library,
     )
 
 
@@ -87,6 +97,8 @@ def hash_of(sorter: Tool, sources: Sources) -> str:
         python=sorter.python,
         harness=sources.harness,
         base=sources.base,
+        package=sources.package,
+        library=sorter.library,
     )
 
 
@@ -116,6 +128,7 @@ def keep(sorter: Tool, sources: Sources, recipe: str, store: Store, staging: Pat
             _copy(sources.sorter, copied.sorter)
             _copy(sources.harness, copied.harness)
             _copy(sources.base, copied.base)
+            _copy(sources.package, copied.package, sources.library)
             # An edit between hashing and copying changes the copied files.
             if hash_of(sorter, copied) == recipe:
                 store.recipes.mkdir(exist_ok=True)
@@ -146,6 +159,7 @@ def kept(name: str, recipe: str, store: Store) -> tuple[Tool, Sources] | None:
         return None
     try:
         sorter = read(sources.sorter)
+        sources = replace(sources, library=sorter.library)
         return (sorter, sources) if hash_of(sorter, sources) == recipe else None
     except SorterInvalidError:
         return None
@@ -165,20 +179,32 @@ def changed_files(mine: Sources, theirs: Sources) -> list[str]:
     """
     found: list[str] = []
     first, second = (
-        ingredients(sources.sorter, harness=sources.harness, base=sources.base) for sources in (mine, theirs)
+        ingredients(
+            sources.sorter,
+            harness=sources.harness,
+            base=sources.base,
+            package=sources.package,
+            library=sources.library,
+        )
+        for sources in (mine, theirs)
     )
-    for part in first:
-        names = {name for name, *_ in {*first[part]} ^ {*second[part]}}
+    for part in {**first, **second}:
+        names = {name for name, *_ in {*first.get(part, ())} ^ {*second.get(part, ())}}
         found += [f"{part}/{name}" for name in sorted(names)]
     return found
 
 
 def _inside(folder: Path, name: str) -> Sources:
-    return Sources(sorter=folder / "sorter" / name, harness=folder / "harness", base=folder / "base")
+    return Sources(
+        sorter=folder / "sorter" / name,
+        harness=folder / "harness",
+        base=folder / "base",
+        package=folder / "library",
+    )
 
 
-def _copy(source: Path, target: Path) -> None:
-    for name in file_names(source):
+def _copy(source: Path, target: Path, names: Iterable[str] | None = None) -> None:
+    for name in file_names(source) if names is None else names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / name, copy)

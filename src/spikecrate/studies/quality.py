@@ -10,6 +10,7 @@ from spikecrate import api
 from spikecrate.errors import ResultInvalidError, SpikecrateError, StoppedError, UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import DIFFICULTIES, write_toy
+from spikecrate.steps.paths import TRUTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
 
-TRUTH: Final = "firings_true.mda"
-"""File with the true spikes, beside the samples of a recording."""
 GOOD: Final = 0.8
 """Least accuracy of a unit that counts as found; SpikeForest uses the same."""
 
