@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, load, run, sort, sort_by_group
+    from spikecrate.api import analyze, load, preprocess, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -33,6 +33,7 @@ __all__ = [
     "errors",
     "load",
     "open_recording",
+    "preprocess",
     "run",
     "sort",
     "sort_by_group",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
+    "preprocess": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",

@@ -1,6 +1,7 @@
 """The public calls, one module a verb; a verb that takes a result is also a method of it."""
 
 from spikecrate.api.analyze import Analysis, analyze
+from spikecrate.api.preprocess import Preprocessed, preprocess
 from spikecrate.api.result import GroupedResult, Result
 from spikecrate.api.run import find_or_run, load, run
 from spikecrate.api.sort import sort, sort_by_group
@@ -10,10 +11,12 @@ Result.analyze = analyze
 __all__ = [
     "Analysis",
     "GroupedResult",
+    "Preprocessed",
     "Result",
     "analyze",
     "find_or_run",
     "load",
+    "preprocess",
     "run",
     "sort",
     "sort_by_group",
