@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikecrate import errors
+from spikecrate.catalogue.parameters import operations
+from spikecrate.catalogue.tools import find
+from spikecrate.cli.sorters import value_range
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,10 +21,23 @@ ROOT = Path(__file__).parents[1]
 
 def analyze_tool() -> ModuleType:
     """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
-    spec = importlib.util.spec_from_file_location("analyze_run", ROOT / "tools" / "analyze" / "run.py")
+    return tool_module("analyze")
+
+
+def tool_module(name: str) -> ModuleType:
+    """Return the `run.py` of a tool.
+
+    Parameters
+    ----------
+    name : str
+        Name of the tool.
+    """
+    spec = importlib.util.spec_from_file_location(f"{name}_run", ROOT / "tools" / name / "run.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -61,10 +79,26 @@ def metrics() -> str:
     return "\n".join(["| metric | unit | what | source |", "|---|---|---|---|", *rows])
 
 
+def preprocess_operations() -> str:
+    """Return the operations of the tool `preprocess`, and a table of the parameters of each."""
+    schema = find("preprocess").parameters["properties"]["steps"]
+    blocks = []
+    for name, operation in operations(schema).items():
+        rows = [
+            f"| `{field}` | `{json.dumps(entry['default'])}` | {value_range(entry) or ''} | {entry.get('unit', '')} "
+            f"| {entry['description']} |"
+            for field, entry in operation["properties"].items()
+        ]
+        head = ["| parameter | default | range | unit | what |", "|---|---|---|---|---|"]
+        blocks.append("\n".join([f"**{name}**: {operation['description']}", "", *head, *rows]))
+    return "\n\n".join(blocks)
+
+
 TABLES = (
     (ROOT / "docs" / "troubleshoot.md", "exit codes", exit_codes),
     (ROOT / "docs" / "analyze.md", "units", unit_columns),
     (ROOT / "docs" / "analyze.md", "metrics", metrics),
+    (ROOT / "docs" / "preprocess.md", "operations", preprocess_operations),
 )
 """Page, name and contents of each table; the page has two markers around it."""
 

@@ -321,9 +321,7 @@ def interpolated(traces: Any, names: Sequence[str], sigma_um: float | None = Non
         if not reached
     ]
     if far:
-        message = (
-            f"channel {far[0]} cannot be interpolated: no good channel is within reach of {sigma_um:g} um"
-        )
+        message = f"channel {far[0]} cannot be interpolated: none of the {(~bad).sum()} other channels is within reach of {sigma_um:g} um"
         raise ValueError(message)
     return preprocessing.interpolate_bad_channels(
         traces, list(names), sigma_um=sigma_um, p=p, weights=weights

@@ -270,7 +270,7 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     schema : mapping
         The parameter's entry in sorter.json.
     value : object
-        Its value; a value that is not a number is returned unchanged.
+        Its value, or a list of values; a value that is not a number is returned unchanged.
 
     Returns
     -------
@@ -286,6 +286,8 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     >>> settled({"type": "number"}, 3), settled({"type": "integer"}, 3.0)
     (3.0, 3)
     """
+    if isinstance(value, list) and "type" in schema.get("items", {}):
+        return [settled(schema["items"], entry) for entry in value]
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
