@@ -175,6 +175,15 @@ def test_bad_channels_are_found_told_and_interpolated_or_removed(noise):
     left = [str(channel + 1) for channel in range(CHANNELS) if channel not in (DEAD, NOISY)]
     assert list(done["remove"].recording.channel_ids) == left
     assert np.array_equal(done["report"].recording.traces(), open_recording(noise).traces())
+    described = json.loads((noise / "recording.json").read_text())
+    del described["gain_uv"]
+    (noise / "recording.json").write_text(json.dumps(described))
+    counted = on_host(noise, [find | {"action": "report"}])
+    assert any("no gain, so that psd_hf_threshold" in warning for warning in counted.result.warnings)
+    assert any(
+        "channels are bad: good ones may be among them" in warning for warning in counted.result.warnings
+    )
+    assert "gain_uv" not in json.loads((counted.folder / "recording.json").read_text())
     dead = done["interpolate"].recording.traces()[:, DEAD]
     assert np.abs(dead).max() > 100
     alone = {"operation": "remove_channels", "channels": [f"1-{DEAD}", f"{DEAD + 2}-16"]}

@@ -54,6 +54,8 @@ class Chain:
         Seed, number of worker processes, and the warnings.
     jobs : dict
         How SpikeInterface is to use processes.
+    scaled : bool
+        Whether the recording gives the gains.
     channels : dict
         Label and action by the name of the channel, for all channels of the recording in order.
     """
@@ -62,6 +64,7 @@ class Chain:
     groups: Mapping[str, str]
     resources: Resources
     jobs: Mapping[str, Any]
+    scaled: bool = True
     channels: dict[str, dict[str, str]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +131,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     traces = preprocessing.scale_to_uV(as_spikeinterface(in_pieces(recording)).rename_channels(names))
     groups = dict(zip(names, parameters["groups"], strict=bool(parameters["groups"])))
     jobs = {"n_jobs": resources.cores, "mp_context": "fork", "pool_engine": "process"}
-    chain = Chain(traces, groups, resources, jobs)
+    chain = Chain(traces, groups, resources, jobs, scaled="gain_uv" not in parameters["assumed"])
     for step in parameters["steps"]:
         chain.apply(step)
     tell_channels(chain, out / "channels.json")
@@ -243,6 +246,11 @@ def detect_bad_channels(chain: Chain, step: Step) -> Any:
     from spikeinterface import preprocessing
 
     own = ("operation", "action", "labels")
+    if step["method"] == "coherence+psd" and not chain.scaled:
+        unknown = "the recording gives no gain, so that psd_hf_threshold is in counts²/Hz"
+        chain.resources.warn(f"detect_bad_channels: {unknown}")
+    # It is told below.
+    warnings.filterwarnings("ignore", message="Over 1/3 of channels")
     _found, labels = preprocessing.detect_bad_channels(
         chain.traces,
         seed=chain.resources.seed,
@@ -250,6 +258,9 @@ def detect_bad_channels(chain: Chain, step: Step) -> Any:
         **{name: value for name, value in step.items() if name not in own},
     )
     found = {name: str(label) for name, label in zip(chain.names, labels, strict=True) if label != GOOD}
+    if 3 * len(found) > len(chain.names):
+        told = f"{len(found)} of {len(chain.names)} channels are bad: good ones may be among them"
+        chain.resources.warn(f"detect_bad_channels: {told}")
     for name, label in found.items():
         chain.channels[name]["label"] = label
     treated = [name for name, label in found.items() if label in step["labels"]]
