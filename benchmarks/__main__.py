@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import (
+    bench_analyze,
     bench_apptainer,
     bench_compare,
     bench_dev,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "dev": bench_dev.enter_and_make,
     "store": bench_store.growth,
     "compare": bench_compare.against_spikeinterface,
+    "analyze": bench_analyze.against_spikeinterface,
     "chain": bench_compare.chained_events,
     "units": bench_units.share_of_the_step,
 }

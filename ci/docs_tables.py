@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikecrate import errors
+from spikecrate.catalogue.parameters import operations
+from spikecrate.catalogue.tools import find
+from spikecrate.cli.sorters import value_range
 from spikecrate.sortings import tables as comparison
 from spikecrate.sortings.tables import columns
 
@@ -29,13 +34,10 @@ def tool(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def analyze_tool() -> ModuleType:
-    """Return the `run.py` of the tool `analyze`, which has the meaning of each metric."""
-    return tool("analyze")
 
 
 def exit_codes() -> str:
@@ -60,14 +62,14 @@ def exit_codes() -> str:
 
 def unit_columns() -> str:
     """Return the table of the columns of `units.csv`."""
-    columns = analyze_tool().UNIT_COLUMNS.items()
+    columns = tool("analyze").UNIT_COLUMNS.items()
     rows = [f"| `{name}` | {one.unit} | {one.formula.replace('|', chr(92) + '|')} |" for name, one in columns]
     return "\n".join(["| column | unit | what |", "|---|---|---|", *rows])
 
 
 def metrics() -> str:
     """Return the table of the metrics in `metrics.csv`."""
-    found = analyze_tool().METRICS.items()
+    found = tool("analyze").METRICS.items()
     rows = [
         f"| `{name}` | {one.unit} | {one.formula.replace('|', chr(92) + '|')} | {one.source} |"
         for name, one in found
@@ -88,11 +90,27 @@ def comparison_columns(name: str) -> str:
     return "\n".join(["| column | unit | what | source |", "|---|---|---|---|", *rows])
 
 
+def preprocess_operations() -> str:
+    """Return the operations of the tool `preprocess`, and a table of the parameters of each."""
+    schema = find("preprocess").parameters["properties"]["steps"]
+    blocks = []
+    for name, operation in operations(schema).items():
+        rows = [
+            f"| `{field}` | `{json.dumps(entry['default'])}` | {value_range(entry) or ''} | {entry.get('unit', '')} "
+            f"| {entry['description']} |"
+            for field, entry in operation["properties"].items()
+        ]
+        head = ["| parameter | default | range | unit | what |", "|---|---|---|---|---|"]
+        blocks.append("\n".join([f"**{name}**: {operation['description']}", "", *head, *rows]))
+    return "\n\n".join(blocks)
+
+
 TABLES = (
     (ROOT / "docs" / "troubleshoot.md", "exit codes", exit_codes),
     (ROOT / "docs" / "analyze.md", "units", unit_columns),
     (ROOT / "docs" / "analyze.md", "metrics", metrics),
     *((ROOT / "docs" / "compare.md", name, partial(comparison_columns, name)) for name in comparison.TABLES),
+    (ROOT / "docs" / "preprocess.md", "operations", preprocess_operations),
 )
 """Page, name and contents of each table; the page has two markers around it."""
 

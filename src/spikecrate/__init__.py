@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, compare, load, plot, run, sort, sort_by_group
+    from spikecrate.api import analyze, compare, load, plot, preprocess, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -35,6 +35,7 @@ __all__ = [
     "load",
     "open_recording",
     "plot",
+    "preprocess",
     "run",
     "sort",
     "sort_by_group",
@@ -45,6 +46,7 @@ _HOMES = {
     "analyze": "spikecrate.api",
     "compare": "spikecrate.api",
     "plot": "spikecrate.api",
+    "preprocess": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",

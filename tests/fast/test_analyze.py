@@ -228,7 +228,7 @@ def test_the_catalogue_has_the_tool():
 
 
 def test_the_tool_writes_the_columns_that_the_library_reads_and_explains_each():
-    tool = docs_tables.analyze_tool()
+    tool = docs_tables.tool("analyze")
     assert tuple(tool.UNIT_COLUMNS) == NAMES
     assert set(tool.OF_TIMES) < set(tool.METRICS)
     for name, metric in tool.METRICS.items():
@@ -237,6 +237,6 @@ def test_the_tool_writes_the_columns_that_the_library_reads_and_explains_each():
 
 def test_a_value_that_is_not_finite_is_an_empty_cell(tmp_path):
     rows = [[1, float("nan")], [2, float("inf")], [3, None], [4, 0.1]]
-    docs_tables.analyze_tool().write_csv(tmp_path / "metrics.csv", ["unit", "snr"], rows)
+    docs_tables.tool("analyze").write_csv(tmp_path / "metrics.csv", ["unit", "snr"], rows)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         assert [*csv.reader(file)] == [["unit", "snr"], ["1", ""], ["2", ""], ["3", ""], ["4", "0.1"]]

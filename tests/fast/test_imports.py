@@ -202,7 +202,7 @@ def test_the_catalogue_has_tools_beside_the_sorters():
     check(tool.folder)
     assert imports.TOOL not in catalogue()
     assert catalogue(kind="").keys() > catalogue().keys()
-    assert [*catalogue(kind="preprocess")] == [imports.TOOL]
+    assert imports.TOOL in catalogue(kind="preprocess")
     with pytest.raises(SorterNotFoundError, match="import is a preprocess tool, not a sorter"):
         find(imports.TOOL, kind="sorter")
     with pytest.raises(SorterNotFoundError, match="no tool is named 'improt'; did you mean 'import'"):

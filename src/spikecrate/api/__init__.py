@@ -3,6 +3,7 @@
 from spikecrate.api.analyze import Analysis, analyze
 from spikecrate.api.compare import ComparisonResult, compare
 from spikecrate.api.plot import Picture, plot
+from spikecrate.api.preprocess import Preprocessed, preprocess
 from spikecrate.api.result import GroupedResult, Result
 from spikecrate.api.run import find_or_run, load, run
 from spikecrate.api.sort import sort, sort_by_group
@@ -16,12 +17,14 @@ __all__ = [
     "ComparisonResult",
     "GroupedResult",
     "Picture",
+    "Preprocessed",
     "Result",
     "analyze",
     "compare",
     "find_or_run",
     "load",
     "plot",
+    "preprocess",
     "run",
     "sort",
     "sort_by_group",

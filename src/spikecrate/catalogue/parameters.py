@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,58 @@ def complete(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
                 next_step=f"run spikecrate sorters.show {tool.name} for its parameters",
                 details={"parameter": name, "known": list(schemas)},
             )
-    return {name: settled(schema, given.get(name, schema["default"])) for name, schema in schemas.items()}
+    return {name: _complete(tool, name, schema, given) for name, schema in schemas.items()}
+
+
+def _complete(tool: Tool, name: str, schema: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+    """Return the value of a parameter, each operation of a list of them with its own parameters."""
+    value = given.get(name, schema["default"])
+    known = operations(schema)
+    if not known or not isinstance(value, list):
+        return settled(schema, value)
+    return [_complete_operation(tool, f"{name}[{place}]", known, one) for place, one in enumerate(value)]
+
+
+def operations(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations of a parameter that is a list of them: `items.allOf` has an `if` and a `then` for each.
+
+    Parameters
+    ----------
+    schema : mapping
+        The parameter's entry in tool.json.
+
+    Returns
+    -------
+    dict
+        `description` and `properties` (the schema of each parameter) by the name of the operation; empty for any other
+        parameter.
+    """
+    kinds = schema.get("items", {}).get("allOf", ())
+    return {
+        kind["if"]["properties"]["operation"]["const"]: {
+            "description": kind["then"]["description"],
+            "properties": {
+                name: entry for name, entry in kind["then"]["properties"].items() if name != "operation"
+            },
+        }
+        for kind in kinds
+    }
+
+
+def _complete_operation(tool: Tool, place: str, known: Mapping[str, Any], value: Any) -> Any:
+    """Return one operation with all of its parameters; what is no operation is left to `validate`."""
+    if not isinstance(value, dict) or not isinstance(name := value.get("operation"), str):
+        return value
+    step = f"run spikecrate sorters.show {tool.name} for the operations and their parameters"
+    if name not in known:
+        message = f"{tool.name}: {place}: there is no operation {name!r}{nearest(name, known)}"
+        raise ParameterUnknownError(message, next_step=step, details={"known": list(known)})
+    schemas = known[name]["properties"]
+    for field in value.keys() - schemas.keys() - {"operation"}:
+        message = f"{tool.name}: {place}: {name} has no parameter {field!r}{nearest(field, schemas)}"
+        raise ParameterUnknownError(message, next_step=step, details={"known": list(schemas)})
+    filled = {field: settled(entry, value.get(field, entry["default"])) for field, entry in schemas.items()}
+    return {"operation": name, **filled}
 
 
 def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
@@ -80,7 +132,10 @@ def validate(tool: Tool, parameters: Mapping[str, Any]) -> None:
     if error is None:
         return
     name = str(error.absolute_path[0]) if error.absolute_path else "parameters"
-    message = f"{tool.name}: parameter {name}: {error.message}"
+    inside = "".join(
+        f".{part}" if isinstance(part, str) else f"[{part}]" for part in list(error.absolute_path)[1:]
+    )
+    message = f"{tool.name}: parameter {name}{inside}: {error.message}"
     raise ParameterValueError(
         message,
         next_step=f"run spikecrate sorters.show {tool.name} for the range of {name}",
@@ -152,6 +207,61 @@ def parse_assignments(tool: Tool, assignments: Iterable[str]) -> dict[str, Any]:
     return given
 
 
+def parse_operation(tool: Tool, parameter: str, word: str) -> dict[str, Any]:
+    """Parse an operation as the command line has it: NAME, or NAME:PARAMETER=VALUE,PARAMETER=VALUE.
+
+    Parameters
+    ----------
+    tool : Tool
+        A tool of the catalogue.
+    parameter : str
+        Its parameter that is a list of operations.
+    word : str
+        The operation; a value is JSON, or text, and that of a list may be its entries with commas between them.
+
+    Returns
+    -------
+    dict
+        `operation` and the parameters that are given.
+
+    Raises
+    ------
+    ParameterValueError
+        There is no `=` in what should be a parameter.
+
+    Examples
+    --------
+    >>> from spikecrate.catalogue.tools import find
+    >>> parse_operation(find("preprocess"), "steps", "bandpass_filter:freq_min=500,order=3")
+    {'operation': 'bandpass_filter', 'freq_min': 500, 'order': 3}
+    >>> parse_operation(find("preprocess"), "steps", "remove_channels:channels=7,12")
+    {'operation': 'remove_channels', 'channels': ['7', '12']}
+    """
+    name, _, rest = word.partition(":")
+    known = operations(tool.parameters["properties"][parameter]).get(name, {})
+    parsed: dict[str, Any] = {"operation": name}
+    # A comma ends a value only where the next parameter follows.
+    for assignment in re.split(r",(?=\w+=)", rest) if rest else ():
+        field, equals, text = assignment.partition("=")
+        if not equals or not field:
+            message = f"{word!r}: {assignment!r} is not of the form name=value"
+            raise ParameterValueError(message, next_step=f"write it as {name}:name=value,name=value")
+        parsed[field] = _parsed(known.get("properties", {}).get(field, {}), text)
+    return parsed
+
+
+def _parsed(schema: Mapping[str, Any], text: str) -> Any:
+    """Return the value of a parameter of an operation."""
+    if schema.get("type") == "string":
+        return text
+    if schema.get("type") == "array" and not text.startswith("["):
+        return [_parsed(schema["items"], entry) for entry in text.split(",")]
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def settled(schema: Mapping[str, Any], value: Any) -> Any:
     """Return a value with the number type of its schema.
 
@@ -160,7 +270,7 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     schema : mapping
         The parameter's entry in sorter.json.
     value : object
-        Its value; a value that is not a number is returned unchanged.
+        Its value, or a list of values; a value that is not a number is returned unchanged.
 
     Returns
     -------
@@ -176,6 +286,8 @@ def settled(schema: Mapping[str, Any], value: Any) -> Any:
     >>> settled({"type": "number"}, 3), settled({"type": "integer"}, 3.0)
     (3.0, 3)
     """
+    if isinstance(value, list) and "type" in schema.get("items", {}):
+        return [settled(schema["items"], entry) for entry in value]
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value

@@ -95,7 +95,7 @@ def sort(
     Parameters
     ----------
     recording : RECORDING
-        folder or file in any format of docs/recordings.md, or a glob; read in place
+        folder or file in any format of docs/recordings.md, a glob, or the key of a preprocess job; read in place
     by_group : flag
         sort each shank, tetrode or probe by itself, and join the sortings
     output : DIR

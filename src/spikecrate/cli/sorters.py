@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate.catalogue.parameters import operations
 from spikecrate.catalogue.tools import Tool, catalogue, find
 from spikecrate.cli.choices import FilePath, SorterName
 from spikecrate.cli.command import command
@@ -58,9 +59,18 @@ def show_sorter(sorter: dict[str, Any]) -> None:
         }
         say(f"needs {', '.join(needs[name].format(value) for name, value in sorter['requires'].items())}")
     say()
+    schemas = sorter["parameters"]["properties"]
+    _show_parameters(schemas)
+    for entry in schemas.values():
+        for name, operation in operations(entry).items():
+            say(f"\n{name}: {operation['description']}")
+            _show_parameters(operation["properties"])
+
+
+def _show_parameters(schemas: dict[str, Any]) -> None:
     rows = [
         (name, json.dumps(entry["default"]), value_range(entry), entry.get("unit"), entry["description"])
-        for name, entry in sorter["parameters"]["properties"].items()
+        for name, entry in schemas.items()
     ]
     table(("parameter", "default", "range", "unit", "description"), rows)
 

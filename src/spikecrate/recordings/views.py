@@ -284,8 +284,10 @@ def _picker(kept: Sequence[int]) -> Any:
 def _kept_channels(view: View, recording: Recording) -> list[int]:
     """Return the channels that a view keeps, in the recording's order."""
     ids = recording.channel_ids
-    kept = _named(view.channels, ids, "--channels", recording) if view.channels else set(range(len(ids)))
-    kept -= _named(view.exclude_channels, ids, "--exclude-channels", recording)
+    kept = (
+        named_channels(view.channels, ids, "--channels", recording) if view.channels else set(range(len(ids)))
+    )
+    kept -= named_channels(view.exclude_channels, ids, "--exclude-channels", recording)
     if view.group is not None:
         groups = group_names(recording)
         if view.group not in groups:
@@ -299,8 +301,30 @@ def _kept_channels(view: View, recording: Recording) -> list[int]:
     return sorted(kept)
 
 
-def _named(words: Sequence[str], ids: Sequence[str], option: str, recording: Recording) -> set[int]:
-    """Return the channels that words name: an id, or the first and last id of a range."""
+def named_channels(words: Sequence[str], ids: Sequence[str], option: str, recording: Recording) -> set[int]:
+    """Return the channels that words name: an id, or the first and last id of a range.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Names, or ranges such as `3-8`.
+    ids : sequence of str
+        The names of the channels.
+    option : str
+        What the words are given for, for messages.
+    recording : Recording
+        The recording, for messages.
+
+    Returns
+    -------
+    set of int
+        Channels from 0.
+
+    Raises
+    ------
+    UsageError
+        A channel is not known; the message has the nearest name.
+    """
     found: set[int] = set()
     for word in words:
         if word in ids:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.progress import default_progress
-from spikecrate.errors import RecordingFormatError, RecordingNotFoundError
+from spikecrate.errors import JobNotFoundError, RecordingFormatError, RecordingNotFoundError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.copying import write_copy
 from spikecrate.recordings.formats import absolute
+from spikecrate.steps.kinds import KINDS, PREPROCESS
+from spikecrate.steps.paths import RECORD
+from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
     from spikecrate.recordings import Recording
     from spikecrate.store import Store
@@ -34,7 +36,7 @@ def open_any(
     Parameters
     ----------
     path : Path or str
-        The recording.
+        The recording; also the result folder, or the first digits of the key, of a job that made one.
     store : Store
         Keeps the imported samples under the content of the source.
     progress : Progress
@@ -60,6 +62,7 @@ def open_any(
     """
     from spikecrate.steps.imports import imported, needs_import
 
+    path = _made(path, store, progress) or path
     named = {"reader": reader} if reader else {}
     if not reader:
         try:
@@ -81,6 +84,20 @@ def open_any(
     recording = open_recording(folder, probe=options.get("probe", ""))
     source = absolute(path)
     return replace(recording, path=source, format=reader, origin={"path": str(source), **named, **options})
+
+
+def _made(path: Path | str, store: Store, progress: Progress) -> Path | None:
+    """Return the recording's folder of a job that made one, None where the path does not name such a job."""
+    folder = Path(path)
+    if not folder.exists():
+        if not is_key(str(path)):
+            return None
+        try:
+            folder = find_job(str(path), store, progress).folder
+        except JobNotFoundError:
+            return None
+    inner = folder / KINDS[PREPROCESS].folder
+    return inner if (folder / RECORD).is_file() and inner.is_dir() else None
 
 
 def import_recording(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from spikecrate.errors import RecordingChangedError, RecordingValueError, UsageE
 from spikecrate.recordings import Recording, open_recording
 from spikecrate.recordings import identity as content
 from spikecrate.runtimes.contract import INPUTS, Mount
+from spikecrate.steps.kinds import PREPROCESS
+from spikecrate.steps.paths import RECORD
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
 if TYPE_CHECKING:
@@ -74,6 +77,7 @@ class RecordingInput:
             "channel_ids": list(recording.channel_ids),
             "gaps": [[gap.sample, gap.missing] for gap in recording.gaps],
             "notes": list(recording.notes),
+            "made_by": made_by(recording),
             "identity": self.identity,
         }
 
@@ -126,6 +130,32 @@ class RecordingInput:
             )
         except (FileNotFoundError, RecordingChangedError, RecordingValueError):
             return False
+
+
+def made_by(recording: Recording) -> dict[str, Any] | None:
+    """Return which step made a recording: its folder lies in the result of that step, in the store or a copy.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+
+    Returns
+    -------
+    dict or None
+        `tool`, `key`, `parameters`, and the path of each of its `inputs`; None where no step made it.
+    """
+    path = recording.files[0].parent.parent / RECORD
+    try:
+        record = json.loads(path.read_bytes()) if path.is_file() else {}
+        if record["tool"]["kind"] != PREPROCESS:
+            return None
+        inputs = {name: facts["path"] for name, facts in record["inputs"].items()}
+        tool, key, parameters = record["tool"]["name"], record["key"], record["parameters"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        # Another program's run.json.
+        return None
+    return {"tool": tool, "key": key, "parameters": parameters, "inputs": inputs}
 
 
 def hash_recordings(

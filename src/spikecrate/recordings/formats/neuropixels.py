@@ -232,6 +232,61 @@ def part_numbers() -> list[str]:
     return list(_table()["neuropixels_probes"])
 
 
+def probe_shifts(part: str) -> dict[int, float]:
+    """Return when each channel of a probe is sampled, in samples after the first one of its converter.
+
+    A converter samples its channels one after the other, then the same channels of the LF band as often as its rate
+    needs: 13 cycles a sample for the 12 channels of Neuropixels 1.0, 16 for the 16 of 2.0.
+    https://github.com/billkarsh/ProbeTable/issues/3
+
+    Parameters
+    ----------
+    part : str
+        One of `part_numbers`.
+
+    Returns
+    -------
+    dict
+        Delay in samples, from 0 to below 1, by the number of the channel.
+    """
+    table = _table()
+    features = table["neuropixels_probes"][part]
+    head, *slots = re.findall(r"\(([^()]*)\)", table["z_mux_tables"][features["mux_table_format_type"]])
+    ap, lf = (float(features[f"{band}_sample_frequency_hz"]) for band in ("ap", "lf"))
+    cycles = round(int(head.split(",")[1]) * (1 + lf / ap))
+    # Of the smaller probes some slots are filled up with a number that no channel has.
+    count = int(features["num_readout_channels"])
+    return {
+        int(channel): slot / cycles
+        for slot, channels in enumerate(slots)
+        for channel in channels.split()
+        if int(channel) < count
+    }
+
+
+def imec_shifts(meta: Meta, saved: list[int]) -> list[float] | None:
+    """Return when the channels of an imec file are sampled.
+
+    Parameters
+    ----------
+    meta : Meta
+        The .meta file.
+    saved : list of int
+        Channels of the recording, as `saved_channels` returns them.
+
+    Returns
+    -------
+    list of float or None
+        In samples, one a channel; None for an unknown probe.
+    """
+    part = _features(meta).get("part_number")
+    if part is None:
+        return None
+    shifts, num_ap = probe_shifts(part), acquired_ap(meta)
+    channels = [channel - num_ap if channel >= num_ap else channel for channel in saved]
+    return [shifts[channel] for channel in channels] if shifts.keys() >= set(channels) else None
+
+
 def bank_zero(part: str) -> Probe:
     """Return the places of a Neuropixels probe's channels as they are before a user chooses electrodes.
 

@@ -18,11 +18,20 @@ from spikecrate.recordings.flat_file import MAX_CHANNELS, channels_left_out, cut
 from spikecrate.recordings.formats.entries import Entry, numbered
 from spikecrate.recordings.formats.fields import Fields, number_in, shown
 from spikecrate.recordings.formats.files import folders_below, is_file, read_text, reading, regular_file
-from spikecrate.recordings.formats.neuropixels import SPLIT, acquired_ap, imec_gains, imec_map, saved_channels
+from spikecrate.recordings.formats.neuropixels import (
+    SPLIT,
+    acquired_ap,
+    imec_gains,
+    imec_map,
+    imec_shifts,
+    saved_channels,
+)
 from spikecrate.recordings.probe import picked
 from spikecrate.recordings.probe_files import read_beside
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from spikecrate.recordings.model import Recording
     from spikecrate.recordings.probe import Probe
 
@@ -287,6 +296,33 @@ def _of_ap_channels(meta: Meta, kept: int) -> Probe | None:
     if probe is None or not set(wanted) <= set(saved):
         return None
     return picked(probe, [saved.index(channel) for channel in wanted])
+
+
+def sample_shifts(binary: Path, columns: Sequence[int]) -> list[float] | None:
+    """Return when some channels of a file are sampled: a converter samples those that share it one after the other.
+
+    Parameters
+    ----------
+    binary : Path
+        A .bin file with its .meta beside it.
+    columns : sequence of int
+        Columns of the file, from 0.
+
+    Returns
+    -------
+    list of float or None
+        In samples, one a column; None where the file is not of a known Neuropixels probe.
+
+    Raises
+    ------
+    SpikecrateError
+        The .meta file cannot be read.
+    """
+    meta = Meta(_meta_path(binary), read_text(_meta_path(binary)))
+    if meta.text("typeThis", "imec") != "imec":
+        return None
+    saved = saved_channels(meta, max(columns) + 1, *((SPLIT,) if SPLIT in meta.data else ()))
+    return imec_shifts(meta, [saved[column] for column in columns])
 
 
 def is_stream(path: Path) -> bool:
