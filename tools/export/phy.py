@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 BLOCK_BYTES: Final = 16 * 2**20
 LARGEST_LABEL: Final = 9999
 """There is a template, and a row of similarities, for each number up to the largest label."""
+QUALITY: Final = "quality"
+"""Column of `units.csv` with the label that a curation gave."""
 GROUPS: Final = ("good", "mua", "noise")
-"""What phy knows; every other label of a unit is a column of its own."""
+"""Labels that phy knows as groups; any other is shown in a column of its own."""
 OF_PHY: Final = (UNIT, "num_spikes", "firing_rate")
 """Columns of `metrics.csv` that phy computes itself."""
 
@@ -143,9 +145,10 @@ def write_tables(folder: Path, sorting: SortedUnits, out: Path) -> None:
 
     Every cluster has a row in each: SpikeInterface's `read_phy` drops one that is missing in any.
     """
-    labels = sorting.table.get("label", [""] * len(sorting.units))
+    labels = sorting.table.get(QUALITY, [""] * len(sorting.units))
     groups = [label.lower() if label.lower() in GROUPS else "unsorted" for label in labels]
-    columns = {"group": groups, "label": labels if any(labels) else []}
+    others = [label if group == "unsorted" else "" for label, group in zip(labels, groups, strict=True)]
+    columns = {"group": groups, QUALITY: others if any(others) else []}
     columns |= read_table(folder / "metrics.csv", sorting.table[UNIT])
     for name, cells in columns.items():
         if name not in OF_PHY and cells:

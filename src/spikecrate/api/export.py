@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -32,13 +33,13 @@ TOOL: Final = "export"
 ANALYSIS: Final = "analysis"
 PHY: Final = "phy"
 OPENED_BY: Final = {
-    PHY: "phy template-gui {folder}/params.py",
-    "nwb": "pynwb.read_nwb({folder}/sorting.nwb)",
-    "spikeinterface": "spikeinterface.load({folder!r})",
-    "csv": "pandas.read_csv('{folder}/spikes.csv')",
-    "npz": "spikeinterface.core.read_npz_sorting('{folder}/sorting.npz')",
+    PHY: ("phy template-gui {}", "params.py"),
+    "nwb": ("pynwb.read_nwb({})", "sorting.nwb"),
+    "spikeinterface": ("spikeinterface.load({})", ""),
+    "csv": ("pandas.read_csv({})", "spikes.csv"),
+    "npz": ("spikeinterface.core.read_npz_sorting({})", "sorting.npz"),
 }
-"""How each format is opened: a command line for phy, else Python."""
+"""What opens each format, a command line for phy, else Python; and the file that it opens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,9 @@ class Export:
     @property
     def opened_by(self) -> str:
         """The command line that opens the export, or the Python expression."""
-        return OPENED_BY[self.to].format(folder=str(self.folder))
+        how, name = OPENED_BY[self.to]
+        path = str(self.folder / name)
+        return how.format(shlex.quote(path) if self.to == PHY else repr(path))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the export as `--json` prints it."""
