@@ -30,7 +30,19 @@ SAMPLES = 640_000
 """Of the MEArec tetrode: 20 s at 32 kHz."""
 FORMATS = ("phy", "spikeinterface", "csv", "npz")
 
-pytestmark = pytest.mark.usefixtures("shared_environments")
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory, environments):
+    """Give a store for all tests: the tetrode is sorted and analyzed once."""
+    root = tmp_path_factory.mktemp("exports") / "store"
+    root.mkdir(mode=0o700)
+    (root / "environments").symlink_to(environments)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def in_shelf(own_store, shelf, monkeypatch):  # noqa: ARG001
+    monkeypatch.setenv("SPIKECRATE_STORE", str(shelf))
 
 
 @pytest.fixture
@@ -204,7 +216,8 @@ def test_phylib_reads_the_components_of_an_event_on_the_channels_of_its_unit(rea
     (tmp_path / "truth").mkdir()
     shutil.copyfile(toy / "firings_true.mda", tmp_path / "truth" / "firings.mda")
     folder = of_folder(toy, tmp_path / "truth", "phy", copy_traces=True)
-    (analysis,) = (path for path in folder.parents[3].glob("*/*/analysis"))
+    record = json.loads((folder.parent / "run.json").read_text())
+    analysis = Path(record["inputs"]["analysis"]["path"]) / "analysis"
     extensions = analysis / "extensions"
     sampled = np.load(extensions / "random_spikes" / "random_spikes_indices.npy")
     projected = np.load(extensions / "principal_components" / "pca_projection.npy")
