@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, compare, load, plot, preprocess, run, sort, sort_by_group
+    from spikecrate.api import analyze, compare, export, load, plot, preprocess, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -32,6 +32,7 @@ __all__ = [
     "compare",
     "concatenate",
     "errors",
+    "export",
     "load",
     "open_recording",
     "plot",
@@ -47,6 +48,7 @@ _HOMES = {
     "compare": "spikecrate.api",
     "plot": "spikecrate.api",
     "preprocess": "spikecrate.api",
+    "export": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",

@@ -2,6 +2,7 @@
 
 from spikecrate.api.analyze import Analysis, analyze
 from spikecrate.api.compare import ComparisonResult, compare
+from spikecrate.api.export import Export, export
 from spikecrate.api.plot import Picture, plot
 from spikecrate.api.preprocess import Preprocessed, preprocess
 from spikecrate.api.result import GroupedResult, Result
@@ -11,16 +12,19 @@ from spikecrate.api.sort import sort, sort_by_group
 Result.analyze = analyze
 Result.compare = compare
 Result.plot = plot
+Result.export = export
 
 __all__ = [
     "Analysis",
     "ComparisonResult",
+    "Export",
     "GroupedResult",
     "Picture",
     "Preprocessed",
     "Result",
     "analyze",
     "compare",
+    "export",
     "find_or_run",
     "load",
     "plot",

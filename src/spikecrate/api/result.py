@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from spikecrate.api.analyze import Analysis
     from spikecrate.api.compare import ComparisonResult
+    from spikecrate.api.export import Export
     from spikecrate.api.plot import Picture
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
@@ -59,6 +60,8 @@ class Result:
     """`spikecrate.compare` of this result and others."""
     plot: ClassVar[Callable[..., Picture]]
     """`spikecrate.plot` of this result."""
+    export: ClassVar[Callable[..., Export]]
+    """`spikecrate.export` of this result."""
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""

@@ -12,6 +12,7 @@ NOUNS: Final = (
         "preprocess",
         "analyze",
         "compare",
+        "export",
         "plot",
         "demo",
         "jobs",
