@@ -24,7 +24,9 @@ PLACES: Final = ("rel_x", "rel_y", "rel_z")
 TABLE: Final = "general/extracellular_ephys/electrodes"
 GROUPS: Final = "/general/extracellular_ephys"
 RATE_TOLERANCE: Final = 1e-3
-"""Of sampling frequencies that are measured by timestamps."""
+"""Of sampling frequencies, which timestamps have only nearly."""
+BLOCK_OF_RATE: Final = 1000
+"""Timestamps that tell the sampling frequency."""
 PLACE_TOLERANCE: Final = 1.0
 """um."""
 BLOCK: Final = 2**20
@@ -119,11 +121,11 @@ def find_series(file: Any, recording: TraceReader, resources: Resources) -> Any:
 
 
 def rate_of(series: Any) -> float:
-    """Return the sampling frequency of a series, Hz; 0 where it has a single sample."""
+    """Return the sampling frequency of a series, Hz: by its first timestamps where it has no other."""
     if series.rate is not None:
         return float(series.rate)
-    count = len(series.timestamps)
-    return (count - 1) / float(series.timestamps[-1] - series.timestamps[0]) if count > 1 else 0.0
+    some = np.asarray(series.timestamps[:BLOCK_OF_RATE])
+    return 1 / float(np.median(np.diff(some))) if len(some) > 1 else 0.0
 
 
 def by_timestamps(
@@ -189,39 +191,40 @@ def match_electrodes(
 ) -> np.ndarray[Any, Any]:
     """Return the row of each channel in the table of electrodes; -1 where it has none.
 
-    Channels are those of the series, in order, if it has as many; else they are found by their names. Names that are
-    ids of electrodes must all be there, since channels 1 to 4 are not electrodes 0 to 3.
+    Channels are those of the series, in order, if it has as many; else they are found by their names. Where electrodes
+    have only ids, these must be the names of all channels and no others, or lie at the very places of the channels:
+    electrode 1 may be the second one, channel 1 is the first.
 
     Raises
     ------
     ValueError
         The electrodes lie elsewhere than the channels.
     """
-    names = electrode_names(file)
+    names, table = electrode_names(file), file.electrodes
     if series is not None and len(series.electrodes.data) == len(channel_ids):
         rows = np.array(series.electrodes.data[:], dtype=np.int64)
     else:
         rows = np.array([names.index(one) if one in names else -1 for one in channel_ids], dtype=np.int64)
-        by_name = names and NAME_COLUMN in file.electrodes.colnames
-        if not by_name and (rows < 0).any():
-            rows[:] = -1
     known = np.flatnonzero(rows >= 0)
-    if len(known) and set(PLACES[:2]) <= set(file.electrodes.colnames):
-        there = np.stack([file.electrodes[name].data[:][rows[known]] for name in PLACES[:2]], axis=1)
-        here = recording.locations[known]
-        for (one, place), (other, further) in pairwise(zip(known, range(len(known)), strict=True)):
-            # Each file may count from a corner of its own.
-            steps = here[further] - here[place], there[further] - there[place]
-            if (
-                groups[one] == groups[other]
-                and np.abs(np.hypot(*steps[0]) - np.hypot(*steps[1])) > PLACE_TOLERANCE
-            ):
-                pair = f"{channel_ids[one]} and {channel_ids[other]}"
-                message = (
-                    f"the electrodes of the file are others: channels {pair} are {np.hypot(*steps[0]):g} µm "
-                    f"apart, electrodes {rows[one]} and {rows[other]} {np.hypot(*steps[1]):g} µm"
-                )
-                raise ValueError(message)
+    if len(known) == 0:
+        return rows
+    here, there = recording.locations[known], np.full((len(known), 2), np.nan)
+    if set(PLACES[:2]) <= set(table.colnames):
+        there = np.stack([table[name].data[:][rows[known]] for name in PLACES[:2]], axis=1)
+    if series is None and NAME_COLUMN not in table.colnames:
+        at_place = len(known) == len(rows) and np.allclose(here, there, atol=PLACE_TOLERANCE)
+        if sorted(names) != sorted(channel_ids) and not at_place:
+            return np.full(len(rows), -1)
+    for place, following in pairwise(range(len(known))):
+        one, other = known[place], known[following]
+        # Files count from corners of their own: distances must be equal.
+        mine, theirs = (float(np.hypot(*(of[following] - of[place]))) for of in (here, there))
+        if groups[one] == groups[other] and abs(mine - theirs) > PLACE_TOLERANCE:
+            message = (
+                f"the electrodes of the file are others: channels {channel_ids[one]} and {channel_ids[other]} are "
+                f"{mine:g} um apart, electrodes {names[rows[one]]} and {names[rows[other]]} {theirs:g} um"
+            )
+            raise ValueError(message)
     return rows
 
 
@@ -254,6 +257,8 @@ def extend_electrodes(
     ValueError
         A column has several values an electrode.
     """
+    from hdmf import container
+
     with h5py.File(path, "r+") as file:
         table = file[TABLE]
         ids = table["id"][:]
@@ -275,6 +280,16 @@ def extend_electrodes(
                 for axis, name in enumerate(PLACES[: len(recording.layout.locations[0])])
             },
         }
+        if NAME_COLUMN not in columns:
+            # Of the others the ids: a reader that takes this column for the names finds a name for each.
+            made = table.create_dataset(
+                NAME_COLUMN, data=[str(number) for number in ids], dtype=h5py.string_dtype()
+            )
+            made.attrs.update(table["location"].attrs)
+            made.attrs["description"] = "name of the channel in the recording, else the id of the electrode"
+            made.attrs["object_id"] = str(container.uuid4())
+            columns.append(NAME_COLUMN)
+            table.attrs["colnames"] = columns
         for name in ["id", *columns]:
             old = table[name]
             new = more.get(name, [nothing(old.dtype)] * len(channels))
