@@ -31,6 +31,15 @@ TWICE: Final = {
 """Columns of units.csv that metrics.csv has under other names."""
 RENAMED: Final = {"waveforms": "waveform_count"}
 """`waveforms` has another meaning in NWB."""
+OF_NWB: Final = (
+    "id",
+    "spike_times",
+    "obs_intervals",
+    "electrodes",
+    "electrode_group",
+    "waveform_mean",
+    "waveform_sd",
+)
 CHANNEL: Final = "channel"
 OF_SORTING: Final = {
     "events": "number of events",
@@ -107,15 +116,13 @@ def add_units(file: Any, units: Units, inputs: Mapping[str, Any], given: Mapping
             "spike_times", "times of the events from the session's start (s)", units.seconds[order], ends
         ),
         *ragged("obs_intervals", "what was recorded (s)", np.tile(units.intervals, (len(labels), 1)), spread),
-        *ragged("electrodes", about, units.rows[picked], counts, table=file.electrodes),
-        *(plain(column, text, values) for column, (text, values) in waveforms.items()),
-        plain("unit_name", "label of the unit in the sorting", sorting.table[UNIT]),
-        plain(
-            "primary_channel",
-            "name of the channel where the unit is largest",
-            [sorting.channel_ids[one] if one >= 0 else "" for one in primary],
+        *(
+            ragged("electrodes", about, units.rows[picked], counts, table=file.electrodes)
+            if len(picked)
+            else ()
         ),
-        *(plain(column, *told) for column, told in unit_columns(sorting, inputs).items()),
+        *(plain(column, *told) for column, told in waveforms.items()),
+        *(plain(column, *told) for column, told in unit_columns(sorting, primary, inputs).items()),
     ]
     table = Table(
         name=name,
@@ -149,26 +156,33 @@ def primary_channels(
     return [int(cell) if cell else channel for cell, channel in zip(told, most, strict=True)]
 
 
-def unit_columns(sorting: SortedUnits, inputs: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+def unit_columns(
+    sorting: SortedUnits, primary: Sequence[int], inputs: Mapping[str, Any]
+) -> dict[str, tuple[str, Any]]:
     """Return the description and the values of each column of the tables of units; one without a value is left out.
 
-    Raises
-    ------
-    ValueError
-        The analysis has other units than the sorting.
+    Parameters
+    ----------
+    sorting : SortedUnits
+        With the tables.
+    primary : sequence of int
+        Primary channel of each unit; -1 for none.
+    inputs : mapping
+        As `write_nwb` is given them.
     """
     about = dict(OF_SORTING)
     if "analysis" in inputs:
         told = json.loads((inputs["analysis"] / "metrics.json").read_bytes())
         about |= {name: meaning_of(told[file][name]) for file in told for name in told[file]}
-    columns = {}
+    names = [sorting.channel_ids[one] if one >= 0 else "" for one in primary]
+    columns: dict[str, tuple[str, Any]] = {"unit_name": ("label of the unit in the sorting", sorting.units)}
+    if any(names):
+        columns["primary_channel"] = "name of the channel where the unit is largest", names
     for name, cells in sorting.table.items():
-        if name in {UNIT, CHANNEL} or TWICE.get(name) in sorting.table:
-            continue
-        values = typed(cells)
-        if any(cells):
-            meaning = about.get(name, f"{name}, of the sorting's table of units")
-            columns[own_name(RENAMED.get(name, name))] = meaning, values
+        if any(cells) and name not in {UNIT, CHANNEL} and TWICE.get(name) not in sorting.table:
+            own = own_name(RENAMED.get(name, name))
+            own += "_" if own in {*columns, *OF_NWB} else ""
+            columns[own] = about.get(name, f"{name}, of the sorting's table of units"), typed(cells)
     return columns
 
 
