@@ -13,7 +13,7 @@ from spikecrate import api
 from spikecrate._util.progress import Silent
 
 if TYPE_CHECKING:
-    from spikecrate.steps.result import Result
+    from spikecrate.api.result import Result
 
 ROUNDS = 15
 ROOT = Path(__file__).parents[1]

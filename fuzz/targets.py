@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from spikecrate._util.canonical import digest
 from spikecrate.catalogue.parameters import complete, validate
 from spikecrate.catalogue.tools import check, read
-from spikecrate.cli.sort import read_parameters
+from spikecrate.cli.step_options import read_parameters
 from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats.sample_numbers import find_gaps

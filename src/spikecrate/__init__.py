@@ -14,11 +14,11 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, load, run, sort, sort_by_group
+    from spikecrate.api import analyze, export, load, run, sort, sort_by_group
+    from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
     from spikecrate.steps.request import SortRequest, StepRequest
-    from spikecrate.steps.result import GroupedResult, Result
 
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "analyze",
     "concatenate",
     "errors",
+    "export",
     "load",
     "open_recording",
     "run",
@@ -41,13 +42,14 @@ __all__ = [
 _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
+    "export": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
-    "GroupedResult": "spikecrate.steps.result",
+    "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",
     "SortRequest": "spikecrate.steps.request",
     "StepRequest": "spikecrate.steps.request",
     "load": "spikecrate.api",
-    "Result": "spikecrate.steps.result",
+    "Result": "spikecrate.api.result",
     "Recording": "spikecrate.recordings",
     "open_recording": "spikecrate.recordings",
     "concatenate": "spikecrate.recordings.views",

@@ -32,7 +32,7 @@ class Job:
     parameters : dict
         Every parameter of the tool.
     inputs : dict
-        Every input by name: the layout of a recording, None for a folder.
+        Every input by name: the layout of a recording, None for a folder, the number of several folders.
     seed, cores, memory_bytes, gpu
         What the tool may use, see `Resources`.
     """
@@ -41,7 +41,7 @@ class Job:
     tool: str
     kind: str
     parameters: dict[str, Any]
-    inputs: dict[str, Layout | None]
+    inputs: dict[str, Layout | int | None]
     seed: int
     cores: int
     memory_bytes: int | None
@@ -93,16 +93,18 @@ def read_job(path: Path) -> Job:
     )
 
 
-def _layout(path: Path, name: str, entry: Any) -> Layout | None:
-    """Return the layout of an input that is a recording, None for a folder."""
+def _layout(path: Path, name: str, entry: Any) -> Layout | int | None:
+    """Return the layout of an input that is a recording, None for a folder, the number of several folders."""
     try:
         match entry:
             case {"kind": "recording", "layout": dict(fields)}:
                 return Layout.from_dict(fields)
             case {"kind": "folder"}:
                 return None
+            case {"kind": "folders", "count": int(count)}:
+                return count
             case _:
-                message = "neither a recording with its layout nor a folder"
+                message = "neither a recording with its layout nor a folder, nor a number of folders"
                 raise ValueError(message)  # noqa: TRY301
     except ValueError as error:
         message = f"{path}: inputs.{name}: {error}"

@@ -149,7 +149,7 @@ def _place(inner: PurePosixPath, given: list[tuple[PurePosixPath, Path]]) -> Pat
 
 def _open(
     job: Job, given: list[tuple[PurePosixPath, Path]]
-) -> tuple[dict[str, TraceReader | Path], dict[str, list[dict[str, int]]]]:
+) -> tuple[dict[str, TraceReader | Path | list[Path]], dict[str, list[dict[str, int]]]]:
     """Open every input of a job; return them, and the identity of each file or folder that was opened.
 
     Parameters
@@ -166,14 +166,23 @@ def _open(
     """
     from spikecrate_harness.traces import file_identity, open_traces
 
-    inputs: dict[str, TraceReader | Path] = {}
+    inputs: dict[str, TraceReader | Path | list[Path]] = {}
     opened = {}
     for name, layout in job.inputs.items():
         folder = PurePosixPath(name)
-        inside = [folder] if layout is None else [folder / part.file for part in layout.parts]
+        match layout:
+            case None:
+                inside = [folder]
+            case int():
+                inside = [folder / str(number) for number in range(1, layout + 1)]
+            case _:
+                inside = [folder / part.file for part in layout.parts]
         files = [_place(inner, given) for inner in inside]
         try:
-            inputs[name] = files[0] if layout is None else open_traces(layout, files)
+            if layout is None or isinstance(layout, int):
+                inputs[name] = files[0] if layout is None else files
+            else:
+                inputs[name] = open_traces(layout, files)
             opened[name] = list(map(file_identity, files))
         except (OSError, ValueError) as error:
             message = f"{name}: {error}"

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recording_files import RATE, samples, write_flat, write_openephys
 
-import spikecrate
 from spikecrate._util.progress import Silent
+from spikecrate.api.result import Result
 from spikecrate.errors import RecordingFormatError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.copying import write_copy
@@ -23,7 +23,6 @@ from spikecrate.recordings.model import Gap
 from spikecrate.recordings.views import concatenate, seconds
 from spikecrate.sortings import Sorting, write_firings
 from spikecrate.steps.inputs import RecordingInput
-from spikecrate.steps.result import Result
 
 STREAM = "Record Node 101/experiment1/recording1/continuous/Probe-100.0"
 
@@ -213,7 +212,6 @@ def test_the_times_of_a_result_in_seconds_count_the_gaps(tmp_path, kept):
         record=record,
         elapsed_s=0,
         recording=recording if kept else None,
-        analyzer=spikecrate.analyze,
     )
     assert result.times_s.tolist() == [99 / RATE, 99.5 / RATE, 2100 / RATE, 2280 / RATE]
 

@@ -20,6 +20,7 @@ from spikecrate.errors import RecordingChangedError, ResultInvalidError, SorterN
 from spikecrate.sortings import read_firings
 from spikecrate.steps.diff import difference
 from spikecrate.steps.explain import explain
+from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.listing import list_jobs
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
@@ -197,3 +198,65 @@ def test_a_file_that_was_added_to_a_result_is_named(recording, sorted_once, peak
     (copy / "output" / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"notes\.txt was added to the result"):
         step(recording, copy, store)
+
+
+MERGE = """
+def run(inputs, parameters, out, resources):
+    from spikecrate_harness import mda
+
+    counts = [mda.read(folder / "firings.mda").shape[1] for folder in inputs["sortings"]]
+    (out / "counts.txt").write_text(f"{counts} {'truth' in inputs}")
+"""
+
+
+@pytest.fixture
+def merge(tmp_path, monkeypatch):
+    """Make a tool that takes several folders, and one that may be missing."""
+    inputs = {"truth": "folder?", "sortings": "folders"}
+    fields = {**json.loads(DESCRIBED), "name": "merge", "inputs": inputs}
+    write_sorter(tmp_path / "tools", MERGE, **fields)
+    monkeypatch.setenv("SPIKECRATE_TOOLS", str(tmp_path / "tools"))
+    check(tmp_path / "tools" / "merge")
+
+
+def merged(store, **inputs):
+    return find_or_run(StepRequest(tool="merge", inputs=inputs), store, Silent())
+
+
+def test_several_folders_are_one_input_and_another_may_be_missing(sorted_once, merge, store, tmp_path):  # noqa: ARG001
+    (tmp_path / "plain").mkdir()
+    shutil.copyfile(sorted_once.folder / "firings.mda", tmp_path / "plain" / "firings.mda")
+    done = merged(store, sortings=[sorted_once.key, tmp_path / "plain"])
+    assert (done.folder / "output" / "counts.txt").read_text() == "[2, 2] False"
+    assert [one["key"] for one in done.record["inputs"]["sortings"]["folders"]] == [sorted_once.key, None]
+    with_truth = merged(store, sortings=[sorted_once.key, tmp_path / "plain"], truth=tmp_path / "plain")
+    assert (with_truth.folder / "output" / "counts.txt").read_text() == "[2, 2] True"
+    assert with_truth.key != done.key
+    assert merged(store, sortings=[sorted_once.key]).key != done.key
+    found = find_job(done.key, store, Silent())
+    options = {"runtime": "", "recording": None, "cores": None, "keep": False}
+    assert rerun(found, **options, store=store, progress=Silent()).equal
+    assert load(done.folder).key == done.key
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ({}, "missing or unknown: sortings"),
+        ({"sortings": [], "truth": "x"}, "sortings is one folder or more"),
+        ({"sortings": ["x"], "recording": "x"}, "missing or unknown: recording"),
+        ({"sortings": "x"}, "sortings is one folder or more"),
+    ],
+)
+def test_the_inputs_that_a_tool_does_not_take_are_refused(inputs, told, merge, store, tmp_path, monkeypatch):  # noqa: ARG001
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UsageError, match=told):
+        merged(store, **inputs)
+
+
+def test_a_result_of_a_sorting_knows_the_recording_that_was_sorted(recording, sorted_once, merge, store):  # noqa: ARG001
+    facts = recording_facts(sorted_once.record)
+    assert facts["path"] == str(recording)
+    done = merged(store, sortings=[sorted_once.key], truth=sorted_once.key)
+    assert recording_facts(done.record) == facts

@@ -16,9 +16,9 @@ from conftest import DATA, last_json
 
 import spikecrate
 from spikecrate._util.progress import Silent
+from spikecrate.api.analyze import Analysis
 from spikecrate.errors import JobFailedError
 from spikecrate.recordings.toy import write_toy
-from spikecrate.steps.analysis import Analysis
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job

@@ -27,7 +27,11 @@ def write_csv(sorting: SortedUnits, out: Path) -> None:
     out : Path
         The folder.
     """
-    names = np.array([*sorting.channel_ids, ""])  # the last for -1, a channel that is not known
+    # The last for -1, a channel that is not known.
+    names = np.array([*sorting.channel_ids, ""])
+    table = dict(sorting.table)
+    if "channel" in table:
+        table["channel"] = [names[int(cell)] if cell else "" for cell in table["channel"]]
     with (out / "spikes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("unit", "sample", "time_s", "channel"))
@@ -37,8 +41,8 @@ def write_csv(sorting: SortedUnits, out: Path) -> None:
             writer.writerows(zip(*(column[some].tolist() for column in columns[:3]), columns[3], strict=True))
     with (out / "units.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(sorting.table)
-        writer.writerows(zip(*sorting.table.values(), strict=True))
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
 
 
 def write_npz(sorting: SortedUnits, out: Path) -> None:

@@ -44,7 +44,7 @@ class Tool:
     kind : str
         Kind of its output, see `spikecrate.steps.kinds`.
     inputs : dict
-        Kind of each input by its name: `recording` or `folder`.
+        Kind of each input by its name: `recording`, `folder` or `folders`; a `?` ends that of one that may be missing.
     aliases : tuple of str
         Other names.
     title, description : str

@@ -3,16 +3,15 @@
 from typing import TYPE_CHECKING
 
 from spikecrate._util.progress import Progress
-from spikecrate.catalogue.parameters import parse_assignments
-from spikecrate.catalogue.tools import find
-from spikecrate.cli.choices import JobKey, Memory, Runtime, Time
+from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import HOW
-from spikecrate.cli.sort import SORTING, read_parameters
+from spikecrate.cli.sort import SORTING
+from spikecrate.cli.step_options import StepOptions
 from spikecrate.cli.text import say, table
 
 if TYPE_CHECKING:
-    from spikecrate.steps.analysis import Analysis
+    from spikecrate.api.analyze import Analysis
 
 
 def show_analysis(done: "Analysis") -> None:
@@ -50,16 +49,8 @@ def show_analysis(done: "Analysis") -> None:
 @command("analyze", SORTING, "analyzing {result}", show=show_analysis)
 def analyze(
     result: JobKey,
+    options: StepOptions,
     recording: str | None = None,
-    param: list[str] | None = None,
-    params: str = "",
-    runtime: Runtime = "auto",
-    cores: int | None = None,
-    memory: Memory | None = None,
-    timeout: Time | None = None,
-    seed: int = 0,
-    force: bool = False,
-    output: str = "",
     *,
     progress: Progress,
 ) -> "Analysis":
@@ -73,24 +64,6 @@ def analyze(
         the first digits of the job key of a sorting, or its result folder; example: 0123abcd
     recording : RECORDING
         where the recording is now; by default where it was sorted; example: /nas/rec
-    param : NAME=VALUE
-        one parameter; spikecrate sorters.show analyze lists them; example: pca=true
-    params : FILE
-        a JSON file of parameters; --param wins over it; example: mine.json
-    runtime : RUNTIME
-        where to run; auto takes the first that this machine has; example: docker
-    cores : N
-        processors; by default all that this process may use; example: 4
-    memory : SIZE
-        memory limit; by default none; example: 8G
-    timeout : TIME
-        time limit; by default none; example: 2h
-    seed : N
-        seed of the sampling of waveforms and noise; part of the job key; example: 1
-    force : flag
-        run the job despite a cache hit, and replace the result
-    output : DIR
-        folder for a copy of the result; by default it stays in the store; example: analyzed/
 
     Examples
     --------
@@ -99,16 +72,4 @@ def analyze(
     """
     from spikecrate import api
 
-    return api.analyze(
-        result,
-        recording=recording,
-        params={**read_parameters(params), **parse_assignments(find("analyze"), param or [])},
-        runtime=runtime,
-        output=output or None,
-        cores=cores,
-        memory_bytes=memory,
-        timeout_s=timeout,
-        seed=seed,
-        force=force,
-        progress=progress,
-    )
+    return api.analyze(result, recording=recording, progress=progress, **options.fields("analyze"))

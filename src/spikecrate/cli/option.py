@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from spikecrate._util.nearest import nearest
 from spikecrate.errors import UsageError
@@ -122,12 +122,12 @@ def options_of(function: Any) -> list[Option]:
     for parameter in inspect.signature(function).parameters.values():
         kind = parameter.annotation
         if isinstance(kind, type) and is_dataclass(kind):
-            types = inspect.get_annotations(kind, eval_str=True)
-            inner = entries_of(sections_of(kind)["Attributes"])
-            found += [
-                option_of(field.name, types[field.name], field.default, *inner[field.name])
-                for field in fields(kind)
-            ]
+            types = get_type_hints(kind, include_extras=True)
+            defaults = {field.name: field.default for field in fields(kind)}
+            # The options of a class come before those that it inherits.
+            for one in filter(is_dataclass, kind.__mro__):
+                inner = entries_of(sections_of(one)["Attributes"])
+                found += [option_of(name, types[name], defaults[name], *inner[name]) for name in inner]
         elif parameter.name in entries:
             found.append(option_of(parameter.name, kind, parameter.default, *entries[parameter.name]))
     return found

@@ -10,9 +10,9 @@ from spikecrate.errors import SpikecrateError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spikecrate.api.result import GroupedResult, Result
     from spikecrate.steps.forecast import Forecast
     from spikecrate.steps.repeat import Repeated
-    from spikecrate.steps.result import GroupedResult, Result
 
 HOW: Final = {"cached": "cache hit", "ran": "ran"}
 REASONS: Final = 3
@@ -99,7 +99,7 @@ def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]"
 
 def _row(done: "Result | GroupedResult") -> tuple[Any, ...]:
     """Return status, units, events, key (or number of groups) and place of a result."""
-    from spikecrate.steps.result import GroupedResult
+    from spikecrate.api.result import GroupedResult
 
     if isinstance(done, GroupedResult):
         hit = all(result.status == "cached" for result in done.results.values())

@@ -1,6 +1,5 @@
 """The command that sorts."""
 
-import json as json_module
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -9,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Once, Progress, Terminal
-from spikecrate.catalogue.parameters import parse_assignments
-from spikecrate.catalogue.tools import SORTER, find
-from spikecrate.cli.choices import Memory, Runtime, SorterName, Switch, Time
+from spikecrate.cli.choices import SorterName, Switch
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.main import report
 from spikecrate.cli.recording_options import RecordingOptions
@@ -23,60 +20,37 @@ from spikecrate.cli.show_sort import (
     show_repeats,
     show_result,
 )
+from spikecrate.cli.step_options import RunOptions
 from spikecrate.cli.text import as_json
-from spikecrate.errors import ParameterValueError, SpikecrateError, StoppedError, UsageError
+from spikecrate.errors import SpikecrateError, StoppedError, UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording
     from spikecrate.steps.job import Job
     from spikecrate.steps.repeat import Repeated
     from spikecrate.steps.request import SortRequest
-    from spikecrate.steps.result import GroupedResult, Result
 
 SORTING: Final = "sort and look at results"
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobOptions:
+class JobOptions(RunOptions):
     """Options of `sort` and `job.explain`: the sorter, its parameters and its limits.
 
     Attributes
     ----------
     sorter : NAME
         name or alias of a sorter; example: kilosort4
-    param : NAME=VALUE
-        one parameter of the sorter; example: detect_threshold=4
-    params : FILE
-        a JSON file of parameters; --param wins over it; example: mine.json
-    runtime : RUNTIME
-        where to run; auto takes the first that this machine has; example: docker
-    cores : N
-        processors for the sorter; by default all that this process may use; example: 4
     gpu : GPU
         whether the sorter gets a GPU; auto: if it uses one and the machine has one; example: off
-    memory : SIZE
-        memory limit; by default none; example: 8G
-    timeout : TIME
-        time limit of the sorter; by default none; example: 2h
-    seed : N
-        seed for the sorter; part of the job key; example: 1
-    force : flag
-        run the job despite a cache hit, and replace the result
     """
 
     sorter: SorterName = "ms4"
-    param: list[str] | None = None
-    params: str = ""
-    runtime: Runtime = "auto"
-    cores: int | None = None
     gpu: Switch = "auto"
-    memory: Memory | None = None
-    timeout: Time | None = None
-    seed: int = 0
-    force: bool = False
 
     def request(self, recording: "Recording") -> "SortRequest":
         """Return the request to sort one recording.
@@ -97,14 +71,7 @@ class JobOptions:
         """
         from spikecrate.steps.request import SortRequest
 
-        params = {
-            **read_parameters(self.params),
-            **parse_assignments(find(self.sorter, kind=SORTER), self.param or []),
-        }
-        same = {name: getattr(self, name) for name in ("sorter", "runtime", "cores", "gpu", "seed", "force")}
-        return SortRequest(
-            recording=recording, params=params, memory_bytes=self.memory, timeout_s=self.timeout, **same
-        )
+        return SortRequest(recording=recording, sorter=self.sorter, gpu=self.gpu, **self.fields(self.sorter))
 
 
 @command("sort", SORTING, "sorting")
@@ -198,36 +165,6 @@ def expanded(word: str) -> list[str]:
     return matches or [word]
 
 
-def read_parameters(path: str) -> dict[str, Any]:
-    """Read a file of parameters, a JSON object.
-
-    Parameters
-    ----------
-    path : str
-        The file; empty for no parameters.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ParameterValueError
-        The file cannot be read; the message names it.
-    """
-    if not path:
-        return {}
-    try:
-        found = json_module.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        message = f"--params {path}: {error}"
-        raise ParameterValueError(message, next_step="give a JSON file with one object") from None
-    if not isinstance(found, dict):
-        message = f"--params {path} holds a {type(found).__name__}, not an object"
-        raise ParameterValueError(message, next_step='write it as {"detect_threshold": 4}')
-    return found
-
-
 def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result":
     """Sort a recording, and copy the result to the folder where the user keeps results.
 
@@ -246,7 +183,7 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     """
     from spikecrate import api
 
-    return api.find_or_run(request, open_store(), progress, output=folder or _default_folder(progress))
+    return api.find_or_run(request, open_store(), progress, output=folder or default_folder(progress))
 
 
 def sort_groups(request: "SortRequest", folder: str, progress: Progress) -> "GroupedResult":
@@ -263,12 +200,24 @@ def sort_groups(request: "SortRequest", folder: str, progress: Progress) -> "Gro
     """
     from spikecrate import api
 
-    place = folder or _default_folder(progress, "-by-group")
+    place = folder or default_folder(progress, "-by-group")
     return api.sort_by_group(request, output=place, progress=progress)
 
 
-def _default_folder(progress: Progress, suffix: str = "") -> "Callable[[Job], Path | None]":
-    """Return a function that names the folder of a result, or None where nothing can be written."""
+def default_folder(progress: Progress, suffix: str = "") -> "Callable[[Job], Path | None]":
+    """Return a function that names the folder of a result, or None where nothing can be written.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets a note where there is no folder.
+    suffix : str
+        What the name has between the tool and the key.
+
+    Returns
+    -------
+    callable
+    """
     from spikecrate.steps.output import default_output, is_inside
 
     def default(job: "Job") -> Path | None:

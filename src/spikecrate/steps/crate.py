@@ -44,7 +44,7 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
         The content of `ro-crate-metadata.json`, JSON types only; the same record gives the same content.
     """
     tool = record["tool"]
-    sources = [_input(name, facts) for name, facts in record["inputs"].items()]
+    sources = [source for name, facts in record["inputs"].items() for source in _inputs(name, facts)]
     parameters = [
         *(_value("parameter", name, value) for name, value in record["parameters"].items()),
         _value("setting", "seed", record["seed"]),
@@ -133,6 +133,14 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
             *_citation(tool),
         ],
     }
+
+
+def _inputs(name: str, facts: dict[str, Any]) -> list[list[Entity]]:
+    """Describe an input; of several folders, each."""
+    if facts["kind"] == "folders":
+        numbered = enumerate(facts["folders"], start=1)
+        return [_input(f"{name}-{number}", folder) for number, folder in numbered]
+    return [_input(name, facts)]
 
 
 def _input(name: str, facts: dict[str, Any]) -> list[Entity]:

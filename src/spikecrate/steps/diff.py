@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.catalogue.tools import SORTER, find
+from spikecrate.catalogue.tools import find
 from spikecrate.errors import ResultInvalidError, SorterInvalidError, SorterNotFoundError, UsageError
 from spikecrate.runtimes.contract import SCRATCH
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.compare import agree
+from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.key import differences
-from spikecrate.steps.kinds import KINDS, RECORDING
+from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.paths import FIRINGS, LOG
 from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.sources import changed_files, current, hash_of, kept
@@ -163,10 +164,10 @@ def _result(first: Stored, second: Stored) -> list[str]:
         for name in sorted({*hashes, *earlier} - {LOG})
         if hashes.get(name) != earlier.get(name)
     ]
-    if kinds != [SORTER, SORTER]:
+    if not all(KINDS[kind].is_sorting for kind in kinds):
         return lines
-    recordings = [record["inputs"][RECORDING] for record in (mine, theirs)]
-    if recordings[0]["identity"] != recordings[1]["identity"]:
+    recordings = [recording_facts(record) or {} for record in (mine, theirs)]
+    if not all(recordings) or recordings[0]["identity"] != recordings[1]["identity"]:
         return [*lines, "the recordings differ, so no events are compared"]
     try:
         sortings = [

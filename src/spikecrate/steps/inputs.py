@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
-"""What an input is asked to be: a path, or for a folder the first digits of a job key, or some files of one folder."""
 BLAKE3: Final = "blake3"
 """Question to the cache of file hashes, about a file's bytes."""
 
@@ -46,6 +45,8 @@ class FolderInput:
         Names of the files in the folder, where the input is not all of it.
     key : str or None
         Job key of the other step.
+    recording : dict or None
+        The run record's entry of the recording that the other step is of.
     mounts : tuple of Mount
         The folder; of another step, the files that its tool wrote, without its log and run record.
     files : dict
@@ -60,6 +61,7 @@ class FolderInput:
     path: Path
     names: tuple[str, ...]
     key: str | None
+    recording: dict[str, Any] | None
     mounts: tuple[Mount, ...]
     files: dict[str, Path]
     states: dict[str, FileState]
@@ -78,8 +80,14 @@ class FolderInput:
     @property
     def facts(self) -> dict[str, Any]:
         """Entry of `inputs` in the run record."""
-        names = {"names": list(self.names)} if self.names else {}
-        return {"kind": "folder", "path": str(self.path), **names, "key": self.key, "identity": self.identity}
+        optional = {"names": list(self.names), "recording": self.recording}
+        return {
+            "kind": "folder",
+            "path": str(self.path),
+            "key": self.key,
+            "identity": self.identity,
+            **{name: value for name, value in optional.items() if value},
+        }
 
     @property
     def opened(self) -> tuple[FileState, ...]:
@@ -116,9 +124,76 @@ class FolderInput:
             return False
 
 
-Input = RecordingInput | FolderInput
-Word = Path | str | tuple[Path, ...] | Recording | RecordingInput
+@dataclass(frozen=True, kw_only=True)
+class FoldersInput:
+    """Several folders as one input, in the order that the request gives.
+
+    Attributes
+    ----------
+    folders : tuple of FolderInput
+        Mounted at /inputs/NAME/1, /inputs/NAME/2 and so on.
+    """
+
+    folders: tuple[FolderInput, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Content of each folder, part of the job key."""
+        return {"folders": [folder.identity for folder in self.folders]}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Entry of `inputs` in job.json."""
+        return {"kind": "folders", "count": len(self.folders)}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Entry of `inputs` in the run record."""
+        return {
+            "kind": "folders",
+            "path": ", ".join(map(str, self.paths)),
+            "folders": [folder.facts for folder in self.folders],
+            "identity": self.identity,
+        }
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The mounts of every folder."""
+        return tuple(mount for folder in self.folders for mount in folder.mounts)
+
+    @property
+    def opened(self) -> tuple[FileState, ...]:
+        """States of the folders that the tool must have opened; none where single files are mounted in one."""
+        found = [folder.opened for folder in self.folders]
+        return tuple(state for states in found for state in states) if all(found) else ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folders that the tool opens."""
+        return tuple(path for folder in self.folders for path in folder.paths)
+
+    def is_unchanged(self, progress: Progress) -> bool:
+        """Return whether no file of any folder has changed since it was hashed.
+
+        Parameters
+        ----------
+        progress : Progress
+            Not used: only files on a memory file system are hashed again.
+
+        Returns
+        -------
+        bool
+        """
+        return all(folder.is_unchanged(progress) for folder in self.folders)
+
+
+Input = RecordingInput | FolderInput | FoldersInput
+FolderWord = Path | str | tuple[Path, ...]
+"""How a request names a folder: by a path, the first digits of a job key, or some files in it."""
+Word = FolderWord | list[FolderWord] | Recording | RecordingInput
 """How a request names an input."""
+OPTIONAL: Final = "?"
+"""The end of the kind of an input that may be missing."""
 
 
 def open_inputs(
@@ -129,10 +204,11 @@ def open_inputs(
     Parameters
     ----------
     kinds : mapping
-        Kind of every input of the tool by its name: `recording` or `folder`.
+        Kind of every input of the tool by its name: `recording`, `folder` or `folders`, with a `?` where it may be
+        missing.
     words : mapping
-        Path of every input by its name; for a folder also the first digits of a job key, or some of its files; for a
-        recording also the opened recording, or an input that is hashed already.
+        Path of every input by its name; for a folder also the first digits of a job key, or some of its files; for
+        folders a list of these; for a recording also the opened recording, or an input that is hashed already.
     store : Store
         The store with other steps, and the cache of hashes.
     progress : Progress
@@ -141,7 +217,7 @@ def open_inputs(
     Returns
     -------
     dict
-        Every input by its name.
+        Every input by its name, in the order of `kinds`.
 
     Raises
     ------
@@ -152,19 +228,35 @@ def open_inputs(
     RecordingError
         The recording cannot be read.
     """
-    if kinds.keys() != words.keys():
-        wrong = ", ".join(sorted(kinds.keys() ^ words.keys()))
-        message = f"the tool's inputs are {', '.join(kinds)}; missing or unknown: {wrong}"
+    needed = {name for name, kind in kinds.items() if not kind.endswith(OPTIONAL)}
+    if wrong := sorted((needed - words.keys()) | (words.keys() - kinds.keys())):
+        message = f"the tool's inputs are {', '.join(kinds)}; missing or unknown: {', '.join(wrong)}"
         raise UsageError(message, next_step=f"name each of them once: {', '.join(kinds)}")
-    return {
-        name: (open_recording_input if kind == "recording" else _folder)(name, words[name], store, progress)
-        for name, kind in kinds.items()
+    openers: dict[str, Callable[[str, Word, Store, Progress], Input]] = {
+        "recording": open_recording_input,
+        "folder": _folder,
+        "folders": _folders,
     }
+    return {
+        name: openers[kind.removesuffix(OPTIONAL)](name, words[name], store, progress)
+        for name, kind in kinds.items()
+        if name in words
+    }
+
+
+def _folders(name: str, word: Word, store: Store, progress: Progress) -> FoldersInput:
+    if not isinstance(word, list) or not word:
+        message = f"the input {name} is one folder or more"
+        raise UsageError(message, next_step=f"pass a list of paths or job keys for {name}")
+    numbered = enumerate(word, start=1)
+    return FoldersInput(
+        folders=tuple(_folder(f"{name}/{number}", one, store, progress) for number, one in numbered)
+    )
 
 
 def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderInput:
     if not isinstance(word, (str, Path, tuple)):
-        message = f"the input {name} is a folder, not a recording"
+        message = f"the input {name} is one folder"
         raise UsageError(message, next_step=f"pass a path for {name}")
     if isinstance(word, str) and is_key(word):
         return _output(name, find_job(word, store, progress))
@@ -191,7 +283,7 @@ def _folder(name: str, word: Word, store: Store, progress: Progress) -> FolderIn
             memo.put(state, BLAKE3, remembered, shared=True)
         return remembered
 
-    return _hashed(name, path, None, mounts, hash_of, names)
+    return _hashed(name, path, mounts, hash_of, names=names)
 
 
 def _output(name: str, stored: Stored) -> FolderInput:
@@ -211,24 +303,43 @@ def _output(name: str, stored: Stored) -> FolderInput:
             raise UsageError(message, next_step="move it elsewhere, or name the job by its key")
         return str(facts["blake3"])
 
-    return _hashed(name, stored.folder, stored.record["key"], mounts, hash_of)
+    key, recording = stored.record["key"], recording_facts(stored.record)
+    return _hashed(name, stored.folder, mounts, hash_of, key=key, recording=recording)
+
+
+def recording_facts(record: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the run record's entry of the recording that a result is of.
+
+    Parameters
+    ----------
+    record : dict
+        The run record of a step on the recording, or of a step on such a step's output.
+
+    Returns
+    -------
+    dict or None
+        `origin`, `layout`, `channel_ids` and so on; None where the result is of none.
+    """
+    entries = record["inputs"].values()
+    for facts in entries:
+        if facts["kind"] == "recording":
+            return dict(facts)
+    return next((facts["recording"] for facts in entries if facts.get("recording")), None)
 
 
 def _hashed(
     name: str,
     path: Path,
-    key: str | None,
     mounts: list[Mount],
     hash_of: Callable[[Path, FileState], str],
-    names: tuple[str, ...] = (),
+    **others: Any,
 ) -> FolderInput:
     files = _files(tuple(mounts), name)
     states = {inner: FileState.of(file) for inner, file in files.items()}
     return FolderInput(
         name=name,
         path=path,
-        names=names,
-        key=key,
+        **{"names": (), "key": None, "recording": None, **others},
         mounts=tuple(mounts),
         files=files,
         states=states,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from spikecrate.catalogue.parameters import validate
 from spikecrate.catalogue.tools import check, require
-from spikecrate.errors import RecordingChangedError
+from spikecrate.errors import RecordingChangedError, UsageError
 from spikecrate.recordings import sort_warnings
 from spikecrate.recordings.probe import at_shared_places
+from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.steps.sources import current, hash_of
+from spikecrate_harness.layout import Layout
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
@@ -76,6 +78,21 @@ class Job:
         """The recording, of a job that has one."""
         (recording,) = self.recordings
         return recording
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of its recording, or of the recording that its input is of.
+
+        Raises
+        ------
+        UsageError
+            No input is a recording, or of one.
+        """
+        facts = recording_facts({"inputs": {name: found.facts for name, found in self.inputs.items()}})
+        if facts is None:
+            message = f"no input of {self.tool.name} is of a recording"
+            raise UsageError(message, next_step="name a result of spikecrate: a job key, or its folder")
+        return Layout.from_dict(facts["layout"])
 
     def check(self) -> None:
         """Check the tool against its schema, and the parameters and the recordings against the tool.

@@ -26,6 +26,14 @@ PREPROCESS: Final = "preprocess"
 """The kind of tool that makes a recording."""
 ANALYZE: Final = "analyze"
 """The kind of tool that makes tables and an analyzer of a sorting."""
+COMPARE: Final = "compare"
+"""The kind of tool that makes tables of the units that sortings have in common."""
+CURATE: Final = "curate"
+"""The kind of tool that makes a sorting of a sorting."""
+EXPORT: Final = "export"
+"""The kind of tool that writes a sorting in the format of another program."""
+FIGURE: Final = "figure"
+"""The kind of tool that draws pictures."""
 DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
@@ -56,6 +64,11 @@ class Kind:
     folder: str
     facts: tuple[str, ...]
     check: Callable[[Path, Job], dict[str, Any]] | None = None
+
+    @property
+    def is_sorting(self) -> bool:
+        """Whether the output is a sorting."""
+        return FIRINGS in self.files
 
 
 def require_file(path: Path) -> None:
@@ -116,7 +129,7 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     """
     from spikecrate.sortings.model import read_firings, write_firings
 
-    path, layout = out / FIRINGS, job.recording.layout
+    path, layout = out / FIRINGS, job.layout
     most = FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
     # Reading a larger file could fill the memory.
     if (size := path.stat().st_size) > most:
@@ -219,7 +232,7 @@ def check_analysis(out: Path, job: Job) -> dict[str, Any]:
     if metrics.get("unit") != [unit.unit for unit in units]:
         message = f"/out/{METRICS} and /out/{UNITS} are of different units"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
-    channels = job.recording.layout.num_channels
+    channels = job.layout.num_channels
     if any((unit.channel or 0) >= channels for unit in units):
         message = f"/out/{UNITS} names a channel beyond the {channels} of the recording"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
@@ -238,6 +251,12 @@ KINDS: Final = {
             check=check_recording,
         ),
         Kind(name=ANALYZE, files=(), folder="analysis", facts=("units", "events"), check=check_analysis),
+        Kind(
+            name=CURATE, files=(FIRINGS,), folder="curation", facts=("units", "events"), check=check_sorting
+        ),
+        Kind(name=COMPARE, files=(), folder="comparison", facts=()),
+        Kind(name=EXPORT, files=(), folder="export", facts=()),
+        Kind(name=FIGURE, files=(), folder="figures", facts=()),
         Kind(name="command", files=(), folder="output", facts=()),
     )
 }

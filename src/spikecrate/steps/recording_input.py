@@ -194,9 +194,9 @@ def open_recording_input(name: str, word: Word, store: Store, progress: Progress
     """
     if isinstance(word, RecordingInput):
         return word
-    if isinstance(word, tuple):
+    if isinstance(word, (tuple, list)):
         message = f"{name} is a recording, not {len(word)} files"
-        raise UsageError(message, next_step=f"name {word[0].parent}, or a file in it")
+        raise UsageError(message, next_step=f"name one recording for {name}")
     recording = word if isinstance(word, Recording) else open_recording(word)
     return hash_recordings(name, [recording], store, progress)[0]
 

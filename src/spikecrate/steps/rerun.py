@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
-from spikecrate.catalogue.tools import SORTER, find
+from spikecrate.catalogue.tools import find
 from spikecrate.errors import (
     CommandError,
     RecipeGoneError,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
     from spikecrate.sortings.compare import Agreement
-    from spikecrate.steps.inputs import Word
+    from spikecrate.steps.inputs import FolderWord, Word
     from spikecrate.steps.sources import Sources
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
@@ -125,8 +125,8 @@ def rerun(
 
     def use(built: Path, new: dict[str, Any]) -> RerunOutcome:
         equal = outputs_hash(record) == outputs_hash(new)
-        if not equal and job.tool.kind == SORTER and (earlier.folder / FIRINGS).is_file():
-            rate = job.recording.layout.sampling_frequency
+        if not equal and job.kind.is_sorting and (earlier.folder / FIRINGS).is_file():
+            rate = job.layout.sampling_frequency
             compared.append(
                 agree(*(read_firings(folder / FIRINGS, rate) for folder in (earlier.folder, built)))
             )
@@ -195,6 +195,8 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
             name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
             if facts["kind"] == "recording"
             else _word(facts, store)
+            if facts["kind"] == "folder"
+            else [_word(one, store) for one in facts["folders"]]
             for name, facts in record["inputs"].items()
         }
     except RecordingNotFoundError as error:
@@ -213,7 +215,7 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     return Job(tool=tool, inputs=inputs, parts=parts, sources=sources, gpu=on_gpu)
 
 
-def _word(facts: dict[str, Any], store: Store) -> Word:
+def _word(facts: dict[str, Any], store: Store) -> FolderWord:
     """Return the key of the job that made a folder if the store has it, else its path or files."""
     key = facts.get("key")
     if facts.get("names"):

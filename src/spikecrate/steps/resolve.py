@@ -207,11 +207,17 @@ def _check_inputs(path: Path, inputs: dict[str, Any]) -> None:
     """Check the entries of the inputs in a run record."""
     for name, facts in inputs.items():
         place = f"inputs.{name}"
-        if not isinstance(facts, dict) or facts.get("kind") not in ("recording", "folder"):
+        if not isinstance(facts, dict) or facts.get("kind") not in ("recording", "folder", "folders"):
             raise _broken(path, place, "neither a recording nor a folder")
         if not isinstance(facts.get("path"), str) or not isinstance(facts.get("identity"), dict):
             raise _broken(path, place, "path or identity is missing, or of another type")
-        if facts["kind"] == "recording":
+        if facts["kind"] == "folders":
+            if not isinstance(facts.get("folders"), list):
+                raise _broken(path, f"{place}.folders", "missing, or of another type")
+            _check_inputs(path, {f"{name}.{number}": one for number, one in enumerate(facts["folders"], 1)})
+        elif facts["kind"] == "folder" and "recording" in facts:
+            _check_inputs(path, {f"{name}.recording": facts["recording"]})
+        elif facts["kind"] == "recording":
             if not is_origin(facts.get("origin")):
                 raise _broken(path, f"{place}.origin", "does not say how the recording was opened")
             if not isinstance(facts.get("files"), list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from spikecrate.api.analyze import Analysis
+    from spikecrate.api.export import Export
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
-    from spikecrate.steps.analysis import Analysis
     from spikecrate_harness.layout import Layout
 
 
@@ -41,8 +42,6 @@ class Result:
     recording : Recording or None
         What this call sorted; the record names the recording of the first run, which has the same content. None for
         `loaded`.
-    analyzer : callable
-        What `analyze` calls with this result and its own arguments.
     """
 
     key: str
@@ -52,7 +51,10 @@ class Result:
     record: dict[str, Any]
     elapsed_s: float
     recording: Recording | None = field(default=None, compare=False)
-    analyzer: Callable[..., Analysis] = field(repr=False, compare=False)
+    analyze: ClassVar[Callable[..., Analysis]]
+    """`spikecrate.analyze` of this result."""
+    export: ClassVar[Callable[..., Export]]
+    """`spikecrate.export` of this result."""
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
@@ -87,10 +89,11 @@ class Result:
         """Times of the events of `sorting` in seconds from the recording's start, the time of its gaps included."""
         from spikecrate.recordings.model import Gap
         from spikecrate.recordings.views import seconds
+        from spikecrate.steps.inputs import recording_facts
 
         if self.recording is not None:
             return self.recording.seconds(self.sorting.times)
-        recorded = self.record["inputs"]["recording"].get("gaps", ())
+        recorded = (recording_facts(self.record) or {}).get("gaps", ())
         gaps = [Gap(sample=sample, missing=missing) for sample, missing in recorded]
         return seconds(self.sorting.times, self.sorting.sampling_frequency, gaps)
 
@@ -103,26 +106,12 @@ class Result:
 
     @property
     def _layout(self) -> Layout:
+        from spikecrate.steps.inputs import recording_facts
         from spikecrate_harness.layout import Layout
 
         if self.recording is not None:
             return self.recording.layout
-        return Layout.from_dict(self.record["inputs"]["recording"]["layout"])
-
-    def analyze(self, **options: Any) -> Analysis:
-        """Analyze the sorting: quality metrics, templates, correlograms and locations of its units.
-
-        Parameters
-        ----------
-        **options
-            As `spikecrate.analyze` takes them: `recording`, `params`, `runtime`, `output` and so on.
-
-        Returns
-        -------
-        Analysis
-            With `units` and `metrics`, and the `folder` that SpikeInterface opens.
-        """
-        return self.analyzer(self, **options)
+        return Layout.from_dict((recording_facts(self.record) or {}).get("layout"))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `--json` prints it."""

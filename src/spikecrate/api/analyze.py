@@ -6,26 +6,24 @@ The recording is opened as the run record of the sorting says.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.catalogue.tools import SORTER
-from spikecrate.errors import RecordingChangedError, UsageError
-from spikecrate.recordings.origin import reopen
+from spikecrate._util.progress import default_progress
+from spikecrate.api.result import Result
+from spikecrate.api.run import find_or_run
+from spikecrate.api.sorted_recording import find_sorting, reopen_recording
 from spikecrate.sortings.units import METRICS, UNITS, Unit, read_metrics, read_units
 from spikecrate.steps.kinds import ANALYZE, KINDS, RECORDING
-from spikecrate.steps.opening import open_any
-from spikecrate.steps.recording_input import hash_recordings
 from spikecrate.steps.request import StepRequest
-from spikecrate_harness.layout import Layout
+from spikecrate.store import open_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from spikecrate._util.progress import Progress
+    from spikecrate.api.run import Output
     from spikecrate.recordings import Recording
-    from spikecrate.steps.recording_input import RecordingInput
-    from spikecrate.steps.result import Result
-    from spikecrate.store import Store
 
 TOOL: Final = "analyze"
 SORTING: Final = "sorting"
@@ -89,68 +87,43 @@ class Analysis:
         }
 
 
-def analysis_request(
-    folder: Path,
-    record: dict[str, Any],
+def analyze(
+    result: Result | Path | str,
     *,
-    recording: Recording | Path | str | None,
-    store: Store,
-    progress: Progress,
+    recording: Recording | Path | str | None = None,
+    output: Output = None,
+    store: Path | str | None = None,
+    progress: Progress | None = None,
     **options: Any,
-) -> StepRequest:
-    """Return the request to analyze a sorting.
+) -> Analysis:
+    """Analyze a sorting: quality metrics, templates, correlograms and locations of its units.
 
     Parameters
     ----------
-    folder : Path
-        The result folder of the sorting.
-    record : dict
-        Its run record.
+    result : Result, Path or str
+        The sorting; also its result folder, or the first digits of its job key.
     recording : Recording, Path or str, optional
         The recording, or where it is now; by default where it was sorted.
-    store : Store
-        The store with the cache of hashes.
-    progress : Progress
-        Shows the progress of hashing.
+    output, store, progress
+        As for `sort`.
     **options
-        Parameters and limits, as `StepRequest` takes them.
+        `params` of the tool `analyze`; `runtime`, `cores`, `memory_bytes`, `timeout_s`, `seed`, `force` as for `sort`.
 
     Returns
     -------
-    StepRequest
+    Analysis
+        With `units` and `metrics`, and the `folder` that SpikeInterface opens.
 
     Raises
     ------
-    UsageError
-        The result is not a sorting.
     RecordingChangedError
         The sorting is of another recording.
-    RecordingError
-        The recording cannot be read.
+    spikecrate.errors.SpikecrateError
+        As for `sort`.
     """
-    if record["tool"]["kind"] != SORTER:
-        message = f"job {record['key'][:12]} is a result of {record['tool']['name']}, not a sorting"
-        raise UsageError(message, next_step="name a sorting; spikecrate job.list lists them")
-    facts = record["inputs"][RECORDING]
-    if recording is None or isinstance(recording, (str, Path)):
-        opener = partial(open_any, store=store, progress=progress)
-        recording = reopen(facts["origin"], moved=recording, opener=opener)
-    opened = hash_recordings(RECORDING, [recording], store, progress)[0]
-    _require_same(opened, facts, record["key"])
-    return StepRequest(tool=TOOL, inputs={RECORDING: opened, SORTING: str(folder)}, **options)
-
-
-def _require_same(opened: RecordingInput, facts: dict[str, Any], key: str) -> None:
-    """Refuse a recording that is not the one that was sorted, and name what differs."""
-    if opened.identity == facts["identity"]:
-        return
-    layout, was = opened.recording.layout, Layout.from_dict(facts["layout"])
-    told = {
-        "sampling frequency": (f"{layout.sampling_frequency:g} Hz", f"{was.sampling_frequency:g} Hz"),
-        "samples": (layout.num_samples, was.num_samples),
-        "channels": (layout.num_channels, was.num_channels),
-    }
-    differing = [f"{name} {now}, not {then}" for name, (now, then) in told.items() if now != then]
-    what = "; ".join(differing) or "its samples, gains or probe have changed"
-    message = f"{opened.recording.path} is not the recording of the sorting {key[:12]}: {what}"
-    raise RecordingChangedError(message, next_step="name the recording that was sorted: --recording DIR")
+    shelf, shown = open_store(store), progress or default_progress()
+    folder, record = find_sorting(result, shelf, shown)
+    known = result if isinstance(result, Result) else None
+    opened = reopen_recording(known, record, recording, shelf, shown)
+    request = StepRequest(tool=TOOL, inputs={RECORDING: opened, SORTING: str(folder)}, **options)
+    return Analysis(result=find_or_run(request, shelf, shown, output=output))
