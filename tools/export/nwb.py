@@ -2,7 +2,7 @@
 
 `parameters["nwb"]` has, from the library:
 
-- `session_start_time`: ISO 8601 with a zone; not used with an existing file;
+- `session_start_time`: ISO 8601 with a zone; or `file`: name of the existing file;
 - `start_s`: seconds from the session's start to the first sample, where only a later part of it was sorted;
 - `groups`: the group of each channel;
 - `units_name`: name of the table; any but `units` lies in the processing module `ecephys`;
@@ -46,7 +46,7 @@ def write_nwb(
     Parameters
     ----------
     inputs : mapping
-        As `run` is given them, and perhaps `nwb`, a folder with one NWB file that is copied.
+        As `run` is given them, and perhaps `nwb`, the folder of an NWB file that is copied.
     parameters : mapping
         Those of tool.json, with `nwb` as above.
     out : Path
@@ -64,9 +64,8 @@ def write_nwb(
 
     given, recording = parameters["nwb"], inputs["recording"]
     sorting = SortedUnits.read(inputs, parameters)
-    old = (
-        next((path for path in inputs["nwb"].iterdir() if path.is_file()), None) if "nwb" in inputs else None
-    )
+    # On the host the folder is the user's, with what else is in it.
+    old = inputs["nwb"] / given["file"] if "nwb" in inputs else None
     identity = content_hash(parameters, inputs, old)
     # hdmf's object ids are random: these are the same for the same content.
     numbers = itertools.count()

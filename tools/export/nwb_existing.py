@@ -46,7 +46,7 @@ def copy(old: Path, new: Path, resources: Resources) -> None:
     Raises
     ------
     ValueError
-        The file is not HDF5.
+        The file is not HDF5, or damaged.
     """
     if not h5py.is_hdf5(old):
         message = f"{old.name} is not an NWB file in HDF5"
@@ -59,8 +59,12 @@ def copy(old: Path, new: Path, resources: Resources) -> None:
         if isinstance(link, h5py.ExternalLink):
             linked.add(link.filename)
 
-    with h5py.File(new, "r") as file:
-        file.visititems_links(note)
+    try:
+        with h5py.File(new, "r") as file:
+            file.visititems_links(note)
+    except OSError as error:
+        message = f"{old.name} is damaged: {error}"
+        raise ValueError(message) from error
     for name in sorted(linked):
         resources.warn(f"{old.name} links to the file {name}: keep the copy where the link leads to it")
 
