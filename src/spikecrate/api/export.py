@@ -196,9 +196,10 @@ def export(
         raise UsageError(message, next_step="export with --to nwb, or leave them out")
     request = StepRequest(tool=TOOL, inputs=inputs, params=chosen, **options)
     force = bool(options.get("force"))
-    target = target_of(request.job(shelf, shown), output)
+    job = request.job(shelf, shown)
+    target = target_of(job, output)
     if target is not None:
-        require_usable(target, partial(require_unchanged, force=force))
+        require_usable(target, partial(require_unchanged, key=job.key, force=force))
     traces = phy_files(opened.recording) if to == PHY and not copy_traces else {}
     if isinstance(traces, str):
         shown.note(

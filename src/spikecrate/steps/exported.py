@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
+
+from blake3 import blake3
 
 from spikecrate._util.files import disk_full_named, entries
 from spikecrate.errors import OutputError
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 MARK: Final = "spikecrate.json"
 """The job keys of an export and its sorting, and the hash of each file as it was written."""
+PIECE_BYTES: Final = 2**20
 FILLED: Final = ("params.py", "channel_map.npy")
 """Files of phy that depend on where the samples are: the same samples in another file have the same job key."""
 PHY_SUFFIXES: Final = (".dat", ".bin", ".raw", ".mda")
@@ -69,13 +73,15 @@ def phy_files(recording: Recording) -> dict[str, Any] | str:
     }
 
 
-def require_unchanged(output: Path, *, force: bool) -> None:
+def require_unchanged(output: Path, *, key: str = "", force: bool) -> None:
     """Refuse to replace a folder that holds anything but an export as it was written.
 
     Parameters
     ----------
     output : Path
         The folder; it may be missing or empty.
+    key : str
+        Job key of an export that may have changed, since it is not replaced by itself.
     force : bool
         Whether an export may have changed: what the user changed in it is lost.
 
@@ -90,7 +96,7 @@ def require_unchanged(output: Path, *, force: bool) -> None:
     if mark is None:
         message = f"{output} exists and is not an export of spikecrate, so it is left untouched"
         raise OutputError(message, next_step="name another folder: --output DIR")
-    changed = None if force else _first_change(output, mark["files"])
+    changed = None if force or mark["key"] == key else _first_change(output, mark["files"])
     if changed is not None:
         message = f"{output} has changed since it was exported ({changed}), so it is left untouched"
         raise OutputError(
@@ -139,9 +145,7 @@ def put_export(
             if traces:
                 _name_traces(staging, traces)
             files = {
-                name: result_manifest.hash_file(staging / name)
-                if name in FILLED
-                else sealed[f"{source.name}/{name}"]["blake3"]
+                name: _hash(staging / name) if name in FILLED else sealed[f"{source.name}/{name}"]["blake3"]
                 for name in sorted(_names(staging))
             }
             text = json.dumps({**facts, "files": files}, indent=1) + "\n"
@@ -187,14 +191,25 @@ def _name_traces(folder: Path, traces: dict[str, Any]) -> None:
     fields |= {name: ascii(value) for name, value in traces.items() if name in fields}
     text = "".join(f"{name} = {value}\n" for name, value in fields.items())
     params.write_text(text, encoding="utf-8")
-    np.save(channel_map, np.array(traces["channels"], dtype=np.int32))
+    written = BytesIO()
+    np.save(written, np.array(traces["channels"], dtype=np.int32))
+    channel_map.write_bytes(written.getvalue())
 
 
 def _first_change(folder: Path, files: dict[str, str]) -> str | None:
     """Return the first file that was changed, added or removed; None where there is none."""
-    found = {name: result_manifest.hash_file(folder / name) for name in _names(folder)}
+    found = {name: _hash(folder / name) for name in _names(folder)}
     changed = sorted(name for name in {*found, *files} if found.get(name) != files.get(name))
     return changed[0] if changed else None
+
+
+def _hash(path: Path) -> str:
+    """Return the BLAKE3 of a file that its user may be writing, so that it is not mapped."""
+    hasher = blake3()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
+    return str(hasher.hexdigest())
 
 
 def _names(folder: Path) -> list[str]:
