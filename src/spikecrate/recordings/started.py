@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.recordings.formats.files import is_file, read_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate.recordings.model import Recording
 
 SPIKEGLX: Final = re.compile(r"^fileCreateTime=(\S+)\s*$", re.MULTILINE)
-OPENEPHYS: Final = re.compile(
-    r"<DATE>\s*(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{1,2}):(\d{2}):(\d{2})\s*</DATE>"
-)
-SETTINGS: Final = "settings.xml"
-MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # noqa: SIM905 (easier to read)
+OPENEPHYS: Final = re.compile(r"<DATE>\s*(\d{1,2} [A-Z][a-z]{2} \d{4} [\d:]+)\s*</DATE>")
+FIRST: Final = re.compile(r"(.*)/experiment(\d+)/recording1/.*")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def local_start(recording: Recording) -> tuple[datetime, Path] | None:
@@ -27,31 +24,35 @@ def local_start(recording: Recording) -> tuple[datetime, Path] | None:
     Parameters
     ----------
     recording : Recording
-        The recording; of a view the whole, of a joined one the first.
+        The recording, not a view; of a joined one the first.
 
     Returns
     -------
     (datetime, Path) or None
-        Without a time zone: `fileCreateTime` of SpikeGLX, `DATE` of Open Ephys; None for other formats.
+        Without a time zone: `fileCreateTime` of SpikeGLX, `DATE` of Open Ephys for the first recording of an
+        experiment; None where the files do not say.
     """
     first = recording.files[0]
     match recording.format:
         case "spikeglx":
-            source = first.with_suffix(".meta")
-            found = SPIKEGLX.search(read_text(source)) if is_file(source) else None
-            words = found[1] if found else ""
-        case "openephys":
-            # Record Node/experiment/recording/continuous/stream/continuous.dat
-            source = next((path / SETTINGS for path in first.parents if is_file(path / SETTINGS)), first)
-            found = OPENEPHYS.search(read_text(source)) if source != first else None
-            words = ""
-            if found and found[2] in MONTHS:
-                day, month, year, *time = found.groups()
-                clock = ":".join(part.zfill(2) for part in time)
-                words = f"{year}-{MONTHS.index(month) + 1:02}-{day.zfill(2)}T{clock}"
+            source, pattern = first.with_suffix(".meta"), SPIKEGLX
+        case "openephys" if place := FIRST.fullmatch(first.as_posix()):
+            number = "" if place[2] == "1" else f"_{place[2]}"
+            source, pattern = Path(place[1]) / f"settings{number}.xml", OPENEPHYS
         case _:
             return None
+    found = pattern.search(read_text(source)) if is_file(source) else None
     try:
-        return datetime.fromisoformat(words).replace(tzinfo=None), source
+        return (_time(found[1]), source) if found else None
     except ValueError:
         return None
+
+
+def _time(text: str) -> datetime:
+    """Return a time as SpikeGLX writes it, `2020-03-19T22:16:27`, or Open Ephys, `19 Mar 2020 22:16:27`."""
+    if " " in text:
+        # strptime would read the month in the user's language.
+        day, month, year, clock = text.split()
+        hour, minute, second = map(int, clock.split(":"))
+        return datetime(int(year), MONTHS.index(month) + 1, int(day), hour, minute, second)  # noqa: DTZ001
+    return datetime.fromisoformat(text).replace(tzinfo=None)

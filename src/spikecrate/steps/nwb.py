@@ -152,34 +152,35 @@ def _zoned(text: str, where: str, step: str) -> datetime:
     return time
 
 
-def seconds_before(origin: dict[str, Any], opener: Callable[..., Recording]) -> float:
-    """Return how long after the start of the session a view of a recording begins.
+def whole_recording(recording: Recording, opener: Callable[..., Recording]) -> tuple[Recording, float]:
+    """Return the recording that a view is of, and how long after its start the view begins.
 
     Parameters
     ----------
-    origin : dict
-        `Recording.origin`.
+    recording : Recording
+        A view, several recordings joined, or neither.
     opener : callable
         Opens a path with the options of `open_recording`.
 
     Returns
     -------
+    Recording
+        Of joined ones the first.
     float
-        s, the time of gaps included; of joined recordings that of the first.
+        s, the time of gaps included.
     """
     import numpy as np
 
-    match origin:
+    match recording.origin:
         case {"of": inner, "view": chosen}:
-            start = 0.0
-            if "start" in chosen:
-                whole = reopen(inner, opener=opener)
-                start = float(whole.seconds(np.array(sample_at(chosen["start"], whole, "--start"))))
-            return start + seconds_before(inner, opener)
-        case {"recordings": [first, *_]}:
-            return seconds_before(first, opener)
+            viewed = reopen(inner, opener=opener)
+            first = sample_at(chosen.get("start", 0), viewed, "--start")
+            whole, before = whole_recording(viewed, opener)
+            return whole, before + float(viewed.seconds(np.array(first)))
+        case {"recordings": [inner, *_]}:
+            return whole_recording(reopen(inner, opener=opener), opener)
         case _:
-            return 0.0
+            return recording, 0.0
 
 
 def require_hdf5(path: Path) -> None:
@@ -317,13 +318,14 @@ def nwb_facts(
     elif units_name != UNITS:
         message = "--units-name is for a file that has units already"
         raise UsageError(message, next_step="name the file: --append-to FILE.nwb")
+    whole, before = whole_recording(recording, opener)
     return {
         **(
-            {"session_start_time": session_start(start, recording)}
+            {"session_start_time": session_start(start, whole)}
             if append_to is None
             else {"file": Path(append_to).resolve().name}
         ),
-        "start_s": seconds_before(recording.origin, opener),
+        "start_s": before,
         "groups": list(groups),
         "units_name": units_name,
         "metadata": told,
