@@ -172,8 +172,8 @@ def unit_columns(
     """
     about = dict(OF_SORTING)
     if "analysis" in inputs:
-        told = json.loads((inputs["analysis"] / "metrics.json").read_bytes())
-        about |= {name: meaning_of(told[file][name]) for file in told for name in told[file]}
+        for table in json.loads((inputs["analysis"] / "metrics.json").read_bytes()).values():
+            about |= meanings(table)
     names = [sorting.channel_ids[one] if one >= 0 else "" for one in primary]
     columns: dict[str, tuple[str, Any]] = {"unit_name": ("label of the unit in the sorting", sorting.units)}
     if any(names):
@@ -186,11 +186,17 @@ def unit_columns(
     return columns
 
 
-def meaning_of(told: Mapping[str, str]) -> str:
-    """Return what a metric is, in one line."""
-    unit = f" ({told['unit']})" if told["unit"] not in {"", "1"} else ""
-    source = f"; source: {told['source']}" if told["source"] else ""
-    return f"{told['formula']}{unit}{source}"
+def meanings(table: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return what each column of a table of metrics.json is, in one line."""
+    about, full = {}, ""
+    for name, told in table.items():
+        if "the same" not in told["formula"]:
+            full = name
+        formula = told["formula"].replace("the same", f"the same as in {full}")
+        unit = f" ({told['unit']})" if told["unit"] not in {"", "1"} else ""
+        source = f"; source: {told['source']}" if told["source"] else ""
+        about[name] = f"{formula}{unit}{source}"
+    return about
 
 
 def typed(cells: Sequence[str]) -> Any:
