@@ -190,11 +190,11 @@ def test_phy_reads_joined_files_that_are_whole(flat):
         (lambda flat: spikecrate.concatenate([flat("a"), flat("b", offset=8, samples=61)]), "where their samples begin"),
     ],
 )  # fmt: skip
-def test_what_phy_cannot_read_is_said_with_the_way_out(flat, sorter, phy, here, make, reason):  # noqa: ARG001
+@pytest.mark.usefixtures("phy", "here")
+def test_what_phy_cannot_read_is_said_with_the_way_out(flat, sorter, tmp_path, make, reason):
     recording, notes = make(flat), Notes()
-    done = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS)).export(
-        to="phy", output="out", progress=notes
-    )
+    result = spikecrate.sort(recording, sorter=sorter(ANSWER + TWO_EVENTS))
+    done = result.export(to="phy", output=tmp_path / "phy", progress=notes)
     assert params_of(done.folder) == {"dat_path": [], "n_channels_dat": 4, "offset": 0}
     (note,) = [note for note in notes.notes if "--copy-traces" in note]
     assert re.search(reason, note)

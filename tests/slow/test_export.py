@@ -100,24 +100,27 @@ def events(found):
     return sorted(zip(found["samples"], found["units"], strict=True))
 
 
-@pytest.mark.parametrize("to", FORMATS)
-def test_the_bytes_are_equal_in_every_runtime_and_name_no_place(result, to):
+@pytest.mark.timeout(900)
+def test_the_bytes_are_equal_in_every_runtime_and_name_no_place(result):
     store = open_store()
-    options = {"copy_traces": True} if to == "phy" else {}
     analysis = result.analyze(params={"pca": True}, runtime="host")
-    made = {}
-    for runtime, cores in (("docker", 2), ("apptainer", 2), ("host", 1)):
-        done = result.export(to=to, analysis=analysis, runtime=runtime, cores=cores, force=True, **options)
-        assert (done.result.status, done.result.record["runtime"]) == ("ran", runtime)
-        made[runtime] = contents(done.folder)
-    first, *others = made.values()
-    assert all(other == first for other in others)
-    for name, data in first.items():
-        assert str(store.root).encode() not in data, name
-        assert b"/inputs" not in data, name
-        assert os.fsencode(MEAREC) not in data, name
-    options = {"runtime": "docker", "recording": None, "cores": None, "keep": False}
-    assert rerun(find_job(done.result.key, store, Silent()), **options, store=store, progress=Silent()).equal
+    for to in FORMATS:
+        made = {}
+        for runtime, cores in (("docker", 2), ("apptainer", 2), ("host", 1)):
+            options = {"copy_traces": to == "phy", "runtime": runtime, "cores": cores}
+            done = result.export(to=to, analysis=analysis, force=True, **options)
+            assert (done.result.status, done.result.record["runtime"]) == ("ran", runtime)
+            made[runtime] = contents(done.folder)
+        first, *others = made.values()
+        assert all(other == first for other in others), to
+        for name, data in first.items():
+            assert str(store.root).encode() not in data, name
+            assert b"/inputs" not in data, name
+            assert os.fsencode(MEAREC) not in data, name
+        options = {"runtime": "docker", "recording": None, "cores": None, "keep": False}
+        assert rerun(
+            find_job(done.result.key, store, Silent()), **options, store=store, progress=Silent()
+        ).equal
 
 
 def test_phylib_reads_the_traces_from_the_recordings_own_file(result, read_phy, tmp_path):
