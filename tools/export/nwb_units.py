@@ -44,9 +44,10 @@ CHANNEL: Final = "channel"
 OF_SORTING: Final = {
     "events": "number of events",
     "rate": "events per second of the recording (Hz)",
-    "snr": "signal-to-noise ratio on the primary channel",
-    "isi_violations": "ratio of violations of the refractory period",
-    "amplitude": "amplitude on the primary channel (µV)",
+    "snr": "largest |mean waveform| on the primary channel / noise (1.4826 median |x - median|) there",
+    "isi_violations": "v T / (2 n² t), n events in the duration T, v intervals shorter than t = 1.5 ms; source: Hill, "
+    "Mehta & Kleinfeld 2011, J. Neurosci. 31:8699",
+    "amplitude": "median of the trace, where the mean waveform is largest, over the events (µV)",
     "label": "label given in curation",
 }
 """Columns of the sorting's own units.csv."""
