@@ -19,6 +19,7 @@ import itertools
 import json
 import uuid
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -30,12 +31,19 @@ from sorted_units import seconds as clock_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from spikecrate_harness.resources import Resources
     from spikecrate_harness.traces import TraceReader
 
 NAME: Final = "sorting.nwb"
+READ: Final = {
+    "sorting": ("firings.mda", "units.csv"),
+    "analysis": (
+        *("units.csv", "metrics.csv", "metrics.json", "sparsity_mask.npy"),
+        *(f"extensions/templates/{name}" for name in ("average.npy", "std.npy", "params.json")),
+    ),
+}
+"""Files of the inputs that the file is made from."""
 
 
 def write_nwb(
@@ -110,9 +118,9 @@ def write_nwb(
 def content_hash(parameters: Mapping[str, Any], inputs: Mapping[str, Any], old: Path | None) -> str:
     """Return a hash of what the file is made from: its identifier, and the seed of its object ids."""
     total = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
-    folders = [inputs[name] for name in ("sorting", "analysis") if name in inputs]
-    inside = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in [*inside, *([old] if old else [])]:
+    # On the host a folder has more: the log and the run record of the job that made it.
+    named = [inputs[name] / file for name, files in READ.items() if name in inputs for file in files]
+    for path in [*filter(Path.is_file, named), *([old] if old else [])]:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()

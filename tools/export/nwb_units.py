@@ -48,7 +48,6 @@ OF_SORTING: Final = {
     "isi_violations": "v T / (2 n² t), n events in the duration T, v intervals shorter than t = 1.5 ms; source: Hill, "
     "Mehta & Kleinfeld 2011, J. Neurosci. 31:8699",
     "amplitude": "median of the trace, where the mean waveform is largest, over the events (µV)",
-    "label": "label given in curation",
 }
 """Columns of the sorting's own units.csv."""
 
@@ -183,7 +182,7 @@ def unit_columns(
         if any(cells) and name not in {UNIT, CHANNEL} and TWICE.get(name) not in sorting.table:
             own = own_name(RENAMED.get(name, name))
             own += "_" if own in {*columns, *OF_NWB} else ""
-            columns[own] = about.get(name, f"{name}, of the sorting's table of units"), typed(cells)
+            columns[own] = about.get(name, f"label of the curation, category {name}"), typed(cells)
     return columns
 
 
