@@ -62,8 +62,7 @@ def by_spikeinterface(environments, *words, pinned=None):
     """Call SpikeInterface alone, in the tool's own environment, with the settings that the harness pins."""
     (python,) = [
         path.parents[3] / "bin" / "python"
-        for path in environments.glob("lock-*/lib/python3*/site-packages/pandas")
-        if (path.parent / "mountainsort5").is_dir()
+        for path in environments.glob("lock-*/lib/python3*/site-packages/spikeinterface")
     ]
     environ = {**os.environ, **(pinned or {})}
     done = subprocess.run([python, SCRIPT, *words], check=True, capture_output=True, text=True, env=environ)
