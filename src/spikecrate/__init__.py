@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, load, run, sort, sort_by_group
+    from spikecrate.api import analyze, curate, load, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "analyze",
     "concatenate",
+    "curate",
     "errors",
     "load",
     "open_recording",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
+    "curate": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",
     "run": "spikecrate.api",

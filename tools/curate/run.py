@@ -155,8 +155,7 @@ def changes(before: NDArray[np.int64], curated: Curated) -> list[tuple[Any, ...]
 def known_units(inputs: Mapping[str, Any]) -> dict[int, dict[str, str]]:
     """Return the row of each unit in the table of the analysis, else in that of the sorting."""
     folders = [inputs[name] for name in ("analysis", "sorting") if name in inputs]
-    places = [place / UNITS for folder in folders for place in (folder, folder / "curation")]
-    path = next((path for path in places if path.is_file()), None)
+    path = next((folder / UNITS for folder in folders if (folder / UNITS).is_file()), None)
     if path is None:
         return {}
     with path.open(encoding="utf-8", newline="") as file:

@@ -52,6 +52,8 @@ class Result:
     recording: Recording | None = field(default=None, compare=False)
     analyze: ClassVar[Callable[..., Analysis]]
     """`spikecrate.analyze` of this result."""
+    curate: ClassVar[Callable[..., Result]]
+    """`spikecrate.curate` of this result."""
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""

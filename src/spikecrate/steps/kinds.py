@@ -34,6 +34,8 @@ EXPORT: Final = "export"
 """The kind of tool that writes a sorting in the format of another program."""
 FIGURE: Final = "figure"
 """The kind of tool that draws pictures."""
+UNIT_TABLE: Final = "units.csv"
+"""Table of the units of a sorting, beside it."""
 DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
@@ -252,7 +254,11 @@ KINDS: Final = {
         ),
         Kind(name=ANALYZE, files=(), folder="analysis", facts=("units", "events"), check=check_analysis),
         Kind(
-            name=CURATE, files=(FIRINGS,), folder="curation", facts=("units", "events"), check=check_sorting
+            name=CURATE,
+            files=(FIRINGS, UNIT_TABLE),
+            folder="curation",
+            facts=("units", "events"),
+            check=check_sorting,
         ),
         Kind(name=COMPARE, files=(), folder="comparison", facts=()),
         Kind(name=EXPORT, files=(), folder="export", facts=()),

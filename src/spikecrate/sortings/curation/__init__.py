@@ -1,8 +1,9 @@
 """Curation of a sorting: labels, merges, splits and removals, in SpikeInterface's format and read from others."""
 
-from spikecrate.sortings.curation.document import parse
+from spikecrate.sortings.curation.combine import add, decide, labels_after, leave_out
+from spikecrate.sortings.curation.document import as_text, parse
 from spikecrate.sortings.curation.model import Curation, LabelDefinition, Merge, Split
-from spikecrate.sortings.curation.read import read_curation
+from spikecrate.sortings.curation.read import events_of, parse_any, read_curation
 from spikecrate.sortings.curation.rules import Decision, Rule, Table
 
 __all__ = [
@@ -13,6 +14,13 @@ __all__ = [
     "Rule",
     "Split",
     "Table",
+    "add",
+    "as_text",
+    "decide",
+    "events_of",
+    "labels_after",
+    "leave_out",
     "parse",
+    "parse_any",
     "read_curation",
 ]

@@ -6,14 +6,16 @@ digits, merges and splits as lists or as mappings, labels below `labels` or besi
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import CurationError
+from spikecrate.sortings.curation.combine import labels_after
 from spikecrate.sortings.curation.model import NEXT, Curation, LabelDefinition, Merge, Split, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 VERSIONS: Final = ("1", "2")
 
@@ -270,3 +272,33 @@ def as_unit(value: Any, where: str) -> int:
         message = f"{where}: {value!r} is not a unit, a whole number from 1"
         raise CurationError(message, next_step=NEXT)
     return value
+
+
+def as_text(steps: Sequence[Curation]) -> str:
+    """Return a curation as a JSON text, a line for each field.
+
+    Parameters
+    ----------
+    steps : sequence of Curation
+        One, or several of which each is of the units that the one before makes: a list of documents.
+
+    Returns
+    -------
+    str
+        The last document has the labels of the new units as `labels_after`, which SpikeInterface does not read.
+    """
+    documents = [step.as_document() for step in steps]
+    after = labels_after(steps)
+    if after:
+        documents[-1]["labels_after"] = {
+            str(unit): {name: [*chosen] for name, chosen in labels.items()} for unit, labels in after.items()
+        }
+    texts = [
+        "{\n" + ",\n".join(f" {json.dumps(name)}: {_json(value)}" for name, value in one.items()) + "\n}"
+        for one in documents
+    ]
+    return (texts[0] if len(texts) == 1 else "[\n" + ",\n".join(texts) + "\n]") + "\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -7,8 +7,10 @@ A rule is Python's grammar of comparisons, and nothing else of Python: names of 
 from __future__ import annotations
 
 import ast
+import csv
 import math
 import operator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,7 @@ from spikecrate.errors import CurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 COMPARISONS: Final[dict[type[ast.cmpop], Callable[[float, float], bool]]] = {
     ast.Lt: operator.lt,
@@ -55,6 +58,38 @@ class Table:
 
     units: tuple[int, ...]
     columns: Mapping[str, list[float | None]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Table:
+        """Read a table of units; columns with other than numbers, such as labels, are left out.
+
+        Parameters
+        ----------
+        path : Path
+            `units.csv` or `metrics.csv`.
+
+        Returns
+        -------
+        Table
+
+        Raises
+        ------
+        CurationError
+            The file has no column `unit`, or cannot be read.
+        """
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                reader = csv.DictReader(file)
+                names, rows = reader.fieldnames or (), [*reader]
+            units = tuple(int(row["unit"]) for row in rows)
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            message = f"{path}: not a table of units: {error}"
+            raise CurationError(message, next_step="analyze the sorting, and name that analysis") from None
+        columns: dict[str, list[float | None]] = {}
+        for name in (one for one in names if one != "unit"):
+            with suppress(ValueError, TypeError):
+                columns[name] = [float(row[name]) if row[name] else None for row in rows]
+        return cls(units=units, columns=columns)
 
     def find(self, name: str) -> str | None:
         """Return the column that a rule names, itself or by a synonym.
