@@ -24,7 +24,7 @@ from spikecrate.sortings import read_firings
 from spikecrate.sortings.curation import Curation, Rule, Table
 from spikecrate.sortings.units import METRICS, UNITS
 from spikecrate.steps.inputs import recording_facts
-from spikecrate.steps.kinds import ANALYZE, KINDS
+from spikecrate.steps.kinds import ANALYZE, CURATE, KINDS
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.resolve import find_job
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 TOOL: Final = "curate"
 CURATION: Final = "curation"
 ANALYSIS: Final = "analysis"
-CHANGES: Final = "changes.csv"
+DOCUMENT: Final = "curation.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ def decide(
     spikecrate.errors.SpikecrateError
         As for `analyze`.
     """
-    if choices == Choices():
+    if not any(vars(choices).values()):
         message = "nothing is asked for: no curation, no rule, no unit to merge or remove"
         raise UsageError(message, next_step="name a curation, or: --keep 'snr > 5', --merge 3,7, --remove 5")
     keep = None if choices.keep is None else Rule.parse(choices.keep)
@@ -212,11 +212,16 @@ def decide(
     layout = None if facts is None else Layout.from_dict(facts["layout"])
     sorting = read_firings(folder / FIRINGS, 1.0 if layout is None else layout.sampling_frequency)
     word = choices.curation
-    steps: tuple[Curation, ...] = (Curation(events=curations.events_of(sorting)),)
+    events = curations.events_of(sorting)
+    steps: tuple[Curation, ...] = (Curation(events=events),)
     if isinstance(word, (Path, str)):
         steps = curations.read_curation(word, sorting)
     elif word is not None:
         steps = curations.parse_any(word, "the curation", sorting)
+    if record["tool"]["kind"] == CURATE:
+        earlier = folder / KINDS[CURATE].folder / DOCUMENT
+        labelled = curations.labels_of(curations.read_json(earlier), str(earlier), events)
+        steps = curations.inherit(steps, labelled)
     if choices.merge or choices.remove:
         steps = curations.add(steps, merges=choices.merge, removed=choices.remove)
     rules = [*([] if keep is None else [keep]), *labels.values()]
@@ -271,7 +276,7 @@ def _table_of(result: Path) -> Table:
 def _kept(text: str, store: Store) -> Path:
     """Write a curation into the store, so that the job can be run again; return its file."""
     data = text.encode()
-    path = store.curations / blake3(data).hexdigest() / "curation.json"
+    path = store.curations / blake3(data).hexdigest() / DOCUMENT
     if not path.is_file() or path.read_bytes() != data:
         write_atomically(path, data)
     return path

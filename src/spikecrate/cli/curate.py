@@ -29,6 +29,8 @@ HEADS = {
     "isi_violations": "ISI viol.",
     "amplitude": "ampl. (uV)",
 }
+NUMBERS = ("unit", "events", "channel", *HEADS)
+"""Columns of units.csv that are not labels."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,10 @@ def read_curated(result: "Result") -> Curated:
         for row in _rows(result.folder / KINDS[CURATE].folder / "changes.csv")
     ]
     units = [
-        {name: cell if name not in HEADS else _number(cell) for name, cell in row.items()}
+        {name: _number(cell) if name in NUMBERS else cell or None for name, cell in row.items()}
         for row in _rows(result.folder / UNIT_TABLE)
     ]
-    return Curated(result, changes, [{**unit, **_whole(unit)} for unit in units])
+    return Curated(result, changes, units)
 
 
 def show_curated(done: Curated) -> None:
@@ -226,7 +228,3 @@ def _rows(path: "Path") -> list[dict[str, str]]:
 
 def _number(cell: str) -> Any:
     return None if not cell else float(cell) if not cell.isdigit() else int(cell)
-
-
-def _whole(unit: dict[str, Any]) -> dict[str, Any]:
-    return {name: _number(unit[name]) for name in ("unit", "events", "channel")}

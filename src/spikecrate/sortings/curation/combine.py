@@ -52,6 +52,30 @@ def add(
     return _followed(added, later)
 
 
+def inherit(steps: Sequence[Curation], earlier: Curation) -> tuple[Curation, ...]:
+    """Add the labels that the units have from an earlier curation; those of this one win.
+
+    Parameters
+    ----------
+    steps : sequence of Curation
+        The curation.
+    earlier : Curation
+        The labels of the units of the sorting, from `document.labels_of`.
+
+    Returns
+    -------
+    tuple of Curation
+    """
+    first, *later = steps
+    definitions = dict(earlier.definitions)
+    for name, one in first.definitions.items():
+        before = definitions.get(name, one).options
+        definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *before])))
+    labels = {unit: {**chosen, **first.labels.get(unit, {})} for unit, chosen in earlier.labels.items()}
+    inherited = replace(first, definitions=definitions, labels={**first.labels, **labels})
+    return _followed(inherited.complete(SOURCE), later)
+
+
 def decide(
     steps: Sequence[Curation],
     table: Table,
@@ -100,7 +124,9 @@ def decide(
         units = [
             unit
             for unit in open_units
-            if unit in decision.units and not (had.exclusive and CATEGORY in chosen.get(unit, {}))
+            if unit in decision.units
+            and unit not in removed
+            and not (had.exclusive and CATEGORY in chosen.get(unit, {}))
         ]
         for unit in units:
             before = chosen.get(unit, {})

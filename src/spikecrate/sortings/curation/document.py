@@ -274,6 +274,40 @@ def as_unit(value: Any, where: str) -> int:
     return value
 
 
+def labels_of(document: Any, source: str, events: Mapping[int, int]) -> Curation:
+    """Return the labels that the units of a curated sorting have.
+
+    Parameters
+    ----------
+    document : object
+        The JSON document, as `as_text` wrote it.
+    source : str
+        Its file, for messages.
+    events : mapping
+        Number of events of each unit of the curated sorting.
+
+    Returns
+    -------
+    Curation
+        Of labels alone.
+
+    Raises
+    ------
+    CurationError
+        The document is not valid or not of this sorting; the message names file and field.
+    """
+    fields = [as_object(one, source) for one in (document if isinstance(document, list) else [document])]
+    where = f"{source}: label_definitions"
+    definitions = [_definitions(one.get("label_definitions"), where) for one in fields]
+    found = as_object(fields[-1].get("labels_after", {}) if fields else {}, f"{source}: labels_after")
+    labels = [{"unit_id": unit, "labels": chosen} for unit, chosen in found.items()]
+    return Curation(
+        events=dict(events),
+        definitions={name: one for each in definitions for name, one in each.items()},
+        labels=_labels(labels, f"{source}: labels_after"),
+    ).complete(source)
+
+
 def as_text(steps: Sequence[Curation]) -> str:
     """Return a curation as a JSON text, a line for each field.
 

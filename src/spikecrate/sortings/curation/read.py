@@ -49,7 +49,7 @@ def read_curation(path: Path | str, sorting: Sorting) -> tuple[Curation, ...]:
         return phy.read_phy(path, sorting)
     if path.suffix == ".npy" or path.name == "params.py":
         return read_curation(path.parent, sorting)
-    return parse_any(_read_json(path), str(path), sorting)
+    return parse_any(read_json(path), str(path), sorting)
 
 
 def parse_any(document: Any, source: str, sorting: Sorting) -> tuple[Curation, ...]:
@@ -102,7 +102,23 @@ def events_of(sorting: Sorting) -> dict[int, int]:
     return dict(zip(units.tolist(), counts.tolist(), strict=True))
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    CurationError
+        It cannot be read, or is no JSON.
+    """
     try:
         if (size := path.stat().st_size) > LIMIT_BYTES:
             message = f"{path}: {size} bytes, a curation has at most {LIMIT_BYTES}"
