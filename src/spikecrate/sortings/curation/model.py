@@ -7,7 +7,7 @@ the document, and no new unit takes the label of a removed one.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.nearest import nearest
@@ -150,7 +150,8 @@ class Curation:
             last += missing
             splits.append(Split(unit=split.unit, parts=parts, new=tuple(new)))
         self._check_new(source, merges, splits)
-        return Curation(**{**vars(self), "merges": tuple(merges), "splits": tuple(splits)})
+        removed = tuple(sorted(self.removed))
+        return replace(self, removed=removed, merges=tuple(merges), splits=tuple(splits))
 
     def events_after(self) -> dict[int, int]:
         """Return the number of events of each unit after this curation.
@@ -188,7 +189,7 @@ class Curation:
                 {"unit_id": unit, "labels": {name: [*chosen] for name, chosen in labels.items()}}
                 for unit, labels in sorted(self.labels.items())
             ],
-            "removed": sorted(self.removed),
+            "removed": [*self.removed],
             "merges": [{"unit_ids": [*merge.units], "new_unit_id": merge.new} for merge in self.merges],
             "splits": [
                 {

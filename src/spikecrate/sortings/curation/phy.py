@@ -8,6 +8,7 @@ new numbers for the clusters that it merges or splits; `cluster_group.tsv` has t
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -285,7 +286,7 @@ def _labelled(
     of_unit = {unit: {groups.get(cluster) for cluster in found} for unit, found in parts.items()}
     if all(len(labels) == 1 for labels in of_unit.values()):
         labels = {unit: {CATEGORY: (label,)} for unit, (label,) in of_unit.items() if label}
-        first = Curation(**{**vars(steps[0]), "definitions": definitions, "labels": labels})
+        first = replace(steps[0], definitions=definitions, labels=labels)
         return (first.complete(source), *steps[1:])
     labels = {names[cluster]: {CATEGORY: (label,)} for cluster, label in groups.items()}
     last = Curation(events=steps[-1].events_after(), definitions=definitions, labels=labels)

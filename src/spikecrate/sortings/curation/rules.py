@@ -82,6 +82,9 @@ class Table:
                 reader = csv.DictReader(file)
                 names, rows = reader.fieldnames or (), [*reader]
             units = tuple(int(row["unit"]) for row in rows)
+            if "unit" not in names:
+                message = f"the columns are {', '.join(names)}"
+                raise ValueError(message)  # noqa: TRY301 (one place for all that is wrong with the file)
         except (OSError, ValueError, KeyError, csv.Error) as error:
             message = f"{path}: not a table of units: {error}"
             raise CurationError(message, next_step="analyze the sorting, and name that analysis") from None
