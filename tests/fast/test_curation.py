@@ -462,7 +462,8 @@ def test_merges_splits_and_labels_of_phy_are_read_back_whatever_their_order(tmp_
     for cluster, group in groups.items():
         unit = int(after[clusters == cluster][0])
         assert told.get(unit, {}).get("quality", ("unsorted",)) == (group,)
-        if own and cluster > 6:
+        # Merged and split again as it was, a unit is the same.
+        if own and {*np.flatnonzero(clusters == cluster).tolist()} not in partition(labels).values():
             assert unit == cluster
 
 
