@@ -123,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
         "oom_kills": usage.oom_kills(group),
     }
     _write(options.out / "run.json", lambda path: path.write_text(json.dumps(report, indent=2) + "\n"))
-    found = "".join(f"{count} {name}, " for name, count in facts.items())
+    found = "".join(f"{facts[name]} {name}, " for name in ("units", "events") if name in facts)
     print(f"{found}{report['wall_s']:.1f} s")
     for warning in resources.warnings:
         print(f"warning: {warning}")
@@ -190,8 +190,8 @@ def _open(
     return inputs, opened
 
 
-def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> dict[str, int]:
-    """Sort the recording and write firings.mda; return the numbers of units and events.
+def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> dict[str, Any]:
+    """Sort the recording, write firings.mda and units.csv; return the numbers of units and events, and the table's time.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> 
     """
     import numpy as np
 
-    from spikecrate_harness import mda
+    from spikecrate_harness import mda, unit_table
 
     recording = inputs["recording"]
     try:
@@ -210,7 +210,11 @@ def _sort(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> 
         answer = (), ()
     firings = as_firings(answer, recording.num_samples, recording.num_channels)
     _write(out / "firings.mda", lambda path: mda.write(path, firings))
-    return {"units": len(np.unique(firings[2])), "events": firings.shape[1]}
+    units, started = len(np.unique(firings[2])), time.monotonic()
+    print(f"measuring {units} units")
+    _write(out / unit_table.NAME, lambda path: unit_table.write_unit_table(path, recording, firings))
+    took = round(time.monotonic() - started, 3)
+    return {"units": units, "events": firings.shape[1], "unit_table_s": took}
 
 
 def _run_tool(job: Job, inputs: dict[str, Any], out: Path, resources: Resources) -> dict[str, int]:

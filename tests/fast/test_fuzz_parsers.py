@@ -157,6 +157,7 @@ def test_a_description_that_claims_much_takes_little_memory(name, text, targets)
         ("run.json", ("key_parts", "recipe"), "a" * 5000),
         ("run.json", ("key_parts", "recipe"), "../../.."),
         ("run.json", ("key_parts", "tool"), "../ms4"),
+        ("run.json", ("key_parts", "inputs", "recording"), [{}]),
         ("sorter.json", ("parameters", "properties", "freq_min", "default"), 10**400),
         ("recording.json", ("file",), "\ud800"),
     ],

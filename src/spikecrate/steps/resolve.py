@@ -168,6 +168,8 @@ def read_record(path: Path) -> dict[str, Any]:
     for name, kind in KEY_FIELDS.items():
         if not isinstance(record["key_parts"][name], kind):
             raise _broken(path, f"key_parts.{name}", "of another type")
+    if not all(isinstance(identity, dict) for identity in record["key_parts"]["inputs"].values()):
+        raise _broken(path, "key_parts.inputs", "not a table of tables")
     # Both become parts of paths.
     if DIGITS.fullmatch(parts.recipe) is None or NAME.fullmatch(parts.tool) is None:
         raise _broken(path, "key_parts.recipe", "not a recipe of a tool")
