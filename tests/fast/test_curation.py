@@ -233,6 +233,7 @@ def test_version_1_is_read():
             {**V2, "splits": [{"unit_id": 1, "indices": [[0]], "new_unit_ids": [1, 8]}]},
             "new_unit_ids: there is a unit 1 already",
         ),
+        ({**V2, "label_definitions": {"snr": QUALITY["quality"]}}, "'snr' is a column of the table"),
         ({**V2, "label_definitions": {"q": {"label_options": ["a"]}}}, "q: exclusive: not true or false"),
         (
             {**V2, "label_definitions": {"q": {"label_options": "a", "exclusive": True}}},

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from spikecrate_harness import mda
+from spikecrate_harness import mda, unit_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
 
 FIRINGS: Final = "firings.mda"
 CURATION: Final = "curation.json"
-UNITS: Final = "units.csv"
 CHANGES: Final = "changes.csv"
-COLUMNS: Final = ("unit", "events", "rate", "channel", "snr", "isi_violations", "amplitude")
-"""Columns of units.csv, before those of the labels."""
-ISI_THRESHOLD_S: Final = 0.0015
 NOT_COMPLETE: Final = "is not complete: spikecrate curate completes it"
 
 
@@ -54,7 +50,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     Parameters
     ----------
     inputs : mapping
-        Folders: `sorting` with firings.mda, `curation` with one JSON file, and perhaps `analysis` with units.csv.
+        Folders: `sorting` with firings.mda, `curation` with curation.json, and perhaps `analysis` with units.csv.
     parameters : mapping
         Those of tool.json.
     out : Path
@@ -69,7 +65,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     """
     firings = mda.read(inputs["sorting"] / FIRINGS)
     firings = firings[:3, np.lexsort((firings[2], firings[1]))]
-    (path,) = inputs["curation"].iterdir()
+    path = inputs["curation"] / CURATION
     document = json.loads(path.read_bytes())
     steps = document if isinstance(document, list) else [document]
     before = np.round(firings[2]).astype(np.int64)
@@ -80,7 +76,7 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     mda.write(out / FIRINGS, after)
     (out / CURATION).write_bytes(path.read_bytes())
     write_csv(out / CHANGES, ("unit_before", "unit_after", "how", "events"), changes(before, curated))
-    write_units(out / UNITS, after, steps, known_units(inputs), set(curated.done), parameters)
+    write_units(out / unit_table.NAME, after, steps, known_units(inputs), set(curated.done), parameters)
     if not kept.any():
         resources.warn("the curation leaves no unit")
 
@@ -109,21 +105,18 @@ def apply(steps: Iterable[Mapping[str, Any]], labels: NDArray[np.int64]) -> Cura
         if {*step["unit_ids"]} != {*np.unique(labels[labels > 0]).tolist()}:
             message = f"{CURATION}: unit_ids: the curation is of another sorting"
             raise ValueError(message)
-        labels[np.isin(labels, step["removed"])] = 0
-        for merge in step["merges"]:
-            units, new = merge["unit_ids"], merge["new_unit_id"]
+        labels[np.isin(labels, step.get("removed") or [])] = 0
+        for merge in step.get("merges") or ():
+            units, new = merge["unit_ids"], merge.get("new_unit_id")
             if new is None:
                 message = f"{CURATION}: merges: new_unit_id: {NOT_COMPLETE}"
                 raise ValueError(message)
             labels[np.isin(labels, units)] = new
             done[new] = in_order([word for unit in units for word in done.pop(unit, ())], "merged")
-        for split in step["splits"]:
-            parts, new, own = (
-                split["indices"],
-                split["new_unit_ids"],
-                np.flatnonzero(labels == split["unit_id"]),
-            )
-            if new is None or len(new) != len(parts) or sum(map(len, parts)) != len(own):
+        for split in step.get("splits") or ():
+            parts, new = split.get("indices") or (), split.get("new_unit_ids") or ()
+            own = np.flatnonzero(labels == split["unit_id"])
+            if len(new) != len(parts) or sum(map(len, parts)) != len(own):
                 message = f"{CURATION}: splits: {NOT_COMPLETE}"
                 raise ValueError(message)
             words = in_order(done.pop(split["unit_id"], ()), "split")
@@ -155,7 +148,7 @@ def changes(before: NDArray[np.int64], curated: Curated) -> list[tuple[Any, ...]
 def known_units(inputs: Mapping[str, Any]) -> dict[int, dict[str, str]]:
     """Return the row of each unit in the table of the analysis, else in that of the sorting."""
     folders = [inputs[name] for name in ("analysis", "sorting") if name in inputs]
-    path = next((folder / UNITS for folder in folders if (folder / UNITS).is_file()), None)
+    path = next((path for folder in folders if (path := folder / unit_table.NAME).is_file()), None)
     if path is None:
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -173,33 +166,28 @@ def write_units(
     """Write units.csv; what is measured on traces is there for units that are as they were."""
     *_, last = steps
     labels = {int(unit): chosen for unit, chosen in last.get("labels_after", {}).items()}
-    names = dict.fromkeys(name for step in steps for name in step["label_definitions"])
+    names = dict.fromkeys(name for step in steps for name in step.get("label_definitions") or ())
+    columns = unit_table.Row._fields
     rows = []
-    for unit in np.unique(firings[2]).astype(np.int64).tolist():
-        own = firings[:2, firings[2] == unit]
-        row = {**of_times(own, parameters), "unit": unit, "events": own.shape[1]}
+    for unit, train in unit_table.spike_trains(firings).items():
+        row: dict[str, Any] = {"unit": unit, "events": len(train), **of_times(train, parameters)}
+        channels, counts = np.unique(firings[0, firings[2] == unit], return_counts=True)
+        if (usual := int(channels[counts.argmax()])) > 0:
+            row["channel"] = usual - 1
         if unit not in new:
             row |= {name: cell for name, cell in known.get(unit, {}).items() if cell}
-        chosen = labels.get(unit, {})
-        rows.append(
-            [*(row.get(name) for name in COLUMNS), *(";".join(chosen.get(name, ())) for name in names)]
-        )
-    write_csv(path, (*COLUMNS, *names), rows)
+        chosen = [";".join(labels.get(unit, {}).get(name, ())) for name in names]
+        rows.append([*(row.get(name) for name in columns), *chosen])
+    write_csv(path, (*columns, *names), rows)
 
 
-def of_times(events: NDArray[np.float64], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what channels and times of a unit give: its usual channel, from 0, its rate and ISI violations."""
-    found: dict[str, Any] = {}
-    channels, counts = np.unique(events[0][events[0] > 0], return_counts=True)
-    if len(channels):
-        found["channel"] = int(channels[counts.argmax()]) - 1
-    frequency, samples, number = parameters["sampling_frequency"], parameters["num_samples"], events.shape[1]
-    if frequency and samples:
-        seconds = samples / frequency
-        close = int(np.count_nonzero(np.diff(events[1]) / frequency < ISI_THRESHOLD_S))
-        found["rate"] = number / seconds
-        found["isi_violations"] = close * seconds / (2 * number**2 * ISI_THRESHOLD_S)
-    return found
+def of_times(train: NDArray[np.int64], parameters: Mapping[str, Any]) -> dict[str, float]:
+    """Return rate and ISI violations of a unit, where the length of the recording is known."""
+    frequency, samples = parameters["sampling_frequency"], parameters["num_samples"]
+    if not (frequency and samples):
+        return {}
+    violations = unit_table.isi_violations(train, frequency, samples)
+    return {"rate": len(train) / (samples / frequency), "isi_violations": violations}
 
 
 def write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.nearest import nearest
 from spikecrate.errors import CurationError
+from spikecrate_harness.unit_table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -237,6 +238,9 @@ class Curation:
             raise CurationError(message, next_step=f"its units are {listed(self.events)}")
 
     def _check_labels(self, source: str) -> None:
+        if taken := sorted(self.definitions.keys() & {*Row._fields}):
+            message = f"{source}: label_definitions: {taken[0]!r} is a column of the table of units"
+            raise CurationError(message, next_step="give these labels another name")
         for unit, labels in self.labels.items():
             where = f"{source}: manual_labels: unit {unit}"
             self._require_unit(unit, f"{source}: manual_labels")
