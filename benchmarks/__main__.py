@@ -20,6 +20,7 @@ from benchmarks import (
     bench_run,
     bench_spikeinterface,
     bench_store,
+    bench_units,
     machine,
 )
 from benchmarks.measure import amount
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "store": bench_store.growth,
     "compare": bench_compare.against_spikeinterface,
     "chain": bench_compare.chained_events,
+    "units": bench_units.share_of_the_step,
 }
 
 HEAD = """# Measured

@@ -18,6 +18,7 @@ from spikecrate.errors import JobFailedError, OutputError
 from spikecrate.recordings import open_recording
 from spikecrate.sortings import Sorting, read_firings
 from spikecrate.sortings.join import join_groups, split
+from spikecrate.sortings.units import count_units
 from spikecrate.steps.joined import folder_name
 from spikecrate.store import results
 from spikecrate_harness.layout import Layout, Part
@@ -59,10 +60,15 @@ def test_each_group_is_a_job_and_one_sorting_names_the_group_of_every_unit(group
     written = read_firings(tmp_path / "out" / "firings.mda", 30000)
     assert np.array_equal(written.labels, found.labels)
     assert np.array_equal(written.channels, found.channels)
-    rows = [
-        (row["unit"], row["group"], row["unit_in_group"]) for row in table(tmp_path / "out" / "units.csv")
-    ]
-    assert rows == [("1", "0", "1"), ("2", "0", "2"), ("1001", "1", "1"), ("1002", "1", "2")]
+    rows = table(tmp_path / "out" / "units.csv")
+    named = [(row["unit"], row["group"], row["unit_in_group"]) for row in rows]
+    assert named == [("1", "0", "1"), ("2", "0", "2"), ("1001", "1", "1"), ("1002", "1", "2")]
+    for row, unit in zip(rows, done.units, strict=True):
+        (alone,) = [one for one in done.results[unit.group].units if one.unit == unit.unit_in_group]
+        assert row["snr"] == repr(alone.snr)
+        assert (unit.events, unit.rate, unit.amplitude) == (alone.events, alone.rate, alone.amplitude)
+        assert unit.channel == alone.channel + 2 * int(unit.group)
+        assert done.channel_id(unit) == done.results[unit.group].channel_id(alone)
     for group, result in done.results.items():
         alone = spikecrate.sort(grouped.view(group=group), sorter=name)
         assert (alone.status, alone.key) == ("cached", result.key)
@@ -152,11 +158,13 @@ def test_no_event_is_lost_and_no_two_units_share_a_label(groups):
             [label for _time, label, _channel in events],
             channels=[channel for _time, _label, channel in events],
             sampling_frequency=30000,
+            num_samples=1000,
         )
         for name, events in groups.items()
     }
+    tables = {name: count_units(sorting) for name, sorting in sortings.items()}
     channels = {name: [10 * place, 10 * place + 1] for place, name in enumerate(groups)}
-    joined, units = join_groups(sortings, channels)
+    joined, units = join_groups(sortings, tables, channels)
     home = {entry.unit: (entry.group, entry.unit_in_group) for entry in units}
     assert len(home) == sum(len(sorting.unit_ids) for sorting in sortings.values()) == len(joined.unit_ids)
     got = sorted(

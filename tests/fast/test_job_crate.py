@@ -48,7 +48,7 @@ def test_the_library_of_ro_crate_reads_it(result):
     crate = ROCrate(result.folder)
     (action,) = [entity for entity in crate.get_entities() if entity.type == "CreateAction"]
     assert action["instrument"]["softwareVersion"] == "1"
-    assert [file.id for file in action["result"]] == ["firings.mda", "log.txt"]
+    assert [file.id for file in action["result"]] == ["firings.mda", "units.csv", "log.txt"]
     assert all((result.folder / file.id).is_file() for file in action["result"])
     given = {entity["name"]: entity["value"] for entity in action["object"] if entity.type == "PropertyValue"}
     assert given == {"value": "2.0", "seed": "3"}

@@ -48,7 +48,8 @@ def test_a_result_folder_holds_what_the_docs_say(recording, sorter):
     name = sorter(ANSWER + "    open('extra.txt', 'w').write('x')\n" + TWO_EVENTS)
     folder = spikecrate.sort(recording, sorter=name).folder
     assert {path.name for path in folder.iterdir()} == {
-        *("firings.mda", "run.json", "log.txt", "job.json", "manifest.json", "ro-crate-metadata.json")
+        *("firings.mda", "units.csv", "run.json", "log.txt", "job.json"),
+        *("manifest.json", "ro-crate-metadata.json"),
     }
 
 

@@ -76,7 +76,8 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     mda.write(out / FIRINGS, after)
     (out / CURATION).write_bytes(path.read_bytes())
     write_csv(out / CHANGES, ("unit_before", "unit_after", "how", "events"), changes(before, curated))
-    write_units(out / unit_table.NAME, after, steps, known_units(inputs), set(curated.done), parameters)
+    if parameters["sampling_frequency"] and parameters["num_samples"]:
+        write_units(out / unit_table.NAME, after, steps, known_units(inputs), set(curated.done), parameters)
     if not kept.any():
         resources.warn("the curation leaves no unit")
 
@@ -167,27 +168,22 @@ def write_units(
     *_, last = steps
     labels = {int(unit): chosen for unit, chosen in last.get("labels_after", {}).items()}
     names = dict.fromkeys(name for step in steps for name in step.get("label_definitions") or ())
-    columns = unit_table.Row._fields
-    rows = []
+    columns, rows = unit_table.Row._fields, []
+    frequency, length = parameters["sampling_frequency"], parameters["num_samples"]
     for unit, train in unit_table.spike_trains(firings).items():
-        row: dict[str, Any] = {"unit": unit, "events": len(train), **of_times(train, parameters)}
+        rate, violations = (
+            len(train) / (length / frequency),
+            unit_table.isi_violations(train, frequency, length),
+        )
+        row: dict[str, Any] = unit_table.Row(unit, len(train), rate, isi_violations=violations)._asdict()
         channels, counts = np.unique(firings[0, firings[2] == unit], return_counts=True)
         if (usual := int(channels[counts.argmax()])) > 0:
             row["channel"] = usual - 1
         if unit not in new:
-            row |= {name: cell for name, cell in known.get(unit, {}).items() if cell}
+            row |= {name: cell for name, cell in known.get(unit, {}).items() if cell and name in columns}
         chosen = [";".join(labels.get(unit, {}).get(name, ())) for name in names]
-        rows.append([*(row.get(name) for name in columns), *chosen])
+        rows.append([*(row[name] for name in columns), *chosen])
     write_csv(path, (*columns, *names), rows)
-
-
-def of_times(train: NDArray[np.int64], parameters: Mapping[str, Any]) -> dict[str, float]:
-    """Return rate and ISI violations of a unit, where the length of the recording is known."""
-    frequency, samples = parameters["sampling_frequency"], parameters["num_samples"]
-    if not (frequency and samples):
-        return {}
-    violations = unit_table.isi_violations(train, frequency, samples)
-    return {"rate": len(train) / (samples / frequency), "isi_violations": violations}
 
 
 def write_csv(path: Path, names: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

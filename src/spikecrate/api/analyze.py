@@ -13,8 +13,9 @@ from spikecrate._util.progress import default_progress
 from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run
 from spikecrate.api.sorted_recording import find_sorting, reopen_recording
-from spikecrate.sortings.units import METRICS, UNITS, Unit, read_metrics, read_units
+from spikecrate.sortings.units import METRICS, Unit, read_metrics, read_units
 from spikecrate.steps.kinds import ANALYZE, KINDS, RECORDING
+from spikecrate.steps.paths import UNITS
 from spikecrate.steps.request import StepRequest
 from spikecrate.store import open_store
 
@@ -69,8 +70,7 @@ class Analysis:
         str or None
             None for a unit without a waveform.
         """
-        names = self.result.record["inputs"][RECORDING]["channel_ids"]
-        return None if unit.channel is None else str(names[unit.channel])
+        return self.result.channel_id(unit)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the analysis as `--json` prints it."""

@@ -22,10 +22,10 @@ from spikecrate.errors import CurationError, UsageError
 from spikecrate.sortings import curation as curations
 from spikecrate.sortings import read_firings
 from spikecrate.sortings.curation import Curation, Rule, Table
-from spikecrate.sortings.units import METRICS, UNITS
+from spikecrate.sortings.units import METRICS
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import ANALYZE, CURATE, KINDS
-from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.paths import FIRINGS, UNITS
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.resolve import find_job
 from spikecrate.store import open_store
@@ -263,7 +263,7 @@ def _metrics(
             raise UsageError(message, next_step="name the key that spikecrate analyze printed")
         return _table_of(found.folder), found.folder
     own = Table.read(folder / UNITS) if (folder / UNITS).is_file() else None
-    return (None if own is None or any(rule.unknown(own) for rule in rules) else own), None
+    return (None if own is None or not all(map(own.answers, rules)) else own), None
 
 
 def _table_of(result: Path) -> Table:

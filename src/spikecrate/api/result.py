@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
+    from spikecrate.sortings.units import Unit
     from spikecrate_harness.layout import Layout
 
 
@@ -84,6 +85,55 @@ class Result:
         return read_firings(self.folder / FIRINGS, layout.sampling_frequency, num_samples=layout.num_samples)
 
     @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Events, rate, primary channel, SNR, ISI violations and amplitude of each unit, by label.
+
+        A sorter that is not of the catalogue, or of an earlier version, may give no such table: then events, rate and ISI
+        violations, which are those of `sorting`.
+        """
+        from spikecrate.sortings.units import SORTED, count_units, read_units
+        from spikecrate.steps.paths import UNITS
+
+        if UNITS in self.record.get("files", ()):
+            return read_units(self.folder / UNITS, SORTED)
+        return count_units(self.sorting)
+
+    def channel_id(self, unit: Unit) -> str | None:
+        """Return the recording's name of a unit's primary channel.
+
+        Parameters
+        ----------
+        unit : Unit
+            One of `units`.
+
+        Returns
+        -------
+        str or None
+            None for a unit whose channel is not known.
+        """
+        from spikecrate.steps.inputs import recording_facts
+
+        names = (recording_facts(self.record) or {}).get("channel_ids", ())
+        return None if unit.channel is None else str(names[unit.channel])
+
+    def to_spikeinterface(self) -> Any:
+        """Return the sorting as one of SpikeInterface, which must be installed where this is called.
+
+        Returns
+        -------
+        spikeinterface.core.NumpySorting
+            Unit ids are the labels; the columns of `units` are properties.
+
+        Raises
+        ------
+        UsageError
+            SpikeInterface is not installed.
+        """
+        from spikecrate.sortings.spikeinterface import as_spikeinterface
+
+        return as_spikeinterface(self.sorting, self.units)
+
+    @cached_property
     def times_s(self) -> NDArray[np.float64]:
         """Times of the events of `sorting` in seconds from the recording's start, the time of its gaps included."""
         from spikecrate.recordings.model import Gap
@@ -112,8 +162,18 @@ class Result:
             return self.recording.layout
         return Layout.from_dict((recording_facts(self.record) or {}).get("layout"))
 
+    def _units_table(self) -> list[dict[str, Any]]:
+        from spikecrate.sortings.units import SORTED
+
+        return [
+            {name: getattr(unit, name) for name in SORTED} | {"channel_id": self.channel_id(unit)}
+            for unit in self.units
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return the result as `--json` prints it."""
+        from spikecrate.steps.kinds import KINDS
+
         record = self.record
         return {
             "key": self.key,
@@ -126,6 +186,7 @@ class Result:
             "image": record["image"] or record["environment"],
             "runtime": record["runtime"],
             **{name: record[name] for name in ("units", "events") if name in record},
+            **({"units_table": self._units_table()} if KINDS[record["tool"]["kind"]].is_sorting else {}),
             "warnings": self.warnings,
             "wall_s": record["wall_s"],
             "elapsed_s": round(self.elapsed_s, 4),
@@ -143,7 +204,9 @@ class GroupedResult:
     sorting : Sorting
         All events; a label says group and unit, channels are those of the whole recording.
     units : tuple of GroupUnit
-        Group and label in the group of every unit.
+        Group and label in the group of every unit, and its events, rate, channel, SNR, ISI violations and amplitude.
+    channel_ids : tuple of str
+        Names of the channels of the whole recording.
     output : Path or None
         The user's folder.
     """
@@ -151,7 +214,39 @@ class GroupedResult:
     results: dict[str, Result]
     sorting: Sorting
     units: tuple[GroupUnit, ...]
+    channel_ids: tuple[str, ...]
     output: Path | None
+
+    def channel_id(self, unit: GroupUnit) -> str | None:
+        """Return the recording's name of a unit's primary channel.
+
+        Parameters
+        ----------
+        unit : GroupUnit
+            One of `units`.
+
+        Returns
+        -------
+        str or None
+            None for a unit whose channel is not known.
+        """
+        return None if unit.channel is None else self.channel_ids[unit.channel]
+
+    def to_spikeinterface(self) -> Any:
+        """Return the sorting of all groups as one of SpikeInterface, as `Result.to_spikeinterface` does.
+
+        Returns
+        -------
+        spikeinterface.core.NumpySorting
+
+        Raises
+        ------
+        UsageError
+            SpikeInterface is not installed.
+        """
+        from spikecrate.sortings.spikeinterface import as_spikeinterface
+
+        return as_spikeinterface(self.sorting, self.units)
 
     @property
     def warnings(self) -> list[str]:
@@ -167,4 +262,5 @@ class GroupedResult:
             "output": None if self.output is None else str(self.output),
             "units": len(self.units),
             "events": len(self.sorting),
+            "units_table": [{**asdict(unit), "channel_id": self.channel_id(unit)} for unit in self.units],
         }

@@ -155,9 +155,19 @@ def sort_by_group(
     groups = group_names(recording)
     channels = {name: [index for index, group in enumerate(groups) if group == name] for name in views}
     results = {name: result for name, (result, _stored) in done.items()}
-    sorting, units = join_groups({name: result.sorting for name, result in results.items()}, channels)
+    sorting, units = join_groups(
+        {name: result.sorting for name, result in results.items()},
+        {name: result.units for name, result in results.items()},
+        channels,
+    )
     if target is not None:
         put_joined(
             target, {name: stored for name, (_, stored) in done.items()}, sorting, units, recording, shelf
         )
-    return GroupedResult(results=results, sorting=sorting, units=units, output=target)
+    return GroupedResult(
+        results=results,
+        sorting=sorting,
+        units=units,
+        channel_ids=tuple(recording.channel_ids),
+        output=target,
+    )

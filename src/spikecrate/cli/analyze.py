@@ -6,6 +6,7 @@ from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_units import HEAD, unit_cells
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
 from spikecrate.cli.text import say, table
@@ -22,22 +23,8 @@ def show_analysis(done: "Analysis") -> None:
     done : Analysis
         The analysis.
     """
-    head = ("unit", "events", "rate (Hz)", "channel", "SNR", "ISI viol.", "ampl. (uV)", "x (um)", "y (um)")
-    rows = [
-        (
-            unit.unit,
-            unit.events,
-            unit.rate,
-            done.channel_id(unit),
-            unit.snr,
-            unit.isi_violations,
-            unit.amplitude,
-            unit.x,
-            unit.y,
-        )
-        for unit in done.units
-    ]
-    table(head, rows)
+    rows = [(*unit_cells(done, unit), unit.x, unit.y) for unit in done.units]
+    table((*HEAD, "x (um)", "y (um)"), rows)
     result = done.result
     took = f"analyzed in {result.record['wall_s']:.1f} s"
     how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"

@@ -10,27 +10,17 @@ from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_units import show_units
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
-from spikecrate.cli.text import say, table
+from spikecrate.cli.text import say
 from spikecrate.errors import UsageError
-from spikecrate.steps.kinds import CURATE, KINDS, UNIT_TABLE
+from spikecrate.steps.kinds import CURATE, KINDS
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate.api.curate import Decided
     from spikecrate.api.result import Result
-
-HEADS = {
-    "rate": "rate (Hz)",
-    "snr": "SNR",
-    "isi_violations": "ISI viol.",
-    "amplitude": "ampl. (uV)",
-}
-NUMBERS = ("unit", "events", "channel", *HEADS)
-"""Columns of units.csv that are not labels."""
 
 
 @dataclass(frozen=True)
@@ -45,42 +35,40 @@ class Change:
 
 @dataclass(frozen=True)
 class Curated:
-    """A curated sorting with its tables."""
+    """A curated sorting, and what changed."""
 
     result: "Result"
     changes: list[Change]
-    units: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as `--json` prints it."""
-        return {
-            **self.result.as_dict(),
-            "changes": [asdict(change) for change in self.changes],
-            "table": self.units,
-        }
+        return {**self.result.as_dict(), "changes": [asdict(change) for change in self.changes]}
 
 
-def read_curated(result: "Result") -> Curated:
-    """Read the tables of a curated sorting.
+def read_changes(result: "Result") -> list[Change]:
+    """Read what a curation changed.
 
     Parameters
     ----------
     result : Result
-        The sorting.
+        The curated sorting.
 
     Returns
     -------
-    Curated
+    list of Change
+        By unit before, then unit after.
     """
-    changes = [
-        Change(int(row["unit_before"]), _number(row["unit_after"]), row["how"], int(row["events"]))
-        for row in _rows(result.folder / KINDS[CURATE].folder / "changes.csv")
-    ]
-    units = [
-        {name: _number(cell) if name in NUMBERS else cell or None for name, cell in row.items()}
-        for row in _rows(result.folder / UNIT_TABLE)
-    ]
-    return Curated(result, changes, units)
+    path = result.folder / KINDS[CURATE].folder / "changes.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Change(
+                unit_before=int(row["unit_before"]),
+                unit_after=int(row["unit_after"]) if row["unit_after"] else None,
+                how=row["how"],
+                events=int(row["events"]),
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 def show_curated(done: Curated) -> None:
@@ -95,12 +83,13 @@ def show_curated(done: Curated) -> None:
         if change.how != "kept":
             into = "" if change.unit_after is None else f" to {change.unit_after}"
             say(f"unit {change.unit_before} {change.how}{into}: {change.events} events")
-    names = list(done.units[0]) if done.units else ["unit"]
-    table([HEADS.get(name, name) for name in names], [list(unit.values()) for unit in done.units])
     result = done.result
+    show_units(result)
     say(f"{result.record['units']} units, {result.record['events']} events; {HOW[result.status]}")
     say(f"key     {result.key}")
     say(f"result  {result.output or result.folder}")
+    for warning in result.warnings:
+        say(f"warning: {warning}")
 
 
 def show_decided(decided: "Decided") -> None:
@@ -196,7 +185,7 @@ def curate(
         progress=progress,
         **fields,
     )
-    return read_curated(done)
+    return Curated(done, read_changes(done))
 
 
 def _rules(words: list[str]) -> dict[str, str]:
@@ -219,12 +208,3 @@ def _units(flag: str, word: str) -> list[int]:
     except ValueError:
         message = f"{flag} {word!r} is not units with commas between"
         raise UsageError(message, next_step=f"write it as {flag} 3,7") from None
-
-
-def _rows(path: "Path") -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return [*csv.DictReader(file)]
-
-
-def _number(cell: str) -> Any:
-    return None if not cell else float(cell) if not cell.isdigit() else int(cell)

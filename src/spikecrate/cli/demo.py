@@ -51,4 +51,4 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     ]
     table(COLUMNS, rows)
     say()
-    show_result(done)
+    show_result(done, units=False)

@@ -12,10 +12,13 @@ from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.recording_options import RecordingOptions
+from spikecrate.cli.show_units import show_units
 from spikecrate.cli.sort import SORTING, JobOptions
 from spikecrate.cli.text import fields, say, table
 from spikecrate.errors import SorterNotFoundError, UsageError
 from spikecrate.steps.listing import list_jobs, log_of, show_job
+from spikecrate.steps.paths import UNITS
+from spikecrate.steps.record import SCHEMA
 from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
@@ -185,6 +188,27 @@ def show_record(record: dict[str, Any]) -> None:
     )
 
 
+def show_details(record: dict[str, Any]) -> None:
+    """Print a run record as `show_record` does, and the units of a sorting.
+
+    Parameters
+    ----------
+    record : dict
+        The run record, or what the store has of a job without a result.
+    """
+    show_record(record)
+    if record.get("schema") == SCHEMA and UNITS in record["files"]:
+        from spikecrate.api.result import Result
+
+        folder = open_store().result(record["key"])
+        found = Result(
+            key=record["key"], status="cached", folder=folder, output=None, record=record, elapsed_s=0
+        )
+        # Whether the file is intact is asked when the result is used.
+        with suppress(OSError, ValueError):
+            show_units(found)
+
+
 @command("job.list", SORTING, "reading the jobs", alias="job")
 def job_list(
     sorter: SorterName = "",
@@ -232,7 +256,7 @@ def job_list(
     return Shown(shown, partial(show_jobs, more=len(rows) > len(shown)))
 
 
-@command("job.show", SORTING, show=show_record)
+@command("job.show", SORTING, show=show_details)
 def job_show(key: JobKey) -> dict[str, Any]:
     """Show what a job ran and gave, or why it failed; --json prints the whole run record.
 

@@ -4,6 +4,7 @@ import shlex
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.show_units import show_units
 from spikecrate.cli.text import say, table
 from spikecrate.errors import SpikecrateError
 
@@ -19,14 +20,18 @@ REASONS: Final = 3
 """Number of reasons in a forecast; --verbose shows all."""
 
 
-def show_result(done: "Result") -> None:
-    """Print units, events, time, key and folder of a result.
+def show_result(done: "Result", *, units: bool = True) -> None:
+    """Print the table of units, their number, time, key and folder of a result.
 
     Parameters
     ----------
     done : Result
         The result.
+    units : bool
+        Whether to print the table.
     """
+    if units:
+        show_units(done)
     record = done.record
     took = f"sorted in {record['wall_s']:.1f} s"
     hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
@@ -39,14 +44,18 @@ def show_result(done: "Result") -> None:
         say(f"warning: {warning}")
 
 
-def show_groups(done: "GroupedResult") -> None:
-    """Print units, events and key of each group, and the folder.
+def show_groups(done: "GroupedResult", *, units: bool = True) -> None:
+    """Print the table of units, the numbers and key of each group, and the folder.
 
     Parameters
     ----------
     done : GroupedResult
         The result.
+    units : bool
+        Whether to print the table of units.
     """
+    if units:
+        show_units(done)
     rows = [
         (name, result.record["units"], result.record["events"], HOW[result.status], result.key[:12])
         for name, result in done.results.items()

@@ -143,9 +143,11 @@ def sort(
         return Shown(
             {name: one.as_dict() for name, one in found.items()}, lambda _: show_forecasts(found, show)
         )
+    units = not (isinstance(progress, Terminal) and progress.quiet)
     if by_group:
-        return Shown(sort_groups(options.request(opened), output, once), show_groups)
-    return Shown(sort_one(options.request(opened), output, once), show_result)
+        done = sort_groups(options.request(opened), output, once)
+        return Shown(done, partial(show_groups, units=units))
+    return Shown(sort_one(options.request(opened), output, once), partial(show_result, units=units))
 
 
 def expanded(word: str) -> list[str]:

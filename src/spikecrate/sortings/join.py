@@ -11,9 +11,12 @@ from spikecrate.sortings.model import Sorting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from spikecrate.sortings.units import Unit
     from spikecrate_harness.layout import Layout
 
 LEAST_FACTOR: Final = 1000
+SAME: Final = ("events", "rate", "snr", "isi_violations", "amplitude")
+"""What a unit of a group keeps in the joined sorting."""
 WHOLE: Final = re.compile("0|[1-9][0-9]{0,8}")
 
 
@@ -31,16 +34,25 @@ class GroupUnit:
         Its label in the sorting of the group.
     events : int
         Number of its events.
+    rate, channel, snr, isi_violations, amplitude
+        As of `Unit`; the channel is one of the whole recording.
     """
 
     unit: int
     group: str
     unit_in_group: int
     events: int
+    rate: float
+    channel: int | None
+    snr: float | None
+    isi_violations: float | None
+    amplitude: float | None
 
 
 def join_groups(
-    sortings: Mapping[str, Sorting], channels: Mapping[str, Sequence[int]]
+    sortings: Mapping[str, Sorting],
+    units: Mapping[str, Sequence[Unit]],
+    channels: Mapping[str, Sequence[int]],
 ) -> tuple[Sorting, tuple[GroupUnit, ...]]:
     """Join the sortings of the groups of one recording.
 
@@ -51,6 +63,8 @@ def join_groups(
     ----------
     sortings : mapping
         The sorting of each group by its name; there is at least one.
+    units : mapping
+        The units of each of these.
     channels : mapping
         For each group the channels of the whole recording, from 0, that its channels are.
 
@@ -63,9 +77,12 @@ def join_groups(
 
     Examples
     --------
-    >>> one = Sorting.from_events([5, 9], [1, 2], channels=[0, 1], sampling_frequency=30000)
-    >>> other = Sorting.from_events([7], [1], channels=[1], sampling_frequency=30000)
-    >>> joined, units = join_groups({"2": one, "3": other}, {"2": [0, 1], "3": [2, 3]})
+    >>> from spikecrate.sortings.units import count_units
+    >>> facts = {"sampling_frequency": 30000, "num_samples": 30000}
+    >>> one = Sorting.from_events([5, 9], [1, 2], channels=[0, 1], **facts)
+    >>> other = Sorting.from_events([7], [1], channels=[1], **facts)
+    >>> tables = {"2": count_units(one), "3": count_units(other)}
+    >>> joined, units = join_groups({"2": one, "3": other}, tables, {"2": [0, 1], "3": [2, 3]})
     >>> joined.labels.tolist(), joined.channels.tolist(), units[2].group
     ([2001, 3001, 2002], [0, 3, 1], '3')
     """
@@ -77,16 +94,22 @@ def join_groups(
     if all(map(WHOLE.fullmatch, sortings)):
         numbers = {name: int(name) for name in sortings}
     times, labels, primary = [], [], []
-    units = []
+    joined_units = []
     for name, sorting in sortings.items():
         # An unknown channel, -1, is the last entry.
         known = np.array([*channels[name], -1], dtype=np.int64)
         times.append(sorting.times)
         labels.append(sorting.labels + factor * numbers[name])
         primary.append(known[sorting.channels])
-        units += [
-            GroupUnit(unit=unit + factor * numbers[name], group=name, unit_in_group=unit, events=len(train))
-            for unit, train in sorting.trains().items()
+        joined_units += [
+            GroupUnit(
+                unit=unit.unit + factor * numbers[name],
+                group=name,
+                unit_in_group=unit.unit,
+                channel=None if unit.channel is None else channels[name][unit.channel],
+                **{same: getattr(unit, same) for same in SAME},
+            )
+            for unit in units[name]
         ]
     first = next(iter(sortings.values()))
     joined = Sorting.from_events(
@@ -96,7 +119,7 @@ def join_groups(
         sampling_frequency=first.sampling_frequency,
         num_samples=first.num_samples,
     )
-    return joined, tuple(sorted(units, key=lambda entry: entry.unit))
+    return joined, tuple(sorted(joined_units, key=lambda entry: entry.unit))
 
 
 def split(sorting: Sorting, layout: Layout) -> list[Sorting]:

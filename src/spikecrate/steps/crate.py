@@ -22,6 +22,7 @@ TERMS: Final = "https://w3id.org/ro/terms/workflow-run#"
 BYTES: Final = "application/octet-stream"
 FILE_KINDS: Final = {
     "firings.mda": ("The sorting: channel, time in samples and unit of every event", BYTES),
+    "units.csv": ("The units: events, rate, channel, SNR, ISI violations and amplitude", "text/csv"),
     "log.txt": ("The log of the tool", "text/plain"),
     "job.json": ("Parameters, inputs and limits given to the tool", "application/json"),
     "run.json": ("The run record, from which this crate is made", "application/json"),

@@ -14,7 +14,7 @@ from spikecrate.errors import OutputError
 from spikecrate.sortings.join import GroupUnit, split
 from spikecrate.sortings.model import write_firings
 from spikecrate.steps.output import put, require_usable
-from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.paths import FIRINGS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 DESCRIPTION: Final = "joined.json"
 RESULTS: Final = "results"
 EACH: Final = "recordings"
-UNITS: Final = "units.csv"
 STRETCHES: Final = "recordings.csv"
 
 
@@ -71,7 +70,7 @@ def put_joined(
 ) -> None:
     """Write a joined sorting to a folder.
 
-    The folder has `firings.mda` with all units, `units.csv` with the group of each, `results/GROUP/` with the result of
+    The folder has `firings.mda` with all units, `units.csv` with the group, rate, channel, SNR and so on of each, `results/GROUP/` with the result of
     each job, and of a joined recording `recordings/N/firings.mda` with the times of each file, listed in
     `recordings.csv`. `joined.json` comes last: where it is, the folder is complete.
 

@@ -5,6 +5,7 @@ This module declares everything that is special about a sorting, a recording or 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,12 +13,13 @@ from spikecrate.catalogue.tools import HARNESS_ENTRYPOINT, SORTER
 from spikecrate.errors import RecordingError, ResultInvalidError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats.files import read_json
-from spikecrate.steps.paths import FIRINGS
+from spikecrate.steps.paths import FIRINGS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from spikecrate.sortings.units import Unit
     from spikecrate.steps.job import Job
 
 RECORDING: Final = "recording"
@@ -34,8 +36,6 @@ EXPORT: Final = "export"
 """The kind of tool that writes a sorting in the format of another program."""
 FIGURE: Final = "figure"
 """The kind of tool that draws pictures."""
-UNIT_TABLE: Final = "units.csv"
-"""Table of the units of a sorting, beside it."""
 DESCRIPTION: Final = "recording.json"
 CONTRACT_STEP: Final = "see docs/contract.md for what a tool must write to /out"
 FIRINGS_HEADER: Final = 64
@@ -53,6 +53,8 @@ class Kind:
         Name, as in the tool's description.
     files : tuple of str
         Files in /out that become files of the result folder; the run record lists their hashes.
+    optional : tuple of str
+        Files in /out that are treated alike, but may be missing.
     folder : str
         Subfolder of the result for all other files of the tool.
     facts : tuple of str
@@ -63,6 +65,7 @@ class Kind:
 
     name: str
     files: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     folder: str
     facts: tuple[str, ...]
     check: Callable[[Path, Job], dict[str, Any]] | None = None
@@ -71,6 +74,16 @@ class Kind:
     def is_sorting(self) -> bool:
         """Whether the output is a sorting."""
         return FIRINGS in self.files
+
+    def files_in(self, folder: Path) -> tuple[str, ...]:
+        """Return `files`, and those of `optional` that are there.
+
+        Parameters
+        ----------
+        folder : Path
+            The output folder of a job, or a result folder.
+        """
+        return (*self.files, *(name for name in self.optional if os.path.lexists(folder / name)))
 
 
 def require_file(path: Path) -> None:
@@ -110,7 +123,7 @@ def warnings_of(report: dict[str, Any], facts: dict[str, Any]) -> list[str]:
 
 
 def check_sorting(out: Path, job: Job) -> dict[str, Any]:
-    """Check `firings.mda` against the recording, and write it in the documented form.
+    """Check `firings.mda` against the recording, and write it in the documented form; check `units.csv` against it.
 
     Parameters
     ----------
@@ -127,9 +140,10 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     Raises
     ------
     ResultInvalidError
-        The file is too large or unreadable, or has a time or channel that the recording lacks.
+        A file is too large or unreadable, or has a time or channel that the recording lacks, or the two differ.
     """
     from spikecrate.sortings.model import read_firings, write_firings
+    from spikecrate.sortings.units import SORTED
 
     path, layout = out / FIRINGS, job.layout
     most = FIRINGS_HEADER + EVENT_BYTES * layout.num_samples * layout.num_channels
@@ -143,7 +157,28 @@ def check_sorting(out: Path, job: Job) -> dict[str, Any]:
     if job.tool.entrypoint != HARNESS_ENTRYPOINT:
         # A sorter with its own entry point may write another type or order; the harness writes the documented form.
         write_firings(path, sorting)
+    if (out / UNITS).exists():
+        units = _read_table(out / UNITS, SORTED, layout.num_channels)
+        events = {unit: len(train) for unit, train in sorting.trains().items()}
+        if {unit.unit: unit.events for unit in units} != events or len(units) != len(events):
+            message = f"/out/{UNITS} and /out/{FIRINGS} are of different units or events"
+            raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     return {"units": len(sorting.unit_ids), "events": len(sorting.times)}
+
+
+def _read_table(path: Path, columns: tuple[str, ...], num_channels: int) -> tuple[Unit, ...]:
+    """Read a table of units in /out, and check its channels."""
+    from spikecrate.sortings.units import read_units
+
+    try:
+        units = read_units(path, columns)
+    except ValueError as error:
+        message = f"the tool's table of units is not valid: {str(error).replace(str(path.parent), '/out')}"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
+    if any((unit.channel or 0) >= num_channels for unit in units):
+        message = f"/out/{path.name} names a channel beyond the {num_channels} of the recording"
+        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
+    return units
 
 
 def _is_own(folder: Path, name: str) -> bool:
@@ -222,21 +257,18 @@ def check_analysis(out: Path, job: Job) -> dict[str, Any]:
     ResultInvalidError
         A table is missing or not valid, or names a channel that the recording lacks.
     """
-    from spikecrate.sortings.units import METRICS, UNITS, read_metrics, read_units
+    from spikecrate.sortings.units import METRICS, NAMES, read_metrics
 
     for name in (UNITS, METRICS):
         require_file(out / name)
+    units = _read_table(out / UNITS, NAMES, job.layout.num_channels)
     try:
-        units, metrics = read_units(out / UNITS), read_metrics(out / METRICS)
+        metrics = read_metrics(out / METRICS)
     except ValueError as error:
         message = f"/out is not an analysis: {str(error).replace(str(out), '/out')}"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP) from None
     if metrics.get("unit") != [unit.unit for unit in units]:
         message = f"/out/{METRICS} and /out/{UNITS} are of different units"
-        raise ResultInvalidError(message, next_step=CONTRACT_STEP)
-    channels = job.layout.num_channels
-    if any((unit.channel or 0) >= channels for unit in units):
-        message = f"/out/{UNITS} names a channel beyond the {channels} of the recording"
         raise ResultInvalidError(message, next_step=CONTRACT_STEP)
     return {"units": len(units), "events": sum(unit.events for unit in units)}
 
@@ -244,7 +276,14 @@ def check_analysis(out: Path, job: Job) -> dict[str, Any]:
 KINDS: Final = {
     kind.name: kind
     for kind in (
-        Kind(name=SORTER, files=(FIRINGS,), folder="sorter", facts=("units", "events"), check=check_sorting),
+        Kind(
+            name=SORTER,
+            files=(FIRINGS,),
+            optional=(UNITS,),
+            folder="sorter",
+            facts=("units", "events"),
+            check=check_sorting,
+        ),
         Kind(
             name=PREPROCESS,
             files=(),
@@ -255,7 +294,8 @@ KINDS: Final = {
         Kind(name=ANALYZE, files=(), folder="analysis", facts=("units", "events"), check=check_analysis),
         Kind(
             name=CURATE,
-            files=(FIRINGS, UNIT_TABLE),
+            files=(FIRINGS,),
+            optional=(UNITS,),
             folder="curation",
             facts=("units", "events"),
             check=check_sorting,

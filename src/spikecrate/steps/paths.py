@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRINGS: Final = "firings.mda"
+UNITS: Final = "units.csv"
 RECORD: Final = "run.json"
 LOG: Final = "log.txt"
 CRATE: Final = "ro-crate-metadata.json"

@@ -315,12 +315,13 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
 def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     """Check the output and assemble the result folder; return the harness's report and the facts of the kind."""
     kind = job.kind
-    for name in (*kind.files, RECORD):
+    files = kind.files_in(paths.out)
+    for name in (*files, RECORD):
         require_file(paths.out / name)
     facts = kind.check(paths.out, job) if kind.check else {}
     report = {**read_report(paths.out / RECORD), **facts}
     with disk_full_named(paths.root):
-        for name in kind.files:
+        for name in files:
             (paths.out / name).rename(paths.result / name)
         (paths.out / RECORD).unlink()
         shutil.copyfile(paths.log, paths.result / LOG)
@@ -334,7 +335,7 @@ def _collect(paths: WorkPaths, job: Job) -> tuple[dict[str, Any], dict[str, Any]
 def _outputs(folder: Path, kind: Kind) -> list[str]:
     """Return the files that the run record lists: those of the kind, or all if the kind names none."""
     if kind.files or not (folder / kind.folder).is_dir():
-        return list(kind.files)
+        return list(kind.files_in(folder))
     return [
         path.relative_to(folder).as_posix()
         for path in sorted(entries(folder / kind.folder))

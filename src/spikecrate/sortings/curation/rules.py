@@ -94,6 +94,21 @@ class Table:
                 columns[name] = [float(row[name]) if row[name] else None for row in rows]
         return cls(units=units, columns=columns)
 
+    def answers(self, rule: Rule) -> bool:
+        """Return whether every unit has every metric of a rule.
+
+        Parameters
+        ----------
+        rule : Rule
+            The rule.
+
+        Returns
+        -------
+        bool
+        """
+        found = [self.find(name) for name in rule.names]
+        return all(name is not None and None not in self.columns[name] for name in found)
+
     def find(self, name: str) -> str | None:
         """Return the column that a rule names, itself or by a synonym.
 
