@@ -38,7 +38,7 @@ VALUES: Final = 2**28
 READ_SHARE: Final = 8
 """Samples x channels of the second pass: these, or this part of a longer recording if that is more."""
 FIRST_VALUES: Final = 2**13
-FIRST_LEAST: Final = 32
+FIRST_LEAST: Final = 24
 """Events x channels of a unit in the first pass, and its least number of events."""
 BATCH_VALUES: Final = 2**23
 """Samples x channels of waveforms held at once: 64 MiB of float64."""
@@ -101,11 +101,12 @@ def unit_table(recording: TraceReader, firings: NDArray[np.float64]) -> list[Row
     trains = spike_trains(firings)
     measure = _Measure(recording, len(trains))
     whole = {unit: times for unit, train in trains.items() if len(times := measure.whole(train))}
-    units = list(whole)
+    channels: dict[int, int] = {}
+    for batch in _batches(whole, measure.length * recording.num_channels):
+        channels |= measure.channels(batch)
     found: dict[int, tuple[int, float, float]] = {}
-    for first in range(0, len(units), measure.batch):
-        batch = {unit: whole[unit] for unit in units[first : first + measure.batch]}
-        found |= measure.waveforms(batch, measure.channels(batch))
+    for batch in _batches(whole, measure.length * measure.most):
+        found |= measure.waveforms(batch, channels)
     noise = measure.noise(sorted({channel for channel, _peak, _amplitude in found.values()}))
     rows = []
     for unit, train in trains.items():
@@ -244,7 +245,6 @@ class _Measure:
         share = budget // max(1, num_units * self.length * channels)
         self.most = min(MOST_EVENTS, max(LEAST_EVENTS, share))
         self.first = min(self.most, max(FIRST_LEAST, FIRST_VALUES // channels))
-        self.batch = max(1, BATCH_VALUES // (self.length * max(channels, self.most)))
         native = np.dtype(recording.layout.dtype)
         # Whole numbers are added without rounding; the sum of 500 samples of two bytes fits into four.
         exact = np.int32 if native.itemsize <= 2 else np.int64
@@ -267,7 +267,7 @@ class _Measure:
         found = {}
         for unit, total in sums.items():
             mean = total / min(self.first, len(trains[unit]))
-            heights = np.abs(self._filtered(mean)).max(axis=0) * self.recording.gains
+            heights = np.abs(self._filtered(mean) * self.recording.gains).max(axis=0)
             found[unit] = int(np.where(np.isfinite(heights), heights, -1).argmax())
         return found
 
@@ -282,7 +282,8 @@ class _Measure:
         for unit, waveform in self._read(trains, self.most):
             read[unit].append(waveform[:, channels[unit]].astype(native))
         found = {}
-        for unit, channel in channels.items():
+        for unit in trains:
+            channel = channels[unit]
             raw = np.stack(read.pop(unit))
             template = self._filtered(raw.sum(axis=0, dtype=self.sums)[:, np.newaxis] / len(raw))[:, 0]
             place = int(np.abs(template).argmax())
@@ -361,6 +362,13 @@ class _Measure:
         traces = self.recording.traces(*inside)
         missing = inside[0] - start, stop - inside[1]
         return np.pad(traces, (missing, (0, 0)), mode="edge") if any(missing) else traces
+
+
+def _batches(trains: Mapping[int, NDArray[np.int64]], values: int) -> Iterator[dict[int, NDArray[np.int64]]]:
+    """Yield the units some at a time, so that the `values` of each are held at once."""
+    units, size = list(trains), max(1, BATCH_VALUES // values)
+    for first in range(0, len(units), size):
+        yield {unit: trains[unit] for unit in units[first : first + size]}
 
 
 def _spaced(count: int, most: int) -> NDArray[np.int64]:

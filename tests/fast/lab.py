@@ -60,7 +60,8 @@ class Here(Host):
         if not code.exists():
             shutil.copytree(Path(spikecrate_harness.__file__).parent, code / "spikecrate_harness")
             shutil.copyfile(code / "spikecrate_harness" / "__main__.py", code / "__main__.py")
-            shutil.copyfile(request.folder / "run.py", code / "run.py")
+            for module in request.folder.glob("*.py"):
+                shutil.copyfile(module, code / module.name)
         return Image(reference=sys.prefix, digest="", entrypoint=(sys.executable, "-I", str(code)), facts={})
 
     preview = None

@@ -86,6 +86,17 @@ def environments(tmp_path_factory):
     return tmp_path_factory.mktemp("environments")
 
 
+@pytest.fixture(scope="session")
+def readers(tmp_path_factory):
+    """Give the Python of an environment with what other people read exports with: phylib, SpikeInterface, pynwb."""
+    place = tmp_path_factory.mktemp("readers") / "venv"
+    uv = find_uv_bin()
+    subprocess.run([uv, "venv", "--quiet", "--python", "3.11", place], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", place / "bin" / "python", "--require-hashes"]
+    subprocess.run([*install, "-r", Path(__file__).with_name("readers.lock")], check=True)
+    return place / "bin" / "python"
+
+
 @pytest.fixture(autouse=True)
 def own_store(tmp_path, monkeypatch):
     """Give every test a store of its own."""

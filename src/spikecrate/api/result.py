@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spikecrate.api.analyze import Analysis
+    from spikecrate.api.export import Export
     from spikecrate.recordings import Recording
     from spikecrate.sortings import Sorting
     from spikecrate.sortings.join import GroupUnit
@@ -55,6 +56,8 @@ class Result:
     """`spikecrate.analyze` of this result."""
     curate: ClassVar[Callable[..., Result]]
     """`spikecrate.curate` of this result."""
+    export: ClassVar[Callable[..., Export]]
+    """`spikecrate.export` of this result."""
 
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""

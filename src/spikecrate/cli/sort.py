@@ -185,7 +185,7 @@ def sort_one(request: "SortRequest", folder: str, progress: Progress) -> "Result
     """
     from spikecrate import api
 
-    return api.find_or_run(request, open_store(), progress, output=folder or _default_folder(progress))
+    return api.find_or_run(request, open_store(), progress, output=folder or default_folder(progress))
 
 
 def sort_groups(request: "SortRequest", folder: str, progress: Progress) -> "GroupedResult":
@@ -202,12 +202,24 @@ def sort_groups(request: "SortRequest", folder: str, progress: Progress) -> "Gro
     """
     from spikecrate import api
 
-    place = folder or _default_folder(progress, "-by-group")
+    place = folder or default_folder(progress, "-by-group")
     return api.sort_by_group(request, output=place, progress=progress)
 
 
-def _default_folder(progress: Progress, suffix: str = "") -> "Callable[[Job], Path | None]":
-    """Return a function that names the folder of a result, or None where nothing can be written."""
+def default_folder(progress: Progress, suffix: str = "") -> "Callable[[Job], Path | None]":
+    """Return a function that names the folder of a result, or None where nothing can be written.
+
+    Parameters
+    ----------
+    progress : Progress
+        Gets a note where there is no folder.
+    suffix : str
+        What the name has between the tool and the key.
+
+    Returns
+    -------
+    callable
+    """
     from spikecrate.steps.output import default_output, is_inside
 
     def default(job: "Job") -> Path | None:

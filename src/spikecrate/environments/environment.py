@@ -54,8 +54,8 @@ class Environment:
     python : Path
         The environment's interpreter.
     code : Path
-        The folder that it runs: copies of the harness and of the sorter's run.py, so that an edit of the
-        catalogue cannot change a running job.
+        The folder that it runs: copies of the harness, of the sorter's run.py and the modules beside it, so that
+        an edit of the catalogue cannot change a running job.
     hash : str
         Hash of the locks, the interpreter and the compiler's flags.
     """
@@ -213,7 +213,8 @@ def _copy_code(request: BuildRequest, folder: Path) -> None:
     harness = folder / "spikecrate_harness"
     shutil.copytree(request.harness, harness, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(harness / "__main__.py", folder / "__main__.py")
-    shutil.copyfile(request.folder / "run.py", folder / "run.py")
+    for module in request.folder.glob("*.py"):
+        shutil.copyfile(module, folder / module.name)
 
 
 def _install(request: BuildRequest, store: Store, progress: Progress, folder: Path) -> None:

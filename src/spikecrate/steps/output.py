@@ -14,6 +14,8 @@ from spikecrate.store import result_manifest as seal
 from spikecrate.store.lock import Lock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spikecrate.recordings import Recording
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
@@ -58,13 +60,15 @@ def is_inside(output: Path, recording: Recording) -> bool:
     return any(place.is_relative_to(folder.resolve()) for folder in recording.folders)
 
 
-def require_usable(output: Path) -> None:
+def require_usable(output: Path, require_replaceable: Callable[[Path], None] | None = None) -> None:
     """Refuse, before a job runs, a folder that cannot take a copy of its result.
 
     Parameters
     ----------
     output : Path
         Absolute path of the copy.
+    require_replaceable : callable, optional
+        Raises OutputError where the folder must be left as it is; by default where it holds anything but a result.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def require_usable(output: Path) -> None:
         _require_writable(existing)
         if not existing.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(existing))
-        _require_replaceable(output)
+        (require_replaceable or _require_replaceable)(output)
     except OSError as error:
         message = f"{output} cannot be written: {error.strerror}; the job did not run"
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
@@ -104,8 +108,50 @@ def put(stored: Stored, output: Path, store: Store) -> None:
     DiskFullError
         The disk is full.
     """
-    output = output.absolute()
-    if _is_copied(stored, output):
+    replace(
+        output.absolute(),
+        store,
+        fill=lambda staging: copy_folder(stored.folder, staging),
+        is_current=lambda: _is_copied(stored, output),
+        require_replaceable=lambda: _require_replaceable(output),
+        kept=stored.folder,
+    )
+
+
+def replace(
+    output: Path,
+    store: Store,
+    *,
+    fill: Callable[[Path], None],
+    is_current: Callable[[], bool],
+    require_replaceable: Callable[[], None],
+    kept: Path,
+) -> None:
+    """Write a folder outside the store, complete or not at all; leave one alone that is current.
+
+    Parameters
+    ----------
+    output : Path
+        Absolute path of the folder.
+    store : Store
+        The store, which has the lock.
+    fill : callable
+        Makes the staging folder and writes what is to be in it.
+    is_current : callable
+        Returns whether the folder has that already.
+    require_replaceable : callable
+        Raises OutputError where the folder must be left as it is.
+    kept : Path
+        Where the result is, for the message of an error.
+
+    Raises
+    ------
+    OutputError
+        The folder must be left as it is, or cannot be written.
+    DiskFullError
+        The disk is full.
+    """
+    if is_current():
         return
     name = digest(["output", str(store.root), str(output)])[:16]
     staging, old, lock = (output.parent / f".{output.name}-{name}.{kind}" for kind in ("new", "old", "lock"))
@@ -116,11 +162,11 @@ def put(stored: Stored, output: Path, store: Store) -> None:
         with Lock(store.lock(f"output-{name}") if os.access(store.locks, os.W_OK) else lock):
             remove_tree(old)
             remove_tree(staging)
-            if _is_copied(stored, output):
+            if is_current():
                 return
-            _require_replaceable(output)
+            require_replaceable()
             try:
-                _copy(stored.folder, staging)
+                fill(staging)
                 if output.exists():
                     output.rename(old)
                 staging.rename(output)
@@ -130,7 +176,7 @@ def put(stored: Stored, output: Path, store: Store) -> None:
     except OSError as error:
         if Path(os.fsdecode(error.filename or "")).is_relative_to(store.root):
             raise
-        message = f"{output} cannot be written: {error.strerror}; the result is in {stored.folder}"
+        message = f"{output} cannot be written: {error.strerror}; the result is in {kept}"
         raise OutputError(message, next_step="name another folder: --output DIR, or --output -") from None
 
 
@@ -162,7 +208,19 @@ def _manifest(output: Path) -> seal.Seal | None:
         return None
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder to one that does not exist.
+
+    Parameters
+    ----------
+    source, target : Path
+        The folders.
+
+    Raises
+    ------
+    DiskFullError
+        The disk is full.
+    """
     with disk_full_named(target):
         target.mkdir()
         for path in sorted(source.rglob("*")):

@@ -1,0 +1,190 @@
+"""Export a sorting to another program: a step of the tool `export`, and the user's copy of its output."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from spikecrate._util.progress import default_progress
+from spikecrate.api.analyze import SORTING, Analysis, analyze
+from spikecrate.api.result import Result
+from spikecrate.api.run import find_or_run_stored, target_of
+from spikecrate.api.sorted_recording import find_sorting, reopen_recording
+from spikecrate.errors import UsageError
+from spikecrate.steps.exported import phy_files, put_export, require_unchanged
+from spikecrate.steps.kinds import ANALYZE, EXPORT, KINDS, RECORDING
+from spikecrate.steps.output import require_usable
+from spikecrate.steps.request import StepRequest
+from spikecrate.steps.resolve import find_job
+from spikecrate.store import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from spikecrate._util.progress import Progress
+    from spikecrate.api.run import Output
+    from spikecrate.recordings import Recording
+    from spikecrate.steps.inputs import Word
+    from spikecrate.store import Store
+
+TOOL: Final = "export"
+ANALYSIS: Final = "analysis"
+PHY: Final = "phy"
+OPENED_BY: Final = {
+    PHY: ("phy template-gui {}", "params.py"),
+    "nwb": ("pynwb.read_nwb({})", "sorting.nwb"),
+    "spikeinterface": ("spikeinterface.load({})", ""),
+    "csv": ("pandas.read_csv({})", "spikes.csv"),
+    "npz": ("spikeinterface.core.read_npz_sorting({})", "sorting.npz"),
+}
+"""What opens each format, a command line for phy, else Python; and the file that it opens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A sorting in the files of another program.
+
+    Attributes
+    ----------
+    result : Result
+        The result of the step, with its key, status and run record.
+    to : str
+        The format.
+    output : Path or None
+        The user's copy.
+    analysis : Path or None
+        The analysis that the export is made of, a SortingAnalyzer.
+    """
+
+    result: Result
+    to: str
+    output: Path | None
+    analysis: Path | None
+
+    @property
+    def folder(self) -> Path:
+        """The user's copy; without one, the export in the store, which nothing may write into."""
+        return self.output or self.result.folder / KINDS[EXPORT].folder
+
+    @property
+    def opened_by(self) -> str:
+        """The command line that opens the export, or the Python expression."""
+        how, name = OPENED_BY[self.to]
+        path = str(self.folder / name)
+        return how.format(shlex.quote(path) if self.to == PHY else repr(path))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the export as `--json` prints it."""
+        done = self.result
+        return {
+            "key": done.key,
+            "status": done.status,
+            "to": self.to,
+            "folder": str(self.folder),
+            "opened_by": self.opened_by,
+            "analysis": None if self.analysis is None else str(self.analysis),
+            "warnings": done.warnings,
+            "runtime": done.record["runtime"],
+            "wall_s": done.record["wall_s"],
+            "elapsed_s": round(done.elapsed_s, 4),
+        }
+
+
+def export(
+    result: Result | Path | str,
+    *,
+    to: str,
+    recording: Recording | Path | str | None = None,
+    analysis: Analysis | Path | str | None = None,
+    copy_traces: bool = False,
+    output: Output = None,
+    store: Path | str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Export:
+    """Export a sorting to another program; phy needs an analysis, which is made where none is given.
+
+    Parameters
+    ----------
+    result : Result, Path or str
+        The sorting; also its result folder, or the first digits of its job key.
+    to : str
+        `phy`, `nwb`, `spikeinterface`, `csv` or `npz`.
+    recording : Recording, Path or str, optional
+        The recording, or where it is now; by default where it was sorted.
+    analysis : Analysis, Path or str, optional
+        The analysis with the metrics; also its result folder, or the first digits of its job key.
+    copy_traces : bool
+        Whether an export to phy has a copy of the traces, for files that phy cannot read.
+    output : Path, str or callable, optional
+        Folder for the user's copy, which phy needs: it writes into its folder, and only the copy names the files of
+        samples. By default, and for "-", the export stays in the store.
+    store, progress
+        As for `sort`.
+    **options
+        `params` of the tool `export`; `runtime`, `cores`, `memory_bytes`, `timeout_s`, `seed`, `force` as for `sort`;
+        `force` also replaces a copy that has changed since it was exported.
+
+    Returns
+    -------
+    Export
+        With the `folder`, and the command that opens it.
+
+    Raises
+    ------
+    RecordingChangedError
+        The sorting is of another recording.
+    OutputError
+        The folder is not an export, or has changed since it was exported.
+    spikecrate.errors.SpikecrateError
+        As for `sort`.
+    """
+    shelf, shown = open_store(store), progress or default_progress()
+    folder, record = find_sorting(result, shelf, shown)
+    known = result if isinstance(result, Result) else None
+    opened = reopen_recording(known, record, recording, shelf, shown)
+    if analysis is None and to == PHY:
+        limits = {name: value for name, value in options.items() if name not in ("params", "force")}
+        analysis = analyze(folder, recording=opened.recording, store=store, progress=shown, **limits)
+    found = None if analysis is None else _analysis_folder(analysis, shelf, shown)
+    chosen = {**(options.pop("params", None) or {}), "to": to}
+    if to == PHY:
+        chosen["copy_traces"] = copy_traces
+    else:
+        chosen["channel_ids"] = list(opened.recording.channel_ids)
+        chosen["gaps"] = [[gap.sample, gap.missing] for gap in opened.recording.gaps]
+    inputs: dict[str, Word] = {RECORDING: opened, SORTING: str(folder)}
+    if found is not None:
+        inputs[ANALYSIS] = str(found)
+    request = StepRequest(tool=TOOL, inputs=inputs, params=chosen, **options)
+    force = bool(options.get("force"))
+    job = request.job(shelf, shown)
+    target = target_of(job, output)
+    if target is not None:
+        require_usable(target, partial(require_unchanged, key=job.key, force=force))
+    traces = phy_files(opened.recording) if to == PHY and not copy_traces else {}
+    if isinstance(traces, str):
+        shown.note(
+            f"phy will show no traces of the recording: {traces}; --copy-traces writes them into the export"
+        )
+        traces = {}
+    done, stored = find_or_run_stored(request, shelf, shown)
+    if target is not None:
+        put_export(stored, target, shelf, sorting=record["key"], traces=traces, force=force)
+    return Export(result=done, to=to, output=target, analysis=found and found / KINDS[ANALYZE].folder)
+
+
+def _analysis_folder(analysis: Analysis | Path | str, store: Store, progress: Progress) -> Path:
+    """Return the result folder of an analysis."""
+    if isinstance(analysis, Analysis):
+        return analysis.result.folder
+    stored = find_job(str(analysis), store, progress)
+    tool = stored.record["tool"]
+    if tool["kind"] != ANALYZE:
+        message = f"job {stored.record['key'][:12]} is a result of {tool['name']}, not an analysis"
+        raise UsageError(
+            message, next_step="name a result of spikecrate analyze; spikecrate job.list lists them"
+        )
+    return stored.folder

@@ -1,0 +1,89 @@
+"""The command that exports a sorting to another program."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from spikecrate._util.progress import Progress
+from spikecrate.cli.choices import JobKey
+from spikecrate.cli.command import command
+from spikecrate.cli.option import Words
+from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.sort import SORTING, default_folder
+from spikecrate.cli.step_options import RunOptions
+from spikecrate.cli.text import say
+
+if TYPE_CHECKING:
+    from spikecrate.api.export import Export
+
+Format = Annotated[str, Words(one_of=("phy", "nwb", "spikeinterface", "csv", "npz"))]
+
+
+def show_export(done: "Export") -> None:
+    """Print the key, the folder, and what opens it.
+
+    Parameters
+    ----------
+    done : Export
+        The export.
+    """
+    result = done.result
+    took = f"exported in {result.record['wall_s']:.1f} s"
+    how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"
+    say(f"{done.to}; {how}")
+    say(f"key     {result.key}")
+    say(f"result  {done.folder}")
+    say(f"open    {done.opened_by}")
+    if done.analysis is not None:
+        say(f"metrics {done.analysis}, a SortingAnalyzer")
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+
+
+@command("export", SORTING, "exporting {result}", show=show_export)
+def export(
+    result: JobKey,
+    options: RunOptions,
+    to: Format = "phy",
+    recording: str | None = None,
+    analysis: str | None = None,
+    copy_traces: bool = False,
+    output: str = "",
+    *,
+    progress: Progress,
+) -> "Export":
+    """Write a sorting in the files of phy, NWB, SpikeInterface, csv or npz.
+
+    phy reads the recording where it lies. A folder that has changed since it was exported, as phy changes it, is left
+    alone; --force replaces it.
+
+    Parameters
+    ----------
+    result : RESULT
+        the first digits of the job key of a sorting, or its result folder; example: 0123abcd
+    to : FORMAT
+        the format; example: phy
+    recording : RECORDING
+        where the recording is now; by default where it was sorted; example: /nas/rec
+    analysis : RESULT
+        the analysis with the metrics; phy makes one where none is named; example: 89abcdef
+    copy_traces : flag
+        copy the traces into the export to phy, for files that phy cannot read
+    output : DIR
+        folder of the export, - for none; by default sortings/<recording>/export-<format>-<key>; example: phy/
+
+    Examples
+    --------
+    spikecrate export 0123abcd --to phy
+    spikecrate export 0123abcd --to csv --output tables/
+    """
+    from spikecrate import api
+
+    return api.export(
+        result,
+        to=to,
+        recording=recording,
+        analysis=analysis,
+        copy_traces=copy_traces,
+        output=output or default_folder(progress, f"-{to}"),
+        progress=progress,
+        **options.fields("export"),
+    )
