@@ -82,6 +82,8 @@ def test_a_file_is_applied_and_the_second_time_a_cache_hit(result, tmp_path, sto
     assert done.sorting.channels.tolist() == [0, 1, 0, 3, 2, 0]
     assert (done.record["units"], done.record["events"]) == (3, 6)
     assert done.record["inputs"]["sorting"]["key"] == result.key
+    # The table of the sorting is mounted too: a container sees nothing beside the files that it is given.
+    assert str(result.folder / UNITS) in {mount["source"] for mount in done.record["mounts"]}
     changes = [
         (row["unit_before"], row["unit_after"], row["how"], row["events"])
         for row in rows(done.folder / "curation" / "changes.csv")
