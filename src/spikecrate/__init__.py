@@ -14,7 +14,7 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, export, load, run, sort, sort_by_group
+    from spikecrate.api import analyze, curate, export, load, run, sort, sort_by_group
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "analyze",
     "concatenate",
+    "curate",
     "errors",
     "export",
     "load",
@@ -42,6 +43,7 @@ __all__ = [
 _HOMES = {
     "sort": "spikecrate.api",
     "analyze": "spikecrate.api",
+    "curate": "spikecrate.api",
     "export": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",

@@ -54,6 +54,8 @@ class Result:
     recording: Recording | None = field(default=None, compare=False)
     analyze: ClassVar[Callable[..., Analysis]]
     """`spikecrate.analyze` of this result."""
+    curate: ClassVar[Callable[..., Result]]
+    """`spikecrate.curate` of this result."""
     export: ClassVar[Callable[..., Export]]
     """`spikecrate.export` of this result."""
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 
 NOUNS: Final = (
-    *("sort", "analyze", "export", "demo", "jobs", "recordings", "check", "sorters", "quality"),
+    *("sort", "analyze", "curate", "export", "demo", "jobs", "recordings", "check", "sorters", "quality"),
     *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""
