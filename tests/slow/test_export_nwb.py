@@ -55,7 +55,21 @@ UNTOLD = {
 TASTE = "check_column_binary_capability"
 """A column of numbers that happen to be 0 and 1, such as counts of violations, is to be one of truth values."""
 
-pytestmark = pytest.mark.usefixtures("shared_environments")
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, environments):
+    """One store for all tests of this file, in which the sorting and its analysis are made once."""
+    store = tmp_path_factory.mktemp("nwb") / "store"
+    store.mkdir(mode=0o700)
+    (store / "environments").symlink_to(environments)
+    return store
+
+
+@pytest.fixture(autouse=True)
+def own_store(filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("SPIKECRATE_STORE", str(filled))
+    monkeypatch.chdir(tmp_path)
+    return filled
 
 
 @pytest.fixture(scope="module")
