@@ -94,9 +94,9 @@ def opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
 
 def require_no_units(file: Any, units_name: str, name: str) -> None:
     """Raise a ValueError where a file has a table of the name that the units are to have."""
-    taken = file.units is not None if units_name == UNITS else False
     module = file.processing.get(MODULE)
-    if taken or (module is not None and units_name in module.data_interfaces):
+    own = units_name == UNITS and file.units is not None
+    if own or (module is not None and units_name in module.data_interfaces):
         message = f"{name} has a table {units_name} already; give the units another name: --units-name NAME"
         raise ValueError(message)
 
