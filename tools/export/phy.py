@@ -129,12 +129,26 @@ def write_templates(folder: Path, sorting: SortedUnits, out: Path) -> None:
     save(out / "similar_templates.npy", similar)
     save(out / "templates_ind.npy", np.tile(np.arange(average.shape[2]), (rows, 1)))
     if analyzer.has_extension("principal_components"):
-        # Of the sampled events only; phylib takes their numbers from a file of its own.
-        sampled = np.argsort(order)[analyzer.get_extension("random_spikes").get_data()]
-        sequence = np.argsort(sampled)
-        save(out / "pc_feature_spike_ids.npy", sampled[sequence])
-        projections = analyzer.get_extension("principal_components").get_data()
-        save(out / "pc_features.npy", projections[sequence].astype(np.float32))
+        write_features(analyzer, order, rows, out)
+
+
+def write_features(analyzer: Any, order: np.ndarray[Any, Any], rows: int, out: Path) -> None:
+    """Write the principal components of the sampled events, each on the channels of its unit."""
+    sampled = np.argsort(order)[analyzer.get_extension("random_spikes").get_data()]
+    # phylib squeezes the table of a single event, and then misreads it.
+    if len(sampled) < 2:
+        return
+    sequence = np.argsort(sampled)
+    projections = analyzer.get_extension("principal_components").get_data()[sequence]
+    save(out / "pc_feature_spike_ids.npy", sampled[sequence])
+    save(out / "pc_features.npy", projections.astype(np.float32))
+    columns = np.full((rows, projections.shape[2]), -1)
+    for unit in analyzer.unit_ids:
+        channels = np.arange(analyzer.get_num_channels())
+        if analyzer.is_sparse():
+            channels = analyzer.sparsity.unit_id_to_channel_indices[unit]
+        columns[unit, : len(channels)] = channels
+    save(out / "pc_feature_ind.npy", columns)
 
 
 def write_channels(recording: TraceReader, out: Path) -> None:
