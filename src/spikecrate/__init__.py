@@ -14,7 +14,18 @@ from spikecrate._version import __version__
 
 if TYPE_CHECKING:
     from spikecrate import errors
-    from spikecrate.api import analyze, compare, export, load, plot, preprocess, run, sort, sort_by_group
+    from spikecrate.api import (
+        analyze,
+        compare,
+        curate,
+        export,
+        load,
+        plot,
+        preprocess,
+        run,
+        sort,
+        sort_by_group,
+    )
     from spikecrate.api.result import GroupedResult, Result
     from spikecrate.recordings import Recording, open_recording
     from spikecrate.recordings.views import concatenate
@@ -31,6 +42,7 @@ __all__ = [
     "analyze",
     "compare",
     "concatenate",
+    "curate",
     "errors",
     "export",
     "load",
@@ -48,6 +60,7 @@ _HOMES = {
     "compare": "spikecrate.api",
     "plot": "spikecrate.api",
     "preprocess": "spikecrate.api",
+    "curate": "spikecrate.api",
     "export": "spikecrate.api",
     "sort_by_group": "spikecrate.api",
     "GroupedResult": "spikecrate.api.result",

@@ -165,6 +165,12 @@ class RecordingTooSmallError(SpikecrateError):
     exit_code = 24
 
 
+class CurationError(SpikecrateError):
+    """A curation or a rule is not valid, or does not fit the sorting."""
+
+    exit_code = 25
+
+
 # Engines and images -------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from spikecrate.api.analyze import Analysis, analyze
 from spikecrate.api.compare import ComparisonResult, compare
+from spikecrate.api.curate import curate
 from spikecrate.api.export import Export, export
 from spikecrate.api.plot import Picture, plot
 from spikecrate.api.preprocess import Preprocessed, preprocess
@@ -12,6 +13,7 @@ from spikecrate.api.sort import sort, sort_by_group
 Result.analyze = analyze
 Result.compare = compare
 Result.plot = plot
+Result.curate = curate
 Result.export = export
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Result",
     "analyze",
     "compare",
+    "curate",
     "export",
     "find_or_run",
     "load",

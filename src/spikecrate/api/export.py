@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import default_progress
@@ -15,14 +16,14 @@ from spikecrate.api.sorted_recording import find_sorting, reopen_recording
 from spikecrate.errors import UsageError
 from spikecrate.steps.exported import phy_files, put_export, require_unchanged
 from spikecrate.steps.kinds import ANALYZE, EXPORT, KINDS, RECORDING
+from spikecrate.steps.nwb import UNITS, nwb_facts
+from spikecrate.steps.opening import open_any
 from spikecrate.steps.output import require_usable
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.resolve import find_job
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from spikecrate._util.progress import Progress
     from spikecrate.api.run import Output
     from spikecrate.recordings import Recording
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 TOOL: Final = "export"
 ANALYSIS: Final = "analysis"
 PHY: Final = "phy"
+NWB: Final = "nwb"
+"""The format; also the input with an existing file, and the parameter of the rest."""
 OPENED_BY: Final = {
     PHY: ("phy template-gui {}", "params.py"),
-    "nwb": ("pynwb.read_nwb({})", "sorting.nwb"),
+    NWB: ("pynwb.read_nwb({})", "sorting.nwb"),
     "spikeinterface": ("spikeinterface.load({})", ""),
     "csv": ("pandas.read_csv({})", "spikes.csv"),
     "npz": ("spikeinterface.core.read_npz_sorting({})", "sorting.npz"),
@@ -99,6 +102,10 @@ def export(
     recording: Recording | Path | str | None = None,
     analysis: Analysis | Path | str | None = None,
     copy_traces: bool = False,
+    session_start: str | None = None,
+    metadata: Path | str | None = None,
+    append_to: Path | str | None = None,
+    units_name: str = UNITS,
     output: Output = None,
     store: Path | str | None = None,
     progress: Progress | None = None,
@@ -118,6 +125,15 @@ def export(
         The analysis with the metrics; also its result folder, or the first digits of its job key.
     copy_traces : bool
         Whether an export to phy has a copy of the traces, for files that phy cannot read.
+    session_start : str, optional
+        When the session began, which NWB requires: ISO 8601 with a time zone, or the zone alone where the recording's
+        files have the time.
+    metadata : Path or str, optional
+        JSON file with fields of NWB; docs/export.md lists them.
+    append_to : Path or str, optional
+        NWB file that is copied, with the units added to the copy.
+    units_name : str
+        Name of the table of units in the copy; any but `units` lies in the processing module `ecephys`.
     output : Path, str or callable, optional
         Folder for the user's copy, which phy needs: it writes into its folder, and only the copy names the files of
         samples. By default, and for "-", the export stays in the store.
@@ -158,6 +174,26 @@ def export(
     inputs: dict[str, Word] = {RECORDING: opened, SORTING: str(folder)}
     if found is not None:
         inputs[ANALYSIS] = str(found)
+    if to == NWB:
+        records = {SORTING: record}
+        if found is not None:
+            records[ANALYSIS] = find_job(str(found), shelf, shown).record
+        chosen[NWB] = nwb_facts(
+            opened.recording,
+            records,
+            start=session_start,
+            metadata=metadata,
+            append_to=append_to,
+            units_name=units_name,
+            opener=partial(open_any, store=shelf, progress=shown),
+            store=shelf,
+            progress=shown,
+        )
+        if append_to is not None:
+            inputs[NWB] = Path(append_to)
+    elif session_start or metadata or append_to or units_name != UNITS:
+        message = "--session-start, --metadata, --append-to and --units-name are for NWB"
+        raise UsageError(message, next_step="export with --to nwb, or leave them out")
     request = StepRequest(tool=TOOL, inputs=inputs, params=chosen, **options)
     force = bool(options.get("force"))
     job = request.job(shelf, shown)

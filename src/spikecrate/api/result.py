@@ -60,6 +60,8 @@ class Result:
     """`spikecrate.compare` of this result and others."""
     plot: ClassVar[Callable[..., Picture]]
     """`spikecrate.plot` of this result."""
+    curate: ClassVar[Callable[..., Result]]
+    """`spikecrate.curate` of this result."""
     export: ClassVar[Callable[..., Export]]
     """`spikecrate.export` of this result."""
 

@@ -12,6 +12,7 @@ NOUNS: Final = (
         "preprocess",
         "analyze",
         "compare",
+        "curate",
         "export",
         "plot",
         "demo",

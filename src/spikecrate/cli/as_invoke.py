@@ -57,7 +57,7 @@ def task(command: Command, name: str) -> Task[Any]:
     parameters = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     for option in command.options:
         unset: Any = option.default if option.kind is bool else [] if option.is_list else ""
-        default = inspect.Parameter.empty if option.is_positional else unset
+        default = inspect.Parameter.empty if option.is_positional and not option.words.may_miss else unset
         parameters.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=default))
     body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     body.__doc__ = command.summary

@@ -46,6 +46,10 @@ def export(
     recording: str | None = None,
     analysis: str | None = None,
     copy_traces: bool = False,
+    session_start: str | None = None,
+    metadata: str | None = None,
+    append_to: str | None = None,
+    units_name: str = "units",
     output: str = "",
     *,
     progress: Progress,
@@ -67,6 +71,14 @@ def export(
         the analysis with the metrics; phy makes one where none is named; example: 89abcdef
     copy_traces : flag
         copy the traces into the export to phy, for files that phy cannot read
+    session_start : TIME
+        NWB: when the session began, with its time zone; example: 2024-05-01T14:30:00+02:00
+    metadata : FILE
+        NWB: a JSON file of NWBFile, Subject, Device and ElectrodeGroup; example: session.json
+    append_to : FILE
+        NWB: a file that is copied, with the units added to the copy; example: session.nwb
+    units_name : NAME
+        NWB: the table of units in a copy that has one already; example: units_ms5
     output : DIR
         folder of the export, - for none; by default sortings/<recording>/export-<format>-<key>; example: phy/
 
@@ -74,6 +86,7 @@ def export(
     --------
     spikecrate export 0123abcd --to phy
     spikecrate export 0123abcd --to csv --output tables/
+    spikecrate export 0123abcd --to nwb --session-start 2024-05-01T14:30:00+02:00 --metadata session.json
     """
     from spikecrate import api
 
@@ -83,6 +96,10 @@ def export(
         recording=recording,
         analysis=analysis,
         copy_traces=copy_traces,
+        session_start=session_start,
+        metadata=metadata,
+        append_to=append_to,
+        units_name=units_name,
         output=output or default_folder(progress, f"-{to}"),
         progress=progress,
         **options.fields("export"),

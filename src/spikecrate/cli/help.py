@@ -51,7 +51,12 @@ def command_help(command: Command) -> None:
     positionals = [option for option in command.options if option.is_positional]
     options = [option for option in command.options if not option.is_positional]
     usage = [f"usage: spikecrate {command.name}", *(["[OPTIONS]"] if options else [])]
-    usage += [f"{option.metavar}{' ...' if option.is_list else ''}" for option in positionals]
+    usage += [
+        f"[{option.metavar}]"
+        if option.words.may_miss
+        else f"{option.metavar}{' ...' if option.is_list else ''}"
+        for option in positionals
+    ]
     _paragraph(" ".join(usage))
     for paragraph in command.help[""].split("\n\n"):
         say()

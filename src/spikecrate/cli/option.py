@@ -29,11 +29,14 @@ class Words:
         Returns known values, for completion.
     one_of : tuple of str
         The only values; any other is refused.
+    may_miss : bool
+        Whether the option stands without a name although it has a default.
     """
 
     read: Callable[[str], Any] | None = None
     choices: Callable[[], Iterable[str]] | None = None
     one_of: tuple[str, ...] = ()
+    may_miss: bool = False
 
     def known(self) -> list[str]:
         """Return the values for completion."""
@@ -158,17 +161,17 @@ def option_of(name: str, annotation: Any, default: Any, metavar: str, meaning: s
     if get_origin(kind) is Annotated:
         kind, words = get_args(kind)
     is_list = get_origin(kind) is list
-    is_positional = default is inspect.Parameter.empty
+    is_required = default is inspect.Parameter.empty
     text, _, example = meaning.partition("; example: ")
     return Option(
         name=name,
         kind=get_args(kind)[0] if is_list else kind,
-        default=None if is_positional else default,
+        default=None if is_required else default,
         metavar="" if kind is bool else metavar,
         text=text,
         example=example,
         words=words,
-        is_positional=is_positional,
+        is_positional=is_required or words.may_miss,
         is_list=is_list,
     )
 

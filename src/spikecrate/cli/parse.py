@@ -75,6 +75,8 @@ def _place(command: Command, loose: list[str], values: dict[str, Any]) -> None:
     for option in command.options:
         if not option.is_positional or option.name in values:
             continue
+        if not loose and option.words.may_miss:
+            continue
         if not loose:
             message = f"{command.name} needs {option.metavar}: {option.text}"
             raise UsageError(message, next_step=f"spikecrate {command.name} --help")

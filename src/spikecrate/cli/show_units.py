@@ -43,8 +43,14 @@ def show_units(done: "Result | GroupedResult") -> None:
         The result.
     """
     units: Sequence[Any] = done.units
+    labels = [getattr(unit, "labels", {}) for unit in units]
+    names = [*dict.fromkeys(name for each in labels for name in each)]
     if units:
-        table(HEAD, [unit_cells(done, unit) for unit in units[:MOST]])
+        rows = [
+            (*unit_cells(done, unit), *(each.get(name) for name in names))
+            for unit, each in zip(units[:MOST], labels, strict=False)
+        ]
+        table((*HEAD, *names), rows)
     if len(units) > MOST:
         folders = [done.output, getattr(done, "folder", None)]
         files = [folder / UNITS for folder in folders if folder is not None and (folder / UNITS).is_file()]

@@ -24,7 +24,7 @@ def as_spikeinterface(sorting: Sorting, units: Sequence[Unit | GroupUnit]) -> An
         Its times are rounded to samples.
     units : sequence of Unit or GroupUnit
         Every unit of the sorting, in order of their labels. Each column becomes a property; a missing number is NaN, a
-        missing channel -1. A column without any value is left out.
+        missing channel -1, a missing label an empty text. A column without any value is left out.
 
     Returns
     -------
@@ -51,9 +51,12 @@ def as_spikeinterface(sorting: Sorting, units: Sequence[Unit | GroupUnit]) -> An
         sorting.sampling_frequency,
         unit_ids=sorting.unit_ids,
     )
+    labels = [getattr(unit, "labels", {}) for unit in units]
+    for name in dict.fromkeys(name for each in labels for name in each):
+        made.set_property(name, np.array([each.get(name, "") for each in labels]))
     for name in [field.name for field in fields(units[0])] if units else []:
         values = [getattr(unit, name) for unit in units]
-        if name == "unit" or all(value is None for value in values):
+        if name in ("unit", "labels") or all(value is None for value in values):
             continue
         missing = -1 if name == "channel" else np.nan
         made.set_property(name, np.array([missing if value is None else value for value in values]))

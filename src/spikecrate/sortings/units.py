@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from spikecrate.sortings.model import Sorting
@@ -39,6 +40,8 @@ class Unit:
         Location, um; only of an analysis, like the next.
     waveforms : int or None
         Waveforms sampled for the template.
+    labels : dict
+        Labels of a curated sorting by their category, several joined by `;`, without those that the unit lacks.
     """
 
     unit: int
@@ -51,12 +54,13 @@ class Unit:
     x: float | None = None
     y: float | None = None
     waveforms: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
-NAMES: Final = tuple(field.name for field in fields(Unit))
+NAMES: Final = tuple(one.name for one in fields(Unit) if one.name != "labels")
 """The columns of an analysis' table."""
 SORTED: Final = NAMES[: NAMES.index("x")]
-"""The columns of a sorting's table."""
+"""The columns of a sorting's table; that of a curated one has a column for each category of labels after them."""
 COUNTS: Final = ("unit", "events", "waveforms")
 WHOLE: Final = (*COUNTS, "channel")
 
@@ -86,10 +90,11 @@ def read_units(path: Path, columns: tuple[str, ...] = NAMES) -> tuple[Unit, ...]
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         head = tuple(next(rows, ()))
-        if head != columns:
+        more = head[len(columns) :] if columns == SORTED else ()
+        if head != (*columns, *more) or len({*head}) < len(head):
             message = f"{path}: the columns are {', '.join(head)}, not {', '.join(columns)}"
             raise ValueError(message)
-        return tuple(_unit(path, rows.line_num, columns, row) for row in rows)
+        return tuple(_unit(path, rows.line_num, (columns, more), row) for row in rows)
 
 
 def count_units(sorting: Sorting) -> tuple[Unit, ...]:
@@ -163,19 +168,21 @@ def read_metrics(path: Path) -> dict[str, list[float | None]]:
         raise ValueError(message) from None
 
 
-def _unit(path: Path, line: int, names: tuple[str, ...], row: list[str]) -> Unit:
+def _unit(path: Path, line: int, names: tuple[tuple[str, ...], tuple[str, ...]], row: list[str]) -> Unit:
+    known, more = names
     try:
         cells = {
             name: None if cell == "" and name not in COUNTS else (int if name in WHOLE else float)(cell)
-            for name, cell in zip(names, row, strict=True)
+            for name, cell in zip(known, row[: len(known)], strict=True)
         }
+        labels = {name: label for name, label in zip(more, row[len(known) :], strict=True) if label}
         if cells["rate"] is None or min(cells.get(name) or 0 for name in WHOLE) < 0:
             message = "a rate is missing, or a number is negative"
             raise ValueError(message)  # noqa: TRY301 (one place for both)
         if not all(cell is None or math.isfinite(cell) for cell in cells.values()):
             message = "a value is not finite"
             raise ValueError(message)  # noqa: TRY301
-        return Unit(**cells)  # type: ignore[arg-type]
+        return Unit(**cells, labels=labels)  # type: ignore[arg-type]
     except ValueError as error:
         message = f"{path}: line {line}: {error}"
         raise ValueError(message) from None

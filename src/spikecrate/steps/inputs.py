@@ -290,7 +290,7 @@ def _output(name: str, stored: Stored) -> FolderInput:
     """Return the output of another step: the files of its kind, and the folder with the other files."""
     kind = KINDS[stored.record["tool"]["kind"]]
     folder, target = stored.folder.resolve(), INPUTS / name
-    mounts = [Mount(source=folder / file, target=target / file) for file in kind.files]
+    mounts = [Mount(source=folder / file, target=target / file) for file in kind.files_in(folder)]
     if (folder / kind.folder).is_dir():
         inside = target / kind.folder if kind.files else target
         mounts.append(Mount(source=folder / kind.folder, target=inside))

@@ -58,6 +58,8 @@ class Store:
         Wheels from bundles, for environments that are made without a network.
     sorters : Path
         Sorters from bundles that the catalogue lacks: a folder for SPIKECRATE_SORTERS.
+    curations : Path
+        Curations, complete, each in a folder that its hash names: inputs of curated sortings.
     recipes : Path
         Sources of images, by the recipe's hash, with which an old result is made again.
     logs : Path
@@ -81,6 +83,7 @@ class Store:
         self.sifs = self.root / "sif"
         self.wheels = self.root / "wheels"
         self.sorters = self.root / "sorters"
+        self.curations = self.root / "curations"
         self.recipes = self.root / "recipes"
         self.logs = self.root / "logs"
         self.quarantine = self.root / "quarantine"
