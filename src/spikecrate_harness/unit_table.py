@@ -48,7 +48,7 @@ GAP_VALUES: Final = 2**14
 """Samples x channels between two waveforms that are read along: cheaper than to read twice."""
 NOISE_SAMPLES: Final = 2**13
 """Of a slice for the noise: a quarter of a second, and a power of two for the transform."""
-NOISE_SLICES: Final = 40
+NOISE_SLICES: Final = 20
 NOISE_SHARE: Final = 2
 """Slices of noise, evenly spaced: so many, or this part of a shorter recording."""
 

@@ -574,7 +574,9 @@ def test_job_show_sums_a_record_up(cli, recording, sorter):
     assert cli("sort", recording, "--sorter", sorter(TRUE), "--output", "-").code == 0
     shown = cli("job.show", json.loads(cli("job.list", "--json").out)[0]["key"][:8]).out
     assert all(text in shown for text in ("4 (1 to 4)", "25 × 25 µm", "0.195 µV per count"))
-    assert len(shown.splitlines()) < 25
+    record, units = shown.split("\nunit  ")
+    assert len(record.splitlines()) < 25
+    assert len(units.splitlines()) == 3
 
 
 def test_384_channels_are_summed_up(cli, tmp_path):

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 import zipfile
 from importlib import import_module
 
@@ -33,6 +34,7 @@ from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 from spikecrate_harness import mda
+from spikecrate_harness.traces import open_traces
 
 # The package has functions of the same names.
 analysis_step, export_step = (import_module(f"spikecrate.api.{verb}") for verb in ("analyze", "export"))
@@ -40,6 +42,7 @@ FOUR_EVENTS = "    return np.array([5.0, 10.0, 10.0, 20.0]), np.array([3, 1, 3, 
 PHY = """
 import numpy as np
 from spikecrate_harness import mda
+from spikecrate_harness.traces import open_traces
 def run(inputs, parameters, out, resources):
     labels = mda.read(inputs["sorting"] / "firings.mda")[2].astype(np.int32)
     channels = inputs["recording"].num_channels
@@ -348,3 +351,37 @@ def test_the_catalogue_has_the_tool():
     check(found.folder)
     assert [*catalogue(kind="export")] == [export_step.TOOL]
     assert found.parameters["properties"]["to"]["enum"] == [*export_step.OPENED_BY]
+
+
+@pytest.fixture
+def tool_module(monkeypatch):
+    """Import a module of the tool, which finds the others beside it."""
+    monkeypatch.syspath_prepend(data_path("tools") / "export")
+    yield import_module
+    for name in ("phy", "sorted_units"):
+        sys.modules.pop(name, None)
+
+
+def test_labels_of_a_curation_are_groups_of_phy_or_columns_of_their_own(flat, tool_module, tmp_path):
+    recording = open_traces(flat().layout, flat("again").files)
+    mda.write(tmp_path / "firings.mda", np.array([[0.0] * 4, [5.0, 6, 7, 8], [1.0, 2, 3, 4]]))
+    table = "unit,events,rate,snr,quality,cell/type\n1,1,0.5,5.5,good,a\tb\n2,1,0.5,,MUA,\n3,1,0.5,2.5,artifact,c\n4,1,0.5,3,,\n"
+    (tmp_path / "units.csv").write_text(table)
+    parameters = {"channel_ids": [], "gaps": []}
+    inputs = {"recording": recording, "sorting": tmp_path}
+    sorting = tool_module("sorted_units").SortedUnits.read(inputs, parameters)
+    (tmp_path / "out").mkdir()
+    tool_module("phy").write_tables(sorting, tmp_path / "out")
+    found = {}
+    for path in (tmp_path / "out").iterdir():
+        with path.open(newline="") as file:
+            (_, name), *rows = csv.reader(file, delimiter="\t")
+        assert path.name == f"cluster_{name}.tsv"
+        assert [row[0] for row in rows] == ["1", "2", "3", "4"]
+        found[name] = [row[1] for row in rows]
+    assert found == {
+        "group": ["good", "mua", "unsorted", "unsorted"],
+        "quality": ["", "", "artifact", ""],
+        "cell_type": ["a\tb", "", "c", ""],
+        "snr": ["5.5", "", "2.5", "3"],
+    }

@@ -17,6 +17,7 @@ import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.errors import DiskFullError, JobFailedError, OutputError
 from spikecrate.recordings.copying import write_copy
+from spikecrate.recordings.toy import write_toy
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
@@ -29,7 +30,19 @@ SAMPLES = 640_000
 """Of the MEArec tetrode: 20 s at 32 kHz."""
 FORMATS = ("phy", "spikeinterface", "csv", "npz")
 
-pytestmark = pytest.mark.usefixtures("shared_environments")
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory, environments):
+    """Give a store for all tests: the tetrode is sorted and analyzed once."""
+    root = tmp_path_factory.mktemp("exports") / "store"
+    root.mkdir(mode=0o700)
+    (root / "environments").symlink_to(environments)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def in_shelf(own_store, shelf, monkeypatch):  # noqa: ARG001
+    monkeypatch.setenv("SPIKECRATE_STORE", str(shelf))
 
 
 @pytest.fixture
@@ -37,7 +50,7 @@ def read(readers, tmp_path):
     """Read an export with the programs of others; one of phy from a copy, since phylib writes into its folder."""
 
     def run(what, folder, *words):
-        if what in ("phy", "from_phy"):
+        if what != "merge":
             copied = tmp_path / f"read-{len(list(tmp_path.glob('read-*')))}"
             folder = shutil.copytree(folder, copied)
         done = subprocess.run(
@@ -196,6 +209,26 @@ def test_what_phy_cannot_read_in_place_it_reads_from_a_copy(read_phy, tmp_path):
     moved = shutil.move(done.folder, tmp_path / "elsewhere")
     np.save(tmp_path / "expected.npy", traces)
     assert read_phy(moved, spikecrate.open_recording(MEAREC))["equal"]
+
+
+def test_phylib_reads_the_components_of_an_event_on_the_channels_of_its_unit(read, tmp_path):
+    toy = write_toy(tmp_path / "toy", duration_s=12, num_channels=64, num_units=4)
+    (tmp_path / "truth").mkdir()
+    shutil.copyfile(toy / "firings_true.mda", tmp_path / "truth" / "firings.mda")
+    folder = of_folder(toy, tmp_path / "truth", "phy", copy_traces=True)
+    record = json.loads((folder.parent / "run.json").read_text())
+    analysis = Path(record["inputs"]["analysis"]["path"]) / "analysis"
+    extensions = analysis / "extensions"
+    sampled = np.load(extensions / "random_spikes" / "random_spikes_indices.npy")
+    projected = np.load(extensions / "principal_components" / "pca_projection.npy")
+    mask = np.load(analysis / "sparsity_mask.npy")
+    assert 0 < mask.sum() < mask.size
+    expected = np.zeros((len(sampled), 64, projected.shape[1]))
+    for row, unit in enumerate(np.load(analysis / "sorting" / "spikes.npy")["unit_index"][sampled]):
+        expected[row, mask[unit]] = projected[row, :, : mask[unit].sum()].T
+    np.save(tmp_path / "events.npy", sampled)
+    assert read("features", folder, tmp_path / "events.npy", tmp_path / "found.npy")["pcs"] == 5
+    assert np.array_equal(np.load(tmp_path / "found.npy"), expected.astype(np.float32))
 
 
 def test_a_merge_saved_in_phy_is_kept_and_its_templates_are_the_units_still(result, read, tmp_path):

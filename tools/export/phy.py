@@ -7,10 +7,12 @@ a single template, which it squeezes to a table.
 
 from __future__ import annotations
 
+import csv
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from sorted_units import UNIT, SortedUnits, read_table
+from sorted_units import UNIT, SortedUnits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +27,11 @@ QUALITY: Final = "quality"
 """Column of `units.csv` with the label that a curation gave."""
 GROUPS: Final = ("good", "mua", "noise")
 """Labels that phy knows as groups; any other is shown in a column of its own."""
-OF_PHY: Final = (UNIT, "num_spikes", "firing_rate")
-"""Columns of `metrics.csv` that phy computes itself."""
+LEFT_OUT: Final = (
+    *(UNIT, "events", "rate", "num_spikes", "firing_rate", "channel", QUALITY),
+    *("isi_violations", "amplitude", "x", "y", "waveforms"),
+)
+"""Columns that phy computes itself, or that `metrics.csv` has under another name."""
 
 
 def write_phy(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path) -> None:
@@ -60,7 +65,7 @@ def write_phy(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Pat
     write_events(sorting, out)
     write_templates(inputs["analysis"], sorting, out)
     write_channels(recording, out)
-    write_tables(inputs["analysis"], sorting, out)
+    write_tables(sorting, out)
     if parameters["copy_traces"]:
         write_traces(recording, out / "recording.dat")
     fields = {
@@ -124,12 +129,26 @@ def write_templates(folder: Path, sorting: SortedUnits, out: Path) -> None:
     save(out / "similar_templates.npy", similar)
     save(out / "templates_ind.npy", np.tile(np.arange(average.shape[2]), (rows, 1)))
     if analyzer.has_extension("principal_components"):
-        # Of the sampled events only; phylib takes their numbers from a file of its own.
-        sampled = np.argsort(order)[analyzer.get_extension("random_spikes").get_data()]
-        sequence = np.argsort(sampled)
-        save(out / "pc_feature_spike_ids.npy", sampled[sequence])
-        projections = analyzer.get_extension("principal_components").get_data()
-        save(out / "pc_features.npy", projections[sequence].astype(np.float32))
+        write_features(analyzer, order, rows, out)
+
+
+def write_features(analyzer: Any, order: np.ndarray[Any, Any], rows: int, out: Path) -> None:
+    """Write the principal components of the sampled events, each on the channels of its unit."""
+    sampled = np.argsort(order)[analyzer.get_extension("random_spikes").get_data()]
+    # phylib squeezes the table of a single event, and then misreads it.
+    if len(sampled) < 2:
+        return
+    sequence = np.argsort(sampled)
+    projections = analyzer.get_extension("principal_components").get_data()[sequence]
+    save(out / "pc_feature_spike_ids.npy", sampled[sequence])
+    save(out / "pc_features.npy", projections.astype(np.float32))
+    columns = np.full((rows, projections.shape[2]), -1)
+    for unit in analyzer.unit_ids:
+        channels = np.arange(analyzer.get_num_channels())
+        if analyzer.is_sparse():
+            channels = analyzer.sparsity.unit_id_to_channel_indices[unit]
+        columns[unit, : len(channels)] = channels
+    save(out / "pc_feature_ind.npy", columns)
 
 
 def write_channels(recording: TraceReader, out: Path) -> None:
@@ -140,20 +159,23 @@ def write_channels(recording: TraceReader, out: Path) -> None:
         save(out / f"{name}.npy", np.eye(recording.num_channels))
 
 
-def write_tables(folder: Path, sorting: SortedUnits, out: Path) -> None:
-    """Write a table for each column of phy's list of clusters: the group, and every metric.
+def write_tables(sorting: SortedUnits, out: Path) -> None:
+    """Write a table for each column of phy's list of clusters: the group, other labels, and every metric.
 
     Every cluster has a row in each: SpikeInterface's `read_phy` drops one that is missing in any.
     """
     labels = sorting.table.get(QUALITY, [""] * len(sorting.units))
     groups = [label.lower() if label.lower() in GROUPS else "unsorted" for label in labels]
     others = [label if group == "unsorted" else "" for label, group in zip(labels, groups, strict=True)]
-    columns = {"group": groups, QUALITY: others if any(others) else []}
-    columns |= read_table(folder / "metrics.csv", sorting.table[UNIT])
-    for name, cells in columns.items():
-        if name not in OF_PHY and cells:
-            rows = "".join(f"{unit}\t{cell}\n" for unit, cell in zip(sorting.units, cells, strict=True))
-            (out / f"cluster_{name}.tsv").write_text(f"cluster_id\t{name}\n{rows}", encoding="utf-8")
+    columns = {name: cells for name, cells in sorting.table.items() if name not in LEFT_OUT}
+    for name, cells in {**columns, QUALITY: others, "group": groups}.items():
+        # A curation gives its categories of labels any name.
+        safe = re.sub(r"\W", "_", name)
+        if name in columns or any(cells):
+            with (out / f"cluster_{safe}.tsv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+                writer.writerow(("cluster_id", safe))
+                writer.writerows(zip(sorting.units.tolist(), cells, strict=True))
 
 
 def write_traces(recording: TraceReader, path: Path) -> None:

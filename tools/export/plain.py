@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -66,9 +67,10 @@ def write_npz(sorting: SortedUnits, out: Path) -> None:
     }
     with zipfile.ZipFile(out / "sorting.npz", "w") as archive:
         for name, array in arrays.items():
-            # numpy.savez would write the time of day; a ZipInfo has a fixed one.
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array)
+            # numpy.savez writes the time of day, and sizes as the version of Python has them; a ZipInfo has a fixed time.
+            written = io.BytesIO()
+            np.lib.format.write_array(written, array)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), written.getbuffer())
 
 
 def write_spikeinterface(sorting: SortedUnits, out: Path) -> None:

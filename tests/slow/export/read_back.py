@@ -1,6 +1,7 @@
 """Read an export as others do: phy by phylib's own model, a sorting by SpikeInterface. Prints JSON.
 
 `python read_back.py phy FOLDER TRACES`, TRACES a .npy file with the samples of the recording;
+`python read_back.py features FOLDER EVENTS PLACE`, which saves the principal components of some events;
 `python read_back.py merge FOLDER`, which saves a merge as phy does; `python read_back.py FORMAT FOLDER`.
 """
 
@@ -44,6 +45,15 @@ def phy(folder, traces):
             name: {str(unit): value for unit, value in of.items()} for name, of in model.metadata.items()
         },
     }
+
+
+def features(folder, numbers, place):
+    """Save the principal components of some events on every channel."""
+    from phylib.io.model import load_model
+
+    model = load_model(folder / "params.py")
+    np.save(place, model.get_features(np.load(numbers), np.arange(model.n_channels)))
+    return {"pcs": model.n_features_per_channel}
 
 
 def merge(folder):
