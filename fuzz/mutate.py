@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _harm(tree: Any, random: Random) -> None:
         return
     match random.randrange(6):
         case 0 | 1:
-            place[name] = random.choice(HOSTILE)
+            place[name] = deepcopy(random.choice(HOSTILE))
         case 2:
             del place[name]
         case 3 if isinstance(place, dict):

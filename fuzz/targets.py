@@ -24,7 +24,8 @@ from spikecrate.errors import ResultInvalidError, SpikecrateError
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats.sample_numbers import find_gaps
 from spikecrate.recordings.named_probe import read_probe
-from spikecrate.sortings import read_firings
+from spikecrate.sortings import Sorting, read_firings
+from spikecrate.sortings.curation import Rule, Table, as_text, read_curation
 from spikecrate.steps import resolve as named
 from spikecrate.steps.diff import difference
 from spikecrate.steps.key import KeyParts
@@ -220,6 +221,37 @@ def memo(folder: Path) -> Target:
     return target
 
 
+def curation_file(name: str) -> Callable[[Path], Target]:
+    """Make a target of a curation, or of one file of a folder of phy, the others being valid."""
+    sorting = Sorting.from_events([1, 2, 3, 4], [1, 2, 1, 7], sampling_frequency=30000)
+
+    def make(folder: Path) -> Target:
+        numbers = {"times": [1, 2, 3, 4], "templates": [1, 2, 1, 7], "clusters": [8, 8, 8, 7]}
+        for other, values in {} if name.endswith(".json") else numbers.items():
+            (folder / f"spike_{other}.npy").write_bytes(_npy(values))
+        path = folder / name
+
+        def target(data: bytes) -> None:
+            _put(path, data)
+            with suppress(SpikecrateError):
+                as_text(read_curation(path if name.endswith(".json") else folder, sorting))
+
+        return target
+
+    return make
+
+
+def rule(_folder: Path) -> Target:
+    """Parse a rule on metrics, and evaluate it."""
+    table = Table(units=(1, 2), columns={"snr": [5.0, None], "rate": [1.0, 2.0]})
+
+    def target(data: bytes) -> None:
+        with suppress(SpikecrateError):
+            Rule.parse(data.decode("latin-1")).decide(table)
+
+    return target
+
+
 def _put(path: Path, data: bytes) -> None:
     # A new file: where one is emptied and written anew, some file systems go to the disk at once.
     path.unlink(missing_ok=True)
@@ -367,7 +399,29 @@ def _parsers() -> dict[str, Parser]:
     def made(value: Any) -> tuple[bytes, ...]:
         return (json.dumps(value).encode(),)
 
+    quality = {"quality": {"label_options": ["good", "noise"], "exclusive": True}}
+    curation = {
+        "format_version": "2",
+        "unit_ids": [1, 2, 7],
+        "label_definitions": quality,
+        "manual_labels": [{"unit_id": 1, "labels": {"quality": ["good"]}}],
+        "removed": [7],
+        "merges": [],
+        "splits": [{"unit_id": 1, "mode": "indices", "indices": [[0]]}],
+    }
+    sortingview = {"labelsByUnit": {"1": ["accept"]}, "mergeGroups": [[1, 2]], "labelChoices": ["accept"]}
+    annotations = {"/": {"sorting_curation": json.dumps(sortingview)}}
     return {
+        "curation.json": Parser(
+            curation_file("curation.json"),
+            (*made(curation), *made(sortingview), *made({"annotations": annotations})),
+        ),
+        "curation_steps.json": Parser(curation_file("curation_steps.json"), made([curation])),
+        "spike_clusters.npy": Parser(curation_file("spike_clusters.npy"), (_npy([8, 8, 9, 7]),)),
+        "cluster_group.tsv": Parser(
+            curation_file("cluster_group.tsv"), (b"cluster_id\tgroup\n7\tgood\n8\tnoise\n",)
+        ),
+        "rule": Parser(rule, (b"snr > 5 and not (1 < rate <= 2.5)",)),
         "mda": Parser(mda_file, (_mda_bytes(3, 4), _mda_bytes(3, 0), _mda_bytes(3, 4, code=-3, size=4))),
         "raw.mda": Parser(recording_file("raw.mda", mountainsort), (mountainsort["raw.mda"],)),
         "params.json": Parser(recording_file("params.json", mountainsort), (mountainsort["params.json"],)),

@@ -234,6 +234,14 @@ def test_version_1_is_read():
             "new_unit_ids: there is a unit 1 already",
         ),
         ({**V2, "label_definitions": {"snr": QUALITY["quality"]}}, "'snr' is a column of the table"),
+        (
+            {**V2, "label_definitions": {"a\n": QUALITY["quality"]}},
+            r"label_definitions: 'a\\n' is not a label",
+        ),
+        (
+            {**V2, "label_definitions": {"q": {"label_options": ["\ud800", "a"], "exclusive": True}}},
+            "is not a label",
+        ),
         ({**V2, "label_definitions": {"q": {"label_options": ["a"]}}}, "q: exclusive: not true or false"),
         (
             {**V2, "label_definitions": {"q": {"label_options": "a", "exclusive": True}}},

@@ -91,7 +91,7 @@ def save(firings, file):
         manual_labels=[{"unit_id": unit, "labels": {"quality": ["good"]}} for unit in units[:3]],
         merges=[units[:2]],
         splits={units[2]: [0, 1] * 10**6},
-        removed=[units[-1]],
+        removed=[units[-2]],
     )
     made.splits[0].labels = made.splits[0].labels[: len(read(firings).get_unit_spike_train(units[2]))]
     Path(file).write_text(made.model_dump_json())

@@ -241,6 +241,11 @@ class Curation:
         if taken := sorted(self.definitions.keys() & {*Row._fields}):
             message = f"{source}: label_definitions: {taken[0]!r} is a column of the table of units"
             raise CurationError(message, next_step="give these labels another name")
+        for text in [text for name, one in self.definitions.items() for text in (name, *one.options)]:
+            # It becomes a cell of a table, and half a surrogate pair cannot be written at all.
+            if not text or not text.isprintable():
+                message = f"{source}: label_definitions: {text!r} is not a label"
+                raise CurationError(message, next_step="give it a name of printable characters")
         for unit, labels in self.labels.items():
             where = f"{source}: manual_labels: unit {unit}"
             self._require_unit(unit, f"{source}: manual_labels")

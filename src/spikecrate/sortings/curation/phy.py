@@ -105,14 +105,16 @@ def _read_array(path: Path) -> NDArray[np.int64]:
         if found.size != max(found.shape, default=0) or found.dtype.kind not in "iuf":
             message = f"{' x '.join(map(str, found.shape))} {found.dtype}, not one number per event"
             raise ValueError(message)  # noqa: TRY301 (one place for all that is wrong with the file)
-        whole = np.array(found).reshape(-1).astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            whole = np.array(found).reshape(-1).astype(np.int64)
         if found.dtype.kind == "f" and not np.array_equal(whole, np.ravel(found)):
             message = "a number is not whole"
             raise ValueError(message)  # noqa: TRY301
     except FileNotFoundError:
         message = f"{path}: missing"
         raise CurationError(message, next_step=NEXT) from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001
+        # Of a damaged header numpy raises whatever Python's parser does.
         message = f"{path}: not readable: {error}"
         raise CurationError(message, next_step=NEXT) from None
     return whole
