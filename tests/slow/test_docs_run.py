@@ -18,6 +18,7 @@ PAGES = [
     "docs/results.md",
     "docs/reproduce.md",
     "docs/analyze.md",
+    "docs/curate.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",
@@ -61,6 +62,7 @@ def place(tmp_path, toy):
     for name in ("rec", "day1", "day2", "more/mouse7/rec"):
         shutil.copytree(toy, tmp_path / name)
     (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
+    (tmp_path / "curation.json").write_text('{"labelsByUnit": {"1": ["accept"]}, "mergeGroups": [[1, 2]]}')
     (tmp_path / "wheels").mkdir()
     reference = json.loads(run("spikecrate build --json", "").splitlines()[-1])["reference"]
     subprocess.run(["docker", "save", reference, "--output", tmp_path / "ms4.tar"], check=True)
