@@ -274,6 +274,9 @@ def test_the_command_prints_what_changed_and_the_units(result, capsys, tmp_path)
     assert told["changes"][-1] == {"unit_before": 5, "unit_after": None, "how": "removed", "events": 2}
     assert [unit["unit"] for unit in told["units_table"]] == [1, 6]
     assert told["units_table"][1]["snr"] is None
+    assert main.run(["curate", result.key[:12], "--label", "good=events > 2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [unit["labels"] for unit in told["units_table"]] == [{"quality": "good"}, {}, {}, {}]
 
 
 def test_a_dry_run_prints_the_curation_that_would_be_applied(result, capsys, store, tmp_path):

@@ -88,7 +88,8 @@ def test_an_input_enters_the_key_by_content_and_never_by_path_or_time(
     peaks()
     result = step(recording, sorted_once.key, store)
     (tmp_path / "plain").mkdir()
-    shutil.copyfile(sorted_once.folder / "firings.mda", tmp_path / "plain" / "firings.mda")
+    for name in ("firings.mda", "units.csv"):
+        shutil.copyfile(sorted_once.folder / name, tmp_path / "plain" / name)
     copied = shutil.copytree(sorted_once.folder, tmp_path / "copy")
     for sorting in (sorted_once.folder, copied, tmp_path / "plain"):
         assert step(recording, sorting, store).status == "cached"

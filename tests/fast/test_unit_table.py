@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from lab import ANSWER, TWO_EVENTS
@@ -199,19 +200,21 @@ def test_a_changed_table_is_another_result(recording, sorter, store):
     assert results.find(store, first.key, lambda _: None) is None
 
 
-def test_another_step_on_the_sorting_does_not_depend_on_its_table(recording, sorter):
+def test_another_step_on_the_sorting_is_given_its_table_in_every_runtime(recording, sorter):
     tool = sorter(
-        "def run(inputs, parameters, out, resources):\n    (out / 'done').write_text('')\n",
+        "def run(inputs, parameters, out, resources):\n"
+        "    (out / 'seen').write_text(' '.join(sorted(path.name for path in inputs['sorting'].glob('*.csv'))))\n",
         name="counts",
         kind="command",
         inputs={"sorting": "folder"},
     )
-    keys = set()
-    for body in (ANSWER + TWO_EVENTS, ANSWER + WITHOUT + TWO_EVENTS):
+    for body, table in ((ANSWER + TWO_EVENTS, ["units.csv"]), (ANSWER + WITHOUT + TWO_EVENTS, [])):
         done = spikecrate.sort(recording, sorter=sorter(body))
         step = spikecrate.run(spikecrate.StepRequest(tool=tool, inputs={"sorting": done.key}))
-        keys.add(step.key)
-    assert len(keys) == 1
+        assert (step.folder / "output" / "seen").read_text().split() == table
+        # What the host shows of the folder is what a container is given.
+        mounted = [Path(mount["source"]).name for mount in step.record["mounts"]]
+        assert [name for name in mounted if name.endswith(".csv")] == table
 
 
 def test_without_spikeinterface_the_error_names_the_package(recording, true, monkeypatch):

@@ -21,6 +21,7 @@ PAGES = [
     "docs/analyze.md",
     "docs/compare.md",
     "docs/plot.md",
+    "docs/curate.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",
@@ -71,6 +72,7 @@ def place(tmp_path, toy):
     (tmp_path / "chain.json").write_text(
         '[{"operation": "highpass_filter"}, {"operation": "common_reference"}]'
     )
+    (tmp_path / "curation.json").write_text('{"labelsByUnit": {"1": ["accept"]}, "mergeGroups": [[1, 2]]}')
     (tmp_path / "wheels").mkdir()
     reference = json.loads(run("spikecrate build --json", "").splitlines()[-1])["reference"]
     subprocess.run(["docker", "save", reference, "--output", tmp_path / "ms4.tar"], check=True)

@@ -5,7 +5,7 @@ The recording is opened as the run record of the sorting says.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from spikecrate._util.progress import default_progress
 from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run
 from spikecrate.api.sorted_recording import find_sorting, reopen_recording
-from spikecrate.sortings.units import METRICS, Unit, read_metrics, read_units
+from spikecrate.sortings.units import METRICS, NAMES, Unit, read_metrics, read_units
 from spikecrate.steps.kinds import ANALYZE, KINDS, RECORDING
 from spikecrate.steps.paths import UNITS
 from spikecrate.steps.request import StepRequest
@@ -83,7 +83,10 @@ class Analysis:
             "runtime": done.record["runtime"],
             "wall_s": done.record["wall_s"],
             "elapsed_s": round(done.elapsed_s, 4),
-            "units": [{**asdict(unit), "channel_id": self.channel_id(unit)} for unit in self.units],
+            "units": [
+                {name: getattr(unit, name) for name in NAMES} | {"channel_id": self.channel_id(unit)}
+                for unit in self.units
+            ],
         }
 
 

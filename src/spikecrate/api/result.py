@@ -174,8 +174,11 @@ class Result:
     def _units_table(self) -> list[dict[str, Any]]:
         from spikecrate.sortings.units import SORTED
 
+        labelled = any(unit.labels for unit in self.units)
         return [
-            {name: getattr(unit, name) for name in SORTED} | {"channel_id": self.channel_id(unit)}
+            {name: getattr(unit, name) for name in SORTED}
+            | ({"labels": dict(unit.labels)} if labelled else {})
+            | {"channel_id": self.channel_id(unit)}
             for unit in self.units
         ]
 
