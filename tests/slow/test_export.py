@@ -28,6 +28,13 @@ MEAREC = DATA / "mearec_tetrode"
 SCRIPT = Path(__file__).with_name("export") / "read_back.py"
 SAMPLES = 640_000
 """Of the MEArec tetrode: 20 s at 32 kHz."""
+FEW = {
+    "empty": ([], []),
+    "one event": ([5000], [3]),
+    "units without a waveform": ([0, 3, SAMPLES - 2, SAMPLES - 1], [1, 1, 1, 2]),
+    "one unit": (list(range(100, 600_000, 1000)), [7] * 600),
+}
+"""Times and labels."""
 FORMATS = ("phy", "spikeinterface", "csv", "npz")
 
 
@@ -257,26 +264,19 @@ def test_spikeinterface_reads_equal_spikes_and_what_is_known_of_the_units(result
         assert found["properties"]["snr"] == analysis.metrics["snr"]
 
 
-def test_few_events_have_right_answers(read, read_phy, tmp_path):
-    borders = ([0, 3, SAMPLES - 2, SAMPLES - 1], [1, 1, 1, 2])
-    cases = {"empty": ([], []), "one event": ([5000], [3]), "borders": borders}
-    cases["one unit"] = (list(range(100, 600_000, 1000)), [7] * 600)
-    recording = spikecrate.open_recording(MEAREC)
-    for name, (times, labels) in cases.items():
-        folder = sorting(tmp_path / name, times, labels)
-        for to in ("spikeinterface", "npz"):
-            found = read(to, of_folder(MEAREC, folder, to))
-            assert events(found) == sorted(zip(times, labels, strict=True)), (name, to)
-        if len(times) < 2:
-            with pytest.raises(
-                JobFailedError,
-                match=f"phy opens no sorting of fewer than 2 events; this one has {len(times)}",
-            ):
-                of_folder(MEAREC, folder, "phy")
-            continue
-        found = read_phy(of_folder(MEAREC, folder, "phy", copy_traces=True), recording)
-        assert events(found) == sorted(zip(times, labels, strict=True)), name
-        assert found["equal"]
+@pytest.mark.parametrize(("times", "labels"), FEW.values(), ids=FEW)
+def test_few_events_have_right_answers(read, read_phy, tmp_path, times, labels):
+    folder = sorting(tmp_path / "few", times, labels)
+    expected = sorted(zip(times, labels, strict=True))
+    for to in ("spikeinterface", "npz"):
+        assert events(read(to, of_folder(MEAREC, folder, to))) == expected, to
+    if len(times) < 2:
+        with pytest.raises(JobFailedError, match=f"fewer than 2 events; this one has {len(times)}"):
+            of_folder(MEAREC, folder, "phy")
+        return
+    found = read_phy(of_folder(MEAREC, folder, "phy", copy_traces=True), spikecrate.open_recording(MEAREC))
+    assert events(found) == expected
+    assert found["equal"]
 
 
 def test_what_phy_cannot_hold_ends_with_the_reason(tmp_path):
