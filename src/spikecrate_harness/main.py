@@ -141,9 +141,6 @@ def _place(inner: PurePosixPath, given: list[tuple[PurePosixPath, Path]]) -> Pat
     for place, path in given:
         if inner.is_relative_to(place):
             return path / inner.relative_to(place)
-        if inner == place.parent:
-            # Single files stand in for the folder of an input.
-            return path.parent
     return INPUTS / inner
 
 

@@ -261,3 +261,25 @@ def test_a_result_of_a_sorting_knows_the_recording_that_was_sorted(recording, so
     assert facts["path"] == str(recording)
     done = merged(store, sortings=[sorted_once.key], truth=sorted_once.key)
     assert recording_facts(done.record) == facts
+
+
+LOOK = """
+def run(inputs, parameters, out, resources):
+    import json
+
+    seen = {name: sorted(path.name for path in folder.iterdir()) for name, folder in inputs.items()}
+    (out / "seen.json").write_text(json.dumps(seen))
+"""
+
+
+def test_a_tool_sees_of_an_input_the_files_that_it_was_given_alone(sorted_once, store, tmp_path, monkeypatch):
+    fields = {**json.loads(DESCRIBED), "name": "look", "inputs": {"one": "folder", "result": "folder"}}
+    write_sorter(tmp_path / "tools", LOOK, **fields)
+    monkeypatch.setenv("SPIKECRATE_TOOLS", str(tmp_path / "tools"))
+    (tmp_path / "many").mkdir()
+    for name in ("wanted.txt", "beside.txt"):
+        (tmp_path / "many" / name).write_text(name)
+    inputs = {"one": tmp_path / "many" / "wanted.txt", "result": sorted_once.key}
+    done = find_or_run(StepRequest(tool="look", inputs=inputs), store, Silent())
+    seen = json.loads((done.folder / "output" / "seen.json").read_text())
+    assert seen == {"one": ["wanted.txt"], "result": ["firings.mda", "units.csv"]}

@@ -15,11 +15,12 @@ from spikecrate.runtimes.permissions import make_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path, PurePosixPath
 
     from spikecrate._util.progress import Progress
     from spikecrate.environments.environment import Environment
     from spikecrate.images.build import BuildRequest
-    from spikecrate.runtimes.contract import ExitStatus
+    from spikecrate.runtimes.contract import ExitStatus, Mount
     from spikecrate.store import Store
 
 
@@ -83,11 +84,14 @@ class Host:
         -------
         list of str
         """
-        inputs = [mount for mount in spec.mounts if mount.target.is_relative_to(INPUTS)]
+        places = {
+            place: _links(spec) / place if linked else mounts[0].source
+            for place, (mounts, linked) in _places(spec).items()
+        }
         return [
             *spec.image.entrypoint,
             *("--job", str(spec.source(JOB) / "job.json")),
-            *(f"--input={mount.target.relative_to(INPUTS)}={mount.source}" for mount in inputs),
+            *(f"--input={place}={path}" for place, path in places.items()),
             *("--out", str(spec.source(OUT))),
             *("--scratch", str(spec.source(SCRATCH))),
         ]
@@ -112,6 +116,10 @@ class Host:
             The environment's Python cannot be started.
         """
         scratch = spec.source(SCRATCH)
+        for place, (mounts, linked) in _places(spec).items():
+            for mount in mounts if linked else ():
+                (_links(spec) / place).mkdir(parents=True, exist_ok=True)
+                (_links(spec) / place / mount.target.name).symlink_to(mount.source)
         try:
             return process_tree.run(
                 self.command(spec),
@@ -152,6 +160,26 @@ class Host:
             The sessions that were ended.
         """
         return process_tree.sweep(self.store.work, is_orphan) if store_label == str(self.store.root) else []
+
+
+def _places(spec: ContainerSpec) -> dict[PurePosixPath, tuple[list[Mount], bool]]:
+    """Return the mounts of each place below /inputs, and whether the place is a folder of links.
+
+    An input of single files is a folder of links to them: what lies beside them is no input, here as in a container.
+    """
+    mounts = [mount for mount in spec.mounts if mount.target.is_relative_to(INPUTS)]
+    of_files = {mount.target.parent for mount in mounts if mount.source.is_file()}
+    places: dict[PurePosixPath, tuple[list[Mount], bool]] = {}
+    for mount in mounts:
+        linked = mount.target.parent in of_files
+        target = mount.target.parent if linked else mount.target
+        places.setdefault(target.relative_to(INPUTS), ([], linked))[0].append(mount)
+    return places
+
+
+def _links(spec: ContainerSpec) -> Path:
+    """Return the folder of an attempt for the links to single files."""
+    return spec.source(SCRATCH).parent / "inputs"
 
 
 def _image(made: Environment) -> Image:
