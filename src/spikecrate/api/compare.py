@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.progress import default_progress
+from spikecrate._util.progress import Once, default_progress
 from spikecrate.api.compared_sortings import (
     ComparedSorting,
     find_compared,
@@ -186,7 +186,7 @@ def compare(
     if wrong := sorted(OF_THE_SORTINGS & (params or {}).keys()):
         message = f"the parameter {wrong[0]} follows from the sortings"
         raise UsageError(message, next_step="leave it out; --sampling-frequency and --name are options")
-    shelf, shown = open_store(store), progress or default_progress()
+    shelf, shown = open_store(store), Once(progress or default_progress())
     found = [find_compared(word, shelf, shown) for word in (result, *others)]
     beside = truth_beside(found)
     true: ComparedSorting | None = None

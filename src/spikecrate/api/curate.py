@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from blake3 import blake3
 
 from spikecrate._util.files import write_atomically
-from spikecrate._util.progress import default_progress
+from spikecrate._util.progress import Once, default_progress
 from spikecrate.api.analyze import SORTING, Analysis, analyze
 from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run
@@ -143,7 +143,7 @@ def curate(
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
-    shelf, shown = open_store(store), progress or default_progress()
+    shelf, shown = open_store(store), Once(progress or default_progress())
     chosen = Choices(
         curation=curation, keep=keep, labels=labels, merge=merge, remove=remove, leave_out=leave_out
     )

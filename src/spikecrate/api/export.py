@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.progress import default_progress
+from spikecrate._util.progress import Once, default_progress
 from spikecrate.api.analyze import SORTING, Analysis, analyze
 from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run_stored, target_of
@@ -157,7 +157,7 @@ def export(
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
-    shelf, shown = open_store(store), progress or default_progress()
+    shelf, shown = open_store(store), Once(progress or default_progress())
     folder, record = find_sorting(result, shelf, shown)
     known = result if isinstance(result, Result) else None
     opened = reopen_recording(known, record, recording, shelf, shown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.files import write_atomically
 from spikecrate._util.nearest import nearest
-from spikecrate._util.progress import default_progress
+from spikecrate._util.progress import Once, default_progress
 from spikecrate.api.analyze import SORTING, analyze
 from spikecrate.api.analyze import TOOL as ANALYSIS_TOOL
 from spikecrate.api.result import Result
@@ -133,7 +133,7 @@ def plot(
     if named not in ("", form):
         message = f"{output} does not end in .{form}"
         raise UsageError(message, next_step=f"name the file .{form}, or leave the format out")
-    shelf, shown = open_store(store), progress or default_progress()
+    shelf, shown = open_store(store), Once(progress or default_progress())
     found = result if isinstance(result, Result) else find_job(str(result), shelf, shown)
     if file is not None:
         _require_outside(file, found.record)

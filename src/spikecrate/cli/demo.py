@@ -4,7 +4,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from spikecrate._util.progress import Progress
+from spikecrate._util.progress import Once, Progress
 from spikecrate.cli.choices import Runtime
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import show_result
@@ -37,7 +37,7 @@ def demo(folder: str = "demo", runtime: Runtime = "auto", *, progress: Progress)
     from spikecrate.studies.quality import truth_of
     from spikecrate_harness.traces import open_traces
 
-    place = Path(folder).absolute()
+    progress, place = Once(progress), Path(folder).absolute()
     recording = place / "recording"
     if not recording.exists():
         progress.note(f"writing a toy recording with ground truth to {recording}")
