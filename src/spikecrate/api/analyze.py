@@ -74,15 +74,9 @@ class Analysis:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the analysis as `--json` prints it."""
-        done = self.result
         return {
-            "key": done.key,
-            "status": done.status,
+            **self.result.run_facts,
             "folder": str(self.folder),
-            "output": None if done.output is None else str(done.output),
-            "runtime": done.record["runtime"],
-            "wall_s": done.record["wall_s"],
-            "elapsed_s": round(done.elapsed_s, 4),
             "units": [
                 {name: getattr(unit, name) for name in NAMES} | {"channel_id": self.channel_id(unit)}
                 for unit in self.units

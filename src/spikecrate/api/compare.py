@@ -114,15 +114,10 @@ class ComparisonResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as `--json` prints it; of the agreements those of assigned units."""
-        done, summary = self.result, self.summary
+        summary = self.summary
         return {
-            "key": done.key,
-            "status": done.status,
+            **self.result.run_facts,
             "folder": str(self.folder),
-            "output": None if done.output is None else str(done.output),
-            "runtime": done.record["runtime"],
-            "wall_s": done.record["wall_s"],
-            "elapsed_s": round(done.elapsed_s, 4),
             **{name: summary[name] for name in ("settings", "sortings", "with_truth", "pairs", "consensus")},
             "truth": [asdict(unit) for unit in self.truth],
             "units": [asdict(unit) for unit in self.units],

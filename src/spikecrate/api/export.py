@@ -80,18 +80,14 @@ class Export:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the export as `--json` prints it."""
-        done = self.result
         return {
-            "key": done.key,
-            "status": done.status,
+            **self.result.run_facts,
             "to": self.to,
             "folder": str(self.folder),
+            "output": None if self.output is None else str(self.output),
             "opened_by": self.opened_by,
             "analysis": None if self.analysis is None else str(self.analysis),
-            "warnings": done.warnings,
-            "runtime": done.record["runtime"],
-            "wall_s": done.record["wall_s"],
-            "elapsed_s": round(done.elapsed_s, 4),
+            "warnings": self.result.warnings,
         }
 
 

@@ -54,15 +54,9 @@ class Picture:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the picture as `--json` prints it."""
-        done = self.result
         return {
-            "key": done.key,
-            "status": done.status,
+            **self.result.run_facts,
             "picture": str(self.path),
-            "output": None if done.output is None else str(done.output),
-            "runtime": done.record["runtime"],
-            "wall_s": done.record["wall_s"],
-            "elapsed_s": round(done.elapsed_s, 4),
         }
 
 

@@ -77,12 +77,8 @@ class Preprocessed:
         """Return what `--json` prints."""
         done, layout = self.result, self.recording.layout
         return {
-            "key": done.key,
-            "status": done.status,
+            **self.result.run_facts,
             "folder": str(self.folder),
-            "runtime": done.record["runtime"],
-            "wall_s": done.record["wall_s"],
-            "elapsed_s": round(done.elapsed_s, 4),
             "steps": self.steps,
             "dtype": layout.dtype,
             "num_channels": layout.num_channels,

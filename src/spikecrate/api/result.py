@@ -84,6 +84,18 @@ class Result:
         warnings: list[str] = self.record.get("warnings", [])
         return warnings
 
+    @property
+    def run_facts(self) -> dict[str, Any]:
+        """Key, status, the user's copy, runtime and times, as `--json` prints them of every step."""
+        return {
+            "key": self.key,
+            "status": self.status,
+            "output": None if self.output is None else str(self.output),
+            "runtime": self.record["runtime"],
+            "wall_s": self.record["wall_s"],
+            "elapsed_s": round(self.elapsed_s, 4),
+        }
+
     @cached_property
     def sorting(self) -> Sorting:
         """Spike times (samples), unit labels and channels (from 0), as numpy arrays."""

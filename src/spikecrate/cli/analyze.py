@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import command
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.show_units import HEAD, unit_cells
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
@@ -26,9 +26,7 @@ def show_analysis(done: "Analysis") -> None:
     rows = [(*unit_cells(done, unit), unit.x, unit.y) for unit in done.units]
     table((*HEAD, "x (um)", "y (um)"), rows)
     result = done.result
-    took = f"analyzed in {result.record['wall_s']:.1f} s"
-    how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"
-    say(f"{len(rows)} units, {result.record['events']} events; {how}")
+    say(f"{len(rows)} units, {result.record['events']} events; {told_run(result, 'analyzed')}")
     say(f"key     {result.key}")
     say(f"result  {result.output or done.folder}")
 

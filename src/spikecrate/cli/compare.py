@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKeys
 from spikecrate.cli.command import command
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
 from spikecrate.cli.text import say, table
@@ -33,9 +33,7 @@ def show_comparison(done: "ComparisonResult") -> None:
     if done.summary["pairs"]:
         _show_pairs(done)
     result = done.result
-    took = f"compared in {result.record['wall_s']:.1f} s"
-    how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"
-    say(how)
+    say(told_run(result, "compared"))
     say(f"key     {result.key}")
     say(f"result  {result.output or done.folder}")
 

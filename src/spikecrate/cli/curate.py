@@ -9,7 +9,7 @@ from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.show_units import show_units
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
@@ -85,7 +85,7 @@ def show_curated(done: Curated) -> None:
             say(f"unit {change.unit_before} {change.how}{into}: {change.events} events")
     result = done.result
     show_units(result)
-    say(f"{result.record['units']} units, {result.record['events']} events; {HOW[result.status]}")
+    say(f"{result.record['units']} units, {result.record['events']} events; {told_run(result, 'curated')}")
     say(f"key     {result.key}")
     say(f"result  {result.output or result.folder}")
     for warning in result.warnings:

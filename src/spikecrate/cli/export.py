@@ -6,7 +6,7 @@ from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.sort import SORTING, default_folder
 from spikecrate.cli.step_options import RunOptions
 from spikecrate.cli.text import say
@@ -26,9 +26,7 @@ def show_export(done: "Export") -> None:
         The export.
     """
     result = done.result
-    took = f"exported in {result.record['wall_s']:.1f} s"
-    how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"
-    say(f"{done.to}; {how}")
+    say(f"{done.to}; {told_run(result, 'exported')}")
     say(f"key     {result.key}")
     say(f"result  {done.folder}")
     say(f"open    {done.opened_by}")

@@ -6,7 +6,7 @@ from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import JobKey, Time
 from spikecrate.cli.command import command
 from spikecrate.cli.option import Words
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import RunOptions
 from spikecrate.cli.text import say
@@ -27,8 +27,7 @@ def show_picture(done: "Picture") -> None:
         The picture.
     """
     result = done.result
-    took = f"drawn in {result.record['wall_s']:.1f} s"
-    say(f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})")
+    say(told_run(result, "drawn"))
     say(f"key      {result.key}")
     say(f"picture  {done.path}")
 

@@ -9,7 +9,7 @@ from spikecrate.catalogue.parameters import parse_operation
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.command import command
 from spikecrate.cli.recording_options import RecordingOptions
-from spikecrate.cli.show_sort import HOW
+from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.sort import SORTING
 from spikecrate.cli.step_options import StepOptions
 from spikecrate.cli.text import say
@@ -28,9 +28,7 @@ def show_preprocessed(done: "Preprocessed") -> None:
         The new recording.
     """
     result, layout = done.result, done.recording.layout
-    took = f"preprocessed in {result.record['wall_s']:.1f} s"
-    how = f"{took} ({result.record['runtime']})" if result.status == "ran" else f"{HOW['cached']} ({took})"
-    say(f"{', '.join(step['operation'] for step in done.steps)}; {how}")
+    say(f"{', '.join(step['operation'] for step in done.steps)}; {told_run(result, 'preprocessed')}")
     say(f"{layout.num_channels} channels, {done.recording.duration_s:g} s, {layout.dtype}")
     say(f"key     {result.key}")
     say(f"result  {done.folder}")

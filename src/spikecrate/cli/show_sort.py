@@ -20,6 +20,25 @@ REASONS: Final = 3
 """Number of reasons in a forecast; --verbose shows all."""
 
 
+def told_run(done: "Result", verb: str) -> str:
+    """Return how a result came about and how long its step took.
+
+    Parameters
+    ----------
+    done : Result
+        The result.
+    verb : str
+        What the step did: `analyzed`.
+
+    Returns
+    -------
+    str
+    """
+    took = f"{verb} in {done.record['wall_s']:.1f} s"
+    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
+    return f"{took} ({done.record['runtime']})" if done.status == "ran" else hit
+
+
 def show_result(done: "Result", *, units: bool = True) -> None:
     """Print the table of units, their number, time, key and folder of a result.
 
@@ -33,11 +52,10 @@ def show_result(done: "Result", *, units: bool = True) -> None:
     if units:
         show_units(done)
     record = done.record
-    took = f"sorted in {record['wall_s']:.1f} s"
-    hit = f"cache hit in {done.elapsed_s * 1000:.0f} ms ({took})"
-    how = f"{took} ({record['runtime']})" if done.status == "ran" else hit
     sorter = record["tool"]
-    say(f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {how}")
+    say(
+        f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {told_run(done, 'sorted')}"
+    )
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")
     for warning in done.warnings:
