@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Final
 
 NOUNS: Final = (
-    *("sort", "analyze", "demo", "jobs", "recordings", "check", "sorters", "quality"),
+    *("sort", "analyze", "demo", "jobs", "recordings", "check", "sorters", "quality", "study"),
     *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""

@@ -1,0 +1,104 @@
+"""Print the plan and the state of a study."""
+
+from typing import TYPE_CHECKING, Final
+
+from spikecrate._util.progress import duration
+from spikecrate._util.quantities import format_bytes
+from spikecrate.cli.text import say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from spikecrate.studies.actions import Action, Actions
+    from spikecrate.studies.status import JobStatus, StudyStatus
+
+SHOWN: Final = 200
+"""Most rows of a table for people; `--json` has all."""
+WORDS: Final = {"hit": "cache hit", "wait": "running", "run": "to run", "none": "cannot run"}
+
+
+def show_plan(found: "Actions") -> None:
+    """Print every job with what becomes of it and why, and the totals.
+
+    Parameters
+    ----------
+    found : Actions
+        What becomes of each job.
+    """
+    head = ("job", "recording", "sorter", "seed", "action", "time", "memory", "disk", "why")
+    table(head, [_planned(job) for job in found.jobs[:SHOWN]])
+    if len(found.jobs) > SHOWN:
+        say(f"… and {len(found.jobs) - SHOWN} more; --json lists all")
+    totals = found.totals
+    say(
+        f"{len(found.jobs)} jobs: "
+        + ", ".join(f"{totals[name]} {WORDS[name]}" for name in WORDS if totals[name])
+    )
+    measured = totals["run"] and totals["unmeasured"] < len(found.to_run)
+    if measured:
+        disk = f", {format_bytes(totals['disk_bytes'])} of disk" if totals["disk_bytes"] else ""
+        cores = f"{found.cores} core{'s' if found.cores > 1 else ''}"
+        say(
+            f"to run: about {duration(totals['wall_s'])} one after the other with {cores}, "
+            f"up to {format_bytes(totals['memory_bytes'])} of memory a job{disk}"
+        )
+    if totals["unmeasured"]:
+        say(f"{totals['unmeasured']} of them have no forecast: their sorters have no measured run")
+
+
+def show_status(found: "StudyStatus") -> None:
+    """Print the number of jobs in each state, and every job that is neither finished nor waiting.
+
+    Parameters
+    ----------
+    found : StudyStatus
+        The state of the study.
+    """
+    counts = ", ".join(f"{number} {status}" for status, number in found.counts.items())
+    say(f"{found.name}: {len(found.jobs)} jobs: {counts}")
+    shown = [job for job in found.jobs if job.status not in ("finished", "waiting")]
+    if shown:
+        say()
+        table(
+            ("job", "status", "attempt", "recording: sorter", "error", "cause"),
+            [_state(job) for job in shown[:SHOWN]],
+        )
+    if len(shown) > SHOWN:
+        say(f"… and {len(shown) - SHOWN} more; --json lists all")
+    for line in _next_steps(shown):
+        say(line)
+
+
+def _next_steps(jobs: "Sequence[JobStatus]") -> list[str]:
+    lines = []
+    if any(job.status == "failed" for job in jobs):
+        lines.append("next: spikecrate study.logs STUDY JOB shows why; study.retry runs failed jobs again")
+    if any(job.status in ("died", "cancelled") for job in jobs):
+        lines.append("next: spikecrate study.run STUDY runs stopped jobs again")
+    return lines
+
+
+def _planned(job: "Action") -> tuple[object, ...]:
+    return (
+        job.index,
+        job.recording,
+        job.variant,
+        job.seed,
+        WORDS[job.action],
+        duration(job.wall_s) if job.wall_s is not None and job.action == "run" else None,
+        format_bytes(job.memory_bytes) if job.memory_bytes is not None and job.action == "run" else None,
+        format_bytes(job.disk_bytes) if job.disk_bytes is not None and job.action == "run" else None,
+        job.reason,
+    )
+
+
+def _state(job: "JobStatus") -> tuple[object, ...]:
+    error = job.error
+    return (
+        job.index,
+        job.status,
+        job.attempts or None,
+        job.title,
+        error.kind if error else None,
+        (error.cause or error.message) if error else None,
+    )
