@@ -1,5 +1,6 @@
 """Print the plan and the state of a study."""
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.progress import duration
@@ -10,10 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from spikecrate.studies.actions import Action, Actions
+    from spikecrate.studies.outcome import OutcomeDocument, OutcomeJob
     from spikecrate.studies.status import JobStatus, StudyStatus
 
 SHOWN: Final = 200
 """Most rows of a table for people; `--json` has all."""
+GOOD: Final = 0.8
+"""Least accuracy of a true unit that counts as found; SpikeForest uses the same."""
 WORDS: Final = {"hit": "cache hit", "wait": "running", "run": "to run", "none": "cannot run"}
 
 
@@ -67,6 +71,47 @@ def show_status(found: "StudyStatus") -> None:
         say(f"… and {len(shown) - SHOWN} more; --json lists all")
     for line in _next_steps(shown):
         say(line)
+
+
+def show_outcome(found: "OutcomeDocument") -> None:
+    """Print for each study set and sorter how many jobs failed, and how well the true units were found.
+
+    Parameters
+    ----------
+    found : OutcomeDocument
+        The outcome of the study.
+    """
+    sets = {recording.name: recording.study_set for recording in found.recordings}
+    groups: dict[tuple[str, str], list[OutcomeJob]] = defaultdict(list)
+    for job in found.jobs:
+        groups[sets[job.recording], job.variant].append(job)
+    head = (
+        "study set",
+        "sorter",
+        "jobs",
+        "finished",
+        "failed",
+        "true units",
+        "mean accuracy",
+        f"units above {GOOD}",
+    )
+    table(head, [_compared(*names, jobs) for names, jobs in groups.items()])
+    say("means are over the true units of finished jobs; --json has every unit")
+
+
+def _compared(study_set: str, variant: str, jobs: "Sequence[OutcomeJob]") -> tuple[object, ...]:
+    accuracies = [score.accuracy for job in jobs for score in job.scores or ()]
+    compared = any(job.scores is not None for job in jobs)
+    return (
+        study_set,
+        variant,
+        len(jobs),
+        sum(job.status == "finished" for job in jobs),
+        sum(job.status in ("failed", "died") for job in jobs),
+        len(accuracies) if compared else None,
+        round(sum(accuracies) / len(accuracies), 4) if accuracies else None,
+        sum(accuracy >= GOOD for accuracy in accuracies) if compared else None,
+    )
 
 
 def _next_steps(jobs: "Sequence[JobStatus]") -> list[str]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from spikecrate._util.progress import Progress
 from spikecrate.cli.choices import FilePath
 from spikecrate.cli.command import command
-from spikecrate.cli.show_study import show_plan, show_status
+from spikecrate.cli.show_study import show_outcome, show_plan, show_status
 from spikecrate.cli.text import as_json, say
 from spikecrate.errors import JobFailedError, UsageError
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
     from spikecrate.studies.actions import Actions
+    from spikecrate.studies.outcome import OutcomeDocument
     from spikecrate.studies.plan import Plan
     from spikecrate.studies.status import StudyStatus
 
@@ -149,6 +150,28 @@ def study_status(study: FilePath) -> "StudyStatus":
     folder = folder_of(study)
     plan = _plan(study)
     return status_of(plan, folder, open_store(plan.store))
+
+
+@command("study.outcome", STUDIES, "comparing the results of {study}", show=show_outcome)
+def study_outcome(study: FilePath, *, progress: Progress) -> "OutcomeDocument":
+    """Compare the results of a study with the ground truth; --json prints every job and unit as one document.
+
+    A result that was compared before is not read again.
+
+    Parameters
+    ----------
+    study : STUDY
+        the study's file
+
+    Examples
+    --------
+    spikecrate study.outcome study.yaml
+    spikecrate study.outcome study.yaml --json
+    """
+    from spikecrate.studies.collect import collect
+
+    plan = _plan(study)
+    return collect(plan, folder_of(study), open_store(plan.store), progress)
 
 
 @command("study.cancel", STUDIES, "stopping the jobs of {study}")

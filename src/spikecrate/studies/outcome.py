@@ -13,6 +13,9 @@ from typing import Any, Final, Literal, Self
 SCHEMA: Final = 1
 """Number of the document's form; it grows when an older reader would misread it."""
 
+DIGITS: Final = 6
+"""Decimals of every ratio, rate and SNR in the document."""
+
 Status = Literal["finished", "failed", "died", "cancelled", "running", "waiting"]
 """`died`: its process ended and left neither result nor error. `waiting`: it has not started."""
 UnitClass = Literal["well_detected", "overmerged", "redundant", "false_positive", "bad"]

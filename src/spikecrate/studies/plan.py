@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from spikecrate._util.files import write_atomically
@@ -48,10 +48,14 @@ class PlannedRecording:
         Where it lies, the named probe, the group of its channels and the file of the true spikes; empty for none.
     exhaustive : bool
         Whether the truth holds every unit.
+    places : list of int
+        Channels of the group in the whole recording, from 0; empty where there is no group.
     channels : int or None
         Number of channels; None, as all below, where it cannot be opened.
     duration_s, sampling_frequency : float or None
         Seconds, Hz.
+    content : str
+        Hash of its samples, channels and their places; empty where it cannot be opened.
     problem : Problem or None
         Why it cannot be opened.
     """
@@ -64,9 +68,11 @@ class PlannedRecording:
     group: str
     truth: str
     exhaustive: bool
+    places: list[int] = field(default_factory=list)
     channels: int | None = None
     duration_s: float | None = None
     sampling_frequency: float | None = None
+    content: str = ""
     problem: Problem | None = None
 
 

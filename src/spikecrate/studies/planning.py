@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from spikecrate._util.canonical import digest
 from spikecrate._version import __version__
 from spikecrate.catalogue.tools import SORTER, find, require
 from spikecrate.errors import SpikecrateError, StoppedError, UsageError
 from spikecrate.recordings.probe import at_shared_places
+from spikecrate.recordings.views import group_names
 from spikecrate.steps.estimate import judge, runs_of, shipped_runs
 from spikecrate.steps.key import differences
 from spikecrate.steps.kinds import RECORDING
@@ -176,15 +178,18 @@ def _inputs(found: Found, study: Study, store: Store, progress: Progress) -> Ite
         message = f"{study.folder} would lie inside the recording {whole.path}, where nothing is written"
         raise UsageError(message, next_step=f"move {study.path.name} to another folder")
     truth = (whole.path if whole.path.is_dir() else whole.path.parent) / TRUTH
+    groups = group_names(whole) if entry.by_group else ()
     for (group, view), one in zip(views.items(), hashed, strict=True):
         facts = replace(
             planned,
             name=f"{found.name}:{group}" if group else found.name,
             group=group,
+            places=[channel for channel, name in enumerate(groups) if name == group],
             truth=entry.truth or (str(truth) if truth.is_file() else ""),
             channels=view.layout.num_channels,
             duration_s=view.duration_s,
             sampling_frequency=view.layout.sampling_frequency,
+            content=digest(one.identity),
         )
         shared = at_shared_places(view.layout.locations)
         yield _Input(facts, one, [view.channel_ids[channel] for channel in shared])
