@@ -18,6 +18,7 @@ PAGES = [
     "docs/results.md",
     "docs/reproduce.md",
     "docs/analyze.md",
+    "docs/studies.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",
@@ -58,7 +59,7 @@ def commands(page):
 
 def place(tmp_path, toy):
     """Lay out what the pages speak of: recordings, a file of parameters, a folder of wheels, an image."""
-    for name in ("rec", "day1", "day2", "more/mouse7/rec"):
+    for name in ("rec", "day1", "day2", "data/day3/rec", "more/mouse7/rec"):
         shutil.copytree(toy, tmp_path / name)
     (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
     (tmp_path / "wheels").mkdir()

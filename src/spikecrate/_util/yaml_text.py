@@ -23,7 +23,11 @@ WORDS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-STANDARD: Final = "tag:yaml.org,2002:"
+TAGS: Final = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
+"""Tags that PyYAML gives to values without one."""
 
 
 class YamlError(ValueError):
@@ -105,7 +109,7 @@ def read_yaml(text: str) -> Document:
 def _value(node: Node, place: Place, lines: dict[Place, int]) -> Any:
     import yaml
 
-    if not node.tag.startswith(STANDARD):
+    if node.tag not in TAGS:
         raise YamlError(_line(node.start_mark), f"the tag {node.tag}")
     lines.setdefault(place, _line(node.start_mark))
     if isinstance(node, yaml.SequenceNode):

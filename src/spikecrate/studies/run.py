@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from spikecrate._util.files import make_folder
@@ -87,17 +88,33 @@ class RunOptions:
         Whether to make the plan anew: recordings added or changed, sorters changed.
     retry : bool
         Whether failed jobs run again.
-    command : callable
-        Returns the command line of a worker, by the study's folder and the number of the job.
+    command : callable or None
+        Returns the command line of a worker, by the study's folder and the number of the job; None for
+        `worker_command`.
     """
 
     jobs: int | None = None
     replan: bool = False
     retry: bool = False
-    command: Callable[[Path, int], list[str]] = lambda folder, index: [
-        *(sys.executable, "-m", "spikecrate", "study.work", str(folder)),
-        *("--index", str(index), "--verbose"),
-    ]
+    command: Callable[[Path, int], list[str]] | None = None
+
+
+def worker_command(folder: Path, index: int) -> list[str]:
+    """Return the command line that runs one job.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    index : int
+        Number of the job.
+
+    Returns
+    -------
+    list of str
+    """
+    job = ("study.work", str(folder), "--index", str(index), "--verbose")
+    return [sys.executable, "-m", "spikecrate", *job]
 
 
 def run_study(
@@ -142,7 +159,7 @@ def run_study(
         )
         todo = _with_images(plan, todo, attempts, store, progress)
         engine = Local(
-            command=lambda index: options.command(folder, index),
+            command=partial(options.command or worker_command, folder),
             folder=folder / LOGS,
             capacity=_capacity(options.jobs),
             reserved=lambda: (
