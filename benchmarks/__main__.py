@@ -20,6 +20,7 @@ from benchmarks import (
     bench_run,
     bench_spikeinterface,
     bench_store,
+    bench_study,
     machine,
 )
 from benchmarks.measure import amount
@@ -39,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "apptainer": bench_apptainer.conversion_and_start,
     "dev": bench_dev.enter_and_make,
     "store": bench_store.growth,
+    "study": bench_study.growth,
+    "study-job": bench_study.overhead,
     "compare": bench_compare.against_spikeinterface,
     "chain": bench_compare.chained_events,
 }
