@@ -35,7 +35,11 @@ def engine(tmp_path):
     def make(**capacity):
         most = {"cores": 4, "jobs": 10, "memory_bytes": 8 * GIB, **capacity}
         reserved = most.pop("reserved", lambda: (0, 0))
-        made.append(Local(task(tmp_path), tmp_path / "logs", Capacity(**most), reserved))
+        made.append(
+            Local(
+                task(tmp_path), lambda index: tmp_path / "logs" / f"{index}.log", Capacity(**most), reserved
+            )
+        )
         return made[-1]
 
     yield make
@@ -138,7 +142,9 @@ def test_a_task_that_ignores_the_signal_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(local, "GRACE_S", 0.2)
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     found = Local(
-        lambda _: [sys.executable, "-c", code], tmp_path, Capacity(cores=1, jobs=1, memory_bytes=None)
+        lambda _: [sys.executable, "-c", code],
+        lambda _: tmp_path / "log",
+        Capacity(cores=1, jobs=1, memory_bytes=None),
     )
     found.submit(resources(), [0])
     found.states()

@@ -159,6 +159,14 @@ def test_globs_are_expanded_and_names_are_as_long_as_it_takes(tmp_path):
     ]
 
 
+def test_a_glob_leaves_the_study_itself_out(tmp_path):
+    for name in ("rec", "study-run"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "study.yaml").touch()
+    found = expand(study("recordings: ['*']\nsorters: [ms4]\n", tmp_path / "study.yaml"))
+    assert [one.name for one in found] == ["rec"]
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [

@@ -200,7 +200,7 @@ def test_a_recording_that_vanished_fails_alone_and_its_result_outlives_it(
 
 
 @pytest.mark.usefixtures("here")
-def test_a_recording_or_sorter_that_changed_since_the_plan_is_told(tmp_path, store, counted, recordings):
+def test_a_recording_that_changed_since_the_plan_is_told(tmp_path, store, counted, recordings):
     counted()
     study = write(tmp_path)
     freeze(make_plan(study, store, Silent()), study.folder)
@@ -211,6 +211,18 @@ def test_a_recording_or_sorter_that_changed_since_the_plan_is_told(tmp_path, sto
     assert "has changed since the plan" in found.jobs[0].error.message
     assert run(study, store, replan=True).counts == {"finished": 3}
     assert counted.runs() == 3
+
+
+@pytest.mark.usefixtures("here", "recordings")
+def test_a_sorter_that_changed_since_the_plan_is_told_before_any_job_runs(tmp_path, store, counted):
+    counted()
+    study = write(tmp_path)
+    freeze(make_plan(study, store, Silent()), study.folder)
+    counted(TWO_EVENTS + "    # another\n")
+    with pytest.raises(UsageError, match="the sorter lab has changed since the plan"):
+        run(study, store)
+    assert counted.runs() == 0
+    assert run(study, store, replan=True).counts == {"finished": 3}
 
 
 @pytest.mark.usefixtures("here")

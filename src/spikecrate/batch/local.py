@@ -60,8 +60,8 @@ class Local:
     ----------
     command : callable
         Returns the command line of a task by its number.
-    folder : Path
-        Gets a log for each task.
+    log : callable
+        Returns the file of what a task prints, by its number; further attempts are appended.
     capacity : Capacity
         What the tasks may occupy together.
     reserved : callable
@@ -69,7 +69,7 @@ class Local:
     """
 
     command: Callable[[int], list[str]]
-    folder: Path
+    log: Callable[[int], Path]
     capacity: Capacity
     reserved: Callable[[], tuple[int, int]] = lambda: (0, 0)
     _waiting: list[_Task] = field(default_factory=list)
@@ -125,7 +125,7 @@ class Local:
         index : int
             Number of the task.
         """
-        return self.folder / f"{index}.log"
+        return self.log(index)
 
     def _admit(self) -> None:
         for task in list(self._waiting):

@@ -116,7 +116,9 @@ def _compared(study_set: str, variant: str, jobs: "Sequence[OutcomeJob]") -> tup
 
 def _next_steps(jobs: "Sequence[JobStatus]") -> list[str]:
     lines = []
-    if any(job.status == "failed" for job in jobs):
+    if any(job.status == "failed" and job.key is None for job in jobs):
+        lines.append("next: mend what cannot be opened, then spikecrate study.run STUDY --replan")
+    if any(job.status == "failed" and job.key is not None for job in jobs):
         lines.append("next: spikecrate study.logs STUDY JOB shows why; study.retry runs failed jobs again")
     if any(job.status in ("died", "cancelled") for job in jobs):
         lines.append("next: spikecrate study.run STUDY runs stopped jobs again")

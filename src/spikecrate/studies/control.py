@@ -99,7 +99,7 @@ def log_of(folder: Path, plan: Plan, index: int) -> str:
         message = f"the plan has no job {index}; it has {len(plan.jobs)}"
         raise UsageError(message, next_step=f"choose a number from 0 to {len(plan.jobs) - 1}")
     try:
-        return (folder / LOGS / f"{index}.log").read_text(encoding="utf-8", errors="replace")
+        return (folder / LOGS / f"{plan.jobs[index].key}.log").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         message = f"job {index} has not run here: {plan.title(index)}"
         raise UsageError(message, next_step="spikecrate job.logs KEY has the log of a cache hit") from None

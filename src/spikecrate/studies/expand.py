@@ -61,7 +61,8 @@ def expand(study: Study) -> list[Found]:
     found: dict[Path, RecordingEntry] = {}
     problems: list[tuple[int, str]] = []
     for entry in study.recordings:
-        paths = _paths(entry)
+        # A glob of everything beside the file is not one of the file.
+        paths = [path for path in _paths(entry) if path not in (study.path, study.folder)]
         if not paths:
             words = "matches nothing" if has_magic(entry.path) else "does not exist"
             problems.append((entry.line, f"{entry.path} {words}"))

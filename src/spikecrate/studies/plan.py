@@ -86,6 +86,8 @@ class PlannedVariant:
         Name in the study; name and version of the sorter in the catalogue.
     params : dict
         Parameters that differ from the defaults.
+    recipe : str
+        Hash of the sources of its image; empty where it cannot run.
     problem : Problem or None
         Why it cannot run.
     """
@@ -94,6 +96,7 @@ class PlannedVariant:
     sorter: str
     version: str
     params: dict[str, Any]
+    recipe: str = ""
     problem: Problem | None = None
 
 

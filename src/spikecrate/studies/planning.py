@@ -215,7 +215,8 @@ def _sorter(
         recording=usable, sorter=tool.name, params=variant.params, cores=resources.cores, gpu=resources.gpu
     )
     try:
-        return _Sorter(planned, request.job(store, progress), runs, disk)
+        job = request.job(store, progress)
+        return _Sorter(replace(planned, recipe=job.parts.recipe), job, runs, disk)
     except StoppedError:
         raise
     except SpikecrateError as error:

@@ -160,7 +160,7 @@ def run_study(
         todo = _with_images(plan, todo, attempts, store, progress)
         engine = Local(
             command=partial(options.command or worker_command, folder),
-            folder=folder / LOGS,
+            log=lambda index: folder / LOGS / f"{plan.jobs[index].key}.log",
             capacity=_capacity(options.jobs),
             reserved=lambda: (
                 plan.resources.cores * len(abroad),
@@ -225,12 +225,20 @@ def _frozen(study: Study, store: Store, progress: Progress, *, replan: bool) -> 
     if (study.folder / PLAN).exists() and not replan:
         plan = load_plan(study.folder)
         if plan.content == study.content and plan.store == str(store.root):
+            _require_same_sorters(plan)
             progress.note(f"going on with the plan of {plan.made}; --replan looks for changed recordings")
             return plan
     with progress.bar(f"planning {study.name}", 0):
         plan = make_plan(study, store, progress)
     freeze(plan, study.folder)
     return plan
+
+
+def _require_same_sorters(plan: Plan) -> None:
+    for variant in plan.variants:
+        if variant.recipe and recipe(find(variant.sorter)) != variant.recipe:
+            message = f"the sorter {variant.sorter} has changed since the plan of {plan.made}"
+            raise UsageError(message, next_step="make the plan anew: spikecrate study.run STUDY --replan")
 
 
 def _open_jobs(plan: Plan, folder: Path, store: Store, progress: Progress) -> tuple[list[int], set[int]]:
