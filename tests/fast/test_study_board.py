@@ -63,12 +63,12 @@ def test_on_a_terminal_one_table_is_redrawn_in_its_place(capsys):
     assert rows[1].split() == ["0", "rec0:", "ms4", "0:00", "of", "about", "1:00"]
     assert rows[-1] == "  … and 8 more"
     board.tick([3])
-    assert capsys.readouterr().err.startswith(f"\x1b[{len(rows)}A\x1b[J")
+    assert capsys.readouterr().err.startswith(f"\r\x1b[{len(rows)}A\x1b[J")
     board.ended(job(3, "finished"))
-    assert capsys.readouterr().err.startswith("\x1b[2A\x1b[J")
+    assert capsys.readouterr().err.startswith("\r\x1b[2A\x1b[J")
     board.tick([4])
     board.close()
-    assert capsys.readouterr().err.endswith("\x1b[2A\x1b[J")
+    assert capsys.readouterr().err.endswith("\r\x1b[2A\x1b[J")
 
 
 @pytest.mark.usefixtures("terminal")

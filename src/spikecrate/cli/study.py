@@ -91,7 +91,7 @@ def study_plan(study: FilePath, *, progress: Progress) -> "Actions":
     return actions(make_plan(read, store, progress), read.folder, store)
 
 
-@command("study.run", STUDIES)
+@command("study.run", STUDIES, "running {study}")
 def study_run(
     study: FilePath, options: EngineOptions, replan: bool = False, json: bool = False, *, progress: Progress
 ) -> None:
@@ -114,7 +114,7 @@ def study_run(
     _run(study, progress, json=json, jobs=options.jobs, replan=replan)
 
 
-@command("study.retry", STUDIES)
+@command("study.retry", STUDIES, "running the failed jobs of {study}")
 def study_retry(study: FilePath, options: EngineOptions, json: bool = False, *, progress: Progress) -> None:
     """Run the failed jobs of a study again, and what else has no result.
 
@@ -212,7 +212,7 @@ def study_logs(study: FilePath, job: int) -> None:
     say(log_of(folder_of(study), _plan(study), job).rstrip("\n"))
 
 
-@command("study.work", STUDIES)
+@command("study.work", STUDIES, "running job {index} of {study}")
 def study_work(study: FilePath, index: int | None = None, *, progress: Progress) -> None:
     """Run one job of a study, as study.run does in a process for each.
 

@@ -113,7 +113,7 @@ class Board:
     def _erase(self) -> None:
         if self._drawn:
             with suppress(OSError):
-                # Up to the first line of the table, and erase from there.
-                sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
+                # Up to the first line of the table, and erase from there: the progress line below it too.
+                sys.stderr.write(f"\r\x1b[{self._drawn}A\x1b[J")
                 sys.stderr.flush()
             self._drawn = 0
