@@ -18,10 +18,18 @@ from lab import ANSWER, TWO_EVENTS, Here, Notes
 from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.cli import main
-from spikecrate.errors import DiskFullError, ImageBuildError, StoppedError, StudyInvalidError, UsageError
+from spikecrate.errors import (
+    DiskFullError,
+    ImageBuildError,
+    OutputError,
+    StoppedError,
+    StudyInvalidError,
+    UsageError,
+)
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.toy import write_toy
 from spikecrate.steps.request import SortRequest
+from spikecrate.store import open_store
 from spikecrate.store.lock import Lock
 from spikecrate.studies import work as work_module
 from spikecrate.studies.actions import actions
@@ -545,3 +553,40 @@ def test_a_plan_that_is_missing_or_damaged_is_told(tmp_path):
         (tmp_path / "plan.json").write_text(text)
         with pytest.raises(Exception, match=r"plan\.json"):
             load_plan(tmp_path)
+
+
+@pytest.mark.usefixtures("recordings")
+def test_the_commands_refuse_with_the_line_the_number_or_the_next_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def refused(*words):
+        code = main.run(list(words))
+        return code, capsys.readouterr().err.splitlines()
+
+    assert main.run(["study.new", "data"]) == 0
+    assert refused("study.new", "data")[0] == OutputError.exit_code
+    for name in ("status", "cancel", "outcome"):
+        code, lines = refused(f"study.{name}", "study.yaml")
+        assert (code, lines[-1]) == (2, "next: spikecrate study.run STUDY")
+    freeze(make_plan(read_study(tmp_path / "study.yaml"), open_store(), Silent()), tmp_path / "study-run")
+    assert refused("study.logs", "study.yaml", "9")[1][0] == "spikecrate: the plan has no job 9; it has 2"
+    assert "has not run here" in refused("study.logs", "study.yaml", "0")[1][0]
+    assert refused("study.work", "study.yaml") == (
+        2,
+        ["spikecrate: --index is missing", "next: name the job: --index 0"],
+    )
+    assert (
+        refused("study.work", "study.yaml", "--index", "-1")[1][0]
+        == "spikecrate: --index -1: the plan has 2 jobs"
+    )
+    (tmp_path / "bad.yaml").write_text("recordings: [a]\nsorters: [ms44]\nfoo: 1\nseed: 2\n")
+    code, lines = refused("study.run", "bad.yaml")
+    assert code == 3
+    assert [line.partition(":")[0] for line in lines] == ["spikecrate", "line 3", "line 4", "next"]
+    (tmp_path / "gone.yaml").write_text("recordings: [gone]\nsorters: [ms4]\n")
+    code, lines = refused("study.run", "gone.yaml")
+    assert (code, lines[0]) == (
+        3,
+        f"spikecrate: {tmp_path}/gone.yaml: line 1: {tmp_path}/gone does not exist",
+    )
+    assert not (tmp_path / "gone-run").exists()

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -218,6 +218,9 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        with suppress(OSError):
+            # Empty where the study was refused.
+            folder.rmdir()
 
 
 def _frozen(study: Study, store: Store, progress: Progress, *, replan: bool) -> Plan:

@@ -150,7 +150,8 @@ def _entry(recording: Recording, base: Path) -> str:
     told = json.dumps(os.path.relpath(recording.path, base), ensure_ascii=False)
     layout = recording.layout
     rate = f"{layout.sampling_frequency:g} Hz"
-    facts = f"{layout.num_channels} channels, {recording.duration_s:g} s at {rate}"
+    channels = f"{layout.num_channels} channel{'s' if layout.num_channels > 1 else ''}"
+    facts = f"{channels}, {recording.duration_s:g} s at {rate}"
     truth = (recording.path if recording.path.is_dir() else recording.path.parent) / TRUTH
     known = "; the truth is known" if truth.is_file() else ""
     return f"  - path: {told}    # {facts}{known}\n"
