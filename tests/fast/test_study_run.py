@@ -408,6 +408,24 @@ def test_cancel_stops_jobs_that_a_killed_submitter_has_left(tmp_path, store, blo
 
 
 @pytest.mark.usefixtures("here", "recordings")
+def test_an_interrupt_stops_jobs_that_a_killed_submitter_has_left_too(tmp_path, store, blocked, submitter):
+    study = write(tmp_path)
+    child = submitter("study.run", "study.yaml", "--jobs", "1")
+    until(blocked[0].exists)
+    child.kill()
+    child.wait()
+
+    def interrupt(running):
+        if running:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, store, Watcher(interrupt), jobs=1)
+    assert "running" not in load_status(study, store).counts
+    assert list(store.work.iterdir()) == []
+
+
+@pytest.mark.usefixtures("here", "recordings")
 def test_a_stopped_worker_is_no_failure(tmp_path, store, counted, monkeypatch):
     counted()
     study = write(tmp_path)

@@ -107,12 +107,18 @@ def test_a_study_goes_on_after_kills_of_worker_and_submitter_and_runs_nothing_tw
         assert (max(score.accuracy for score in job.scores) > 0.8) == (job.variant in ("ms4", "strict"))
 
 
-def test_ctrl_c_stops_every_container_and_the_same_run_goes_on(study, containers_of, own_store, command):
+@pytest.mark.parametrize("how", ["Ctrl-C", "study.cancel"])
+def test_a_stop_removes_every_container_and_the_same_run_goes_on(
+    how, study, containers_of, own_store, command
+):
     first = submit(study)
     until(lambda: running(study))
     assert len(containers_of(own_store)) == 2
-    first.send_signal(signal.SIGINT)
-    assert first.wait(DEADLINE_S) == 128 + signal.SIGINT
+    if how == "Ctrl-C":
+        first.send_signal(signal.SIGINT)
+    else:
+        assert last_json(command("study.cancel", study, "--json")) == {"stopped": 2}
+    assert first.wait(DEADLINE_S) == 128 + (signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
     assert containers_of(own_store) == []
     states = Counter(job["status"] for job in last_json(command("study.status", study, "--json"))["jobs"])
     assert states["cancelled"] == 2

@@ -14,6 +14,7 @@ from spikecrate.studies.attempts import Attempts
 from spikecrate.studies.plan import load_plan
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from spikecrate.studies.attempts import Attempt
@@ -46,32 +47,35 @@ def cancel(folder: Path) -> int:
         Some did not stop, or run on another machine; the message names it.
     """
     load_plan(folder)
-    attempts = Attempts(folder)
-
-    def running() -> dict[str, Attempt]:
-        found = {key: attempt for key, attempt in attempts.read_all().items() if attempt.state == "running"}
-        return {key: attempt for key, attempt in found.items() if attempts.is_alive(key, attempt)}
-
-    first, owner = running(), _owner(folder)
-    here = {key: attempt for key, attempt in first.items() if attempts.is_here(attempt)}
-    pids = [attempt.pid for attempt in here.values()]
+    attempts, owner = Attempts(folder), _owner(folder)
+    stopped = len([one for one in _running(attempts).values() if attempts.is_here(one)])
     if owner.get("host") == os.uname().nodename:
-        # First, so that it starts no other job.
-        pids.insert(0, int(owner["pid"]))
-    for pid in pids:
-        _terminate(pid)
-    deadline = time.monotonic() + CANCEL_S
-    while (left := running()) or _owner(folder):
-        if not any(attempts.is_here(attempt) for attempt in left.values()) and left:
-            break
-        if time.monotonic() > deadline:
-            break
-        time.sleep(POLL_S)
-    if left:
+        # It stops its workers. A worker that got a second signal might not finish removing its container.
+        _terminate(int(owner["pid"]))
+        _wait(lambda: not _owner(folder))
+    stop_workers(attempts)
+    if left := _running(attempts):
         hosts = ", ".join(sorted({attempt.host for attempt in left.values()}))
         message = f"{len(left)} jobs still run on {hosts}"
         raise UsageError(message, next_step="run spikecrate study.cancel there")
-    return len(here)
+    return stopped
+
+
+def stop_workers(attempts: Attempts) -> None:
+    """Stop the workers of a study on this machine, and wait until they have removed their containers.
+
+    Parameters
+    ----------
+    attempts : Attempts
+        The attempts of the study.
+    """
+
+    def here() -> list[Attempt]:
+        return [attempt for attempt in _running(attempts).values() if attempts.is_here(attempt)]
+
+    for attempt in here():
+        _terminate(attempt.pid)
+    _wait(lambda: not here())
 
 
 def log_of(folder: Path, plan: Plan, index: int) -> str:
@@ -103,6 +107,19 @@ def log_of(folder: Path, plan: Plan, index: int) -> str:
     except FileNotFoundError:
         message = f"job {index} has not run here: {plan.title(index)}"
         raise UsageError(message, next_step="spikecrate job.logs KEY has the log of a cache hit") from None
+
+
+def _running(attempts: Attempts) -> dict[str, Attempt]:
+    """Return the attempts whose process is alive, by their job keys."""
+    found = attempts.read_all().items()
+    return {key: one for key, one in found if one.state == "running" and attempts.is_alive(key, one)}
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, at most `CANCEL_S`."""
+    deadline = time.monotonic() + CANCEL_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def _owner(folder: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from spikecrate.steps.job import build_request, recipe
 from spikecrate.store import results
 from spikecrate.store.lock import Lock
 from spikecrate.studies.attempts import Attempt, Attempts
-from spikecrate.studies.control import LOCK, LOGS
+from spikecrate.studies.control import LOCK, LOGS, stop_workers
 from spikecrate.studies.plan import PLAN, freeze, load_plan
 from spikecrate.studies.planning import make_plan
 from spikecrate.studies.status import status_of
@@ -172,6 +172,8 @@ def run_study(
             _watch(engine, plan, folder, store, watcher, abroad)
         except BaseException:
             engine.cancel()
+            if abroad:
+                stop_workers(attempts)
             raise
         return status_of(plan, folder, store)
 
