@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
     from spikecrate._util.yaml_text import Document, Place
+    from spikecrate.catalogue.tools import Tool
 
 SCHEMA: Final = Path(__file__).with_name("study.schema.json")
 LEAST_TIME_S: Final = 60.0
@@ -365,9 +366,12 @@ def _wrong_sorters(variants: list[Variant]) -> Iterator[tuple[int, str]]:
     from spikecrate.catalogue.parameters import complete, validate
     from spikecrate.catalogue.tools import SORTER, find
 
+    tools: dict[str, Tool] = {}
     for variant in variants:
         try:
-            tool = find(variant.sorter, kind=SORTER)
+            if variant.sorter not in tools:
+                tools[variant.sorter] = find(variant.sorter, kind=SORTER)
+            tool = tools[variant.sorter]
             validate(tool, complete(tool, variant.params))
         except SpikecrateError as error:
             yield variant.line, str(error)

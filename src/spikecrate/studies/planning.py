@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from spikecrate._util.progress import Progress
+    from spikecrate.catalogue.tools import Tool
     from spikecrate.recordings import Recording
     from spikecrate.steps.estimate import Estimate, Run
     from spikecrate.steps.job import Job
@@ -50,12 +51,18 @@ class _Input(NamedTuple):
     """Names of the channels that share a place with another."""
 
 
+class _Measured(NamedTuple):
+    tool: Tool
+    runs: list[Run]
+    disk_bytes: int | None
+    """Median size of its results in the store."""
+
+
 class _Sorter(NamedTuple):
     planned: PlannedVariant
     job: Job | None
     """Its job on one of the recordings, with which those on the others have all but the recording in common."""
-    runs: list[Run]
-    disk_bytes: int | None
+    measured: _Measured
 
 
 def make_plan(study: Study, store: Store, progress: Progress) -> Plan:
@@ -85,7 +92,14 @@ def make_plan(study: Study, store: Store, progress: Progress) -> Plan:
     inputs = [one for found in expand(study) for one in _inputs(found, study, store, progress)]
     usable = next((one.hashed for one in inputs if one.hashed is not None), None)
     rows = list(summary.results(store))
-    sorters = [_sorter(variant, usable, study, store, rows, progress) for variant in study.variants]
+    measured = {
+        name: _measured(find(name, kind=SORTER), store, rows)
+        for name in dict.fromkeys(variant.sorter for variant in study.variants)
+    }
+    sorters = [
+        _sorter(variant, measured[variant.sorter], usable, study, store, progress)
+        for variant in study.variants
+    ]
     earlier = _earlier(store, progress)
     jobs = [
         _job(place, one, number, sorter, seed, study, store, earlier)
@@ -195,32 +209,38 @@ def _inputs(found: Found, study: Study, store: Store, progress: Progress) -> Ite
         yield _Input(facts, one, [view.channel_ids[channel] for channel in shared])
 
 
+def _measured(tool: Tool, store: Store, rows: Iterable[summary.Summary]) -> _Measured:
+    sizes = [row.size_bytes for row in rows if row.sorter == tool.name]
+    return _Measured(
+        tool=tool,
+        runs=[*runs_of(tool.name, store), *shipped_runs(tool)],
+        disk_bytes=round(statistics.median(sizes)) if sizes else None,
+    )
+
+
 def _sorter(
     variant: Variant,
+    measured: _Measured,
     usable: RecordingInput | None,
     study: Study,
     store: Store,
-    rows: Iterable[summary.Summary],
     progress: Progress,
 ) -> _Sorter:
-    tool = find(variant.sorter, kind=SORTER)
+    tool = measured.tool
     planned = PlannedVariant(name=variant.name, sorter=tool.name, version=tool.version, params=variant.params)
-    runs = [*runs_of(tool.name, store), *shipped_runs(tool)]
-    sizes = [row.size_bytes for row in rows if row.sorter == tool.name]
-    disk = round(statistics.median(sizes)) if sizes else None
     if usable is None:
-        return _Sorter(planned, None, runs, disk)
+        return _Sorter(planned, None, measured)
     resources = study.resources
     request = SortRequest(
         recording=usable, sorter=tool.name, params=variant.params, cores=resources.cores, gpu=resources.gpu
     )
     try:
         job = request.job(store, progress)
-        return _Sorter(replace(planned, recipe=job.parts.recipe), job, runs, disk)
+        return _Sorter(replace(planned, recipe=job.parts.recipe), job, measured)
     except StoppedError:
         raise
     except SpikecrateError as error:
-        return _Sorter(replace(planned, problem=problem_of(error)), None, runs, disk)
+        return _Sorter(replace(planned, problem=problem_of(error)), None, measured)
 
 
 def _earlier(store: Store, progress: Progress) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -269,7 +289,7 @@ def _job(
         )
     except SpikecrateError as error:
         return replace(planned, problem=problem_of(error))
-    expected: Estimate | None = judge(layout.num_samples * layout.num_channels, sorter.runs)
+    expected: Estimate | None = judge(layout.num_samples * layout.num_channels, sorter.measured.runs)
     parts = replace(sorter.job.parts, seed=seed, inputs={RECORDING: one.hashed.identity})
     key = parts.key
     return replace(
@@ -279,6 +299,6 @@ def _job(
         gpu=sorter.job.gpu,
         memory_bytes=None if expected is None else expected.memory_bytes,
         wall_s=None if expected is None else expected.wall_s,
-        disk_bytes=sorter.disk_bytes,
+        disk_bytes=sorter.measured.disk_bytes,
         why="" if store.result(key).exists() else _why(parts, earlier),
     )
