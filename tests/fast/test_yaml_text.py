@@ -77,7 +77,8 @@ def test_every_value_has_its_line():
         ("a: [1\nb: 2\n", 2, "expected ',' or ']'"),
         ("a: 1\nb: \x01\n", 2, "is not allowed"),
         ("a:\n\t- 1\n", 2, "cannot start any token"),
-        ("[" * 3000 + "]" * 3000, 1, "nested too deep"),
+        ("[" * 100_000, 1, "nested too deep"),
+        ("a:\n" + "".join(" " * level + "a:\n" for level in range(1, 200)), 101, "nested too deep"),
     ],
 )
 def test_what_is_refused_is_told_with_its_line(text, line, words):

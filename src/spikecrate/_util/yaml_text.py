@@ -23,6 +23,8 @@ WORDS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
+MOST_DEPTH: Final = 100
+"""Deepest nesting: the time that PyYAML takes grows with its square."""
 TAGS: Final = frozenset(
     f"tag:yaml.org,2002:{name}"
     for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
@@ -89,7 +91,11 @@ def read_yaml(text: str) -> Document:
     import yaml
 
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH:
+                raise YamlError(_line(event.start_mark), "it is nested too deep")
             if isinstance(event, yaml.AliasEvent):
                 raise YamlError(_line(event.start_mark), f"the alias *{event.anchor}; write the value itself")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -102,8 +108,6 @@ def read_yaml(text: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(line, f"the character {chr(error.character)!r} is not allowed") from None
-    except RecursionError:
-        raise YamlError(1, "it is nested too deep") from None
 
 
 def _value(node: Node, place: Place, lines: dict[Place, int]) -> Any:
