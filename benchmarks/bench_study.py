@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import time
 from itertools import count
 from typing import TYPE_CHECKING
 
 from benchmarks.bench_run import SPIKECRATE, small
-from benchmarks.bench_store import put
 from benchmarks.measure import Row, at_most, interleaved, process, timed
 from spikecrate import api
 from spikecrate._util.progress import Silent
 from spikecrate.recordings.toy import write_toy
+from spikecrate.steps.key import KeyParts
 from spikecrate.store import file_hashes as memo
 from spikecrate.store import open_store
+from spikecrate.store import result_manifest as seal
 from spikecrate.studies.attempts import Attempt, Attempts
 from spikecrate.studies.definition import read_study
 from spikecrate.studies.plan import freeze
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from spikecrate.api.result import Result
+    from spikecrate.store import Store
     from spikecrate.studies.definition import Study
     from spikecrate.studies.plan import Plan
     from spikecrate.studies.status import JobStatus
@@ -86,7 +91,7 @@ def overhead(scratch: Path) -> list[Row]:
     recording, store = small(scratch), open_store(scratch / "store")
     done = api.sort(recording, runtime="docker", cores=1, store=store.root, progress=Silent())
     for seed in range(1, CACHED):
-        put(store, done.record, seed)
+        _put(store, done, seed)
     time.sleep(memo.SETTLED_S + 1)
     study = _study(scratch / "cached.yaml", str(recording), f"repeats: {CACHED}\n")
 
@@ -103,6 +108,17 @@ def overhead(scratch: Path) -> list[Row]:
         at_most("(k) a cached job of a study", cached, "study", "hit", ratio=None, seconds=0.001),
         at_most("(k) a job of a study, 20 s × 4 channels", ran, "study", "sort", ratio=1.3, seconds=None),
     ]
+
+
+def _put(store: Store, done: Result, seed: int) -> None:
+    """Put a whole result into a store, that of another seed."""
+    parts = {**done.record["key_parts"], "seed": seed}
+    key = KeyParts(**parts).key
+    folder = shutil.copytree(done.folder, store.result(key))
+    (folder / seal.NAME).unlink()
+    record = {**done.record, "key": key, "key_parts": parts, "seed": seed}
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    seal.seal(folder)
 
 
 def _runs(scratch: Path, recording: Path) -> dict[str, Callable[[], float]]:
