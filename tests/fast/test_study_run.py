@@ -137,10 +137,12 @@ def test_every_job_runs_once_and_the_same_run_again_runs_none(tmp_path, store, c
     assert run(study, store, again).counts == {"finished": 4}
     assert (counted.runs(), again.todo, again.told) == (4, 0, [])
     plan = load_plan(study.folder)
-    assert "rec0: lab" in log_of(study.folder, plan, 0)
+    assert "rec0: lab" in log_of(study.folder, plan, 0, store)
     # What `sort` asks for has the same key.
     one = api.sort(tmp_path / "data" / "rec1", sorter="lab", params={"value": 2}, seed=5, store=store.root)
     assert one.status == "cached"
+    shutil.rmtree(study.folder / "logs")
+    assert log_of(study.folder, plan, 3, store) == (one.folder / "log.txt").read_text()
     assert one.key == plan.jobs[3].key
 
 
@@ -588,7 +590,7 @@ def test_the_commands_refuse_with_the_line_the_number_or_the_next_step(tmp_path,
         assert (code, lines[-1]) == (2, "next: spikecrate study.run STUDY")
     freeze(make_plan(read_study(tmp_path / "study.yaml"), open_store(), Silent()), tmp_path / "study-run")
     assert refused("study.logs", "study.yaml", "9")[1][0] == "spikecrate: the plan has no job 9; it has 2"
-    assert "has not run here" in refused("study.logs", "study.yaml", "0")[1][0]
+    assert "job 0 has not run" in refused("study.logs", "study.yaml", "0")[1][0]
     assert refused("study.work", "study.yaml") == (
         2,
         ["spikecrate: --index is missing", "next: name the job: --index 0"],

@@ -194,7 +194,7 @@ def study_cancel(study: FilePath) -> dict[str, Any]:
 
 @command("study.logs", STUDIES)
 def study_logs(study: FilePath, job: int) -> None:
-    """Print what a job of a study printed, of every attempt; of a running job, what it printed so far.
+    """Print what a job of a study printed, of every attempt; of a cache hit, the sorter's log.
 
     Parameters
     ----------
@@ -209,7 +209,8 @@ def study_logs(study: FilePath, job: int) -> None:
     """
     from spikecrate.studies.control import log_of
 
-    say(log_of(folder_of(study), _plan(study), job).rstrip("\n"))
+    plan = _plan(study)
+    say(log_of(folder_of(study), plan, job, open_store(plan.store)).rstrip("\n"))
 
 
 @command("study.work", STUDIES, "running job {index} of {study}")

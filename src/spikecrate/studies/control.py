@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.errors import UsageError
+from spikecrate.errors import JobNotFoundError, UsageError
+from spikecrate.steps import listing
 from spikecrate.store.lock import Lock, is_free
 from spikecrate.studies.attempts import Attempts
 from spikecrate.studies.plan import load_plan
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from spikecrate.store import Store
     from spikecrate.studies.attempts import Attempt
     from spikecrate.studies.plan import Plan
 
@@ -78,8 +80,8 @@ def stop_workers(attempts: Attempts) -> None:
     _wait(lambda: not here())
 
 
-def log_of(folder: Path, plan: Plan, index: int) -> str:
-    """Return what the worker of a job printed, all attempts one after the other.
+def log_of(folder: Path, plan: Plan, index: int, store: Store) -> str:
+    """Return what the worker of a job printed, all attempts one after the other; of a cache hit, the sorter's log.
 
     Parameters
     ----------
@@ -89,6 +91,8 @@ def log_of(folder: Path, plan: Plan, index: int) -> str:
         Its plan.
     index : int
         Number of the job.
+    store : Store
+        The store of the plan.
 
     Returns
     -------
@@ -102,11 +106,15 @@ def log_of(folder: Path, plan: Plan, index: int) -> str:
     if not 0 <= index < len(plan.jobs):
         message = f"the plan has no job {index}; it has {len(plan.jobs)}"
         raise UsageError(message, next_step=f"choose a number from 0 to {len(plan.jobs) - 1}")
+    key = str(plan.jobs[index].key)
+    path = folder / LOGS / f"{key}.log"
     try:
-        return (folder / LOGS / f"{plan.jobs[index].key}.log").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        message = f"job {index} has not run here: {plan.title(index)}"
-        raise UsageError(message, next_step="spikecrate job.logs KEY has the log of a cache hit") from None
+        return (path if path.exists() else listing.log_of(store, key)).read_text(
+            encoding="utf-8", errors="replace"
+        )
+    except JobNotFoundError:
+        message = f"job {index} has not run: {plan.title(index)}"
+        raise UsageError(message, next_step="spikecrate study.status shows what has run") from None
 
 
 def _running(attempts: Attempts) -> dict[str, Attempt]:
