@@ -21,6 +21,7 @@ from benchmarks import (
     bench_run,
     bench_spikeinterface,
     bench_store,
+    bench_study,
     bench_units,
     machine,
 )
@@ -41,6 +42,8 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "apptainer": bench_apptainer.conversion_and_start,
     "dev": bench_dev.enter_and_make,
     "store": bench_store.growth,
+    "study": bench_study.growth,
+    "study-job": bench_study.overhead,
     "compare": bench_compare.against_spikeinterface,
     "analyze": bench_analyze.against_spikeinterface,
     "chain": bench_compare.chained_events,

@@ -32,6 +32,6 @@ def share_of_the_step(scratch: Path) -> list[Row]:
             if number:
                 found["table"].append(done.record["inside"]["unit_table_s"])
                 found["ms4, with the table"].append(done.record["inside"]["wall_s"])
-        what = f"(l) table of {done.record['units']} units, {seconds} s × {channels} channels"
+        what = f"(m) table of {done.record['units']} units, {seconds} s × {channels} channels"
         rows.append(at_most(what, found, "table", "ms4, with the table", ratio=SHARE, seconds=None))
     return rows

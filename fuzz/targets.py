@@ -34,6 +34,16 @@ from spikecrate.store import open_store
 from spikecrate.store import result_manifest as seal
 from spikecrate.store.file_hashes import FileHashCache, FileState
 from spikecrate.store.results import Stored
+from spikecrate.studies.definition import ComparisonOptions, Resources, read_study
+from spikecrate.studies.plan import (
+    PLAN,
+    Plan,
+    PlannedJob,
+    PlannedRecording,
+    PlannedVariant,
+    Problem,
+    load_plan,
+)
 from spikecrate_harness import mda
 from spikecrate_harness.job import JobError, read_job
 
@@ -124,6 +134,29 @@ def sorter_json(folder: Path) -> Target:
             sorter = read(place)
             check(place)
             validate(sorter, complete(sorter, {}))
+
+    return target
+
+
+def study_file(folder: Path) -> Target:
+    """Read the file of a study; its paths need not exist."""
+    path = folder / "study.yaml"
+
+    def target(data: bytes) -> None:
+        _put(path, data)
+        with suppress(SpikecrateError):
+            read_study(path)
+
+    return target
+
+
+def study_plan(folder: Path) -> Target:
+    """Read the frozen plan of a study."""
+
+    def target(data: bytes) -> None:
+        _put(folder / PLAN, data)
+        with suppress(SpikecrateError):
+            load_plan(folder)
 
     return target
 
@@ -383,6 +416,40 @@ def _probe_node() -> dict[str, bytes]:
     }
 
 
+STUDY = b"""# A study
+recordings:
+  - data/*
+  - {path: rec, exhaustive: true, tags: [a, "b: c"]}
+sorters: [ms4, {sorter: ms4, name: strict, params: {detect_threshold: 4.5}}]
+seeds: [0, 1]
+resources: {cores: 1, memory: 8G, time_factor: 1e2}
+"""
+
+
+def _study() -> dict[str, Any]:
+    return {
+        "name": "a study",
+        "recordings": ["rec", {"path": "data/*", "set": "s", "by_group": True}],
+        "sorters": [{"sorter": "ms4", "params": {"detect_threshold": 4}}],
+        "repeats": 2,
+        "comparison": {"tolerance_ms": 0.4, "truth_offset_ms": -3},
+        "resources": {"time": "2h", "runtime": "host"},
+    }
+
+
+def _plan() -> dict[str, Any]:
+    facts = dict.fromkeys(("name", "study", "content", "version", "made", "store"), "a")
+    recording = dict.fromkeys(("name", "study_set", "path", "probe", "group", "truth"), "a")
+    return Plan(
+        **facts,
+        comparison=ComparisonOptions(),
+        resources=Resources(),
+        recordings=(PlannedRecording(**recording, tags=["b"], exhaustive=True),),
+        variants=(PlannedVariant(name="v", sorter="ms4", version="1", params={"detect_threshold": 4}),),
+        jobs=(PlannedJob(recording=0, variant=0, seed=0, problem=Problem(kind="E", message="m")),),
+    ).as_dict()
+
+
 def _parsers() -> dict[str, Parser]:
     mountainsort = {
         "raw.mda": _mda_bytes(2, 10, code=-4, size=2),
@@ -437,6 +504,9 @@ def _parsers() -> dict[str, Parser]:
         "dumped.json": Parser(recording_file("spikeinterface_recording.json", flat), made(_dumped())),
         "settings.xml": Parser(recording_file("Record Node 1/settings.xml", _probe_node()), (SETTINGS,)),
         "sorter.json": Parser(sorter_json, ((SORTERS / "ms4" / "sorter.json").read_bytes(),)),
+        "study.yaml": Parser(study_file, (STUDY,)),
+        "study as JSON": Parser(study_file, made(_study())),
+        "plan.json": Parser(study_plan, made(_plan())),
         "job.json": Parser(job_json, made(_job())),
         "report": Parser(report, made(json.loads(record)["inside"])),
         "run.json": Parser(run_json, (record,)),

@@ -4,7 +4,7 @@ A message describes what is wrong and where: the file, the field, the value. `ne
 The command line prints both and exits with `exit_code`; it shows a traceback only with `--debug`. Each class has its own
 code, so that a script can tell a full disk from a wrong parameter.
 
-The codes: 1 a bug in spikecrate, 2 usage, 10–19 the recording, 20–29 the sorter and its parameters, 30–39 engines and
+The codes: 1 a bug in spikecrate, 2 usage, 3 the file of a study, 10–19 the recording, 20–29 the sorter and its parameters, 30–39 engines and
 images, 40–49 the job, 50–59 the store, 60–69 this machine, 128+n a stop by signal n. The first line of each docstring is
 its description in docs/troubleshoot.md; `python ci/docs_tables.py` writes them there.
 """
@@ -62,6 +62,12 @@ class UsageError(SpikecrateError):
     """A command line or call is not valid."""
 
     exit_code = 2
+
+
+class StudyInvalidError(SpikecrateError):
+    """The file of a study is not valid; each error has its line."""
+
+    exit_code = 3
 
 
 # The recording ------------------------------------------------------------------------------------

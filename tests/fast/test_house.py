@@ -23,7 +23,7 @@ FLOORS = [
     {"images", "environments"},
     {"runtimes"},
     {"steps", "bundles"},
-    {"api", "doctor"},
+    {"api", "batch", "doctor"},
     {"studies"},
     {"cli", "__main__"},
 ]

@@ -22,6 +22,7 @@ PAGES = [
     "docs/compare.md",
     "docs/plot.md",
     "docs/curate.md",
+    "docs/studies.md",
     "docs/store.md",
     "docs/troubleshoot.md",
     "docs/doctor.md",
@@ -66,7 +67,7 @@ def commands(page):
 
 def place(tmp_path, toy):
     """Lay out what the pages speak of: recordings, a file of parameters, a folder of wheels, an image."""
-    for name in ("rec", "day1", "day2", "more/mouse7/rec"):
+    for name in ("rec", "day1", "day2", "data/day3/rec", "more/mouse7/rec"):
         shutil.copytree(toy, tmp_path / name)
     (tmp_path / "mine.json").write_text('{"detect_threshold": 5}')
     (tmp_path / "chain.json").write_text(

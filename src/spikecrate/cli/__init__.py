@@ -7,21 +7,8 @@ from importlib.util import find_spec
 from typing import Final
 
 NOUNS: Final = (
-    *(
-        "sort",
-        "preprocess",
-        "analyze",
-        "compare",
-        "curate",
-        "export",
-        "plot",
-        "demo",
-        "jobs",
-        "recordings",
-        "check",
-        "sorters",
-        "quality",
-    ),
+    *("sort", "preprocess", "analyze", "compare", "curate", "export", "plot", "demo", "study"),
+    *("jobs", "recordings", "check", "sorters", "quality"),
     *("images", "store", "doctor", "dev", "complete"),
 )
 """Modules with commands, in the order of the first screen."""

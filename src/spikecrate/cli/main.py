@@ -112,12 +112,12 @@ def report(error: SpikecrateError, *, to_json: bool, debug: bool) -> int:
         with suppress(SpikecrateError):
             as_json({**error.as_dict(), "exit_code": code})
     # The end of a log, which some messages carry, stands above the message, and its last line is repeated as the cause;
-    # choices stand below it.
+    # choices and lists of errors stand below it.
     headline, _, excerpt = str(error).partition("\n")
     shown = [line for line in excerpt.splitlines() if line.strip()]
     headline = headline.removesuffix("; its last lines:").removesuffix("; the last lines:")
     lines = [*excerpt.splitlines(), f"spikecrate: {headline}"]
-    if "choices" in error.details:
+    if {"choices", "errors"} & error.details.keys():
         lines.insert(0, lines.pop())
     elif shown:
         lines.append(f"cause: {shown[-1].strip()}")
