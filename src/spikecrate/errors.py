@@ -4,13 +4,14 @@ A message describes what is wrong and where: the file, the field, the value. `ne
 The command line prints both and exits with `exit_code`; it shows a traceback only with `--debug`. Each class has its own
 code, so that a script can tell a full disk from a wrong parameter.
 
-The codes: 1 a bug in spikecrate, 2 usage, 3 the file of a study, 10–19 the recording, 20–29 the sorter and its parameters, 30–39 engines and
-images, 40–49 the job, 50–59 the store, 60–69 this machine, 128+n a stop by signal n. The first line of each docstring is
-its description in docs/troubleshoot.md; `python ci/docs_tables.py` writes them there.
+The codes: 1 a bug, 2 usage, 3 the file of a study, 10–19 the recording, 20–29 the sorter and its parameters, 30–39
+engines and images, 40–49 the job, 50–59 the store, 60–69 this machine, 128+n a stop by signal n. The first line of each
+docstring is its description in docs/troubleshoot.md; `python ci/docs_tables.py` writes them there.
 """
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, ClassVar
 
 
@@ -360,17 +361,13 @@ class CommandError(SpikecrateError):
     exit_code = 60
 
     def __init__(self, argv: list[str], code: int, tail: str, *, next_step: str = "") -> None:
-        import shlex
-
         super().__init__(
             f"command ended with {code}: {shlex.join(argv)}" + (f"\n{tail.rstrip()}" if tail.strip() else ""),
             next_step=next_step,
             # 127 is the shell's exit code for a program that was not found.
             doctor="machine.programs" if code == 127 else "",
         )
-        self.argv = argv
-        self.code = code
-        self.tail = tail
+        self.argv, self.code, self.tail = argv, code, tail
 
 
 class DevContainerError(SpikecrateError):
@@ -384,9 +381,7 @@ class HostPathError(SpikecrateError):
     """The Docker host has no such path, so it cannot be mounted."""
 
     exit_code = 63
-    next_step = (
-        "move it below the project or the store, or rebuild the container: invoke dev --rebuild --mount DIR"
-    )
+    next_step = "move it below the project or the store, or mount it: invoke dev --rebuild --mount DIR"
     doctor = "store.sibling"
 
 
