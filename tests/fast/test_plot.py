@@ -120,6 +120,47 @@ def test_only_a_comparison_is_drawn_as_one(result):
     assert "spikecrate compare" in caught.value.next_step
 
 
+def test_a_comparison_is_drawn_as_one_without_its_name_and_is_a_method_of_it(result):
+    compared = result.compare(truth="auto")
+    picture = compared.plot()
+    assert told(picture)["parameters"]["what"] == "comparison"
+    assert spikecrate.plot(compared.result.key).result.key == picture.result.key
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"page": 7}, "there is no page 7: the 2 units of [0-9a-f]{12} fill 1 page$"),
+        ({"page": 0}, "there is no page 0"),
+        ({"what": "traces", "start": 100, "end": 130}, "is beyond the recording, which has 1 s"),
+        ({"what": "traces", "start": 5, "end": 2}, "from 5 s to 2 s is empty"),
+        ({"what": "traces", "start": 0, "end": 61}, "longer than 60 s"),
+        ({"start": 0.5}, "--start is for a picture of traces, not of units"),
+        ({"what": "metrics", "page": 1}, "--page is for a picture of units, not of metrics"),
+        ({"what": "traces", "page": 1}, "--page is for a picture of units, not of traces"),
+    ],
+)
+def test_a_page_or_stretch_that_is_not_there_and_an_option_of_another_picture_are_refused(
+    result, options, reason
+):
+    with pytest.raises(UsageError, match=reason) as caught:
+        result.plot(**options)
+    assert caught.value.next_step
+
+
+def test_a_page_of_an_analysis_is_refused_too(result):
+    with pytest.raises(UsageError, match="there is no page 2"):
+        result.analyze().result.plot(page=2)
+
+
+def test_a_file_of_an_unknown_suffix_is_refused_and_a_folder_may_have_one(result, tmp_path):
+    with pytest.raises(UsageError, match=r"a.gif ends in .gif, which is no format of a picture"):
+        result.plot(output=tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+    assert result.plot(output=f"{tmp_path}/my.pictures/").path.is_file()
+    assert result.plot(output=tmp_path / "v1.2").path.parent == tmp_path / "v1.2" / "figures"
+
+
 def test_a_file_gets_the_picture_in_the_format_of_its_name_and_a_folder_the_result(result, tmp_path):
     picture = result.plot(output=tmp_path / "made" / "units.SVG")
     assert picture.path == tmp_path / "made" / "units.SVG"
@@ -169,6 +210,10 @@ def test_the_catalogue_has_the_tool_with_the_pictures_that_the_library_names():
     properties = found.parameters["properties"]
     assert tuple(properties["what"]["enum"]) == PLOT.SUBJECTS
     assert tuple(properties["format"]["enum"]) == PLOT.FORMATS
+
+
+def test_the_library_refuses_at_the_limits_of_the_tool(tool):
+    assert (tool.draw_units.PER_PAGE, tool.draw_traces.LONGEST_S) == (PLOT.PER_PAGE, PLOT.LONGEST_S)
 
 
 @pytest.mark.parametrize(
