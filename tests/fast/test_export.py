@@ -9,6 +9,7 @@ import shutil
 import sys
 import zipfile
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -320,8 +321,12 @@ def test_an_analysis_that_is_damaged_is_said_and_made_anew(result, phy):  # noqa
 def test_events_beyond_the_recording_end_with_the_reason(recording, tmp_path, sorter, here):  # noqa: ARG001
     mda.write(tmp_path / "firings.mda", np.array([[0.0], [30000.0], [1.0]]))
     inputs = {"recording": recording, "sorting": (tmp_path / "firings.mda",)}
-    with pytest.raises(JobFailedError, match="events up to sample 30000, the recording 30000 samples"):
+    with pytest.raises(
+        JobFailedError, match="events up to sample 30000, the recording 30000 samples"
+    ) as caught:
         spikecrate.run(StepRequest(tool="export", inputs=inputs, params={"to": "npz"}))
+    assert "Traceback" not in str(caught.value)
+    assert "Traceback" in Path(caught.value.details["log"]).read_text()
 
 
 def test_the_command_prints_what_opens_the_export(result, phy, capsys, tmp_path, monkeypatch):  # noqa: ARG001
