@@ -65,7 +65,7 @@ def tool():
     """The modules of the true tool that need no matplotlib when they are imported."""
     folder = data_path("tools") / "plot"
     loaded = {}
-    for name in ("drawing", "draw_units", "draw_traces", "draw_comparison"):
+    for name in ("drawing", "draw_units", "draw_traces", "draw_metrics", "draw_comparison"):
         specification = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         loaded[name] = sys.modules[name] = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(loaded[name])
@@ -258,6 +258,25 @@ def test_the_stretch_is_a_second_with_the_most_units_or_what_is_asked_for(tool):
         0,
         10_000,
     )
+
+
+def test_a_unit_is_drawn_on_one_channel_that_of_its_table_or_of_most_of_its_events(tool, tmp_path):
+    labels, channels = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 3, 3, 2, -1, -1])
+    found = tool.draw_traces.primary_channels(tmp_path, channels, labels)
+    assert found.tolist() == [3, 3, 3, 2, 2, -1]
+    (tmp_path / "units.csv").write_text("unit,channel\n1,5\n2,\n")
+    found = tool.draw_traces.primary_channels(tmp_path, channels, labels)
+    assert found.tolist() == [5, 5, 5, 2, 2, -1]
+    none = np.array([], dtype=int)
+    assert len(tool.draw_traces.primary_channels(tmp_path, none, none)) == 0
+
+
+@pytest.mark.parametrize("rates", [[0.693], [4.99, 5.0], [0.01, 300.0], [99.0, np.nan]])
+def test_an_axis_of_rates_has_all_of_them_and_room_for_a_tick(tool, rates):
+    low, high = tool.draw_metrics.widened(np.array(rates))
+    assert low < np.nanmin(rates) <= np.nanmax(rates) < high
+    assert any(low <= step * 10.0**decade <= high for decade in range(-3, 4) for step in (1, 2, 5))
+    assert high / low >= tool.draw_metrics.LEAST_SPAN * 0.999
 
 
 def test_a_thinned_line_keeps_the_least_and_the_largest_value(tool):
