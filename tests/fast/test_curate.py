@@ -195,6 +195,21 @@ def test_a_folder_of_phy_is_read_and_its_noise_left_out_where_asked(result, tmp_
     assert trains(result.curate(folder, leave_out=["noise"])).keys() == {5, 6}
 
 
+def test_a_unit_that_is_unsorted_in_phy_has_no_label_any_more(result, tmp_path):
+    first = result.curate(labels={"good": "events > 0"})
+    assert {row["quality"] for row in rows(first.folder / UNITS)} == {"good"}
+    labels = first.sorting.labels
+    np.save(tmp_path / "spike_times.npy", np.round(first.sorting.times).astype(np.uint64))
+    for name in ("spike_templates", "spike_clusters"):
+        np.save(tmp_path / f"{name}.npy", labels)
+    (tmp_path / "cluster_group.tsv").write_text("cluster_id\tgroup\n1\tgood\n2\tunsorted\n3\tmua\n")
+    second = first.curate(tmp_path)
+    assert [row["quality"] for row in rows(second.folder / UNITS)] == ["good", "", "mua", "good"]
+    # A rule labels what has no label.
+    third = first.curate(tmp_path, labels={"mine": "events > 0"})
+    assert [row["quality"] for row in rows(third.folder / UNITS)] == ["good", "mine", "mua", "good"]
+
+
 def test_a_curation_that_leaves_nothing_is_an_empty_sorting_with_a_warning(result):
     done = result.curate(remove=[1, 2, 3, 5])
     assert (len(done.sorting), done.record["units"]) == (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from spikecrate.sortings.curation import (
     add,
     as_text,
     events_of,
+    inherit,
     labels_after,
     leave_out,
     parse,
@@ -479,7 +481,45 @@ def test_merges_splits_and_labels_of_phy_are_read_back_whatever_their_order(tmp_
 def test_what_phy_left_alone_is_unchanged_and_unsorted_is_no_label(tmp_path):
     groups = dict.fromkeys(EVENTS, "unsorted")
     (found,) = read_curation(write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups), SORTING)
-    assert found == Curation(events=EVENTS)
+    assert (found.merges, found.splits, found.removed) == ((), (), ())
+    assert labels_after((found,)) == {}
+
+
+def labelled(label):
+    quality = {"quality": LabelDefinition(options=("good", "noise", "mine"), exclusive=True)}
+    return Curation(
+        events=EVENTS, definitions=quality, labels={unit: {"quality": (label,)} for unit in EVENTS}
+    )
+
+
+def test_what_is_unsorted_in_phy_loses_its_label_and_what_phy_does_not_list_keeps_it(tmp_path):
+    first, second, third, *_ = EVENTS
+    groups = {first: "unsorted", second: "noise"}
+    folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups)
+    steps = inherit(read_curation(folder, SORTING), labelled("good"))
+    told = labels_after(steps)
+    assert first not in told
+    assert (told[second], told[third]) == ({"quality": ("noise",)}, {"quality": ("good",)})
+    # The document of a dry run says the same.
+    again = inherit(parse(json.loads(as_text(steps)), "c.json", EVENTS), labelled("good"))
+    assert labels_after(again) == told
+    # A part of a unit too.
+    clusters = SORTING.labels.copy()
+    clusters[np.flatnonzero(clusters == first)[0]] = 50
+    clusters[clusters == first] = 51
+    folder = write_phy(tmp_path / "split", SORTING, clusters, groups={50: "unsorted"})
+    told = labels_after(inherit(read_curation(folder, SORTING), labelled("good")))
+    assert 50 not in told
+    assert told[51] == {"quality": ("good",)}
+
+
+def test_a_label_that_is_no_group_of_phy_is_kept_where_the_export_tells_it_beside(tmp_path):
+    groups = dict.fromkeys(EVENTS, "unsorted")
+    folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups)
+    first, second, *_ = EVENTS
+    (folder / "cluster_quality.tsv").write_text(f"cluster_id\tquality\n{first}\tmine\n{second}\t\n")
+    told = labels_after(inherit(read_curation(folder, SORTING), labelled("mine")))
+    assert told == {first: {"quality": ("mine",)}}
 
 
 def test_units_with_the_events_of_another_keep_their_order(tmp_path):
@@ -492,7 +532,7 @@ def test_labels_are_read_from_the_table_that_phy_reads_and_else_from_its_copy(tm
     folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels)
     (folder / "cluster_info.tsv").write_text("cluster_id\tch\tgroup\n1\t0\tnoise\n2\t0\t\n")
     (found,) = read_curation(folder, SORTING)
-    assert found.labels == {1: {"quality": ("noise",)}}
+    assert found.labels == {1: {"quality": ("noise",)}, 2: {"quality": ()}}
     (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n1\tgood\n")
     (found,) = read_curation(folder / "params.py", SORTING)
     assert found.labels == {1: {"quality": ("good",)}}
@@ -538,6 +578,17 @@ def cut(folder, name, size):
         (
             lambda folder: (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n1"),
             r"cluster_group\.tsv: not readable",
+        ),
+        *(
+            (
+                lambda folder, text=text: (folder / "cluster_group.tsv").write_text(text),
+                rf"cluster_group\.tsv: not readable: its last line is cut: {re.escape(repr(last))}",
+            )
+            for text, last in (
+                ("cluster_id\tgroup\n1\tgood\n2\tgo", "2\tgo"),
+                ("cluster_id\tgroup\n1\tgood", "1\tgood"),
+                ("cluster_id\tgroup", "cluster_id\tgroup"),
+            )
         ),
         (
             lambda folder: (folder / "cluster_group.tsv").write_text("cluster\tlabel\n1\tgood\n"),

@@ -218,10 +218,11 @@ def decide(
         steps = curations.read_curation(word, sorting)
     elif word is not None:
         steps = curations.parse_any(word, "the curation", sorting)
+    labelled = Curation(events=events)
     if record["tool"]["kind"] == CURATE:
         earlier = folder / KINDS[CURATE].folder / DOCUMENT
         labelled = curations.labels_of(curations.read_json(earlier), str(earlier), events)
-        steps = curations.inherit(steps, labelled)
+    steps = curations.inherit(steps, labelled)
     if choices.merge or choices.remove:
         steps = curations.add(steps, merges=choices.merge, removed=choices.remove)
     rules = [*([] if keep is None else [keep]), *labels.values()]

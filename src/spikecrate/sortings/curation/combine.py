@@ -71,8 +71,13 @@ def inherit(steps: Sequence[Curation], earlier: Curation) -> tuple[Curation, ...
     for name, one in first.definitions.items():
         before = definitions.get(name, one).options
         definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *before])))
-    labels = {unit: {**chosen, **first.labels.get(unit, {})} for unit, chosen in earlier.labels.items()}
-    inherited = replace(first, definitions=definitions, labels={**first.labels, **labels})
+    labels = {}
+    for unit in sorted(first.labels.keys() | earlier.labels.keys()):
+        before, own = earlier.labels.get(unit, {}), first.labels.get(unit, {})
+        # Where there is no label, none is taken away.
+        if chosen := {**before, **{name: mine for name, mine in own.items() if mine or name in before}}:
+            labels[unit] = chosen
+    inherited = replace(first, definitions=definitions, labels=labels)
     return _followed(inherited.complete(SOURCE), later)
 
 
@@ -126,7 +131,7 @@ def decide(
             for unit in open_units
             if unit in decision.units
             and unit not in removed
-            and not (had.exclusive and CATEGORY in chosen.get(unit, {}))
+            and not (had.exclusive and chosen.get(unit, {}).get(CATEGORY))
         ]
         for unit in units:
             before = chosen.get(unit, {})
@@ -198,7 +203,8 @@ def labels_after(steps: Sequence[Curation]) -> dict[int, dict[str, tuple[str, ..
     for step in steps:
         exclusive |= {name: one.exclusive for name, one in step.definitions.items()}
         for unit, chosen in step.labels.items():
-            labels[unit] = {**labels.get(unit, {}), **chosen}
+            both = {**labels.get(unit, {}), **chosen}
+            labels[unit] = {name: one for name, one in both.items() if one}
         for unit in step.removed:
             labels.pop(unit, None)
         for merge in step.merges:

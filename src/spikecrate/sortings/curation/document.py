@@ -115,10 +115,9 @@ def _labels(value: Any, where: str) -> dict[int, dict[str, tuple[str, ...]]]:
         if unit in found:
             message = f"{inside}: unit {unit} has labels already"
             raise CurationError(message, next_step=NEXT)
-        read = {
+        found[unit] = {
             name: as_texts(labels, f"{inside}: {name}") for name, labels in as_object(labels, inside).items()
         }
-        found[unit] = {name: chosen for name, chosen in read.items() if chosen}
     return {unit: labels for unit, labels in found.items() if labels}
 
 

@@ -84,7 +84,7 @@ class Curation:
     definitions : dict
         Labels of each category.
     labels : dict
-        Labels of each category, by unit of the sorting.
+        Labels of each category, by unit of the sorting; an empty one takes away those of the category that it has.
     removed : tuple of int
         Units that are left out.
     merges, splits : tuple
