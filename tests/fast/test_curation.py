@@ -625,6 +625,43 @@ def test_the_number_of_events_is_that_of_the_sorting():
     assert events_of(Sorting.from_events([], [], sampling_frequency=1)) == {}
 
 
+V1 = {"format_version": "1", "unit_ids": [1, 2, 3, 7]}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({**V2, "merge": [[1, 2]]}, "c.json: there is no field 'merge'; did you mean 'merges'"),
+        ({**V2, "removed_unit": [7]}, "c.json: there is no field 'removed_unit'; did you mean 'removed'"),
+        (
+            {**V1, "merged_unit_groups": [[1, 2]]},
+            "c.json: there is no field 'merged_unit_groups'; did you mean 'merge_unit_groups'",
+        ),
+        ({**V1, "removed": [7]}, "c.json: there is no field 'removed'; did you mean 'removed_units'"),
+        ({**V2, "colour": 1}, "c.json: there is no field 'colour'"),
+        (
+            {**V2, "merges": [{"unit_ids": [1, 2], "new_id": 9}]},
+            r"c.json: merges\[0\]: there is no field 'new_id'; did you mean",
+        ),
+        (
+            {**V2, "splits": [{"unit_id": 1, "indices": [[0]], "new_units": [8, 9]}]},
+            r"c.json: splits\[0\]: there is no field 'new_units'; did you mean 'new_unit_ids'",
+        ),
+        (
+            {**V2, "label_definitions": {"q": {"label_option": ["a", "b"], "exclusive": True}}},
+            "c.json: label_definitions: q: there is no field 'label_option'; did you mean 'label_options'",
+        ),
+        (
+            {**V2, "manual_labels": [{"unit_id": 1, "labels": {}, "quality": ["good"]}]},
+            r"c.json: manual_labels\[0\]: there is no field 'quality'",
+        ),
+    ],
+)
+def test_a_field_that_is_not_read_is_refused_with_the_nearest(document, message):
+    with pytest.raises(CurationError, match=message):
+        parse(document, "c.json", EVENTS)
+
+
 def test_a_curation_of_no_unit_leaves_none():
     (found,) = parse({"format_version": "2", "unit_ids": []}, "c.json", {})
     assert (found.events_after(), applied((found,), np.zeros(0, dtype=np.int64)).done) == ({}, {})

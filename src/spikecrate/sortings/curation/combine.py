@@ -69,8 +69,8 @@ def inherit(steps: Sequence[Curation], earlier: Curation) -> tuple[Curation, ...
     first, *later = steps
     definitions = dict(earlier.definitions)
     for name, one in first.definitions.items():
-        before = definitions.get(name, one).options
-        definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *before])))
+        had = definitions.get(name, one).options
+        definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *had])))
     labels = {}
     for unit in sorted(first.labels.keys() | earlier.labels.keys()):
         before, own = earlier.labels.get(unit, {}), first.labels.get(unit, {})
@@ -204,7 +204,7 @@ def labels_after(steps: Sequence[Curation]) -> dict[int, dict[str, tuple[str, ..
         exclusive |= {name: one.exclusive for name, one in step.definitions.items()}
         for unit, chosen in step.labels.items():
             both = {**labels.get(unit, {}), **chosen}
-            labels[unit] = {name: one for name, one in both.items() if one}
+            labels[unit] = {name: mine for name, mine in both.items() if mine}
         for unit in step.removed:
             labels.pop(unit, None)
         for merge in step.merges:
