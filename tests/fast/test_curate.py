@@ -219,7 +219,28 @@ def test_a_curation_that_leaves_nothing_is_an_empty_sorting_with_a_warning(resul
 
 WRONG = [
     ({}, UsageError, "nothing is asked for"),
-    ({"remove": [9]}, CurationError, r"removed\[0\]: the sorting has no unit 9"),
+    ({"remove": [9]}, CurationError, "^--remove 9: the sorting has no unit 9"),
+    ({"remove": ["1-9"]}, CurationError, "^--remove 1-9: the sorting has no unit 9"),
+    ({"merge": [[1, 99]]}, CurationError, "^--merge 1,99: the sorting has no unit 99"),
+    ({"merge": [[3]]}, CurationError, "^--merge 3: one unit alone is not merged"),
+    ({"merge": [[1, 1]]}, CurationError, "^--merge 1,1: unit 1 is here twice"),
+    ({"merge": [[1, 2]], "remove": [2]}, CurationError, "^--remove 2: unit 2 is here and in --merge 1,2"),
+    ({"curation": CURATION, "remove": [5]}, CurationError, "^--remove 5: unit 5 is here and in the curation"),
+    ({"labels": {"a;b": "rate > 0"}}, CurationError, "^--label a;b: 'a;b' is not a label"),
+    ({"leave_out": ["nosuch"]}, CurationError, "^--remove-label nosuch: there is no such label"),
+    (
+        {"curation": CURATION, "leave_out": ["nois"]},
+        CurationError,
+        "^--remove-label nois: there is no such label; did you mean 'noise'",
+    ),
+    ({"merge": [1, 2]}, UsageError, r"merge=\[1, 2\] has not the form merge=\[\[3, 7\], \[4, 5\]\]"),
+    ({"merge": 3}, UsageError, "merge=3 has not the form"),
+    ({"remove": 5}, UsageError, "remove=5 has not the form"),
+    ({"remove": ["x"]}, UsageError, "remove=.'x'. has not the form"),
+    ({"labels": {"a": 5}}, UsageError, "labels={'a': 5} has not the form labels={'good': 'snr > 8'}"),
+    ({"labels": ["good"]}, UsageError, "labels=.'good'. has not the form"),
+    ({"keep": 5}, UsageError, "keep=5 has not the form"),
+    ({"leave_out": "noise"}, UsageError, "leave_out='noise' has not the form"),
     ({"keep": "snr >"}, CurationError, "rule 'snr >': invalid syntax"),
     ({"keep": "sn > 5"}, CurationError, "rule 'sn > 5': no metric 'sn'"),
     ({"curation": {**CURATION, "unit_ids": [1, 2]}}, CurationError, "unit_ids: the curation is of another"),
@@ -281,7 +302,8 @@ def test_the_command_prints_what_changed_and_the_units(result, capsys, tmp_path)
     ]
     assert head.split()[:2] == ["unit", "events"]
     assert first.split()[:2] == ["1", "3"]
-    assert (counts, place.split()[1]) == ("2 units, 6 events; ran", str(tmp_path / "curated"))
+    assert counts.startswith("2 units, 6 events; curated in ")
+    assert place.split()[1] == str(tmp_path / "curated")
     assert len(mda.read(tmp_path / "curated" / "firings.mda")[0]) == 6
     assert main.run([*words[:6], "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -292,6 +314,15 @@ def test_the_command_prints_what_changed_and_the_units(result, capsys, tmp_path)
     assert main.run(["curate", result.key[:12], "--label", "good=events > 2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [unit["labels"] for unit in told["units_table"]] == [{"quality": "good"}, {}, {}, {}]
+
+
+def test_units_are_named_by_ranges_too(result, capsys):
+    assert main.run(["curate", result.key[:12], "--remove", "1-2,5", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["key"]
+    assert key == result.curate(remove=[1, 2, 5]).key == result.curate(remove=["2-1", 5]).key
+    # There is no unit 4.
+    merged = result.curate(merge=[["2-5"]])
+    assert merged.key == result.curate(merge=[[2, 3, 5]]).key
 
 
 def test_a_dry_run_prints_the_curation_that_would_be_applied(result, capsys, store, tmp_path):
@@ -316,8 +347,10 @@ def test_a_dry_run_prints_the_curation_that_would_be_applied(result, capsys, sto
         (["--label", "good"], "--label 'good' is not NAME=RULE"),
         (["--label", "=snr > 5"], "is not NAME=RULE"),
         (["--label", "good=snr > 5", "--label", "good=rate > 5"], "--label good has two rules"),
-        (["--merge", "3;7"], "--merge '3;7' is not units with commas between"),
+        (["--merge", "3;7"], "--merge '3;7' is not units or ranges with commas between"),
         (["--remove", "five"], "--remove 'five' is not units"),
+        (["--remove", "1-"], "--remove '1-' is not units"),
+        (["--remove", "-3"], "--remove '-3' is not units"),
         ([], "nothing is asked for"),
         (["a.json", "b.json"], "curate takes no further argument: 'b.json'"),
     ],
