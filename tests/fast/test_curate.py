@@ -220,6 +220,7 @@ def test_a_curation_that_leaves_nothing_is_an_empty_sorting_with_a_warning(resul
 WRONG = [
     ({}, UsageError, "nothing is asked for"),
     ({"remove": [9]}, CurationError, "^--remove 9: the sorting has no unit 9"),
+    ({"remove": [-3]}, CurationError, "^--remove -3: the sorting has no unit -3"),
     ({"remove": ["1-9"]}, CurationError, "^--remove 1-9: the sorting has no unit 9"),
     ({"merge": [[1, 99]]}, CurationError, "^--merge 1,99: the sorting has no unit 99"),
     ({"merge": [[3]]}, CurationError, "^--merge 3: one unit alone is not merged"),

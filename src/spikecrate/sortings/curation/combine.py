@@ -80,7 +80,7 @@ def _units_of(curation: Curation, words: Sequence[int | str], where: str) -> tup
     """Return the units that numbers and ranges name; those that a range runs over may be missing."""
     found: list[int] = []
     for word in words:
-        ends = [int(end) for end in str(word).split("-")]
+        ends = [int(end) for end in (word.split("-") if isinstance(word, str) else [word])]
         for end in ends:
             curation.require_unit(end, where)
         found += [unit for unit in curation.events if min(ends) <= unit <= max(ends)]
