@@ -631,14 +631,18 @@ V1 = {"format_version": "1", "unit_ids": [1, 2, 3, 7]}
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({**V2, "merge": [[1, 2]]}, "c.json: there is no field 'merge'; did you mean 'merges'"),
-        ({**V2, "removed_unit": [7]}, "c.json: there is no field 'removed_unit'; did you mean 'removed'"),
+        ({**V2, "merge": [[1, 2]]}, r"c\.json: there is no field 'merge'; did you mean 'merges'"),
+        ({**V2, "removed_unit": [7]}, r"c\.json: there is no field 'removed_unit'; did you mean 'removed'"),
         (
             {**V1, "merged_unit_groups": [[1, 2]]},
-            "c.json: there is no field 'merged_unit_groups'; did you mean 'merge_unit_groups'",
+            r"c\.json: there is no field 'merged_unit_groups'; did you mean 'merge_unit_groups'",
         ),
-        ({**V1, "removed": [7]}, "c.json: there is no field 'removed'; did you mean 'removed_units'"),
-        ({**V2, "colour": 1}, "c.json: there is no field 'colour'"),
+        (
+            {**V1, "removed_unit": [7]},
+            r"c\.json: there is no field 'removed_unit'; did you mean 'removed_units'",
+        ),
+        ({**V1, "removed_units": [7], "merges": []}, r"c\.json: there is no field 'removed_units'"),
+        ({**V2, "colour": 1}, r"c\.json: there is no field 'colour'"),
         (
             {**V2, "merges": [{"unit_ids": [1, 2], "new_id": 9}]},
             r"c.json: merges\[0\]: there is no field 'new_id'; did you mean",
@@ -660,6 +664,12 @@ V1 = {"format_version": "1", "unit_ids": [1, 2, 3, 7]}
 def test_a_field_that_is_not_read_is_refused_with_the_nearest(document, message):
     with pytest.raises(CurationError, match=message):
         parse(document, "c.json", EVENTS)
+
+
+def test_format_1_as_spikeinterface_writes_it_again_is_read_whole():
+    written = {**V1, "supported_versions": ["1", "2"], "merges": [{"unit_ids": [1, 2]}], "removed": [7]}
+    (found,) = parse(written, "c.json", EVENTS)
+    assert found.events_after() == {3: 2, 8: 7}
 
 
 def test_a_label_that_the_table_of_units_would_read_as_two_is_refused():

@@ -75,7 +75,8 @@ def _parse_one(document: Any, source: str, events: Mapping[int, int]) -> Curatio
         message = f"{source}: unit_ids: missing"
         raise CurationError(message, next_step=NEXT)
     _require_same_units(as_units(fields["unit_ids"], f"{source}: unit_ids"), source, events)
-    merges, removed = CHANGES[version]
+    # What SpikeInterface reads in format 1, it writes with the fields of format 2.
+    merges, removed = CHANGES["2" if {*CHANGES["2"]} & fields.keys() else version]
     _require_known(fields, (*FIELDS, merges, removed), source)
     definitions = _definitions(fields.get("label_definitions"), f"{source}: label_definitions")
     return Curation(
