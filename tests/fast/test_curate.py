@@ -195,6 +195,21 @@ def test_a_folder_of_phy_is_read_and_its_noise_left_out_where_asked(result, tmp_
     assert trains(result.curate(folder, leave_out=["noise"])).keys() == {5, 6}
 
 
+def test_a_unit_that_is_unsorted_in_phy_has_no_label_any_more(result, tmp_path):
+    first = result.curate(labels={"good": "events > 0"})
+    assert {row["quality"] for row in rows(first.folder / UNITS)} == {"good"}
+    labels = first.sorting.labels
+    np.save(tmp_path / "spike_times.npy", np.round(first.sorting.times).astype(np.uint64))
+    for name in ("spike_templates", "spike_clusters"):
+        np.save(tmp_path / f"{name}.npy", labels)
+    (tmp_path / "cluster_group.tsv").write_text("cluster_id\tgroup\n1\tgood\n2\tunsorted\n3\tmua\n")
+    second = first.curate(tmp_path)
+    assert [row["quality"] for row in rows(second.folder / UNITS)] == ["good", "", "mua", "good"]
+    # A rule labels what has no label.
+    third = first.curate(tmp_path, labels={"mine": "events > 0"})
+    assert [row["quality"] for row in rows(third.folder / UNITS)] == ["good", "mine", "mua", "good"]
+
+
 def test_a_curation_that_leaves_nothing_is_an_empty_sorting_with_a_warning(result):
     done = result.curate(remove=[1, 2, 3, 5])
     assert (len(done.sorting), done.record["units"]) == (0, 0)
@@ -204,7 +219,29 @@ def test_a_curation_that_leaves_nothing_is_an_empty_sorting_with_a_warning(resul
 
 WRONG = [
     ({}, UsageError, "nothing is asked for"),
-    ({"remove": [9]}, CurationError, r"removed\[0\]: the sorting has no unit 9"),
+    ({"remove": [9]}, CurationError, "^--remove 9: the sorting has no unit 9"),
+    ({"remove": [-3]}, CurationError, "^--remove -3: the sorting has no unit -3"),
+    ({"remove": ["1-9"]}, CurationError, "^--remove 1-9: the sorting has no unit 9"),
+    ({"merge": [[1, 99]]}, CurationError, "^--merge 1,99: the sorting has no unit 99"),
+    ({"merge": [[3]]}, CurationError, "^--merge 3: one unit alone is not merged"),
+    ({"merge": [[1, 1]]}, CurationError, "^--merge 1,1: unit 1 is here twice"),
+    ({"merge": [[1, 2]], "remove": [2]}, CurationError, "^--remove 2: unit 2 is here and in --merge 1,2"),
+    ({"curation": CURATION, "remove": [5]}, CurationError, "^--remove 5: unit 5 is here and in the curation"),
+    ({"labels": {"a;b": "rate > 0"}}, CurationError, "^--label a;b: 'a;b' is not a label"),
+    ({"leave_out": ["nosuch"]}, CurationError, "^--remove-label nosuch: there is no such label"),
+    (
+        {"curation": CURATION, "leave_out": ["nois"]},
+        CurationError,
+        "^--remove-label nois: there is no such label; did you mean 'noise'",
+    ),
+    ({"merge": [1, 2]}, UsageError, r"merge=\[1, 2\] has not the form merge=\[\[3, 7\], \[4, 5\]\]"),
+    ({"merge": 3}, UsageError, "merge=3 has not the form"),
+    ({"remove": 5}, UsageError, "remove=5 has not the form"),
+    ({"remove": ["x"]}, UsageError, "remove=.'x'. has not the form"),
+    ({"labels": {"a": 5}}, UsageError, "labels={'a': 5} has not the form labels={'good': 'snr > 8'}"),
+    ({"labels": ["good"]}, UsageError, "labels=.'good'. has not the form"),
+    ({"keep": 5}, UsageError, "keep=5 has not the form"),
+    ({"leave_out": "noise"}, UsageError, "leave_out='noise' has not the form"),
     ({"keep": "snr >"}, CurationError, "rule 'snr >': invalid syntax"),
     ({"keep": "sn > 5"}, CurationError, "rule 'sn > 5': no metric 'sn'"),
     ({"curation": {**CURATION, "unit_ids": [1, 2]}}, CurationError, "unit_ids: the curation is of another"),
@@ -280,6 +317,15 @@ def test_the_command_prints_what_changed_and_the_units(result, capsys, tmp_path)
     assert [unit["labels"] for unit in told["units_table"]] == [{"quality": "good"}, {}, {}, {}]
 
 
+def test_units_are_named_by_ranges_too(result, capsys):
+    assert main.run(["curate", result.key[:12], "--remove", "1-2,5", "--json"]) == 0
+    key = json.loads(capsys.readouterr().out)["key"]
+    assert key == result.curate(remove=[1, 2, 5]).key == result.curate(remove=["2-1", 5]).key
+    # There is no unit 4.
+    merged = result.curate(merge=[["2-5"]])
+    assert merged.key == result.curate(merge=[[2, 3, 5]]).key
+
+
 def test_a_dry_run_prints_the_curation_that_would_be_applied(result, capsys, store, tmp_path):
     words = ["curate", result.key[:12], "--keep", "waveforms > 1.5", "--label", "good = rate > 2"]
     before = {row.name for row in store.results.glob("*/*")}
@@ -302,8 +348,10 @@ def test_a_dry_run_prints_the_curation_that_would_be_applied(result, capsys, sto
         (["--label", "good"], "--label 'good' is not NAME=RULE"),
         (["--label", "=snr > 5"], "is not NAME=RULE"),
         (["--label", "good=snr > 5", "--label", "good=rate > 5"], "--label good has two rules"),
-        (["--merge", "3;7"], "--merge '3;7' is not units with commas between"),
+        (["--merge", "3;7"], "--merge '3;7' is not units or ranges with commas between"),
         (["--remove", "five"], "--remove 'five' is not units"),
+        (["--remove", "1-"], "--remove '1-' is not units"),
+        (["--remove", "-3"], "--remove '-3' is not units"),
         ([], "nothing is asked for"),
         (["a.json", "b.json"], "curate takes no further argument: 'b.json'"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from spikecrate.sortings.curation import (
     add,
     as_text,
     events_of,
+    inherit,
     labels_after,
     leave_out,
     parse,
@@ -335,7 +337,7 @@ def test_units_with_a_label_are_left_out_merged_ones_in_one_more_step():
 def test_merges_and_removals_are_added_and_contradictions_refused():
     (found,) = add(parsed(merges=[[1, 2]]), removed=[7])
     assert found.events_after() == {3: 2, 8: 7}
-    with pytest.raises(CurationError, match=r"merges\[1\]: unit 2 is here and in merges\[0\]"):
+    with pytest.raises(CurationError, match=r"^--merge 2,3: unit 2 is here and in the curation"):
         add(parsed(merges=[[1, 2]]), merges=[[2, 3]])
     several = parse(
         [{**V2, "merges": [{"unit_ids": [1, 2], "new_unit_id": 8}]}, {**V2, "unit_ids": [3, 7, 8]}],
@@ -479,7 +481,45 @@ def test_merges_splits_and_labels_of_phy_are_read_back_whatever_their_order(tmp_
 def test_what_phy_left_alone_is_unchanged_and_unsorted_is_no_label(tmp_path):
     groups = dict.fromkeys(EVENTS, "unsorted")
     (found,) = read_curation(write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups), SORTING)
-    assert found == Curation(events=EVENTS)
+    assert (found.merges, found.splits, found.removed) == ((), (), ())
+    assert labels_after((found,)) == {}
+
+
+def labelled(label):
+    quality = {"quality": LabelDefinition(options=("good", "noise", "mine"), exclusive=True)}
+    return Curation(
+        events=EVENTS, definitions=quality, labels={unit: {"quality": (label,)} for unit in EVENTS}
+    )
+
+
+def test_what_is_unsorted_in_phy_loses_its_label_and_what_phy_does_not_list_keeps_it(tmp_path):
+    first, second, third, *_ = EVENTS
+    groups = {first: "unsorted", second: "noise"}
+    folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups)
+    steps = inherit(read_curation(folder, SORTING), labelled("good"))
+    told = labels_after(steps)
+    assert first not in told
+    assert (told[second], told[third]) == ({"quality": ("noise",)}, {"quality": ("good",)})
+    # The document of a dry run says the same.
+    again = inherit(parse(json.loads(as_text(steps)), "c.json", EVENTS), labelled("good"))
+    assert labels_after(again) == told
+    # A part of a unit too.
+    clusters = SORTING.labels.copy()
+    clusters[np.flatnonzero(clusters == first)[0]] = 50
+    clusters[clusters == first] = 51
+    folder = write_phy(tmp_path / "split", SORTING, clusters, groups={50: "unsorted"})
+    told = labels_after(inherit(read_curation(folder, SORTING), labelled("good")))
+    assert 50 not in told
+    assert told[51] == {"quality": ("good",)}
+
+
+def test_a_label_that_is_no_group_of_phy_is_kept_where_the_export_tells_it_beside(tmp_path):
+    groups = dict.fromkeys(EVENTS, "unsorted")
+    folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels, groups=groups)
+    first, second, *_ = EVENTS
+    (folder / "cluster_quality.tsv").write_text(f"cluster_id\tquality\n{first}\tmine\n{second}\t\n")
+    told = labels_after(inherit(read_curation(folder, SORTING), labelled("mine")))
+    assert told == {first: {"quality": ("mine",)}}
 
 
 def test_units_with_the_events_of_another_keep_their_order(tmp_path):
@@ -492,7 +532,7 @@ def test_labels_are_read_from_the_table_that_phy_reads_and_else_from_its_copy(tm
     folder = write_phy(tmp_path / "phy", SORTING, SORTING.labels)
     (folder / "cluster_info.tsv").write_text("cluster_id\tch\tgroup\n1\t0\tnoise\n2\t0\t\n")
     (found,) = read_curation(folder, SORTING)
-    assert found.labels == {1: {"quality": ("noise",)}}
+    assert found.labels == {1: {"quality": ("noise",)}, 2: {"quality": ()}}
     (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n1\tgood\n")
     (found,) = read_curation(folder / "params.py", SORTING)
     assert found.labels == {1: {"quality": ("good",)}}
@@ -539,6 +579,17 @@ def cut(folder, name, size):
             lambda folder: (folder / "cluster_group.tsv").write_text("cluster_id\tgroup\n1"),
             r"cluster_group\.tsv: not readable",
         ),
+        *(
+            (
+                lambda folder, text=text: (folder / "cluster_group.tsv").write_text(text),
+                rf"cluster_group\.tsv: not readable: its last line is cut: {re.escape(repr(last))}",
+            )
+            for text, last in (
+                ("cluster_id\tgroup\n1\tgood\n2\tgo", "2\tgo"),
+                ("cluster_id\tgroup\n1\tgood", "1\tgood"),
+                ("cluster_id\tgroup", "cluster_id\tgroup"),
+            )
+        ),
         (
             lambda folder: (folder / "cluster_group.tsv").write_text("cluster\tlabel\n1\tgood\n"),
             r"cluster_group\.tsv: the columns are cluster, label, not cluster_id and group",
@@ -572,6 +623,59 @@ def test_a_folder_of_phy_with_fewer_units_is_of_another_sorting(tmp_path):
 def test_the_number_of_events_is_that_of_the_sorting():
     assert events_of(SORTING) == EVENTS
     assert events_of(Sorting.from_events([], [], sampling_frequency=1)) == {}
+
+
+V1 = {"format_version": "1", "unit_ids": [1, 2, 3, 7]}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({**V2, "merge": [[1, 2]]}, r"c\.json: there is no field 'merge'; did you mean 'merges'"),
+        ({**V2, "removed_unit": [7]}, r"c\.json: there is no field 'removed_unit'; did you mean 'removed'"),
+        (
+            {**V1, "merged_unit_groups": [[1, 2]]},
+            r"c\.json: there is no field 'merged_unit_groups'; did you mean 'merge_unit_groups'",
+        ),
+        (
+            {**V1, "removed_unit": [7]},
+            r"c\.json: there is no field 'removed_unit'; did you mean 'removed_units'",
+        ),
+        ({**V1, "removed_units": [7], "merges": []}, r"c\.json: there is no field 'removed_units'"),
+        ({**V2, "colour": 1}, r"c\.json: there is no field 'colour'"),
+        (
+            {**V2, "merges": [{"unit_ids": [1, 2], "new_id": 9}]},
+            r"c.json: merges\[0\]: there is no field 'new_id'; did you mean",
+        ),
+        (
+            {**V2, "splits": [{"unit_id": 1, "indices": [[0]], "new_units": [8, 9]}]},
+            r"c.json: splits\[0\]: there is no field 'new_units'; did you mean 'new_unit_ids'",
+        ),
+        (
+            {**V2, "label_definitions": {"q": {"label_option": ["a", "b"], "exclusive": True}}},
+            "c.json: label_definitions: q: there is no field 'label_option'; did you mean 'label_options'",
+        ),
+        (
+            {**V2, "manual_labels": [{"unit_id": 1, "labels": {}, "quality": ["good"]}]},
+            r"c.json: manual_labels\[0\]: there is no field 'quality'",
+        ),
+    ],
+)
+def test_a_field_that_is_not_read_is_refused_with_the_nearest(document, message):
+    with pytest.raises(CurationError, match=message):
+        parse(document, "c.json", EVENTS)
+
+
+def test_format_1_as_spikeinterface_writes_it_again_is_read_whole():
+    written = {**V1, "supported_versions": ["1", "2"], "merges": [{"unit_ids": [1, 2]}], "removed": [7]}
+    (found,) = parse(written, "c.json", EVENTS)
+    assert found.events_after() == {3: 2, 8: 7}
+
+
+def test_a_label_that_the_table_of_units_would_read_as_two_is_refused():
+    quality = {"quality": {"label_options": ["good;mua", "noise"], "exclusive": True}}
+    with pytest.raises(CurationError, match=r"c\.json: label_definitions: 'good;mua' is not a label"):
+        parse({**V2, "label_definitions": quality}, "c.json", EVENTS)
 
 
 def test_a_curation_of_no_unit_leaves_none():

@@ -186,7 +186,7 @@ def test_channels_are_named_as_in_a_view(flat, tool):  # noqa: ARG001
         ({}, ParameterValueError, "steps: {} is not of type 'array'"),
         ("bandpass_filter", ParameterValueError, "is not of type 'array'"),
         (["bandpass_filter"], ParameterValueError, r"steps\[0\]: 'bandpass_filter' is not of type 'object'"),
-        ([{"freq_min": 3}], ParameterValueError, r"steps\[0\]: 'operation' is a required property"),
+        ([{"freq_min": 3}], ParameterValueError, r"steps\[0\]: no operation is named: it has 'freq_min'"),
         ([{"operation": 3}], ParameterValueError, r"steps\[0\].operation: 3 is not one of"),
         (
             [BAND, {"operation": "bandpas_filter"}],
@@ -234,6 +234,49 @@ def test_channels_are_named_as_in_a_view(flat, tool):  # noqa: ARG001
 def test_a_chain_that_is_wrong_is_refused_before_anything_runs(recording, tool, steps, error, message):  # noqa: ARG001
     with pytest.raises(error, match=message):
         spikecrate.preprocess(recording, steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["remove_channels:channels=1-4"], r"steps\[0\]: remove_channels: all 4 channels are named"),
+        (
+            ["remove_channels:channels=1,2", "interpolate_channels:channels=3,4"],
+            r"steps\[1\]: interpolate_channels: all 2 channels are named",
+        ),
+        (
+            ["remove_channels:channels=2", "remove_channels:channels=1-2"],
+            r"steps\[1\]: remove_channels: channel 2 has been removed",
+        ),
+    ],
+)
+def test_a_chain_that_leaves_no_channel_is_refused_before_anything_runs(
+    tmp_path,
+    tool,  # noqa: ARG001
+    capsys,
+    monkeypatch,
+    words,
+    message,
+):
+    monkeypatch.setattr("spikecrate.steps.run.run", lambda *_, **__: pytest.fail("it ran"))
+    plain = write_mountainsort(tmp_path / "plain", samples())
+    options = [part for word in words for part in ("--step", word)]
+    assert main.run(["preprocess", str(plain), *options]) == UsageError.exit_code
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_what_the_tool_finds_unfit_is_told_in_its_last_line(recording, sorter, monkeypatch, here):  # noqa: ARG001
+    described = json.loads((data_path("tools") / "preprocess" / "tool.json").read_text())
+    fields = {name: described[name] for name in ("kind", "inputs", "parameters")}
+    body = (data_path("tools") / "preprocess" / "run.py").read_text()
+    # SpikeInterface is not here: the chain finds what it would with it.
+    body += "\n\ndef preprocess(*_):\n    raise UnfitError('all 4 channels are bad')\n"
+    monkeypatch.setattr(
+        import_module("spikecrate.api.preprocess"), "TOOL", sorter(body, name="unfit", **fields)
+    )
+    with pytest.raises(UsageError) as caught:
+        spikecrate.preprocess(recording, [{"operation": "detect_bad_channels"}])
+    assert str(caught.value) == f"{recording}: all 4 channels are bad"
 
 
 def test_one_channel_has_no_common_reference(tmp_path, flat, tool):  # noqa: ARG001
@@ -395,7 +438,9 @@ def test_a_recording_in_pieces_has_the_same_samples(tmp_path, monkeypatch, time_
 def test_the_tool_refuses_what_leaves_no_channel(tmp_path):
     traces = SimpleNamespace(channel_ids=np.array(["a", "b"]), remove_channels=lambda names: names)
     made = TOOL.Chain(traces, {}, Resources(tmp_path, 1, None, 0), {})
-    with pytest.raises(ValueError, match="all 2 channels are bad: none is left to remove them by"):
+    with pytest.raises(
+        ValueError, match="all 2 channels are bad, and none would be left: report them by action"
+    ):
         made.treat(["a", "b"], "remove")
     assert made.treat(["a", "b"], "report") is traces
     with pytest.raises(ValueError, match="remove_channels: all 2 channels are named"):

@@ -15,7 +15,7 @@ from conftest import DATA, SPIKECRATE, last_json
 
 import spikecrate
 from spikecrate._util.progress import Silent
-from spikecrate.errors import JobFailedError
+from spikecrate.errors import UsageError
 from spikecrate.recordings import open_recording
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
@@ -187,7 +187,7 @@ def test_bad_channels_are_found_told_and_interpolated_or_removed(noise):
     dead = done["interpolate"].recording.traces()[:, DEAD]
     assert np.abs(dead).max() > 100
     alone = {"operation": "remove_channels", "channels": [f"1-{DEAD}", f"{DEAD + 2}-16"]}
-    with pytest.raises(JobFailedError, match="one channel"):
+    with pytest.raises(UsageError, match="common_reference: there is one channel"):
         on_host(noise, [alone, REFERENCE])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -38,6 +39,12 @@ INT16: Final = np.iinfo(np.int16)
 GOOD: Final = "good"
 ACTIONS: Final = {"interpolate": "interpolated", "remove": "removed"}
 SMALL_INTEGERS: Final = ("i1", "i2", "u1", "u2")
+USAGE: Final = 2
+"""Exit code of spikecrate's error of usage, which the library raises with the last line of the log."""
+
+
+class UnfitError(ValueError):
+    """An operation does not fit the recording, or leaves no channel."""
 
 
 @dataclass
@@ -92,8 +99,11 @@ class Chain:
         if action == "report" or not names:
             return self.traces
         if len(names) == len(self.names):
-            message = f"all {len(names)} channels are bad: none is left to {action} them by"
-            raise ValueError(message)
+            told = "report them by action=report, or find them by another method"
+            message = (
+                f"detect_bad_channels: all {len(names)} channels are bad, and none would be left: {told}"
+            )
+            raise UnfitError(message)
         if action == "remove":
             return self.traces.remove_channels(list(names))
         return interpolated(self.traces, names)
@@ -113,9 +123,24 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     resources : Resources
         Seed, and number of worker processes.
 
+    An operation that does not fit the recording ends the step with a last line; the harness would print a traceback after
+    it.
+    """
+    try:
+        preprocess(inputs["recording"], parameters, out, resources)
+    except UnfitError as error:
+        print(error, file=sys.stderr, flush=True)
+        os._exit(USAGE)
+
+
+def preprocess(
+    recording: TraceReader, parameters: Mapping[str, Any], out: Path, resources: Resources
+) -> None:
+    """Preprocess a recording, and write the new one to `out`; the other arguments are those of `run`.
+
     Raises
     ------
-    ValueError
+    UnfitError
         An operation does not fit the recording, or leaves no channel.
     """
     from spikeinterface import preprocessing
@@ -126,7 +151,6 @@ def run(inputs: Mapping[str, Any], parameters: Mapping[str, Any], out: Path, res
     # What the packages plan to change is for their developers.
     for category in (FutureWarning, DeprecationWarning):
         warnings.simplefilter("ignore", category)
-    recording = inputs["recording"]
     names = parameters["channel_ids"] or [str(index + 1) for index in range(recording.num_channels)]
     traces = preprocessing.scale_to_uV(as_spikeinterface(in_pieces(recording)).rename_channels(names))
     groups = dict(zip(names, parameters["groups"], strict=bool(parameters["groups"])))
@@ -167,7 +191,7 @@ def phase_shift(chain: Chain, step: Step) -> Any:
 
     if len(step["shifts"]) != len(chain.channels):
         message = f"phase_shift: {len(step['shifts'])} shifts for the {len(chain.channels)} channels of the recording"
-        raise ValueError(message)
+        raise UnfitError(message)
     shifts = dict(zip(chain.channels, step["shifts"], strict=True))
     return preprocessing.phase_shift(
         chain.traces,
@@ -223,14 +247,14 @@ def common_reference(chain: Chain, step: Step) -> Any:
         )
     if step["reference"] == "group" and not chain.groups:
         message = "common_reference: the groups of the channels are not known"
-        raise ValueError(message)
+        raise UnfitError(message)
     for group, alone in members.items():
         if len(alone) == 1:
             where = f"group {group} has" if group else "there is"
             message = (
                 f"common_reference: {where} one channel ({alone[0]}): its reference is the channel itself"
             )
-            raise ValueError(message)
+            raise UnfitError(message)
     return preprocessing.common_reference(
         chain.traces,
         reference="local" if local else "global",
@@ -293,11 +317,11 @@ def named(chain: Chain, step: Step, change: Callable[[list[str]], Any]) -> Any:
         gone = [name for name in missing if name in chain.channels]
         why = "has been removed" if gone else f"is none of the {len(left)} channels"
         message = f"{step['operation']}: {(gone or missing)[0]} {why}"
-        raise ValueError(message)
+        raise UnfitError(message)
     names = list(dict.fromkeys(step["channels"]))
     if len(names) == len(left):
         message = f"{step['operation']}: all {len(left)} channels are named, so that none is left"
-        raise ValueError(message)
+        raise UnfitError(message)
     for name in names:
         verb = step["operation"].removesuffix("_channels")
         chain.channels[name] = {"label": "named", "action": ACTIONS[verb]}
@@ -309,7 +333,7 @@ def interpolated(traces: Any, names: Sequence[str], sigma_um: float | None = Non
 
     Raises
     ------
-    ValueError
+    UnfitError
         A channel has no other one within reach.
     """
     from spikeinterface import preprocessing
@@ -320,7 +344,7 @@ def interpolated(traces: Any, names: Sequence[str], sigma_um: float | None = Non
     along = next((places[:, axis] for axis in (1, 0) if np.ptp(places[:, axis]) > 0), None)
     if along is None:
         message = "channels cannot be interpolated: all are at one place"
-        raise ValueError(message)
+        raise UnfitError(message)
     if sigma_um is None:
         distances, counts = np.unique(np.diff(np.unique(along)), return_counts=True)
         sigma_um = float(distances[counts.argmax()])
@@ -333,7 +357,7 @@ def interpolated(traces: Any, names: Sequence[str], sigma_um: float | None = Non
     ]
     if far:
         message = f"channel {far[0]} cannot be interpolated: none of the {(~bad).sum()} other channels is within reach of {sigma_um:g} um"
-        raise ValueError(message)
+        raise UnfitError(message)
     return preprocessing.interpolate_bad_channels(
         traces, list(names), sigma_um=sigma_um, p=p, weights=weights
     )
@@ -356,7 +380,7 @@ def gains_of(recording: TraceReader, dtype: str) -> np.ndarray[Any, np.dtype[np.
         message = (
             f"the gain of channel {int(np.flatnonzero(recording.gains == 0)[0]) + 1} is 0: write float32"
         )
-        raise ValueError(message)
+        raise UnfitError(message)
     return recording.gains
 
 

@@ -6,9 +6,12 @@ applies it, and the run record names it.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from blake3 import blake3
 
@@ -32,8 +35,6 @@ from spikecrate.store import open_store
 from spikecrate_harness.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from spikecrate._util.progress import Progress
     from spikecrate.api.run import Output
     from spikecrate.recordings import Recording
@@ -46,6 +47,8 @@ TOOL: Final = "curate"
 CURATION: Final = "curation"
 ANALYSIS: Final = "analysis"
 DOCUMENT: Final = "curation.json"
+UNIT_WORD: Final = re.compile(r"[0-9]{1,15}(-[0-9]{1,15})?")
+"""A unit, or the first and the last of a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,20 +63,43 @@ class Choices:
         A rule on the metrics: units of which it is false are left out.
     labels : mapping, optional
         Rule of each label.
-    merge : sequence of sequence of int
-        Units to merge.
-    remove : sequence of int
+    merge : sequence of sequence of int or str
+        Units to merge; a text is the first and the last unit of a range, such as `3-8`.
+    remove : sequence of int or str
         Units to leave out.
     leave_out : sequence of str
         Labels whose units are left out, such as `noise`.
+
+    Raises
+    ------
+    UsageError
+        A value has another form.
     """
 
     curation: CurationWord | None = None
     keep: str | None = None
     labels: Mapping[str, str] | None = None
-    merge: Sequence[Sequence[int]] = ()
-    remove: Sequence[int] = ()
+    merge: Sequence[Sequence[int | str]] = ()
+    remove: Sequence[int | str] = ()
     leave_out: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what has another form, and show the right one."""
+        labels: object = self.labels or {}
+        forms = {
+            "keep": (self.keep is None or isinstance(self.keep, str), "keep='snr > 5'"),
+            "labels": (
+                isinstance(labels, Mapping) and _are_texts([*labels, *labels.values()]),
+                "labels={'good': 'snr > 8'}",
+            ),
+            "merge": (_is_list(self.merge) and all(map(_are_units, self.merge)), "merge=[[3, 7], [4, 5]]"),
+            "remove": (_are_units(self.remove), "remove=[5, '8-12']"),
+            "leave_out": (_are_texts(self.leave_out), "leave_out=['noise']"),
+        }
+        for name, (right, form) in forms.items():
+            if not right:
+                message = f"{name}={getattr(self, name)!r} has not the form {form}"
+                raise UsageError(message, next_step=f"write it as {form}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +129,8 @@ def curate(
     *,
     keep: str | None = None,
     labels: Mapping[str, str] | None = None,
-    merge: Sequence[Sequence[int]] = (),
-    remove: Sequence[int] = (),
+    merge: Sequence[Sequence[int | str]] = (),
+    remove: Sequence[int | str] = (),
     leave_out: Sequence[str] = (),
     analysis: Analysis | Result | Path | str | None = None,
     recording: Recording | Path | str | None = None,
@@ -140,6 +166,8 @@ def curate(
     ------
     CurationError
         The curation or a rule is not valid or not of this sorting.
+    UsageError
+        Nothing is asked for, or a value has another form.
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
@@ -218,10 +246,11 @@ def decide(
         steps = curations.read_curation(word, sorting)
     elif word is not None:
         steps = curations.parse_any(word, "the curation", sorting)
+    labelled = Curation(events=events)
     if record["tool"]["kind"] == CURATE:
         earlier = folder / KINDS[CURATE].folder / DOCUMENT
         labelled = curations.labels_of(curations.read_json(earlier), str(earlier), events)
-        steps = curations.inherit(steps, labelled)
+    steps = curations.inherit(steps, labelled)
     if choices.merge or choices.remove:
         steps = curations.add(steps, merges=choices.merge, removed=choices.remove)
     rules = [*([] if keep is None else [keep]), *labels.values()]
@@ -244,6 +273,24 @@ def decide(
     if choices.leave_out:
         steps = curations.leave_out(steps, choices.leave_out)
     return Decided(steps=steps, analysis=used)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _are_texts(value: object) -> bool:
+    return _is_list(value) and all(isinstance(text, str) for text in cast("Sequence[object]", value))
+
+
+def _are_units(value: object) -> bool:
+    """Return whether a value is a list of numbers, and of texts such as `3-8`."""
+    return _is_list(value) and all(
+        UNIT_WORD.fullmatch(unit)
+        if isinstance(unit, str)
+        else isinstance(unit, Integral) and not isinstance(unit, bool)
+        for unit in cast("Sequence[object]", value)
+    )
 
 
 def _metrics(

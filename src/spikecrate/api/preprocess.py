@@ -17,7 +17,7 @@ from spikecrate._util.progress import default_progress
 from spikecrate.api.run import find_or_run
 from spikecrate.catalogue.parameters import complete, validate
 from spikecrate.catalogue.tools import find
-from spikecrate.errors import ParameterValueError, UsageError
+from spikecrate.errors import JobFailedError, ParameterValueError, UsageError
 from spikecrate.recordings import Recording, open_recording
 from spikecrate.recordings.views import group_names, named_channels
 from spikecrate.steps.kinds import KINDS, PREPROCESS, RECORDING
@@ -124,6 +124,8 @@ def preprocess(
     ------
     ParameterUnknownError, ParameterValueError
         An operation or a parameter is not known, or does not fit the recording.
+    UsageError
+        No channel would be left.
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
@@ -142,8 +144,17 @@ def preprocess(
         _fitted(f"steps[{place}]: {step['operation']}", step, recording, chosen)
         for place, step in enumerate(chosen["steps"])
     ]
+    _require_channels_left(chosen["steps"], _names(recording, chosen))
     request = StepRequest(tool=TOOL, inputs={RECORDING: recording}, params=chosen, **options)
-    return Preprocessed(result=find_or_run(request, shelf, shown, output=output))
+    try:
+        return Preprocessed(result=find_or_run(request, shelf, shown, output=output))
+    except JobFailedError as failure:
+        # The tool's last line is the reason.
+        if failure.details.get("exit_code") != UsageError.exit_code:
+            raise
+        reason = str(failure).rpartition("\n")[2]
+        message = f"{recording.path}: {reason}"
+        raise UsageError(message, next_step=SHOW) from None
 
 
 def _facts(recording: Recording, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -186,7 +197,7 @@ def _fitted(
                 message = f"{place}: {where} has one channel, whose common reference is the channel itself"
                 raise ParameterValueError(message, next_step="leave the operation out")
         case {"channels": words}:
-            names = facts["channel_ids"] or [str(index + 1) for index in range(layout.num_channels)]
+            names = _names(recording, facts)
             found = named_channels(words, names, place, recording)
             return {**step, "channels": [names[index] for index in sorted(found)]}
         case {"operation": "phase_shift", "shifts": []}:
@@ -195,6 +206,26 @@ def _fitted(
             message = f"{place}: {len(shifts)} shifts for {layout.num_channels} channels"
             raise ParameterValueError(message, next_step="give one a channel")
     return step
+
+
+def _names(recording: Recording, facts: Mapping[str, Any]) -> list[str]:
+    """Return the names by which the tool knows the channels."""
+    return facts["channel_ids"] or [str(index + 1) for index in range(recording.layout.num_channels)]
+
+
+def _require_channels_left(steps: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Refuse an operation that names channels that are gone, or all that are left."""
+    left = {*names}
+    for place, step in enumerate(steps):
+        named, where = {*step.get("channels", ())}, f"steps[{place}]: {step['operation']}"
+        if gone := sorted(named - left, key=names.index):
+            message = f"{where}: channel {gone[0]} has been removed"
+            raise UsageError(message, next_step="leave it out of this operation, or put this one first")
+        if named == left:
+            message = f"{where}: all {len(left)} channels are named, so that none is left"
+            raise UsageError(message, next_step="name fewer channels")
+        if step["operation"] == "remove_channels":
+            left -= named
 
 
 def _shifts(place: str, part: str, recording: Recording) -> list[float]:

@@ -99,9 +99,13 @@ def operations(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _complete_operation(tool: Tool, place: str, known: Mapping[str, Any], value: Any) -> Any:
     """Return one operation with all of its parameters; what is no operation is left to `validate`."""
-    if not isinstance(value, dict) or not isinstance(name := value.get("operation"), str):
-        return value
     step = f"run spikecrate sorters.show {tool.name} for the operations and their parameters"
+    if isinstance(value, dict) and "operation" not in value:
+        given = ", ".join(map(repr, value)) or "nothing"
+        message = f"{tool.name}: {place}: no operation is named: it has {given}, and no 'operation'"
+        raise ParameterValueError(message, next_step=f'write it as {{"operation": NAME, ...}}; {step}')
+    if not isinstance(value, dict) or not isinstance(name := value["operation"], str):
+        return value
     if name not in known:
         message = f"{tool.name}: {place}: there is no operation {name!r}{nearest(name, known)}"
         raise ParameterUnknownError(message, next_step=step, details={"known": list(known)})

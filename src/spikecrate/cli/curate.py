@@ -135,9 +135,9 @@ def curate(
     label : NAME=RULE
         label the units of which it is true, unless they have a label; example: good='snr > 8'
     merge : UNITS
-        units that become one; example: 3,7
+        units that become one, a unit or a range each; example: 3,7
     remove : UNITS
-        units to leave out; example: 5
+        units to leave out, a unit or a range each; example: 5,8-12
     remove_label : LABEL
         leave out the units with this label; example: noise
     analysis : RESULT
@@ -202,9 +202,11 @@ def _rules(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _units(flag: str, word: str) -> list[int]:
-    try:
-        return [int(unit) for unit in word.split(",")]
-    except ValueError:
-        message = f"{flag} {word!r} is not units with commas between"
-        raise UsageError(message, next_step=f"write it as {flag} 3,7") from None
+def _units(flag: str, word: str) -> list[str]:
+    from spikecrate.api.curate import UNIT_WORD
+
+    units = [unit.strip() for unit in word.split(",")]
+    if not all(map(UNIT_WORD.fullmatch, units)):
+        message = f"{flag} {word!r} is not units or ranges with commas between"
+        raise UsageError(message, next_step=f"write it as {flag} 3,7 or {flag} 3-5,7")
+    return units

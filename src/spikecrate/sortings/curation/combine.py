@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.nearest import nearest
 from spikecrate.errors import CurationError
-from spikecrate.sortings.curation.model import Curation, LabelDefinition, Merge, listed
+from spikecrate.sortings.curation.model import Curation, LabelDefinition, Merge, listed, require_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,10 @@ SOURCE: Final = "the options"
 
 
 def add(
-    steps: Sequence[Curation], *, merges: Sequence[Sequence[int]] = (), removed: Sequence[int] = ()
+    steps: Sequence[Curation],
+    *,
+    merges: Sequence[Sequence[int | str]] = (),
+    removed: Sequence[int | str] = (),
 ) -> tuple[Curation, ...]:
     """Add merges and removals of units of the sorting.
 
@@ -29,9 +33,9 @@ def add(
     ----------
     steps : sequence of Curation
         The curation; the first is of the units of the sorting.
-    merges : sequence of sequence of int
-        Units to merge.
-    removed : sequence of int
+    merges : sequence of sequence of int or str
+        Units to merge; a text is the first and the last unit of a range, such as `3-8`.
+    removed : sequence of int or str
         Units to leave out.
 
     Returns
@@ -41,15 +45,46 @@ def add(
     Raises
     ------
     CurationError
-        The sorting has no such unit, or two things are said of it; the message names the field.
+        The sorting has no such unit, or two things are said of it; the message names the option.
     """
     first, *later = steps
+    options = [
+        *((f"--merge {','.join(map(str, words))}", words) for words in merges),
+        *((f"--remove {word}", [word]) for word in removed),
+    ]
+    named = [(where, _units_of(first, words, where)) for where, words in options]
+    seen = dict.fromkeys([*first.removed, *first.changed], "the curation")
+    for where, units in named:
+        for unit in units:
+            if unit in seen:
+                again = "twice" if seen[unit] == where else f"and in {seen[unit]}"
+                message = f"{where}: unit {unit} is here {again}"
+                raise CurationError(
+                    message, next_step="say one thing of each unit, and curate the result again"
+                )
+            seen[unit] = where
+    merged, left_out = named[: len(merges)], named[len(merges) :]
+    for where, units in merged:
+        if len(units) < 2:
+            message = f"{where}: one unit alone is not merged"
+            raise CurationError(message, next_step="write it as --merge 3,7")
     added = replace(
         first,
-        merges=(*first.merges, *(Merge(units=tuple(units)) for units in merges)),
-        removed=(*first.removed, *removed),
+        merges=(*first.merges, *(Merge(units=units) for _, units in merged)),
+        removed=(*first.removed, *(unit for _, units in left_out for unit in units)),
     ).complete(SOURCE)
     return _followed(added, later)
+
+
+def _units_of(curation: Curation, words: Sequence[int | str], where: str) -> tuple[int, ...]:
+    """Return the units that numbers and ranges name; those that a range runs over may be missing."""
+    found: list[int] = []
+    for word in words:
+        ends = [int(end) for end in (word.split("-") if isinstance(word, str) else [word])]
+        for end in ends:
+            curation.require_unit(end, where)
+        found += [unit for unit in curation.events if min(ends) <= unit <= max(ends)]
+    return tuple(found)
 
 
 def inherit(steps: Sequence[Curation], earlier: Curation) -> tuple[Curation, ...]:
@@ -69,10 +104,15 @@ def inherit(steps: Sequence[Curation], earlier: Curation) -> tuple[Curation, ...
     first, *later = steps
     definitions = dict(earlier.definitions)
     for name, one in first.definitions.items():
-        before = definitions.get(name, one).options
-        definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *before])))
-    labels = {unit: {**chosen, **first.labels.get(unit, {})} for unit, chosen in earlier.labels.items()}
-    inherited = replace(first, definitions=definitions, labels={**first.labels, **labels})
+        had = definitions.get(name, one).options
+        definitions[name] = replace(one, options=tuple(dict.fromkeys([*one.options, *had])))
+    labels = {}
+    for unit in sorted(first.labels.keys() | earlier.labels.keys()):
+        before, own = earlier.labels.get(unit, {}), first.labels.get(unit, {})
+        # Where there is no label, none is taken away.
+        if chosen := {**before, **{name: mine for name, mine in own.items() if mine or name in before}}:
+            labels[unit] = chosen
+    inherited = replace(first, definitions=definitions, labels=labels)
     return _followed(inherited.complete(SOURCE), later)
 
 
@@ -107,12 +147,14 @@ def decide(
     Raises
     ------
     CurationError
-        The table lacks a metric.
+        The table lacks a metric, or a text is no label.
     """
     first, *later = steps
     open_units = [unit for unit in first.events if unit not in first.changed | {*first.removed}]
     told: list[dict[str, Any]] = []
     removed: tuple[int, ...] = ()
+    for label in labels or ():
+        require_label(label, f"--label {label}")
     if keep is not None:
         decision = keep.decide(table)
         removed = tuple(unit for unit in open_units if unit not in decision.units)
@@ -126,7 +168,7 @@ def decide(
             for unit in open_units
             if unit in decision.units
             and unit not in removed
-            and not (had.exclusive and CATEGORY in chosen.get(unit, {}))
+            and not (had.exclusive and chosen.get(unit, {}).get(CATEGORY))
         ]
         for unit in units:
             before = chosen.get(unit, {})
@@ -163,8 +205,20 @@ def leave_out(steps: Sequence[Curation], labels: Sequence[str]) -> tuple[Curatio
     -------
     tuple of Curation
         With one more curation where such a unit is new.
+
+    Raises
+    ------
+    CurationError
+        No unit may have such a label; the message suggests the nearest.
     """
     *earlier, last = steps
+    definitions = [one for step in steps for one in step.definitions.values()]
+    known = [*dict.fromkeys(chain(*(one.options for one in definitions)))]
+    for label in labels:
+        if label not in known:
+            message = f"--remove-label {label}: there is no such label{nearest(label, known)}"
+            step = f"the labels are {', '.join(known)}" if known else "name a curation with labels first"
+            raise CurationError(message, next_step=step)
     units = {
         unit
         for unit, chosen in labels_after(steps).items()
@@ -198,7 +252,8 @@ def labels_after(steps: Sequence[Curation]) -> dict[int, dict[str, tuple[str, ..
     for step in steps:
         exclusive |= {name: one.exclusive for name, one in step.definitions.items()}
         for unit, chosen in step.labels.items():
-            labels[unit] = {**labels.get(unit, {}), **chosen}
+            both = {**labels.get(unit, {}), **chosen}
+            labels[unit] = {name: mine for name, mine in both.items() if mine}
         for unit in step.removed:
             labels.pop(unit, None)
         for merge in step.merges:

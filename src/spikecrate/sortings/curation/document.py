@@ -10,6 +10,7 @@ import json
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.nearest import nearest
 from spikecrate.errors import CurationError
 from spikecrate.sortings.curation.combine import labels_after
 from spikecrate.sortings.curation.model import NEXT, Curation, LabelDefinition, Merge, Split, listed
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 VERSIONS: Final = ("1", "2")
+CHANGES: Final = {"1": ("merge_unit_groups", "removed_units"), "2": ("merges", "removed")}
+"""Fields with the merges and the removals, by version."""
+FIELDS: Final = (
+    *("format_version", "supported_versions", "unit_ids", "label_definitions", "manual_labels", "splits"),
+    *("rules", "labels_after"),
+)
+"""The other fields of a document; the last two are spikecrate's own."""
+DEFINITION: Final = ("name", "label_options", "exclusive", "auto_exclusive")
+LABELS: Final = ("unit_id", "labels")
+MERGE: Final = ("unit_ids", "new_unit_id")
+SPLIT: Final = ("unit_id", "mode", "indices", "labels", "new_unit_ids")
 
 
 def parse(document: Any, source: str, events: Mapping[int, int]) -> tuple[Curation, ...]:
@@ -63,7 +75,9 @@ def _parse_one(document: Any, source: str, events: Mapping[int, int]) -> Curatio
         message = f"{source}: unit_ids: missing"
         raise CurationError(message, next_step=NEXT)
     _require_same_units(as_units(fields["unit_ids"], f"{source}: unit_ids"), source, events)
-    merges, removed = ("merges", "removed") if version == "2" else ("merge_unit_groups", "removed_units")
+    # What SpikeInterface reads in format 1, it writes with the fields of format 2.
+    merges, removed = CHANGES["2" if {*CHANGES["2"]} & fields.keys() else version]
+    _require_known(fields, (*FIELDS, merges, removed), source)
     definitions = _definitions(fields.get("label_definitions"), f"{source}: label_definitions")
     return Curation(
         events=dict(sorted(events.items())),
@@ -74,6 +88,16 @@ def _parse_one(document: Any, source: str, events: Mapping[int, int]) -> Curatio
         splits=_splits(fields.get("splits"), f"{source}: splits", events),
         rules=tuple(as_list(fields.get("rules"), f"{source}: rules")),
     ).complete(source)
+
+
+def _require_known(fields: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Refuse a field that is not read: what it says would be lost."""
+    for name in fields:
+        if name not in known:
+            near = nearest(name, known)
+            message = f"{where}: there is no field {name!r}{near}"
+            step = NEXT if near else f"leave it out; the fields are {', '.join(known)}"
+            raise CurationError(message, next_step=step)
 
 
 def _require_same_units(units: tuple[int, ...], source: str, events: Mapping[int, int]) -> None:
@@ -96,6 +120,7 @@ def _definitions(value: Any, where: str) -> dict[str, LabelDefinition]:
     found = {}
     for name, one in as_object(value or {}, where).items():
         fields = as_object(one, f"{where}: {name}")
+        _require_known(fields, DEFINITION, f"{where}: {name}")
         options = as_texts(fields.get("label_options"), f"{where}: {name}: label_options")
         exclusive = fields.get("exclusive", fields.get("auto_exclusive"))
         if not isinstance(exclusive, bool):
@@ -111,14 +136,15 @@ def _labels(value: Any, where: str) -> dict[int, dict[str, tuple[str, ...]]]:
         inside = f"{where}[{place}]"
         fields = as_object(one, inside)
         unit = as_unit(fields.get("unit_id"), f"{inside}: unit_id")
+        if "labels" in fields:
+            _require_known(fields, LABELS, inside)
         labels = fields.get("labels", {name: label for name, label in fields.items() if name != "unit_id"})
         if unit in found:
             message = f"{inside}: unit {unit} has labels already"
             raise CurationError(message, next_step=NEXT)
-        read = {
+        found[unit] = {
             name: as_texts(labels, f"{inside}: {name}") for name, labels in as_object(labels, inside).items()
         }
-        found[unit] = {name: chosen for name, chosen in read.items() if chosen}
     return {unit: labels for unit, labels in found.items() if labels}
 
 
@@ -129,6 +155,7 @@ def _merges(value: Any, where: str) -> tuple[Merge, ...]:
     for place, one in enumerate(as_list(value, where)):
         inside = f"{where}[{place}]"
         fields = {"unit_ids": one} if isinstance(one, list) else as_object(one, inside)
+        _require_known(fields, MERGE, inside)
         new = fields.get("new_unit_id")
         units = as_units(fields.get("unit_ids"), f"{inside}: unit_ids")
         found.append(Merge(units=units, new=None if new is None else as_unit(new, f"{inside}: new_unit_id")))
@@ -147,6 +174,7 @@ def _splits(value: Any, where: str, events: Mapping[int, int]) -> tuple[Split, .
     for place, one in enumerate(as_list(value, where)):
         inside = f"{where}[{place}]"
         fields = as_object(one, inside)
+        _require_known(fields, SPLIT, inside)
         unit = as_unit(fields.get("unit_id"), f"{inside}: unit_id")
         mode = fields.get("mode", "indices")
         if mode == "labels":

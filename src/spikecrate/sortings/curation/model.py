@@ -84,7 +84,7 @@ class Curation:
     definitions : dict
         Labels of each category.
     labels : dict
-        Labels of each category, by unit of the sorting.
+        Labels of each category, by unit of the sorting; an empty one takes away those of the category that it has.
     removed : tuple of int
         Units that are left out.
     merges, splits : tuple
@@ -219,7 +219,7 @@ class Curation:
         seen: dict[int, str] = {}
         for where, units in named:
             for unit in units:
-                self._require_unit(unit, f"{source}: {where}")
+                self.require_unit(unit, f"{source}: {where}")
                 if unit in seen:
                     again = "twice" if seen[unit] == where else f"and in {seen[unit]}"
                     message = f"{source}: {where}: unit {unit} is here {again}"
@@ -232,7 +232,21 @@ class Curation:
                 message = f"{source}: merges[{place}]: one unit alone is not merged"
                 raise CurationError(message, next_step=NEXT)
 
-    def _require_unit(self, unit: int, where: str) -> None:
+    def require_unit(self, unit: int, where: str) -> None:
+        """Refuse a unit that the sorting does not have.
+
+        Parameters
+        ----------
+        unit : int
+            The unit.
+        where : str
+            File and field, or the option.
+
+        Raises
+        ------
+        CurationError
+            There is no such unit; the message suggests the nearest.
+        """
         if unit not in self.events:
             message = f"{where}: the sorting has no unit {unit}{nearest(str(unit), map(str, self.events))}"
             raise CurationError(message, next_step=f"its units are {listed(self.events)}")
@@ -242,13 +256,10 @@ class Curation:
             message = f"{source}: label_definitions: {taken[0]!r} is a column of the table of units"
             raise CurationError(message, next_step="give these labels another name")
         for text in [text for name, one in self.definitions.items() for text in (name, *one.options)]:
-            # It becomes a cell of a table, and half a surrogate pair cannot be written at all.
-            if not text or not text.isprintable():
-                message = f"{source}: label_definitions: {text!r} is not a label"
-                raise CurationError(message, next_step="give it a name of printable characters")
+            require_label(text, f"{source}: label_definitions")
         for unit, labels in self.labels.items():
             where = f"{source}: manual_labels: unit {unit}"
-            self._require_unit(unit, f"{source}: manual_labels")
+            self.require_unit(unit, f"{source}: manual_labels")
             for name, chosen in labels.items():
                 definition = self.definitions.get(name)
                 if definition is None:
@@ -300,6 +311,26 @@ class Curation:
                     message = f"{source}: {where}: there is a unit {unit} already"
                     raise CurationError(message, next_step="give the new unit another number, or none")
                 made.add(unit)
+
+
+def require_label(text: str, where: str) -> None:
+    """Refuse a text that cannot be a label: half a surrogate pair cannot be written, a `;` joins labels in units.csv.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    where : str
+        File and field, or the option.
+
+    Raises
+    ------
+    CurationError
+        It is no label.
+    """
+    if not text or not text.isprintable() or ";" in text:
+        message = f"{where}: {text!r} is not a label"
+        raise CurationError(message, next_step="give it a name of printable characters without ';'")
 
 
 def listed(units: Iterable[int]) -> str:

@@ -8,6 +8,7 @@ new numbers for the clusters that it merges or splits; `cluster_group.tsv` has t
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,8 @@ TEMPLATES: Final = "spike_templates.npy"
 CLUSTERS: Final = "spike_clusters.npy"
 GROUPS: Final = ("cluster_group.tsv", "cluster_group.csv", "cluster_groups.csv", "cluster_info.tsv")
 """The first that is there has the labels; `cluster_info.tsv` is a copy that phy makes and never reads."""
+OTHER: Final = "cluster_quality.tsv"
+"""Labels of an export that are none of phy's groups; the clusters are `unsorted` there."""
 CATEGORY: Final = "quality"
 """SpikeInterface's name of phy's groups."""
 USUAL: Final = ("good", "mua", "noise")
@@ -146,34 +149,51 @@ def _units_of_templates(
 
 
 def _read_groups(folder: Path, templates: set[int], clusters: set[int]) -> dict[int, str]:
-    """Return the label of each cluster that has one."""
+    """Return the label of each cluster that the file lists, empty where it is to have none."""
     path = next((folder / name for name in GROUPS if (folder / name).exists()), None)
     if path is None:
         return {}
     found = {}
+    for line, cluster, text in _read_table(path, "group"):
+        group = "" if text.lower() in NO_LABEL else text.lower()
+        if cluster not in (clusters if group else clusters | templates):
+            message = f"{path}: line {line}: {CLUSTERS} has no event of cluster {cluster}"
+            raise CurationError(message, next_step=NEXT)
+        found[cluster] = group
+    other = folder / OTHER
+    kept = (
+        {cluster for _, cluster, text in _read_table(other, "quality") if text} if other.exists() else set()
+    )
+    return {
+        cluster: group
+        for cluster, group in found.items()
+        if group or (cluster in clusters and cluster not in kept)
+    }
+
+
+def _read_table(path: Path, column: str) -> list[tuple[int, int, str]]:
+    """Return the line, the cluster and the text of each row of a table of phy."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            rows = csv.DictReader(file, delimiter="\t" if "\t" in head else ",")
-            names = rows.fieldnames or ()
-            number = next((name for name in ("cluster_id", "id") if name in names), None)
-            if number is None or "group" not in names:
-                message = f"{path}: the columns are {', '.join(names)}, not cluster_id and group"
-                raise CurationError(message, next_step=NEXT)
-            for row in rows:
-                cluster, group = int(row[number]), row["group"].strip().lower()
-                known = clusters if group not in NO_LABEL else clusters | templates
-                if cluster not in known:
-                    message = f"{path}: line {rows.line_num}: {CLUSTERS} has no event of cluster {cluster}"
-                    raise CurationError(message, next_step=NEXT)
-                if group not in NO_LABEL:
-                    found[cluster] = group
+        text = path.read_bytes().decode()
+        rows = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter="\t" if "\t" in text.partition("\n")[0] else ","
+        )
+        names = rows.fieldnames or ()
+        number = next((name for name in ("cluster_id", "id") if name in names), None)
+        if number is None or column not in names:
+            message = f"{path}: the columns are {', '.join(names)}, not cluster_id and {column}"
+            raise CurationError(message, next_step=NEXT)
+        if not text.endswith(("\n", "\r")):
+            # A word that is cut would be read as another label.
+            message = (
+                f"{path}: not readable: its last line is cut: {text.splitlines()[-1]!r} has no end of line"
+            )
+            raise CurationError(message, next_step=NEXT)
+        return [(rows.line_num, int(row[number]), row[column].strip()) for row in rows]
     except (OSError, ValueError, TypeError, AttributeError, csv.Error) as error:
         # A row that is cut short has no text in its last cells.
         message = f"{path}: not readable: {error}"
         raise CurationError(message, next_step=NEXT) from None
-    return found
 
 
 def _steps(
@@ -283,13 +303,18 @@ def _labelled(
     """Add the labels: to the first curation, or in one more where the parts of a unit differ."""
     if not groups:
         return tuple(steps)
-    options = tuple(dict.fromkeys([*USUAL, *sorted(groups.values())]))
+    options = tuple(dict.fromkeys([*USUAL, *sorted(filter(None, groups.values()))]))
     definitions = {CATEGORY: LabelDefinition(options=options, exclusive=True)}
     of_unit = {unit: {groups.get(cluster) for cluster in found} for unit, found in parts.items()}
     if all(len(labels) == 1 for labels in of_unit.values()):
-        labels = {unit: {CATEGORY: (label,)} for unit, (label,) in of_unit.items() if label}
+        labels = {unit: {CATEGORY: _chosen(label)} for unit, (label,) in of_unit.items() if label is not None}
         first = replace(steps[0], definitions=definitions, labels=labels)
         return (first.complete(source), *steps[1:])
-    labels = {names[cluster]: {CATEGORY: (label,)} for cluster, label in groups.items()}
+    labels = {names[cluster]: {CATEGORY: _chosen(label)} for cluster, label in groups.items()}
     last = Curation(events=steps[-1].events_after(), definitions=definitions, labels=labels)
     return (*steps, last.complete(source))
+
+
+def _chosen(label: str) -> tuple[str, ...]:
+    """Return the labels of a unit, none for an empty text: they replace those that the unit has."""
+    return (label,) if label else ()

@@ -10,6 +10,7 @@ import ast
 import csv
 import math
 import operator
+import textwrap
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -233,8 +234,10 @@ class Rule:
         """
         for name in self.unknown(table):
             known = [*table.columns, *(name for names in SYNONYMS for name in names if table.find(name))]
-            message = f"rule {self.text!r}: no metric {name!r}{nearest(name, known)}"
-            raise CurationError(message, next_step=f"the metrics are {', '.join(table.columns)}")
+            near = nearest(name, known)
+            message = f"rule {self.text!r}: no metric {name!r}{near}"
+            listed = textwrap.fill(f"the metrics are {', '.join(table.columns)}", 100, subsequent_indent="  ")
+            raise CurationError(message, next_step="correct the name in the rule" if near else listed)
         columns = {name: table.columns[table.find(name) or name] for name in self.names}
         values = [
             {name: column[place] for name, column in columns.items()} for place in range(len(table.units))
@@ -261,7 +264,9 @@ def _check(node: ast.expr, text: str) -> None:
     elif isinstance(node, ast.Compare) and all(type(one) in COMPARISONS for one in node.ops):
         for value in (node.left, *node.comparators):
             if not isinstance(value, ast.Name) and _number(value) is None:
-                raise CurationError(_told(value, text, "not a metric or a number"), next_step=NEXT)
+                numeric = isinstance(value, ast.Constant) and isinstance(value.value, float)
+                what = "not a finite number" if numeric else "not a metric or a number"
+                raise CurationError(_told(value, text, what), next_step=NEXT)
     else:
         raise CurationError(_told(node, text, "not a comparison"), next_step=NEXT)
 
