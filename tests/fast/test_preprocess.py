@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from importlib import import_module
 from itertools import pairwise
@@ -20,11 +21,13 @@ from recording_files import samples, write_flat, write_mountainsort, write_spike
 
 import spikecrate
 from spikecrate._util.data import data_path
+from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
 from spikecrate.catalogue.parameters import complete, operations, parse_operation, validate
 from spikecrate.catalogue.tools import check, find
 from spikecrate.cli import main
 from spikecrate.errors import (
+    JobNotFoundError,
     ParameterUnknownError,
     ParameterValueError,
     RecordingNotFoundError,
@@ -133,6 +136,36 @@ def test_the_new_recording_is_sorted_by_its_key_its_folder_or_a_copy_as_one_job(
     assert (made[0]["tool"], made[0]["key"]) == ("copies", done.result.key)
     assert made[0]["inputs"] == {"recording": str(recording)}
     assert made[0]["parameters"]["steps"] == done.steps
+
+
+def test_a_job_whose_input_is_gone_names_the_job_that_made_it_and_the_command(
+    recording,
+    tool,  # noqa: ARG001
+    sorter,
+    store,
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.chdir(tmp_path)
+    done = spikecrate.preprocess(open_recording(recording).view(end=0.5), [BAND], seed=3)
+    sorted_ = spikecrate.sort(done.recording, sorter=sorter(ANSWER), params={"value": 2})
+    compared = sorted_.compare(spikecrate.sort(done.recording, sorter="lab", seed=1))
+    asked = {"runtime": "", "recording": None, "cores": None, "keep": False}
+    jobs = [find_job(key, store, Silent()) for key in (sorted_.key, compared.result.key)]
+    remove_tree(done.result.folder)
+    with pytest.raises(RecordingNotFoundError, match=f"the job copies {done.result.key[:12]} made it") as one:
+        rerun(jobs[0], **asked, store=store, progress=Silent())
+    again, place = one.value.next_step.removeprefix("make it again: ").split(", or ")
+    assert place == "name where it is now: --recording DIR"
+    with pytest.raises(RecordingNotFoundError, match="made it"):
+        spikecrate.load(sorted_.folder).analyze()
+    remove_tree(sorted_.folder)
+    with pytest.raises(JobNotFoundError, match=f"the result of the job lab {sorted_.key[:12]}") as other:
+        rerun(jobs[1], **asked, store=store, progress=Silent())
+    again_sorted = other.value.next_step.removeprefix("make it again: ")
+    for command in (again, again_sorted):
+        assert main.run(shlex.split(command)[1:]) == 0
+    assert rerun(jobs[1], **asked, store=store, progress=Silent()).equal
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"tool": 3}', '{"tool": {"kind": "preprocess"}}'])

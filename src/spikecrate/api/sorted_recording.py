@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.api.result import Result
 from spikecrate.errors import RecordingChangedError, UsageError
-from spikecrate.recordings.origin import reopen
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import KINDS, RECORDING
-from spikecrate.steps.opening import open_any
+from spikecrate.steps.lineage import reopen_recorded
 from spikecrate.steps.recording_input import hash_recordings
 from spikecrate.steps.resolve import find_job
 from spikecrate_harness.layout import Layout
@@ -99,8 +97,7 @@ def reopen_recording(
     if recording is None and result is not None:
         recording = result.recording
     if recording is None or isinstance(recording, (str, Path)):
-        opener = partial(open_any, store=store, progress=progress)
-        recording = reopen(facts["origin"], moved=recording, opener=opener)
+        recording = reopen_recorded(facts, recording, store, progress)
     opened = hash_recordings(RECORDING, [recording], store, progress)[0]
     _require_same(opened, facts, record["key"])
     return opened
