@@ -11,7 +11,7 @@ from lab import ANSWER, TWO_EVENTS
 import spikecrate
 from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
-from spikecrate.cli.jobs import show_record
+from spikecrate.cli.show_record import show_record
 from spikecrate.cli.sort import measure_repeats
 from spikecrate.errors import (
     JobFailedError,

@@ -13,6 +13,7 @@ from spikecrate.errors import RecordingNotFoundError, SorterNotFoundError
 from spikecrate.recordings.origin import reopen
 from spikecrate.steps.kinds import ANALYZE, COMPARE, CURATE, PREPROCESS, RECORDING
 from spikecrate.steps.opening import open_any
+from spikecrate.store.summary import told_maker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,23 +61,6 @@ def maker(record: dict[str, Any]) -> dict[str, Any]:
 
 def _word(facts: dict[str, Any]) -> Any:
     return [*map(_word, facts["folders"])] if "folders" in facts else facts.get("key") or facts["path"]
-
-
-def told_maker(facts: dict[str, Any]) -> str:
-    """Return the tool and the first 12 digits of the key of the job that made an input; empty where none did.
-
-    Parameters
-    ----------
-    facts : dict
-        The run record's entry of the input.
-
-    Returns
-    -------
-    str
-    """
-    made = facts.get("made_by") or {}
-    key = facts.get("key") or made.get("key")
-    return " ".join(filter(None, (made.get("tool"), key[:12]))) if key else ""
 
 
 def command_again(made: dict[str, Any]) -> str:

@@ -146,7 +146,23 @@ def made_by(recording: Recording) -> dict[str, Any] | None:
     dict or None
         The job, as `maker` returns it; None where no step made it.
     """
-    path = recording.files[0].parent.parent / RECORD
+    return made_at(recording.files[0].parent)
+
+
+def made_at(folder: Path) -> dict[str, Any] | None:
+    """Return which step made the recording in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the recording.
+
+    Returns
+    -------
+    dict or None
+        As `made_by` returns it.
+    """
+    path = folder.parent / RECORD
     try:
         record = json.loads(path.read_bytes()) if path.is_file() else {}
         if record["tool"]["kind"] != PREPROCESS:

@@ -25,13 +25,14 @@ from spikecrate.steps.inputs import open_inputs
 from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
-from spikecrate.steps.lineage import command_again, reopen_recorded, told_maker
+from spikecrate.steps.lineage import command_again, reopen_recorded
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.request import Request
 from spikecrate.steps.run import run_uncached
 from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
+from spikecrate.store.summary import told_maker
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
