@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import counted
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
@@ -97,7 +98,9 @@ def show_again(done: "RerunOutcome") -> None:
         The two runs.
     """
     now = done.now
-    counts = "".join(f", {now[name]} {name}" for name in ("units", "events") if name in now)
+    counts = "".join(
+        f", {counted(now[name], name.removesuffix('s'))}" for name in ("units", "events") if name in now
+    )
     say(f"{done.key}: the same bytes again{counts} ({now['runtime']})")
     for name, run in (("before", done.before), ("now   ", now)):
         say(f"{name}  {run['blake3']}  {run['runtime']}, {run['wall_s']:.1f} s")

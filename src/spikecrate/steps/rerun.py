@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
+from spikecrate._util.quantities import counted
 from spikecrate.catalogue.tools import find
 from spikecrate.errors import (
     CommandError,
@@ -300,5 +301,7 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(outcome: dict[str, Any]) -> str:
-    counts = [f"{outcome[name]} {name}" for name in ("units", "events") if name in outcome]
+    counts = [
+        counted(outcome[name], name.removesuffix("s")) for name in ("units", "events") if name in outcome
+    ]
     return ", ".join([*counts, f"BLAKE3 {outcome['blake3'][:12]}"])
