@@ -46,7 +46,7 @@ def maker(record: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         `tool`, `kind`, `key`, `parameters`, `seed`, and of each of its `inputs` the job key or the path; `origin` of its
-        recording.
+        recording; the `sorter` of a curated sorting.
     """
     tool, inputs = record["tool"], record["inputs"]
     origin = inputs.get(RECORDING, {}).get("origin")
@@ -56,7 +56,26 @@ def maker(record: dict[str, Any]) -> dict[str, Any]:
         **{name: record[name] for name in ("key", "parameters", "seed")},
         "inputs": {name: _word(facts) for name, facts in inputs.items()},
         **({"origin": origin} if origin else {}),
+        **({"sorter": sorter_of(record)} if tool["kind"] == CURATE else {}),
     }
+
+
+def sorter_of(record: dict[str, Any]) -> str:
+    """Return the name of the sorter whose units a sorting has, also through curations; empty where it is not known.
+
+    Parameters
+    ----------
+    record : dict
+        The run record of the sorting.
+
+    Returns
+    -------
+    str
+    """
+    if record["tool"]["kind"] != CURATE:
+        return str(record["tool"]["name"])
+    made = record["inputs"]["sorting"].get("made_by") or {}
+    return str(made.get("sorter", made.get("tool", "")))
 
 
 def _word(facts: dict[str, Any]) -> Any:
