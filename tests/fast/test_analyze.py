@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from ci import docs_tables
 from lab import ANSWER, TWO_EVENTS
+from recording_files import samples, write_spikeglx
 
 import spikecrate
 from spikecrate._util.data import data_path
@@ -21,6 +22,7 @@ from spikecrate.cli import main
 from spikecrate.errors import (
     JobNotFoundError,
     ParameterUnknownError,
+    RecordingAmbiguousError,
     RecordingChangedError,
     RecordingNotFoundError,
     ResultInvalidError,
@@ -113,11 +115,25 @@ def test_the_view_that_was_sorted_is_the_one_that_is_analyzed(recording, sorter,
     assert layout == first.record["inputs"]["recording"]["layout"]
 
 
+def test_a_folder_of_several_streams_is_refused_with_a_next_step_that_the_command_has(result, tool, tmp_path):
+    tool()
+    for probe in (0, 1):
+        write_spikeglx(tmp_path / "two", samples(seed=probe), name=f"run_g0_t0.imec{probe}.ap")
+    with pytest.raises(RecordingAmbiguousError, match="2 streams") as caught:
+        result.analyze(recording=tmp_path / "two")
+    was = f"it was {result.recording.path}"
+    assert caught.value.next_step == f"name the folder or file of what was sorted alone; {was}"
+
+
 def test_a_recording_that_has_moved_is_named_and_another_one_is_refused(result, recording, tool, tmp_path):
     tool()
     moved = shutil.move(recording, tmp_path / "moved")
-    with pytest.raises(RecordingNotFoundError):
+    with pytest.raises(RecordingNotFoundError) as caught:
         spikecrate.analyze(result.key)
+    assert caught.value.next_step == "name where it is now: --recording DIR"
+    with pytest.raises(RecordingNotFoundError) as caught:
+        spikecrate.analyze(result.key, recording=tmp_path / "nowhere")
+    assert "--recording" not in caught.value.next_step
     assert spikecrate.analyze(result.key, recording=moved).result.status == "ran"
     longer = write_toy(tmp_path / "longer", duration_s=2, num_units=2)
     with pytest.raises(RecordingChangedError, match=r"longer is not .*: samples 60000, not 30000") as caught:

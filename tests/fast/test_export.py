@@ -9,6 +9,7 @@ import shutil
 import sys
 import zipfile
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,9 +226,12 @@ def test_an_export_that_phy_has_changed_is_left_alone(result, phy, sorter, tmp_p
     np.save(folder / "spike_clusters.npy", np.array([4, 4, 4, 4], dtype=np.int32))
     (folder / ".phy").mkdir()
     (folder / ".phy" / "state.json").write_text("{}")
-    again = result.export(to="phy", output=folder)
+    notes = Notes()
+    again = result.export(to="phy", output=folder, progress=notes)
     assert (again.result.status, again.folder) == ("cached", folder)
     assert np.load(folder / "spike_clusters.npy").tolist() == [4, 4, 4, 4]
+    (said,) = [note for note in notes.notes if "changes" in note]
+    assert said.endswith("it is left with your changes (spike_clusters.npy and 1 more)")
     with pytest.raises(OutputError, match=r"has changed since it was exported \(.phy/state.json\)") as caught:
         result.export(to="phy", copy_traces=True, output=folder)
     assert "--force" in caught.value.next_step
@@ -302,6 +306,39 @@ def test_only_a_sorting_is_exported_with_an_analysis_of_it(result, phy):  # noqa
     assert len(keys) == 1
 
 
+@pytest.mark.usefixtures("phy")
+def test_an_analysis_of_another_sorting_is_refused_and_one_of_equal_content_taken(result, sorter, recording):
+    body = ANSWER + TWO_EVENTS
+    other = spikecrate.sort(recording, sorter=sorter(body, name="other"))
+    analysis = other.analyze().result.key
+    with pytest.raises(UsageError, match="is of another sorting, of") as caught:
+        result.export(analysis=analysis)
+    assert f"spikecrate analyze {result.key[:12]}" in caught.value.next_step
+    same = spikecrate.sort(recording, sorter=sorter(body, name="same"))
+    assert same.key != other.key
+    assert same.export(analysis=analysis).to == "phy"
+
+
+@pytest.mark.parametrize("events", [0, 1])
+@pytest.mark.usefixtures("phy", "here")
+def test_a_sorting_that_phy_cannot_open_is_refused_before_it_is_analyzed(
+    recording, sorter, monkeypatch, events
+):
+    trains = f"    return np.array([5.0][:{events}]), np.array([1][:{events}])\n"
+    result = spikecrate.sort(recording, sorter=sorter(ANSWER + trains))
+    assert result.record["events"] == events
+    monkeypatch.setattr(export_step, "analyze", None)
+    with pytest.raises(UsageError, match=f"fewer than 2 events; [0-9a-f]{{12}} has {events}"):
+        result.export()
+
+
+def test_a_format_that_is_named_twice_is_refused(result):
+    with pytest.raises(UsageError, match="the format is phy, but the parameter to is 'csv'") as caught:
+        result.export(params={"to": "csv"})
+    assert caught.value.next_step == "name it once: --to csv"
+    assert result.export(to="csv", params={"to": "csv"}).to == "csv"
+
+
 def test_an_analysis_that_is_damaged_is_said_and_made_anew(result, phy):  # noqa: ARG001
     for again in (False, True):
         analysis = result.analyze()
@@ -314,14 +351,22 @@ def test_an_analysis_that_is_damaged_is_said_and_made_anew(result, phy):  # noqa
         else:
             with pytest.raises(JobNotFoundError):
                 result.export(to="phy", analysis=analysis.result.key, progress=notes)
+            for word in (analysis.result.key, analysis.result.key[:12]):
+                with pytest.raises(JobNotFoundError, match="was corrupt, and is set aside in") as caught:
+                    result.export(to="phy", analysis=word)
+                assert caught.value.next_step == f"spikecrate analyze {result.key[:12]} makes it again"
         assert any("analysis/units.csv" in note for note in notes.notes)
 
 
 def test_events_beyond_the_recording_end_with_the_reason(recording, tmp_path, sorter, here):  # noqa: ARG001
     mda.write(tmp_path / "firings.mda", np.array([[0.0], [30000.0], [1.0]]))
     inputs = {"recording": recording, "sorting": (tmp_path / "firings.mda",)}
-    with pytest.raises(JobFailedError, match="events up to sample 30000, the recording 30000 samples"):
+    with pytest.raises(
+        JobFailedError, match="events up to sample 30000, the recording 30000 samples"
+    ) as caught:
         spikecrate.run(StepRequest(tool="export", inputs=inputs, params={"to": "npz"}))
+    assert "Traceback" not in str(caught.value)
+    assert "Traceback" in Path(caught.value.details["log"]).read_text()
 
 
 def test_the_command_prints_what_opens_the_export(result, phy, capsys, tmp_path, monkeypatch):  # noqa: ARG001

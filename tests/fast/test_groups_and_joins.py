@@ -14,7 +14,7 @@ from lab import ANSWER
 
 import spikecrate
 from spikecrate.cli.main import run as command_line
-from spikecrate.errors import JobFailedError, OutputError
+from spikecrate.errors import JobFailedError, JobNotFoundError, OutputError
 from spikecrate.recordings import open_recording
 from spikecrate.sortings import Sorting, read_firings
 from spikecrate.sortings.join import join_groups, split
@@ -75,6 +75,9 @@ def test_each_group_is_a_job_and_one_sorting_names_the_group_of_every_unit(group
         assert spikecrate.load(tmp_path / "out" / "results" / group).key == result.key
     told = json.loads((tmp_path / "out" / "joined.json").read_text())
     assert told["groups"] == {group: result.key for group, result in done.results.items()}
+    with pytest.raises(JobNotFoundError, match="joined sorting of 2 groups") as refused:
+        spikecrate.load(tmp_path / "out")
+    assert str(tmp_path / "out" / "results" / "0") in refused.value.next_step
     again = spikecrate.sort_by_group(request, output=tmp_path / "out")
     assert {result.status for result in again.results.values()} == {"cached"}
 
@@ -111,7 +114,9 @@ def test_a_joined_recording_has_the_events_of_each_and_units_are_named_once(reco
         ("1", "0", "0"),
         ("2", str(half), str(half)),
     ]
-    assert spikecrate.load(tmp_path / "out" / "results" / "all").key == done.key
+    # One job: the folder stands for its result.
+    for folder in (tmp_path / "out", tmp_path / "out" / "results" / "all"):
+        assert spikecrate.load(folder).key == done.key
 
 
 def test_a_folder_with_files_of_others_is_refused_before_anything_runs(grouped, sorter, store, tmp_path):

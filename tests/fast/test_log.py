@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spikecrate.steps import log as log_module
-from spikecrate.steps.log import Log
+from spikecrate.steps.log import Log, exception_in
 
 
 @pytest.fixture
@@ -62,3 +62,29 @@ def test_the_tail_is_the_last_lines_that_say_something(tmp_path, lines):
         log.write(b"".join(b"line %d\n\n" % number for number in range(100)))
     assert log.tail.splitlines()[0] == "line 70"
     assert log.tail.splitlines()[-1] == "line 99"
+
+
+def failure(code):
+    """What Python prints of a failure, as the tail of a log has it: without empty lines, the first ones cut off."""
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return "\n".join(line for line in done.stderr.split("\n") if line.strip())
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise ValueError('day.nwb has a table units already')", "day.nwb has a table units already"),
+        ("raise KeyError('unit')", "KeyError: 'unit'"),
+        ("raise ValueError('two\\nlines')", "two\nlines"),
+        ("try:\n 1 / 0\nexcept Exception as e:\n raise ValueError('why') from e", "why"),
+        ("print('ms: no units', file=__import__('sys').stderr); raise SystemExit(3)", ""),
+    ],
+)
+def test_a_traceback_is_told_by_what_its_exception_says(code, told):
+    tail = failure(code)
+    assert exception_in(tail) == told
+    if told:
+        assert exception_in(tail.partition("\n")[2]) == told

@@ -65,7 +65,7 @@ def tool():
     """The modules of the true tool that need no matplotlib when they are imported."""
     folder = data_path("tools") / "plot"
     loaded = {}
-    for name in ("drawing", "draw_units", "draw_traces", "draw_comparison"):
+    for name in ("drawing", "draw_units", "draw_traces", "draw_metrics", "draw_comparison"):
         specification = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
         loaded[name] = sys.modules[name] = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(loaded[name])
@@ -120,6 +120,47 @@ def test_only_a_comparison_is_drawn_as_one(result):
     assert "spikecrate compare" in caught.value.next_step
 
 
+def test_a_comparison_is_drawn_as_one_without_its_name_and_is_a_method_of_it(result):
+    compared = result.compare(truth="auto")
+    picture = compared.plot()
+    assert told(picture)["parameters"]["what"] == "comparison"
+    assert spikecrate.plot(compared.result.key).result.key == picture.result.key
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"page": 7}, "there is no page 7: the 2 units of [0-9a-f]{12} fill 1 page$"),
+        ({"page": 0}, "there is no page 0"),
+        ({"what": "traces", "start": 100, "end": 130}, "is beyond the recording, which has 1 s"),
+        ({"what": "traces", "start": 5, "end": 2}, "from 5 s to 2 s is empty"),
+        ({"what": "traces", "start": 0, "end": 61}, "longer than 60 s"),
+        ({"start": 0.5}, "--start is for a picture of traces, not of units"),
+        ({"what": "metrics", "page": 1}, "--page is for a picture of units, not of metrics"),
+        ({"what": "traces", "page": 1}, "--page is for a picture of units, not of traces"),
+    ],
+)
+def test_a_page_or_stretch_that_is_not_there_and_an_option_of_another_picture_are_refused(
+    result, options, reason
+):
+    with pytest.raises(UsageError, match=reason) as caught:
+        result.plot(**options)
+    assert caught.value.next_step
+
+
+def test_a_page_of_an_analysis_is_refused_too(result):
+    with pytest.raises(UsageError, match="there is no page 2"):
+        result.analyze().result.plot(page=2)
+
+
+def test_a_file_of_an_unknown_suffix_is_refused_and_a_folder_may_have_one(result, tmp_path):
+    with pytest.raises(UsageError, match=r"a.gif ends in .gif, which is no format of a picture"):
+        result.plot(output=tmp_path / "a.gif")
+    assert not (tmp_path / "a.gif").exists()
+    assert result.plot(output=f"{tmp_path}/my.pictures/").path.is_file()
+    assert result.plot(output=tmp_path / "v1.2").path.parent == tmp_path / "v1.2" / "figures"
+
+
 def test_a_file_gets_the_picture_in_the_format_of_its_name_and_a_folder_the_result(result, tmp_path):
     picture = result.plot(output=tmp_path / "made" / "units.SVG")
     assert picture.path == tmp_path / "made" / "units.SVG"
@@ -171,6 +212,10 @@ def test_the_catalogue_has_the_tool_with_the_pictures_that_the_library_names():
     assert tuple(properties["format"]["enum"]) == PLOT.FORMATS
 
 
+def test_the_library_refuses_at_the_limits_of_the_tool(tool):
+    assert (tool.draw_units.PER_PAGE, tool.draw_traces.LONGEST_S) == (PLOT.PER_PAGE, PLOT.LONGEST_S)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (13.94, "13.9"), (0.0421, "0.0421"), (-85.4, "−85.4"), (-163.7, "−164"), (12345.6, "12,346")],
@@ -213,6 +258,25 @@ def test_the_stretch_is_a_second_with_the_most_units_or_what_is_asked_for(tool):
         0,
         10_000,
     )
+
+
+def test_a_unit_is_drawn_on_one_channel_that_of_its_table_or_of_most_of_its_events(tool, tmp_path):
+    labels, channels = np.array([1, 1, 1, 2, 2, 3]), np.array([0, 3, 3, 2, -1, -1])
+    found = tool.draw_traces.primary_channels(tmp_path, channels, labels)
+    assert found.tolist() == [3, 3, 3, 2, 2, -1]
+    (tmp_path / "units.csv").write_text("unit,channel\n1,5\n2,\n")
+    found = tool.draw_traces.primary_channels(tmp_path, channels, labels)
+    assert found.tolist() == [5, 5, 5, 2, 2, -1]
+    none = np.array([], dtype=int)
+    assert len(tool.draw_traces.primary_channels(tmp_path, none, none)) == 0
+
+
+@pytest.mark.parametrize("rates", [[0.693], [4.99, 5.0], [0.01, 300.0], [99.0, np.nan]])
+def test_an_axis_of_rates_has_all_of_them_and_room_for_a_tick(tool, rates):
+    low, high = tool.draw_metrics.widened(np.array(rates))
+    assert low < np.nanmin(rates) <= np.nanmax(rates) < high
+    assert any(low <= step * 10.0**decade <= high for decade in range(-3, 4) for step in (1, 2, 5))
+    assert high / low >= tool.draw_metrics.LEAST_SPAN * 0.999
 
 
 def test_a_thinned_line_keeps_the_least_and_the_largest_value(tool):

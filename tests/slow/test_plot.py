@@ -131,7 +131,7 @@ def test_the_units_are_named_with_their_numbers(inputs, analysis):
     assert named == sorted(cells, key=lambda unit: -abs(float(cells[unit][6])))
     for unit in named:
         _, events, rate, _, snr, *_ = cells[unit]
-        head = f"{events} events · {float(rate):.3g} Hz · SNR {float(snr):.3g} · "
+        head = f"{events} events · {float(rate):.2f} Hz · SNR {float(snr):.3g} · "
         assert sum(text.startswith(head) for text in found) == 1, head
     assert "lag (ms)" in found
     assert any(text.strip().endswith("µV") for text in found)
@@ -186,6 +186,9 @@ def test_few_events_have_pictures_that_say_so(tmp_path, analyzed):
     for what in ("units", "metrics"):
         assert found["empty"][what] == ["No units", "the sorting is empty"]
     assert "Traces, no events" in found["empty"]["traces"]
+    assert "0 to 1 s, 4 channels by depth" in found["empty"]["traces"]
+    assert "no intervals < 25 ms" in found["one"]["units"]
+    assert any(text.startswith("1 event · 0.05 Hz") for text in found["one"]["units"])
     assert {"1 unit", "unit 3"} <= {*found["one"]["units"]}
     assert "Metrics of 1 unit" in found["one"]["metrics"]
     assert "0 to 1 s, 4 channels by depth; 1 event of 1 unit" in found["one"]["traces"]
@@ -244,6 +247,7 @@ def test_a_comparison_shows_the_agreements_and_the_accuracy_against_the_snr(trut
     assert {"truth and my $orter", "6 units of truth", "6 units of my $orter", "accuracy"} <= {*shown}
     assert shown.count("1.00") == 6
     assert "SNR of the true unit" in shown
+    assert "the truth and 1 sorting; white is 0, the darkest blue 1" in shown
     without = texts(drawn("comparison", {"comparison": folder}))
     assert "true units, the best first" in without
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
     Pair = tuple[str, str]
@@ -40,10 +41,13 @@ def draw_comparison(inputs: Mapping[str, Any], _parameters: Mapping[str, Any]) -
     panels = len(shown) + bool(truth)
     across = min(math.ceil(math.sqrt(panels)), 3)
     down = -(-panels // across) if panels else 0
-    side, head = 4.0, 0.8
+    side, head = 4.0, 0.95
     width, height = max(side * across, 6.0), side * down + head
-    counts = of_all(len(shown), len(pairs), "pair")
-    note = f"{counts} of sortings; agreement = matched / (all events of both − matched), assigned units first; white is 0, the darkest blue 1"
+    counted = of_all(len(shown), len(pairs), "sorting" if truth else "pair")
+    note = (
+        f"{f'the truth and {counted}' if truth else f'{counted} of sortings'}; white is 0, the darkest blue 1\n"
+        "agreement = matched / (all events of both − matched); assigned units first"
+    )
     figure = new_figure(
         width,
         height,
@@ -79,6 +83,13 @@ def labels(cells: Any) -> list[int]:
     return sorted({int(cell) for cell in cells})
 
 
+def blues() -> Colormap:
+    """Return colours from white, which is 0, to the darkest blue."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("agreement", ("#ffffff", "#6baed6", "#08306b"))
+
+
 def draw_agreement(
     axes: Axes, rows: Sequence[Mapping[str, str]], names: Pair, units: tuple[list[int], list[int]]
 ) -> None:
@@ -103,7 +114,7 @@ def draw_agreement(
     matrix = np.zeros((len(first), len(second)))
     for row in rows:
         matrix[row_of[int(row["first_unit"])], column_of[int(row["second_unit"])]] = float(row["agreement"])
-    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.imshow(matrix, cmap=blues(), vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     if max(matrix.shape) <= MOST_VALUES:
         for (row, column), value in np.ndenumerate(matrix):
             if value >= 0.005:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from drawing import COLOURS, GREY, INK, MOST_LABELS, PALE, new_figure, number, of_all, read_table
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+
+LEAST_SPAN: Final = 4.0
+"""The ends of a logarithmic axis are at least so many times apart: one of 1, 2, 5 is between them."""
 
 
 def draw_metrics(inputs: Mapping[str, Any], _parameters: Mapping[str, Any]) -> Figure:
@@ -54,6 +58,7 @@ def draw_metrics(inputs: Mapping[str, Any], _parameters: Mapping[str, Any]) -> F
         axes.margins(0.08)
         if y == "rate":
             axes.set_yscale("log")
+            axes.set_ylim(*widened(values[y]))
             tick_rates(axes.yaxis, values[y])
         else:
             axes.set_ylim(bottom=-0.04 * axes.get_ylim()[1], top=max(axes.get_ylim()[1], 0.1))
@@ -82,7 +87,7 @@ def draw_histogram(axes: Axes, values: Array, name: str) -> None:
     if name == "rate":
         axes.set_xscale("log")
         tick_rates(axes.xaxis, known)
-        edges = np.geomspace(low / 1.1, high * 1.1, count + 1)
+        edges = np.geomspace(*widened(known), count + 1)
     else:
         if name == "isi_violations":
             low, high = 0.0, max(high, 0.1)
@@ -94,7 +99,8 @@ def draw_histogram(axes: Axes, values: Array, name: str) -> None:
     axes.set_ylim(-0.13 * counts.max(), counts.max() * 1.08)
     axes.set_yticks([0, int(counts.max())])
     middle = float(np.median(known))
-    axes.axvline(middle, color=INK, lw=0.8)
+    # Not down to the lines of the units, one of which it would hide.
+    axes.vlines(middle, 0, counts.max() * 1.08, color=INK, lw=0.8)
     axes.text(
         middle,
         1.01,
@@ -107,10 +113,23 @@ def draw_histogram(axes: Axes, values: Array, name: str) -> None:
     )
 
 
+def widened(rates: Array) -> tuple[float, float]:
+    """Return the ends of a logarithmic axis: a little beyond the rates, and wide enough for a tick."""
+    known = rates[np.isfinite(rates)]
+    low, high = float(known.min()), float(known.max())
+    more = max(1.25, math.sqrt(LEAST_SPAN * low / high))
+    return low / more, high * more
+
+
 def tick_rates(axis: Axis, rates: Array) -> None:
     """Put the ticks of a logarithmic axis at 1, 2, 5, 10 and so on, or over many decades at 1, 10 and so on."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if rates.max() < 100 * rates.min() else (1,)))
+    low, high = widened(rates)
+    steps = (1, 2, 5) if high < 200 * low else (1,)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    # A LogLocator with less than two ticks takes those of a linear axis, whose labels overlap.
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(lambda value, _: number(value))

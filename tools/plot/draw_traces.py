@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from drawing import COLOURS, INK, MOST_LABELS, PALE, new_figure, nice, number, of_all
+from drawing import COLOURS, INK, MOST_LABELS, PALE, new_figure, nice, number, of_all, read_table
 
 from spikecrate_harness import mda
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from drawing import Array
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from spikecrate_harness.traces import TraceReader
@@ -31,10 +33,11 @@ def draw_traces(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Fig
     channels, times, labels = (
         np.round(row).astype(np.int64) for row in mda.read(inputs["sorting"] / "firings.mda")[:3]
     )
+    channels = primary_channels(inputs["sorting"], channels - 1, labels)
     first, last = stretch(recording, times, labels, parameters)
     traces = filtered(recording, first, last, parameters)
     inside = (times >= first) & (times < last)
-    channels, times, labels = channels[inside] - 1, times[inside], labels[inside]
+    channels, times, labels = channels[inside], times[inside], labels[inside]
     units = np.unique(labels)
     for unit in units:
         own = labels == unit
@@ -56,8 +59,11 @@ def draw_traces(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Fig
 
     width, height = 12.0, 1.3 + 0.26 * max(most, 10)
     drawn = np.isin(channels, shown)
-    note = f"{first / rate:g} to {last / rate:g} s, {of_all(most, len(by_depth), 'channel')} by depth; "
-    note += f"{of_all(int(drawn.sum()), len(times), 'event')} of {len(units)} unit{'s' * (len(units) != 1)}"
+    note = f"{first / rate:g} to {last / rate:g} s, {of_all(most, len(by_depth), 'channel')} by depth"
+    if len(times):
+        note += (
+            f"; {of_all(int(drawn.sum()), len(times), 'event')} of {of_all(len(units), len(units), 'unit')}"
+        )
     figure = new_figure(width, height, "Traces" if len(times) else "Traces, no events", note)
     axes = figure.add_axes((0.7 / width, 0.45 / height, (width - 1.5) / width, (height - 1.1) / height))
     for channel, row in row_of.items():
@@ -92,8 +98,13 @@ def draw_traces(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Fig
     axes.set_yticks(ticks, [number(depth) for depth in depths[ticks]])
     axes.set_ylabel("depth (µm)")
     axes.set_xlabel("time (s)")
+    draw_scale(axes, step, 1 + 0.15 / (width - 1.5))
+    return figure
+
+
+def draw_scale(axes: Axes, step: float, right: float) -> None:
+    """Draw a bar with its height in µV at the right of the traces, which are `step` apart."""
     bar = nice(step)
-    right = 1 + 0.15 / (width - 1.5)
     axes.plot(
         [right, right],
         [-0.5, -0.5 + bar / step],
@@ -110,7 +121,23 @@ def draw_traces(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Fig
         va="center",
         transform=axes.get_yaxis_transform(),
     )
-    return figure
+
+
+def primary_channels(sorting: Path, channels: Array, labels: Array) -> Array:
+    """Return the primary channel of each event's unit, from 0, or -1 where it is not known.
+
+    It is that of the table of units; without one, that of most events of the unit.
+    """
+    table = sorting / "units.csv"
+    rows = read_table(table) if table.exists() else []
+    known = {row["unit"]: row["channel"] for row in rows if row.get("channel") is not None}
+    found = np.full(len(labels), -1)
+    for unit in np.unique(labels):
+        own = labels == unit
+        reported = channels[own & (channels >= 0)]
+        most = int(np.bincount(reported).argmax()) if len(reported) else -1
+        found[own] = known.get(int(unit), most)
+    return found
 
 
 def stretch(

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from drawing import COLOURS, GREY, INK, new_figure, nice, number, read_table
+from drawing import COLOURS, GREY, INK, new_figure, nice, number, of_all, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,18 +82,25 @@ def draw_units(inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Figu
             float(window["ms_before"]) + float(window["ms_after"]),
         )
         plot = axes(wide * 0.5 + 0.3, wide * 0.5 - 0.45)
-        seconds = np.diff(bins)[0] / 1000
-        rates = counts[place, place] / max(row["events"] or 0, 1) / seconds
-        plot.stairs(rates, bins, fill=True, color=COLOURS[0])
-        plot.set_xlim(bins[0], bins[-1])
-        top_rate = rates.max()
-        plot.set_ylim(0, top_rate * 1.05 if top_rate else 1)
-        plot.set_yticks([0, nice(top_rate)] if top_rate else [0])
-        plot.set_yticklabels(["0", f"{number(nice(top_rate))} Hz"] if top_rate else ["0 Hz"])
-        plot.tick_params(labelsize=6, length=2, pad=1)
+        draw_correlogram(plot, counts[place, place], bins, row)
         if cell >= len(shown) - across:
             plot.set_xlabel("lag (ms)", size=7, color="#555555", labelpad=1)
     return figure
+
+
+def draw_correlogram(axes: Axes, counts: Array, bins: Array, row: Row) -> None:
+    """Draw an autocorrelogram as rates, or say that it is empty."""
+    rates = counts / max(row["events"] or 0, 1) / (np.diff(bins)[0] / 1000)
+    top = rates.max()
+    axes.stairs(rates, bins, fill=True, color=COLOURS[0])
+    axes.set_xlim(bins[0], bins[-1])
+    axes.set_ylim(0, top * 1.05 or 1)
+    axes.set_yticks([0, nice(top)] if top else [])
+    axes.set_yticklabels(["0", f"{number(nice(top))} Hz"] if top else [])
+    if not top:
+        told = f"no intervals < {bins[-1]:g} ms"
+        axes.text(0.5, 0.5, told, size=7, color=GREY, ha="center", transform=axes.transAxes)
+    axes.tick_params(labelsize=6, length=2, pad=1)
 
 
 def draw_template(axes: Axes, template: Array, places: Array, row: Row, window_ms: float) -> None:
@@ -147,7 +154,8 @@ def in_pitches(places: Array) -> Array:
 
 def of_unit(row: Row) -> str:
     """Return what the head of a unit tells beside its number."""
-    parts = [f"{number(row['events'] or 0)} events", f"{number(row['rate'] or 0)} Hz"]
+    events = round(row["events"] or 0)
+    parts = [of_all(events, events, "event"), f"{row['rate'] or 0:,.2f} Hz"]
     if row["snr"] is not None:
         parts.append(f"SNR {number(row['snr'])}")
     if row["amplitude"] is not None:

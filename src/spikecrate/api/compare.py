@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from spikecrate._util.progress import Progress
+    from spikecrate.api.plot import Picture
     from spikecrate.api.result import Result
     from spikecrate.api.run import Output
     from spikecrate.sortings import Sorting
@@ -111,6 +112,20 @@ class ComparisonResult:
 
         with np.load(self.folder / LABELS, allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def plot(self, **options: Any) -> Picture:
+        """Draw the comparison.
+
+        Parameters
+        ----------
+        **options
+            As for `spikecrate.plot`.
+
+        Returns
+        -------
+        Picture
+        """
+        return self.result.plot(**options)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as `--json` prints it; of the agreements those of assigned units."""

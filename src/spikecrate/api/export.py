@@ -13,14 +13,14 @@ from spikecrate.api.analyze import SORTING, Analysis, analyze
 from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run_stored, target_of
 from spikecrate.api.sorted_recording import find_sorting, reopen_recording
-from spikecrate.errors import UsageError
-from spikecrate.steps.exported import phy_files, put_export, require_unchanged
+from spikecrate.errors import JobNotFoundError, UsageError
+from spikecrate.steps.exported import changes_in, phy_files, put_export, require_unchanged
 from spikecrate.steps.kinds import ANALYZE, EXPORT, KINDS, RECORDING
 from spikecrate.steps.nwb import UNITS, nwb_facts
 from spikecrate.steps.opening import open_any
 from spikecrate.steps.output import require_usable
 from spikecrate.steps.request import StepRequest
-from spikecrate.steps.resolve import find_job
+from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from spikecrate.recordings import Recording
     from spikecrate.steps.inputs import Word
     from spikecrate.store import Store
+    from spikecrate.store.results import Stored
 
 TOOL: Final = "export"
 ANALYSIS: Final = "analysis"
 PHY: Final = "phy"
+LEAST_EVENTS: Final = 2
+"""phy opens no sorting with fewer."""
 NWB: Final = "nwb"
 """The format; also the input with an existing file, and the parameter of the rest."""
 OPENED_BY: Final = {
@@ -94,7 +97,7 @@ class Export:
 def export(
     result: Result | Path | str,
     *,
-    to: str,
+    to: str = PHY,
     recording: Recording | Path | str | None = None,
     analysis: Analysis | Path | str | None = None,
     copy_traces: bool = False,
@@ -146,6 +149,8 @@ def export(
 
     Raises
     ------
+    UsageError
+        Options exclude each other, the analysis is of another sorting, or phy cannot open such a sorting.
     RecordingChangedError
         The sorting is of another recording.
     OutputError
@@ -155,25 +160,27 @@ def export(
     """
     shelf, shown = open_store(store), Once(progress or default_progress())
     folder, record = find_sorting(result, shelf, shown)
+    params = options.pop("params", None) or {}
+    _require_possible(to, params, record)
     known = result if isinstance(result, Result) else None
     opened = reopen_recording(known, record, recording, shelf, shown)
     if analysis is None and to == PHY:
-        limits = {name: value for name, value in options.items() if name not in ("params", "force")}
+        limits = {name: value for name, value in options.items() if name != "force"}
         analysis = analyze(folder, recording=opened.recording, store=store, progress=shown, **limits)
-    found = None if analysis is None else _analysis_folder(analysis, shelf, shown)
-    chosen = {**(options.pop("params", None) or {}), "to": to}
+    made_of = None if analysis is None else _find_analysis(analysis, record["key"], shelf, shown)
+    chosen = {**params, "to": to}
     if to == PHY:
         chosen["copy_traces"] = copy_traces
     else:
         chosen["channel_ids"] = list(opened.recording.channel_ids)
         chosen["gaps"] = [[gap.sample, gap.missing] for gap in opened.recording.gaps]
     inputs: dict[str, Word] = {RECORDING: opened, SORTING: str(folder)}
-    if found is not None:
-        inputs[ANALYSIS] = str(found)
+    if made_of is not None:
+        inputs[ANALYSIS] = str(made_of.folder)
     if to == NWB:
         records = {SORTING: record}
-        if found is not None:
-            records[ANALYSIS] = find_job(str(found), shelf, shown).record
+        if made_of is not None:
+            records[ANALYSIS] = made_of.record
         chosen[NWB] = nwb_facts(
             opened.recording,
             records,
@@ -193,6 +200,8 @@ def export(
     request = StepRequest(tool=TOOL, inputs=inputs, params=chosen, **options)
     force = bool(options.get("force"))
     job = request.job(shelf, shown)
+    if made_of is not None:
+        _require_of_sorting(made_of.record, job.inputs[SORTING].identity, record["key"])
     target = target_of(job, output)
     if target is not None:
         require_usable(target, partial(require_unchanged, key=job.key, force=force))
@@ -205,18 +214,60 @@ def export(
     done, stored = find_or_run_stored(request, shelf, shown)
     if target is not None:
         put_export(stored, target, shelf, sorting=record["key"], traces=traces, force=force)
-    return Export(result=done, to=to, output=target, analysis=found and found / KINDS[ANALYZE].folder)
+        _say_changes(target, shown)
+    analyzer = None if made_of is None else made_of.folder / KINDS[ANALYZE].folder
+    return Export(result=done, to=to, output=target, analysis=analyzer)
 
 
-def _analysis_folder(analysis: Analysis | Path | str, store: Store, progress: Progress) -> Path:
-    """Return the result folder of an analysis."""
+def _say_changes(output: Path, progress: Progress) -> None:
+    """Say that an export was left as the user has edited it."""
+    if changes := changes_in(output):
+        more = f" and {len(changes) - 1} more" * (len(changes) > 1)
+        progress.note(f"{output} is this export already; it is left with your changes ({changes[0]}{more})")
+
+
+def _require_possible(to: str, params: dict[str, Any], record: dict[str, Any]) -> None:
+    """Refuse two formats at once, and what phy does not open, before an analysis is made."""
+    if (other := params.get("to", to)) != to:
+        message = f"the format is {to}, but the parameter to is {other!r}"
+        raise UsageError(message, next_step=f"name it once: --to {other}")
+    events = record.get("events")
+    if to == PHY and events is not None and events < LEAST_EVENTS:
+        has = f"{record['key'][:12]} has {events}"
+        message = f"phy opens no sorting of fewer than {LEAST_EVENTS} events; {has}"
+        raise UsageError(message, next_step="export to another format, as --to csv")
+
+
+def _require_of_sorting(analysis: dict[str, Any], identity: dict[str, Any], key: str) -> None:
+    """Refuse an analysis of another sorting."""
+    of = analysis["inputs"].get(SORTING, {})
+    if of.get("identity") != identity:
+        whose = f", of {of['key'][:12]}" if of.get("key") else ""
+        message = f"the analysis {analysis['key'][:12]} is of another sorting{whose}, not of {key[:12]}"
+        raise UsageError(
+            message, next_step=f"name an analysis of it: spikecrate analyze {key[:12]} makes one"
+        )
+
+
+def _find_analysis(
+    analysis: Analysis | Path | str, sorting: str, store: Store, progress: Progress
+) -> Result | Stored:
+    """Return the result of an analysis; a corrupt one is set aside, and can be made again."""
     if isinstance(analysis, Analysis):
-        return analysis.result.folder
-    stored = find_job(str(analysis), store, progress)
+        return analysis.result
+    try:
+        stored = find_job(str(analysis), store, progress)
+    except JobNotFoundError as error:
+        aside = sorted(store.quarantine.glob(f"{str(analysis).lower()}*")) if is_key(str(analysis)) else []
+        if not aside:
+            raise
+        message = f"the analysis {analysis} was corrupt, and is set aside in {aside[-1]}"
+        step = f"spikecrate analyze {sorting[:12]} makes it again"
+        raise JobNotFoundError(message, next_step=step) from error
     tool = stored.record["tool"]
     if tool["kind"] != ANALYZE:
         message = f"job {stored.record['key'][:12]} is a result of {tool['name']}, not an analysis"
         raise UsageError(
             message, next_step="name a result of spikecrate analyze; spikecrate job.list lists them"
         )
-    return stored.folder
+    return stored

@@ -18,6 +18,7 @@ from spikecrate.errors import OutputError, SpikecrateError, StoppedError, UsageE
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import ANALYZE, COMPARE, FIGURE, KINDS, RECORDING
 from spikecrate.steps.paths import FIRINGS, TRUTH
+from spikecrate.steps.recording_input import RecordingInput
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import folder_word
 from spikecrate.steps.resolve import find_job
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 TOOL: Final = "plot"
 SUBJECTS: Final = ("units", "traces", "metrics", "comparison")
 FORMATS: Final = ("png", "svg", "pdf")
+OF_SUBJECT: Final = {"page": "units", "start": "traces", "end": "traces"}
+"""The only picture that an option is for."""
+PER_PAGE: Final = 20
+LONGEST_S: Final = 60
+"""Units on a page and the longest stretch of traces, as the tool draws them."""
 LIMITS: Final = ("runtime", "cores", "memory_bytes", "timeout_s")
 """Options of the step that the analysis before it takes too."""
 
@@ -63,7 +69,7 @@ class Picture:
 def plot(
     result: Result | Path | str,
     *,
-    what: str = "units",
+    what: str = "",
     format: str = "",
     page: int | None = None,
     start: float | None = None,
@@ -85,13 +91,13 @@ def plot(
         The sorting; also its result folder, or the first digits of its job key. For `units` and `metrics` also a result
         of `analyze`; for `comparison` a result of `compare`.
     what : str
-        `units`, `traces`, `metrics` or `comparison`.
+        `units`, `traces`, `metrics` or `comparison`; by default `comparison` of one, else `units`.
     format : str
         `png`, `svg` or `pdf`; by default by the name of `output`, else `png`.
     page : int, optional
-        Which 20 units are drawn, from the largest; by default 1.
+        Which 20 `units` are drawn, from the largest; by default 1.
     start, end : float, optional
-        Stretch of the traces in seconds; by default a second with many events.
+        Stretch of the `traces` in seconds; by default a second with many events.
     recording : Recording, Path or str, optional
         The recording, or where it is now; by default where it was sorted.
     output : Path or str, optional
@@ -111,16 +117,21 @@ def plot(
     Raises
     ------
     UsageError
-        There is no such picture or format, or the result is of another kind.
+        There is no such picture, page, stretch or format, or the result is of another kind.
     OutputError
         The picture cannot be written.
     spikecrate.errors.SpikecrateError
         As for `sort`.
     """
-    _require_one_of(what, SUBJECTS, "picture")
+    _require_one_of(what or SUBJECTS[0], SUBJECTS, "picture")
     file = None if output is None else Path(output).absolute()
     named = "" if file is None else file.suffix.lower().removeprefix(".")
     if named not in FORMATS:
+        # A folder may be named v1.2; what ends in letters is meant as a file.
+        if file is not None and named.isalpha() and not file.is_dir() and not str(output).endswith("/"):
+            message = f"{output} ends in .{named}, which is no format of a picture"
+            step = "name the file .png, .svg or .pdf; a folder that is to be made ends in a slash"
+            raise UsageError(message, next_step=step)
         file, named = None, ""
     form = format or named or FORMATS[0]
     _require_one_of(form, FORMATS, "format")
@@ -131,13 +142,22 @@ def plot(
     found = result if isinstance(result, Result) else find_job(str(result), shelf, shown)
     if file is not None:
         _require_outside(file, found.record)
-    limits: dict[str, Any] = {name: options[name] for name in LIMITS if name in options}
-    sources = _Sources(found, recording, shelf, shown, limits)
+    what = what or ("comparison" if found.record["tool"]["kind"] == COMPARE else SUBJECTS[0])
     chosen = {"page": page, "start": start, "end": end}
     given = {name: value for name, value in chosen.items() if value is not None}
+    if foreign := next((name for name in given if OF_SUBJECT[name] != what), None):
+        message = f"--{foreign} is for a picture of {OF_SUBJECT[foreign]}, not of {what}"
+        raise UsageError(message, next_step=f"leave it out, or draw --what {OF_SUBJECT[foreign]}")
+    if page is not None:
+        _require_page(page, found.record)
+    limits: dict[str, Any] = {name: options[name] for name in LIMITS if name in options}
+    sources = _Sources(found, recording, shelf, shown, limits)
+    inputs = sources.comparison() if what == "comparison" else sources.sorting(what)
+    if isinstance(opened := inputs.get(RECORDING), RecordingInput):
+        _require_stretch(start, end, opened.recording)
     request = StepRequest(
         tool=TOOL,
-        inputs=sources.comparison() if what == "comparison" else sources.sorting(what),
+        inputs=inputs,
         params={**(params or {}), **given, "what": what, "format": form},
         **options,
     )
@@ -218,6 +238,37 @@ def _require_one_of(word: str, words: tuple[str, ...], noun: str) -> None:
     if word not in words:
         message = f"there is no {noun} {word!r}{nearest(word, words)}"
         raise UsageError(message, next_step=f"name one of {', '.join(words)}")
+
+
+def _require_page(page: int, record: dict[str, Any]) -> None:
+    """Refuse a page that the units of a sorting or an analysis do not fill."""
+    units = record.get("units")
+    if units is None:
+        return
+    pages = max(-(-units // PER_PAGE), 1)
+    if not 1 <= page <= pages:
+        of_units = f"the {units} unit{'s' * (units != 1)} of {record['key'][:12]}"
+        message = f"there is no page {page}: {of_units} fill {pages} page{'s' * (pages != 1)}"
+        raise UsageError(message, next_step=f"name a page from 1 to {pages}: --page {pages}")
+
+
+def _require_stretch(start: float | None, end: float | None, recording: Recording) -> None:
+    """Refuse a stretch of the traces that is empty, too long, or begins where the recording has ended."""
+    if start is None and end is None:
+        return
+    first = max((end or 0) - 1, 0) if start is None else start
+    last = first + 1 if end is None else end
+    seconds = recording.layout.num_samples / recording.layout.sampling_frequency
+    stretch = f"the stretch from {first:g} s to {last:g} s"
+    if first < 0 or last <= first:
+        message = f"{stretch} is empty"
+        raise UsageError(message, next_step="name a later --end, or an earlier --start")
+    if first >= seconds:
+        message = f"{stretch} is beyond the recording, which has {seconds:g} s"
+        raise UsageError(message, next_step=f"name an earlier --start, below {seconds:g}")
+    if last - first > LONGEST_S:
+        message = f"{stretch} is longer than {LONGEST_S} s"
+        raise UsageError(message, next_step="draw a shorter one: --start and --end")
 
 
 def _require_outside(file: Path, record: dict[str, Any]) -> None:

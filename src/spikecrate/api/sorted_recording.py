@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate.api.result import Result
-from spikecrate.errors import RecordingChangedError, UsageError
+from spikecrate.errors import (
+    RecordingAmbiguousError,
+    RecordingChangedError,
+    UsageError,
+)
+from spikecrate.recordings.origin import told_origin
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import KINDS, RECORDING
 from spikecrate.steps.lineage import reopen_recorded
@@ -15,6 +21,8 @@ from spikecrate.steps.resolve import find_job
 from spikecrate_harness.layout import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from spikecrate._util.progress import Progress
     from spikecrate.recordings import Recording
     from spikecrate.steps.recording_input import RecordingInput
@@ -87,6 +95,8 @@ def reopen_recording(
         The run record names no recording.
     RecordingChangedError
         The recording is not the one that was sorted; the message names what differs.
+    RecordingNotFoundError
+        It is not where it was; the next step is to name where it is now.
     RecordingError
         The recording cannot be read.
     """
@@ -97,10 +107,23 @@ def reopen_recording(
     if recording is None and result is not None:
         recording = result.recording
     if recording is None or isinstance(recording, (str, Path)):
-        recording = reopen_recorded(facts, recording, store, progress)
+        with _next_steps_of(facts["origin"]):
+            recording = reopen_recorded(facts, recording, store, progress)
     opened = hash_recordings(RECORDING, [recording], store, progress)[0]
     _require_same(opened, facts, record["key"])
     return opened
+
+
+@contextmanager
+def _next_steps_of(origin: dict[str, Any]) -> Iterator[None]:
+    """Name a next step that the commands after the sorter have: neither --stream nor --segment."""
+    try:
+        yield
+    except (RecordingAmbiguousError, UsageError) as error:
+        if not any(flag in error.next_step for flag in ("--stream", "--segment")):
+            raise
+        step = f"name the folder or file of what was sorted alone; it was {told_origin(origin)}"
+        raise type(error)(str(error), next_step=step, details=error.details) from None
 
 
 def _require_same(opened: RecordingInput, facts: dict[str, Any], key: str) -> None:

@@ -32,11 +32,11 @@ def show_picture(done: "Picture") -> None:
     say(f"picture  {done.path}")
 
 
-@command("plot", SORTING, "drawing {what}", show=show_picture)
+@command("plot", SORTING, "drawing {result}", show=show_picture)
 def plot(
     result: JobKey,
     options: RunOptions,
-    what: What = "units",
+    what: What | None = None,
     format: Format | None = None,
     page: int | None = None,
     start: Time | None = None,
@@ -56,7 +56,7 @@ def plot(
         the first digits of the job key of a sorting, an analysis or a comparison, or its result folder;
         example: 0123abcd
     what : WHAT
-        what is drawn; example: traces
+        what is drawn; by default the comparison of one, else units; example: traces
     format : FORMAT
         format of the file; by default by its name, else png; example: svg
     page : N
@@ -74,13 +74,14 @@ def plot(
     Examples
     --------
     spikecrate plot 0123abcd --output units.png
+    spikecrate plot 89abcdef --output comparison.png
     spikecrate plot 0123abcd --what traces --start 12.5 --end 12.7 --output traces.svg
     """
     from spikecrate import api
 
     return api.plot(
         result,
-        what=what,
+        what=what or "",
         format=format or "",
         page=page,
         start=start,

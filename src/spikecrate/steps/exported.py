@@ -161,6 +161,31 @@ def put_export(
     )
 
 
+def changes_in(output: Path) -> list[str]:
+    """Return what the user has changed in an export since it was written.
+
+    Only files that are younger than the export are read: traces may be gigabytes.
+
+    Parameters
+    ----------
+    output : Path
+        The folder of the export.
+
+    Returns
+    -------
+    list of str
+        Files that were changed, added or removed; hidden ones, as phy's cache, come last.
+    """
+    mark = read_mark(output)
+    if mark is None:
+        return []
+    files, written = mark["files"], (output / MARK).stat().st_mtime_ns
+    found = set(_names(output))
+    young = {name for name in found if (output / name).stat().st_mtime_ns >= written}
+    changed = {name for name in young if name not in files or _hash(output / name) != files[name]}
+    return sorted(changed | (files.keys() - found), key=lambda name: (name.startswith("."), name))
+
+
 def read_mark(folder: Path) -> dict[str, Any] | None:
     """Return what an export says of itself.
 

@@ -14,7 +14,7 @@ from spikecrate.errors import OutputError
 from spikecrate.sortings.join import GroupUnit, split
 from spikecrate.sortings.model import write_firings
 from spikecrate.steps.output import put, require_usable
-from spikecrate.steps.paths import FIRINGS, UNITS
+from spikecrate.steps.paths import FIRINGS, JOINED, RESULTS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from spikecrate.store import Store
     from spikecrate.store.results import Stored
 
-DESCRIPTION: Final = "joined.json"
-RESULTS: Final = "results"
 EACH: Final = "recordings"
 STRETCHES: Final = "recordings.csv"
 
@@ -48,7 +46,7 @@ def require_joinable(output: Path) -> None:
         require_usable(output)
     elif others := {path.name for path in output.iterdir()} - {
         FIRINGS,
-        DESCRIPTION,
+        JOINED,
         RESULTS,
         EACH,
         UNITS,
@@ -95,7 +93,7 @@ def put_joined(
         The folder holds other files, or cannot be written.
     """
     require_joinable(output)
-    description, begin = output / DESCRIPTION, 0
+    description, begin = output / JOINED, 0
     stretches: list[dict[str, Any]] = []
     for file, part in zip(recording.files, recording.parts, strict=True):
         stretches.append(

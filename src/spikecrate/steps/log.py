@@ -94,6 +94,31 @@ class Log:
         self.close()
 
 
+def exception_in(tail: str) -> str:
+    r"""Return what a Python traceback at the end of a log says was wrong: the text of the exception.
+
+    Parameters
+    ----------
+    tail : str
+        The last lines of the log.
+
+    Returns
+    -------
+    str
+        Empty where the log ends with no traceback. Of a ValueError, which says what a user did wrong, the type is left
+        out.
+
+    Examples
+    --------
+    >>> exception_in('Traceback (most recent call last):\n  File "run.py", line 1, in run\nValueError: no page 7')
+    'no page 7'
+    """
+    _, found, rest = f"\n{tail}".rpartition('\n  File "')
+    lines = rest.split("\n") if found else []
+    first = next((place for place, line in enumerate(lines) if place and line[:1] not in {" ", "\t"}), None)
+    return "" if first is None else "\n".join(lines[first:]).removeprefix("ValueError: ")
+
+
 def _printable(line: bytes) -> str:
     """Decode a line and replace control characters, which could change the user's terminal."""
     text = line[:LINE_BYTES].decode("utf-8", errors="replace")

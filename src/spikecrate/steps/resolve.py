@@ -13,7 +13,7 @@ from spikecrate.recordings.origin import is_origin
 from spikecrate.steps.key import KeyParts
 from spikecrate.steps.kinds import KINDS
 from spikecrate.steps.listing import find_key
-from spikecrate.steps.paths import CRATE, RECORD
+from spikecrate.steps.paths import CRATE, JOINED, RECORD, RESULTS
 from spikecrate.steps.record import SCHEMA
 from spikecrate.store import result_manifest as seal
 from spikecrate.store import results
@@ -118,6 +118,8 @@ def read_folder(path: Path) -> Stored:
     if not folder.is_dir():
         message = f"{path} is neither a job key nor a result folder"
         raise JobNotFoundError(message)
+    if (folder / JOINED).is_file():
+        folder = _joined(folder)
     try:
         if (folder / seal.NAME).is_file():
             _limit(folder / seal.NAME)
@@ -131,6 +133,16 @@ def read_folder(path: Path) -> Stored:
         raise _broken(folder / seal.NAME, "files", f"no {', '.join(sorted(missing))}")
     check_crate(folder / CRATE, {name: str(facts["blake3"]) for name, facts in found.files.items()})
     return Stored(folder, record, found.hash)
+
+
+def _joined(folder: Path) -> Path:
+    """Return the one result below a joined sorting; the recordings of a day are one job, groups are several."""
+    results = sorted(path.parent for path in (folder / RESULTS).glob(f"*/{seal.NAME}"))
+    if len(results) == 1:
+        return results[0]
+    message = f"{folder} is a joined sorting of {len(results)} groups, each with a job of its own"
+    named = ", ".join(str(path) for path in results[:8])
+    raise JobNotFoundError(message, next_step=f"name the result of one group: {named}")
 
 
 def read_record(path: Path) -> dict[str, Any]:

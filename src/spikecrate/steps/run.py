@@ -23,7 +23,7 @@ from spikecrate.errors import (
 from spikecrate.runtimes.contract import JOB, OUT, PIDS_LIMIT, SCRATCH, ContainerSpec, Mount
 from spikecrate.steps.crate import ro_crate
 from spikecrate.steps.kinds import require_file
-from spikecrate.steps.log import Log
+from spikecrate.steps.log import Log, exception_in
 from spikecrate.steps.paths import CRATE, FAILURE, LOG, RECORD, WorkPaths
 from spikecrate.steps.record import now, run_record
 from spikecrate.steps.report import read_report
@@ -274,7 +274,8 @@ def _obey(ended_as: ExitStatus, tail: str, spec: ContainerSpec, job: Job) -> Non
     """Raise the error for an exit status; the harness's exit codes count only where the harness ran."""
     keeps_codes = job.tool.entrypoint == HARNESS_ENTRYPOINT
     kind = SORTER if job.tool.kind == SORTER else "tool"
-    last = f"; its last lines:\n{tail}" if tail else ""
+    told = "" if job.tool.kind == SORTER else exception_in(tail)
+    last = f": {told}" if told else f"; its last lines:\n{tail}" if tail else ""
 
     def failure(
         error: type[SpikecrateError], problem: str, next_step: str, **details: Any
