@@ -499,7 +499,9 @@ def test_several_recordings_and_globs_are_sorted_in_order_and_summed_up(cli, rec
     lines = done.out.splitlines()
     assert [line.split()[1:3] for line in lines[1:3]] == [["ran", "2"], ["cache", "hit"]]
     assert "failed" in lines[3]
-    assert lines[-1] == "2 of 3 recordings sorted, 1 failed"
+    assert lines[-2] == "2 of 3 recordings sorted, 1 failed"
+    assert lines[-1].startswith("units   spikecrate job.show ")
+    assert cli(*lines[-1].split()[2:]).code == 0
     assert sorted(path.name for path in output.iterdir()) == ["a", "b"]
     rows = json.loads(cli("sort", f"{tmp_path}/many/*", "--sorter", name, "--output", "-", "--json").out)
     assert [row.get("status", row.get("error")) for row in rows[:2]] == ["cached", "cached"]

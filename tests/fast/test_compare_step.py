@@ -15,7 +15,7 @@ import pytest
 from ci import docs_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import ANSWER, TWO_EVENTS
+from lab import ANSWER, TWO_EVENTS, Notes
 from scipy.optimize import linear_sum_assignment
 from trains import TRAIN, largest_matching
 
@@ -431,6 +431,33 @@ def test_names_are_the_sorters_or_the_users_and_never_the_same(results):
     for names in (["a"], ["a", "a"], ["a", "truth"], ["unit", "b"], ["a", ""]):
         with pytest.raises(UsageError, match="are not 2 different ones"):
             first.compare(second, names=names)
+
+
+@pytest.mark.parametrize("name", ["x\ny", "\x1b[31mred", "tab\t"])
+def test_a_name_that_would_break_a_table_is_refused(results, name):
+    first, second = results
+    with pytest.raises(UsageError, match="has a control character"):
+        first.compare(second, names=["a", name])
+
+
+def test_that_a_sorting_is_compared_with_itself_is_said(results):
+    first, second = results
+    told = Notes()
+    first.compare(second, progress=told)
+    assert not any("itself" in note for note in told.notes)
+    for asked in ({"others": [first.folder]}, {"others": [], "truth": first}):
+        told = Notes()
+        first.compare(*asked.pop("others"), **asked, progress=told)
+        assert f"the sorting {first.key[:12]} is compared with itself" in told.notes
+
+
+def test_a_curated_sorting_has_the_name_of_its_sorter(results):
+    first, second = results
+    once, other = first.curate(remove=[1]), second.curate(remove=[7])
+    assert once.compare(other).names == ["early curated", "late curated"]
+    twice = once.curate(remove=[2])
+    names = first.compare(once, twice).names
+    assert names == ["early", *(f"early curated-{one.key[:8]}" for one in (once, twice))]
 
 
 def test_a_tool_whose_tables_do_not_agree_broke_the_contract(results, sorter, monkeypatch):

@@ -298,7 +298,7 @@ def test_the_command_prints_what_changed_and_the_units(result, capsys, tmp_path)
     *changes, head, first, _second, counts, key, place = capsys.readouterr().out.splitlines()
     assert changes == [
         "unit 2 merged to 6: 2 events",
-        "unit 3 merged to 6: 1 events",
+        "unit 3 merged to 6: 1 event",
         "unit 5 removed: 2 events",
     ]
     assert head.split()[:2] == ["unit", "events"]

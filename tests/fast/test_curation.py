@@ -188,6 +188,7 @@ def test_version_1_is_read():
         ({"format_version": "3"}, "format_version: '3' is not 1 or 2"),
         ({"format_version": "2"}, "unit_ids: missing"),
         ({**V2, "unit_ids": [1, 2, 3]}, "unit_ids: the curation is of another sorting: 7 is missing"),
+        ({**V2, "unit_ids": [1, 2]}, "the curation is of another sorting: 3, 7 are missing"),
         ({**V2, "unit_ids": [1, 2, 3, 7, 9]}, "another sorting: the sorting has no 9$"),
         ({**V2, "unit_ids": [1, 2, 3, 7, 7]}, "unit_ids: 7 is there twice"),
         ({**V2, "unit_ids": [1, 2, 3, "seven"]}, "unit_ids: 'seven' is not a unit"),

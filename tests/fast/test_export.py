@@ -109,14 +109,14 @@ def test_csv_has_the_time_of_gaps_and_the_names_of_channels(flat, sorter, here):
     recording = flat(channel_ids=["a", "b", "c", "d"], gaps=[[8, 1000], [15, -2]])
     done = spikecrate.sort(recording, sorter=sorter(ANSWER + FOUR_EVENTS)).export(to="csv")
     assert rows_of(done.folder / "spikes.csv") == [
-        ["unit", "sample", "time_s", "channel"],
+        ["unit", "sample", "time_s", "channel_id"],
         ["3", "5", "0.005", "b"],
         ["1", "10", "1.01", "a"],
         ["3", "10", "1.01", "b"],
         ["1", "20", "1.018", ""],
     ]
     head, *rows = rows_of(done.folder / "units.csv")
-    assert head[:2] == ["unit", "events"]
+    assert head[:4] == ["unit", "events", "rate", "channel_id"]
     assert [row[:2] for row in rows] == [["1", "2"], ["3", "2"]]
 
 

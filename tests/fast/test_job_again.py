@@ -11,7 +11,7 @@ from lab import ANSWER, TWO_EVENTS
 import spikecrate
 from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
-from spikecrate.cli.jobs import show_record
+from spikecrate.cli.show_record import show_record
 from spikecrate.cli.sort import measure_repeats
 from spikecrate.errors import (
     JobFailedError,
@@ -203,6 +203,49 @@ def test_two_jobs_are_held_to_each_other_part_by_part(recording, sorter, store):
     assert found.result[:2] == ["units: 1 (was 2)", "events: 1 (was 2)"]
     assert found.result[-1] == "agreement 0.5000 within 0.4 ms (unit 2: 0.000)"
     assert difference(one, one, store).equal
+
+
+def test_jobs_of_two_tools_are_said_to_be_and_their_parameters_left_out(recording, sorter, store):
+    names = [
+        sorter(
+            ANSWER + TWO_EVENTS,
+            name=name,
+            parameters={
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {name: {"type": "number", "default": 1, "description": "Anything."}},
+            },
+        )
+        for name in ("one", "other")
+    ]
+    jobs = [named.find_job(spikecrate.sort(recording, sorter=name).key, store, Silent()) for name in names]
+    found = difference(*jobs, store)
+    assert found.key[:2] == [
+        "the tools differ, so their parameters are not compared",
+        "tool: other (was one)",
+    ]
+    assert not any(line.startswith("parameters") for line in found.key)
+
+
+def test_the_place_of_a_file_on_the_disk_is_no_difference(recording, sorter, store, tmp_path):
+    name = sorter(ANSWER + TWO_EVENTS)
+    copy = shutil.copytree(recording, tmp_path / "copy")
+    first = spikecrate.sort(recording, sorter=name)
+    second = spikecrate.sort(copy, sorter=name, seed=1)
+    one, other = (named.find_job(key, store, Silent()) for key in (first.key, second.key))
+    assert one.record["inside"]["opened"] != other.record["inside"]["opened"]
+    assert difference(one, other, store).environment == []
+
+
+def test_a_job_is_explained_by_results_of_its_own_tool_alone(recording, sorter, store):
+    for name in ("one", "other"):
+        sorter(ANSWER + TWO_EVENTS, name=name)
+    spikecrate.sort(recording, sorter="one")
+    job = SortRequest(recording=recording, sorter="other").job(store, Silent())
+    first = explain(job, store, Silent(), force=False)
+    past = explain_past(spikecrate.sort(recording, sorter="other").key, store)
+    for seen in (first, past):
+        assert (seen.nearest, seen.reasons) == (None, ["the store has no earlier result of this tool"])
 
 
 def test_a_run_is_explained_before_and_after_it(recording, sorter, store):

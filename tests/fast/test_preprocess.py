@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from importlib import import_module
 from itertools import pairwise
@@ -20,11 +21,14 @@ from recording_files import samples, write_flat, write_mountainsort, write_spike
 
 import spikecrate
 from spikecrate._util.data import data_path
+from spikecrate._util.files import remove_tree
 from spikecrate._util.progress import Silent
 from spikecrate.catalogue.parameters import complete, operations, parse_operation, validate
 from spikecrate.catalogue.tools import check, find
 from spikecrate.cli import main
+from spikecrate.cli.show_record import show_record
 from spikecrate.errors import (
+    JobNotFoundError,
     ParameterUnknownError,
     ParameterValueError,
     RecordingNotFoundError,
@@ -32,6 +36,7 @@ from spikecrate.errors import (
 )
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.formats import neuropixels
+from spikecrate.steps.listing import list_jobs
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 from spikecrate_harness.layout import Layout
@@ -133,6 +138,80 @@ def test_the_new_recording_is_sorted_by_its_key_its_folder_or_a_copy_as_one_job(
     assert (made[0]["tool"], made[0]["key"]) == ("copies", done.result.key)
     assert made[0]["inputs"] == {"recording": str(recording)}
     assert made[0]["parameters"]["steps"] == done.steps
+
+
+def test_a_list_and_a_record_name_the_jobs_that_made_an_input(
+    recording,
+    tool,  # noqa: ARG001
+    sorter,
+    store,
+    tmp_path,
+    capsys,
+):
+    done = spikecrate.preprocess(recording, [BAND], output=tmp_path / "clean")
+    name, made = sorter(ANSWER), f"copies {done.result.key[:12]} of {recording}"
+    by_key = spikecrate.sort(done.result.key, sorter=name)
+    copied = spikecrate.sort(done.folder, sorter=name, seed=1)
+    both = by_key.compare(copied)
+    told = {row["key"]: row["recording"] for row in list_jobs(store)}
+    assert told[by_key.key] == made
+    assert told[copied.key] == str(done.folder)
+    assert told[both.result.key] == f"lab {by_key.key[:12]}, lab {copied.key[:12]} of {made}"
+    for result in (by_key, copied):
+        show_record(result.record)
+        assert f"made by     {made}\n" in capsys.readouterr().out
+    show_record(both.result.record)
+    shown = capsys.readouterr().out
+    assert f"sortings    lab {by_key.key[:12]}, lab {copied.key[:12]}\n" in shown
+    assert "exhaustive=false" in shown
+    assert "least_votes" not in shown
+
+
+def test_the_default_folder_has_the_name_of_the_recording_that_was_preprocessed(
+    recording,
+    tool,  # noqa: ARG001
+    sorter,
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.chdir(tmp_path)
+    view = spikecrate.preprocess(open_recording(recording).view(end=0.5), [BAND])
+    twice = spikecrate.preprocess(view.result.key, [REFERENCE])
+    sorter(ANSWER)
+    for seed, done in enumerate((view, twice)):
+        assert main.run(["sort", done.result.key[:12], "--sorter", "lab", "--seed", str(seed)]) == 0
+    found = [path.name[:4] for path in (tmp_path / "sortings" / recording.name).iterdir()]
+    assert found == ["lab-", "lab-"]
+
+
+def test_a_job_whose_input_is_gone_names_the_job_that_made_it_and_the_command(
+    recording,
+    tool,  # noqa: ARG001
+    sorter,
+    store,
+    tmp_path,
+    monkeypatch,
+):
+    monkeypatch.chdir(tmp_path)
+    done = spikecrate.preprocess(open_recording(recording).view(end=0.5), [BAND], seed=3)
+    sorted_ = spikecrate.sort(done.recording, sorter=sorter(ANSWER), params={"value": 2})
+    compared = sorted_.compare(spikecrate.sort(done.recording, sorter="lab", seed=1))
+    asked = {"runtime": "", "recording": None, "cores": None, "keep": False}
+    jobs = [find_job(key, store, Silent()) for key in (sorted_.key, compared.result.key)]
+    remove_tree(done.result.folder)
+    with pytest.raises(RecordingNotFoundError, match=f"the job copies {done.result.key[:12]} made it") as one:
+        rerun(jobs[0], **asked, store=store, progress=Silent())
+    again, place = one.value.next_step.removeprefix("make it again: ").split(", or ")
+    assert place == "name where it is now: --recording DIR"
+    with pytest.raises(RecordingNotFoundError, match="made it"):
+        spikecrate.load(sorted_.folder).analyze()
+    remove_tree(sorted_.folder)
+    with pytest.raises(JobNotFoundError, match=f"the result of the job lab {sorted_.key[:12]}") as other:
+        rerun(jobs[1], **asked, store=store, progress=Silent())
+    again_sorted = other.value.next_step.removeprefix("make it again: ")
+    for command in (again, again_sorted):
+        assert main.run(shlex.split(command)[1:]) == 0
+    assert rerun(jobs[1], **asked, store=store, progress=Silent()).equal
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"tool": 3}', '{"tool": {"kind": "preprocess"}}'])

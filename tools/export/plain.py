@@ -30,12 +30,16 @@ def write_csv(sorting: SortedUnits, out: Path) -> None:
     """
     # The last for -1, a channel that is not known.
     names = np.array([*sorting.channel_ids, ""])
-    table = dict(sorting.table)
-    if "channel" in table:
-        table["channel"] = [names[int(cell)] if cell else "" for cell in table["channel"]]
+    table = {}
+    for name, cells in sorting.table.items():
+        if name == "channel":
+            # There it counts from 0.
+            table["channel_id"] = [names[int(cell)] if cell else "" for cell in cells]
+        else:
+            table[name] = cells
     with (out / "spikes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("unit", "sample", "time_s", "channel"))
+        writer.writerow(("unit", "sample", "time_s", "channel_id"))
         for start in range(0, len(sorting.samples), BLOCK):
             some = slice(start, start + BLOCK)
             columns = (sorting.labels, sorting.samples, sorting.seconds, names[sorting.channels[some]])

@@ -89,3 +89,25 @@ def _parse(text: str, units: dict[str, int], what: str, example: str) -> float:
         message = f"{text!r} is not an amount of {what}"
         raise UsageError(message, next_step=f"write it as {example}")
     return float(found[1]) * units[found[2].upper()]
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words.
+
+    Parameters
+    ----------
+    count : int
+        The number.
+    what : str
+        Name of one thing, whose plural ends in `s`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "unit"), counted(0, "event")
+    ('1 unit', '0 events')
+    """
+    return f"{count} {what}{'' if count == 1 else 's'}"

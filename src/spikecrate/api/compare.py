@@ -210,6 +210,9 @@ def compare(
         message = "one sorting, and no truth to compare it with"
         raise UsageError(message, next_step="name a second sorting, or the truth: --truth FILE")
     every = [*found, *([true] if true else [])]
+    keys = [one.key for one in every if one.key]
+    for key in sorted({key for key in keys if keys.count(key) > 1}):
+        shown.note(f"the sorting {key[:12]} is compared with itself")
     rate, samples = require_alike(every, sampling_frequency, different_recordings=different_recordings)
     for sorting in every:
         sorting.check(rate, samples)

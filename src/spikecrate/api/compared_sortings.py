@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from spikecrate._util.terminal import printable
 from spikecrate.api.result import Result
 from spikecrate.api.sorted_recording import find_sorting
 from spikecrate.errors import RecordingChangedError, ResultInvalidError, UsageError
 from spikecrate.recordings.origin import told_origin
 from spikecrate.sortings.compared import RESERVED
 from spikecrate.steps.inputs import recording_facts
+from spikecrate.steps.kinds import CURATE
+from spikecrate.steps.lineage import sorter_of
 from spikecrate.steps.paths import FIRINGS, TRUTH
 from spikecrate.steps.resolve import is_key
 from spikecrate.store import result_manifest
@@ -172,11 +175,12 @@ def _find(
         facts = recording_facts(record)
         if facts is not None and here is not None:
             facts = {**facts, "origin": here.origin}
+        sorter, tool = sorter_of(record), record["tool"]
         return ComparedSorting(
             word=str(folder),
             file=FIRINGS,
             path=folder / FIRINGS,
-            title=record["tool"]["name"],
+            title=f"{sorter} curated" if sorter and tool["kind"] == CURATE else tool["name"],
             key=record["key"],
             recording=facts,
         )
@@ -310,9 +314,13 @@ def name_each(found: Sequence[ComparedSorting], names: Sequence[str]) -> list[st
     Raises
     ------
     UsageError
-        Too few or too many names are given, two are the same, or one is reserved.
+        Too few or too many names are given, two are the same, or one is reserved or has a control character.
     """
     if names:
+        broken = next((name for name in names if printable(name, one_line=True) != name), None)
+        if broken is not None:
+            message = f"the name {broken!r} has a control character"
+            raise UsageError(message, next_step="name the sorting in letters, digits and spaces")
         wrong = sorted(RESERVED & {*names})
         if len({*names}) != len(found) or len(names) != len(found) or wrong or "" in names:
             message = f"the names {', '.join(names)} are not {len(found)} different ones"

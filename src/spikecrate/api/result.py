@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from spikecrate._util.quantities import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -68,7 +70,11 @@ class Result:
     def __repr__(self) -> str:
         """Return sorter, counts, status and folder, on one line."""
         record, sorter = self.record, self.record["tool"]
-        counts = f": {record['units']} units, {record['events']} events" if "units" in record else ""
+        counts = (
+            f": {counted(record['units'], 'unit')}, {counted(record['events'], 'event')}"
+            if "units" in record
+            else ""
+        )
         return f"Result({sorter['name']} {sorter['version']}{counts}; {self.status}; {str(self.output or self.folder)!r})"
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +10,12 @@ from spikecrate.api.result import Result
 from spikecrate.errors import (
     RecordingAmbiguousError,
     RecordingChangedError,
-    RecordingNotFoundError,
     UsageError,
 )
-from spikecrate.recordings.origin import reopen, told_origin
+from spikecrate.recordings.origin import told_origin
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import KINDS, RECORDING
-from spikecrate.steps.opening import open_any
+from spikecrate.steps.lineage import reopen_recorded
 from spikecrate.steps.recording_input import hash_recordings
 from spikecrate.steps.resolve import find_job
 from spikecrate_harness.layout import Layout
@@ -109,24 +107,18 @@ def reopen_recording(
     if recording is None and result is not None:
         recording = result.recording
     if recording is None or isinstance(recording, (str, Path)):
-        opener = partial(open_any, store=store, progress=progress)
-        with _next_steps_of(facts["origin"], recording):
-            recording = reopen(facts["origin"], moved=recording, opener=opener)
+        with _next_steps_of(facts["origin"]):
+            recording = reopen_recorded(facts, recording, store, progress)
     opened = hash_recordings(RECORDING, [recording], store, progress)[0]
     _require_same(opened, facts, record["key"])
     return opened
 
 
 @contextmanager
-def _next_steps_of(origin: dict[str, Any], named: Path | str | None) -> Iterator[None]:
-    """Name a next step that the commands after the sorter have: --recording, and neither --stream nor --segment."""
+def _next_steps_of(origin: dict[str, Any]) -> Iterator[None]:
+    """Name a next step that the commands after the sorter have: neither --stream nor --segment."""
     try:
         yield
-    except RecordingNotFoundError as error:
-        step = "name where it is now: --recording DIR"
-        raise RecordingNotFoundError(
-            str(error), next_step=step if named is None else error.next_step
-        ) from None
     except (RecordingAmbiguousError, UsageError) as error:
         if not any(flag in error.next_step for flag in ("--stream", "--segment")):
             raise

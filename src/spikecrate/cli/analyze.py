@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import counted
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import told_run
@@ -26,7 +27,9 @@ def show_analysis(done: "Analysis") -> None:
     rows = [(*unit_cells(done, unit), unit.x, unit.y) for unit in done.units]
     table((*HEAD, "x (um)", "y (um)"), rows)
     result = done.result
-    say(f"{len(rows)} units, {result.record['events']} events; {told_run(result, 'analyzed')}")
+    say(
+        f"{counted(len(rows), 'unit')}, {counted(result.record['events'], 'event')}; {told_run(result, 'analyzed')}"
+    )
     say(f"key     {result.key}")
     say(f"result  {result.output or done.folder}")
 

@@ -4,6 +4,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import counted
 from spikecrate.cli.choices import JobKeys
 from spikecrate.cli.command import command
 from spikecrate.cli.show_sort import told_run
@@ -107,7 +108,7 @@ def _show_lag(done: "ComparisonResult", mine: list[Any]) -> None:
         return
     most = max(late, key=lambda unit: unit.lag_accuracy - unit.best_accuracy)
     say(
-        f"{_counted(len(late), 'true unit')} would agree better without a lag; unit {most.unit}, which unit "
+        f"{counted(len(late), 'true unit')} would agree better without a lag; unit {most.unit}, which unit "
         f"{most.lag_unit} follows by {most.lag_ms:.2f} ms: {most.lag_accuracy:.3f} in place of {most.best_accuracy:.3f}"
     )
     lags = [unit.lag_ms for unit in late]
@@ -146,7 +147,7 @@ def _show_pairs(done: "ComparisonResult") -> None:
         (pair,) = pairs
         sizes = " and ".join(str(one["units"]) for one in done.summary["sortings"])
         say(
-            f"{_counted(pair['assigned_units'], 'pair')} of {sizes} units; overall agreement {pair['overall_agreement']:.3f}"
+            f"{counted(pair['assigned_units'], 'pair')} of {sizes} units; overall agreement {pair['overall_agreement']:.3f}"
         )
     else:
         say("overall agreement")
@@ -164,7 +165,7 @@ def _show_pairs(done: "ComparisonResult") -> None:
         _show_consensus(done)
     consensus = done.summary["consensus"]
     say(
-        f"consensus: {_counted(consensus['units'], 'unit')} and {_counted(consensus['events'], 'event')} that "
+        f"consensus: {counted(consensus['units'], 'unit')} and {counted(consensus['events'], 'event')} that "
         f"at least {consensus['least_votes']} of {len(names)} sortings have"
     )
 
@@ -180,10 +181,6 @@ def _show_consensus(done: "ComparisonResult") -> None:
     )
     if len(done.consensus) > MOST_ROWS:
         say(f"and {len(done.consensus) - MOST_ROWS} more units, in consensus.csv")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 @command("compare", SORTING, "comparing sortings", show=show_comparison)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import counted
 from spikecrate.cli.choices import JobKey
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
@@ -82,10 +83,12 @@ def show_curated(done: Curated) -> None:
     for change in done.changes:
         if change.how != "kept":
             into = "" if change.unit_after is None else f" to {change.unit_after}"
-            say(f"unit {change.unit_before} {change.how}{into}: {change.events} events")
+            say(f"unit {change.unit_before} {change.how}{into}: {counted(change.events, 'event')}")
     result = done.result
     show_units(result)
-    say(f"{result.record['units']} units, {result.record['events']} events; {told_run(result, 'curated')}")
+    record = result.record
+    counts = f"{counted(record['units'], 'unit')}, {counted(record['events'], 'event')}"
+    say(f"{counts}; {told_run(result, 'curated')}")
     say(f"key     {result.key}")
     say(f"result  {result.output or result.folder}")
     for warning in result.warnings:

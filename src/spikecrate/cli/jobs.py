@@ -6,19 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate._util.quantities import format_bytes
+from spikecrate._util.quantities import counted
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import FilePath, JobKey, Runtime, SorterName
 from spikecrate.cli.command import Shown, command
 from spikecrate.cli.option import Words
 from spikecrate.cli.recording_options import RecordingOptions
-from spikecrate.cli.show_units import show_units
+from spikecrate.cli.show_record import show_details
 from spikecrate.cli.sort import SORTING, JobOptions
-from spikecrate.cli.text import fields, say, table
+from spikecrate.cli.text import say, table
 from spikecrate.errors import SorterNotFoundError, UsageError
 from spikecrate.steps.listing import list_jobs, log_of, show_job
-from spikecrate.steps.paths import UNITS
-from spikecrate.steps.record import SCHEMA
 from spikecrate.steps.resolve import find_job, is_key
 from spikecrate.store import open_store
 
@@ -100,7 +98,9 @@ def show_again(done: "RerunOutcome") -> None:
         The two runs.
     """
     now = done.now
-    counts = "".join(f", {now[name]} {name}" for name in ("units", "events") if name in now)
+    counts = "".join(
+        f", {counted(now[name], name.removesuffix('s'))}" for name in ("units", "events") if name in now
+    )
     say(f"{done.key}: the same bytes again{counts} ({now['runtime']})")
     for name, run in (("before", done.before), ("now   ", now)):
         say(f"{name}  {run['blake3']}  {run['runtime']}, {run['wall_s']:.1f} s")
@@ -146,67 +146,6 @@ def show_explanation(found: "Explanation") -> None:
         say(f"  {reason}")
     for name in found.recipe:
         say(f"  recipe: {name} differs")
-
-
-def show_record(record: dict[str, Any]) -> None:
-    """Print the main fields of a run record or a failure, a field a line.
-
-    Parameters
-    ----------
-    record : dict
-        The run record; of a failure or a running job, what the store has.
-    """
-    if "inside" not in record:
-        # A failure or a running job: few fields, all of them short but the key's parts.
-        paths = {name: found["path"] for name, found in record.get("inputs", {}).items()}
-        return fields(
-            {name: value for name, value in record.items() if name not in ("key_parts", "inputs")} | paths
-        )
-    if "tool" not in record:
-        # Until schema 2 of the run record, every tool was a sorter and its one input a recording.
-        earlier = {"tool": {"kind": "sorter", **record["sorter"]}}
-        record = {**record, **earlier, "inputs": {"recording": {"kind": "recording", **record["recording"]}}}
-    tool, image = record["tool"], record["image"] or record["environment"]
-    peak = record["peak_memory_bytes"]
-    return fields(
-        {
-            "key": record["key"],
-            "status": record["status"],
-            tool["kind"]: f"{tool['name']} {tool['version']}",
-            "parameters": ", ".join(f"{name}={value}" for name, value in record["parameters"].items()),
-            "seed": record["seed"],
-            **{name: found["path"] for name, found in record["inputs"].items()},
-            **_recording_fields(record["inputs"].get("recording")),
-            "runtime": record["runtime"],
-            "image": f"{image['reference']} {image['digest']}" if record["image"] else image["folder"],
-            "started": record["started"],
-            "took": f"{record['wall_s']:.1f} s" + (f", {format_bytes(peak)} of memory" if peak else ""),
-            **{name: record[name] for name in ("units", "events") if name in record},
-            **({"warnings": "; ".join(record["warnings"])} if record.get("warnings") else {}),
-            "more": f"spikecrate job.show {record['key'][:12]} --json",
-        }
-    )
-
-
-def show_details(record: dict[str, Any]) -> None:
-    """Print a run record as `show_record` does, and the units of a sorting.
-
-    Parameters
-    ----------
-    record : dict
-        The run record, or what the store has of a job without a result.
-    """
-    show_record(record)
-    if record.get("schema") == SCHEMA and UNITS in record["files"]:
-        from spikecrate.api.result import Result
-
-        folder = open_store().result(record["key"])
-        found = Result(
-            key=record["key"], status="cached", folder=folder, output=None, record=record, elapsed_s=0
-        )
-        # Whether the file is intact is asked when the result is used.
-        with suppress(OSError, ValueError):
-            show_units(found)
 
 
 @command("job.list", SORTING, "reading the jobs", alias="job")
@@ -376,25 +315,3 @@ def job_explain(
         return explain_past(job, store)
     request = options.request(chosen.open([job], progress))
     return explain(request.job(store, progress), store, progress, force=request.force)
-
-
-def _recording_fields(recording: dict[str, Any] | None) -> dict[str, str]:
-    from spikecrate.recordings.describe import summarize
-    from spikecrate.recordings.origin import told_origin
-    from spikecrate_harness.layout import Layout
-
-    if recording is None or recording["kind"] != "recording":
-        return {}
-    data = recording["layout"]
-    if "parts" not in data:
-        # Until schema 3 of the run record, a recording was one file, read from its first sample on.
-        named = {name: data[name] for name in Layout.__dataclass_fields__ if name in data}
-        part = {name: value for name, value in data.items() if name not in named}
-        data = {"parts": [part | {"start": 0, "file_samples": part["num_samples"]}], **named}
-    layout = Layout.from_dict(data)
-    return {
-        "read": told_origin(recording.get("origin") or {"path": recording["path"]}),
-        "format": recording["format"],
-        "duration": f"{layout.num_samples / layout.sampling_frequency:.1f} s",
-        **summarize(layout, recording["channel_ids"]),
-    }

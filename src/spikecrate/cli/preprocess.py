@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.progress import Progress
+from spikecrate._util.quantities import counted
 from spikecrate.catalogue.parameters import parse_operation
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.command import command
@@ -29,7 +30,7 @@ def show_preprocessed(done: "Preprocessed") -> None:
     """
     result, layout = done.result, done.recording.layout
     say(f"{', '.join(step['operation'] for step in done.steps)}; {told_run(result, 'preprocessed')}")
-    say(f"{layout.num_channels} channels, {done.recording.duration_s:g} s, {layout.dtype}")
+    say(f"{counted(layout.num_channels, 'channel')}, {done.recording.duration_s:g} s, {layout.dtype}")
     say(f"key     {result.key}")
     say(f"result  {done.folder}")
     for warning in result.warnings:

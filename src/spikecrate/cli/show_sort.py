@@ -3,7 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate._util.quantities import format_bytes
+from spikecrate._util.quantities import counted, format_bytes
 from spikecrate.cli.show_units import show_units
 from spikecrate.cli.text import say, table
 from spikecrate.errors import SpikecrateError
@@ -53,9 +53,8 @@ def show_result(done: "Result", *, units: bool = True) -> None:
         show_units(done)
     record = done.record
     sorter = record["tool"]
-    say(
-        f"{sorter['name']} {sorter['version']}: {record['units']} units, {record['events']} events; {told_run(done, 'sorted')}"
-    )
+    counts = f"{counted(record['units'], 'unit')}, {counted(record['events'], 'event')}"
+    say(f"{sorter['name']} {sorter['version']}: {counts}; {told_run(done, 'sorted')}")
     say(f"key     {done.key}")
     say(f"result  {done.output or done.folder}")
     for warning in done.warnings:
@@ -79,7 +78,8 @@ def show_groups(done: "GroupedResult", *, units: bool = True) -> None:
         for name, result in done.results.items()
     ]
     table(("group", "units", "events", "status", "key"), rows)
-    say(f"{len(done.units)} units, {len(done.sorting)} events in {len(rows)} groups")
+    counts = f"{counted(len(done.units), 'unit')}, {counted(len(done.sorting), 'event')}"
+    say(f"{counts} in {counted(len(rows), 'group')}")
     if done.output is not None:
         say(f"result  {done.output}")
     for warning in done.warnings:
@@ -109,6 +109,8 @@ def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]"
     ended : list of (str, Result, GroupedResult or SpikecrateError)
         Path and outcome of each.
     """
+    from spikecrate.api.result import Result
+
     rows: list[tuple[Any, ...]] = []
     failed = 0
     for recording, outcome in ended:
@@ -122,6 +124,9 @@ def show_all(ended: "list[tuple[str, Result | GroupedResult | SpikecrateError]]"
         for warning in [] if isinstance(outcome, SpikecrateError) else outcome.warnings:
             say(f"warning: {recording}: {warning}")
     say(f"{len(ended) - failed} of {len(ended)} recordings sorted" + (f", {failed} failed" if failed else ""))
+    keys = [outcome.key[:12] for _, outcome in ended if isinstance(outcome, Result)]
+    if keys:
+        say(f"units   spikecrate job.show {keys[0]}")
 
 
 def _row(done: "Result | GroupedResult") -> tuple[Any, ...]:
@@ -131,7 +136,7 @@ def _row(done: "Result | GroupedResult") -> tuple[Any, ...]:
     if isinstance(done, GroupedResult):
         hit = all(result.status == "cached" for result in done.results.values())
         counts = len(done.units), len(done.sorting)
-        return HOW["cached" if hit else "ran"], *counts, f"{len(done.results)} groups", done.output
+        return HOW["cached" if hit else "ran"], *counts, counted(len(done.results), "group"), done.output
     counts = done.record["units"], done.record["events"]
     return HOW[done.status], *counts, done.key[:12], done.output or done.folder
 
@@ -166,7 +171,7 @@ def show_forecast(found: "Forecast", *, verbose: bool) -> None:
             say("memory and time are not known: this sorter has not been measured")
         else:
             needs = f"{format_bytes(estimate.memory_bytes)} of memory and {estimate.wall_s:.0f} s"
-            runs = f"{estimate.runs} run{'s' if estimate.runs > 1 else ''}"
+            runs = counted(estimate.runs, "run")
             say(f"takes about {needs}, estimated from {runs}")
     if verbose:
         say(shlex.join(found.argv))

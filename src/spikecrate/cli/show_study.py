@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.progress import duration
-from spikecrate._util.quantities import format_bytes
+from spikecrate._util.quantities import counted, format_bytes
 from spikecrate.cli.text import say, table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def show_plan(found: "Actions") -> None:
         say(f"… and {len(found.jobs) - SHOWN} more; --json lists all")
     totals = found.totals
     say(
-        f"{len(found.jobs)} jobs: "
+        f"{counted(len(found.jobs), 'job')}: "
         + ", ".join(f"{totals[name]} {WORDS[name]}" for name in WORDS if totals[name])
     )
     measured = totals["run"] and totals["unmeasured"] < len(found.to_run)
@@ -59,7 +59,7 @@ def show_status(found: "StudyStatus") -> None:
         The state of the study.
     """
     counts = ", ".join(f"{number} {status}" for status, number in found.counts.items())
-    say(f"{found.name}: {len(found.jobs)} jobs: {counts}")
+    say(f"{found.name}: {counted(len(found.jobs), 'job')}: {counts}")
     shown = [job for job in found.jobs if job.status not in ("finished", "waiting")]
     if shown:
         say()

@@ -18,7 +18,7 @@ class RunOptions:
     Attributes
     ----------
     param : NAME=VALUE
-        one parameter; spikecrate sorters.show lists them; example: freq_min=300
+        one parameter; spikecrate sorters.show lists them; example: NAME=VALUE
     params : FILE
         a JSON file of parameters; --param wins over it; example: mine.json
     runtime : RUNTIME
@@ -81,7 +81,7 @@ class StepOptions(RunOptions):
     Attributes
     ----------
     output : DIR
-        folder for a copy of the result; by default it stays in the store; example: analyzed/
+        folder for a copy of the result; by default it stays in the store; example: result/
     """
 
     output: str = ""

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, Final
 
 from spikecrate._util.progress import Progress
-from spikecrate._util.quantities import format_bytes
+from spikecrate._util.quantities import counted, format_bytes
 from spikecrate.cli.choices import JobKey, Memory, Time
 from spikecrate.cli.command import command
 from spikecrate.cli.text import say, table
@@ -33,7 +33,7 @@ def show_usage(found: dict[str, Any]) -> None:
     rows = [(row["kind"], row["count"], row["bytes"]) for row in found["kinds"]]
     rows += [(f"results of {row['sorter']}", row["results"], row["bytes"]) for row in found["sorters"]]
     table(("kind", "number", "size"), [(kind, count, format_bytes(size)) for kind, count, size in rows])
-    say(f"{format_bytes(found['bytes'])} in {found['store']}; {found['pinned']} results are pinned")
+    say(f"{format_bytes(found['bytes'])} in {found['store']}; {counted(found['pinned'], 'pinned result')}")
 
 
 def show_collected(done: dict[str, Any]) -> None:

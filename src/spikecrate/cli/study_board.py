@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.progress import Terminal, duration
+from spikecrate._util.quantities import counted
 from spikecrate._util.terminal import columns, is_terminal, printable, shorten
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class Board:
             Numbers of jobs.
         """
         self._plan, self._todo, self._began = plan, todo, time.monotonic()
-        self._progress.note(f"{plan.name}: {len(plan.jobs)} jobs, {todo} to run, {hits} have ended before")
+        self._progress.note(
+            f"{plan.name}: {counted(len(plan.jobs), 'job')}, {todo} to run, {hits} have ended before"
+        )
 
     def ended(self, job: JobStatus) -> None:
         """Print a line for a job that has ended.

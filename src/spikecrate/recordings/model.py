@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from spikecrate._util.quantities import counted
 from spikecrate.errors import UsageError
 from spikecrate.recordings.formats.files import reading, regular_file, truncated
 
@@ -96,7 +97,7 @@ class Recording:
     def __repr__(self) -> str:
         """Return one line, however many channels there are."""
         rate = f"{self.layout.sampling_frequency:g} Hz"
-        shape = f"{self.layout.num_channels} channels, {self.duration_s:.6g} s at {rate}"
+        shape = f"{counted(self.layout.num_channels, 'channel')}, {self.duration_s:.6g} s at {rate}"
         return f"<Recording {str(self.path)!r}: {self.format}, {shape}>"
 
     @property

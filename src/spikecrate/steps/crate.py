@@ -14,6 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
+from spikecrate._util.quantities import counted
+
 CONTEXT: Final = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 UNITS: Final = {"wall_s": "SEC", "cpu_s": "SEC", "peak_memory_bytes": "BYTE"}
 """Resource fields of the run record, and the QUDT names of their units."""
@@ -70,7 +72,11 @@ def ro_crate(record: dict[str, Any]) -> dict[str, Any]:
     made_from = [_hash(f"#{name}", f"BLAKE3 of the tool's {name}", value) for name, value in pins.items()]
     software = _tool(tool, packages, made_from)
     name = f"{tool['title']} on {', '.join(source[0]['name'] for source in sources)}"
-    found = f"{record['events']} events of {record['units']} units" if "units" in record else "Output"
+    found = (
+        f"{counted(record['events'], 'event')} of {counted(record['units'], 'unit')}"
+        if "units" in record
+        else "Output"
+    )
 
     action: Entity = {
         "@id": uuid.uuid5(uuid.NAMESPACE_URL, f"{record['key']} {record['started']}").urn,

@@ -28,9 +28,9 @@ MACHINE: Final = ("platform", "machine", "not_pinned")
 """Fields of the harness's report that describe the machine; the others describe the environment."""
 MEASURED: Final = (
     *("key", "units", "events", "warnings", "wall_s", "cpu_s"),
-    *("peak_memory_bytes", "oom_kills", "unit_table_s"),
+    *("peak_memory_bytes", "oom_kills", "unit_table_s", "opened"),
 )
-"""Fields that differ at every run or appear elsewhere."""
+"""Fields that differ at every run, describe only this store's disk, or appear elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,17 @@ def difference(first: Stored, second: Stored, store: Store) -> Difference:
     """
     mine, theirs = first.record, second.record
     inside = [_inside(record) for record in (mine, theirs)]
+    parts, earlier = theirs["key_parts"], mine["key_parts"]
+    told = []
+    if parts["tool"] != earlier["tool"]:
+        told = ["the tools differ, so their parameters are not compared"]
+        parts, earlier = ({**each, "parameters": {}} for each in (parts, earlier))
     equal = outputs_hash(mine) == outputs_hash(theirs)
     return Difference(
         first=mine["key"],
         second=theirs["key"],
         equal=equal,
-        key=differences(theirs["key_parts"], mine["key_parts"]),
+        key=[*told, *differences(parts, earlier)],
         recipe=recipe_files(mine["key_parts"], theirs["key_parts"], store),
         image=_lines(
             *({name: record.get(name) for name in ("image", "environment")} for record in (mine, theirs))

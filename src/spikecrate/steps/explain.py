@@ -103,7 +103,7 @@ def explain_past(prefix: str, store: Store) -> Explanation:
         )
     earlier = (record for record in summary.history(store) if record["started"] < at and record["key"] != key)
     found = nearest(parts, earlier)
-    reasons = ["the store has no earlier result of this tool or this recording"]
+    reasons = ["the store has no earlier result of this tool"]
     if found is not None:
         reasons = differences(parts, found["key_parts"])
     failed = "error" in shown

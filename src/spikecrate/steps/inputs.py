@@ -15,6 +15,7 @@ from spikecrate.recordings import Recording
 from spikecrate.recordings.model import require_utf8
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import KINDS
+from spikecrate.steps.lineage import maker
 from spikecrate.steps.recording_input import RecordingInput, open_recording_input
 from spikecrate.steps.resolve import find_job, is_key, read_folder
 from spikecrate.store import result_manifest
@@ -45,6 +46,8 @@ class FolderInput:
         Names of the files in the folder, where the input is not all of it.
     key : str or None
         Job key of the other step.
+    made_by : dict or None
+        The other step, as `spikecrate.steps.lineage.maker` returns it.
     recording : dict or None
         The run record's entry of the recording that the other step is of.
     mounts : tuple of Mount
@@ -61,6 +64,7 @@ class FolderInput:
     path: Path
     names: tuple[str, ...]
     key: str | None
+    made_by: dict[str, Any] | None
     recording: dict[str, Any] | None
     mounts: tuple[Mount, ...]
     files: dict[str, Path]
@@ -80,7 +84,7 @@ class FolderInput:
     @property
     def facts(self) -> dict[str, Any]:
         """Entry of `inputs` in the run record."""
-        optional = {"names": list(self.names), "recording": self.recording}
+        optional = {"names": list(self.names), "made_by": self.made_by, "recording": self.recording}
         return {
             "kind": "folder",
             "path": str(self.path),
@@ -303,8 +307,9 @@ def _output(name: str, stored: Stored) -> FolderInput:
             raise UsageError(message, next_step="move it elsewhere, or name the job by its key")
         return str(facts["blake3"])
 
-    key, recording = stored.record["key"], recording_facts(stored.record)
-    return _hashed(name, stored.folder, mounts, hash_of, key=key, recording=recording)
+    record = stored.record
+    of_job = {"key": record["key"], "made_by": maker(record), "recording": recording_facts(record)}
+    return _hashed(name, stored.folder, mounts, hash_of, **of_job)
 
 
 def recording_facts(record: dict[str, Any]) -> dict[str, Any] | None:
@@ -339,7 +344,7 @@ def _hashed(
     return FolderInput(
         name=name,
         path=path,
-        **{"names": (), "key": None, "recording": None, **others},
+        **{"names": (), "key": None, "made_by": None, "recording": None, **others},
         mounts=tuple(mounts),
         files=files,
         states=states,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from spikecrate._util.canonical import digest
 from spikecrate._util.files import copy_file, disk_full_named, remove_tree
 from spikecrate.errors import OutputError
+from spikecrate.steps.kinds import KINDS, PREPROCESS
+from spikecrate.steps.recording_input import made_at
 from spikecrate.store import result_manifest as seal
 from spikecrate.store.lock import Lock
 
@@ -26,6 +28,8 @@ STORE_ONLY: Final = "-"
 def default_output(recording: Recording, sorter: str, key: str) -> Path:
     """Return the default folder of a copy: `sortings/<recording>/<sorter>-<8 digits of the key>`.
 
+    A recording that a preprocess job made has the name of the recording that was preprocessed.
+
     Parameters
     ----------
     recording : Recording
@@ -39,7 +43,16 @@ def default_output(recording: Recording, sorter: str, key: str) -> Path:
     -------
     Path
     """
-    return Path.cwd() / "sortings" / recording.path.name / f"{sorter}-{key[:8]}"
+    return Path.cwd() / "sortings" / _name(recording.path) / f"{sorter}-{key[:8]}"
+
+
+def _name(place: Path) -> str:
+    """Return the name of a recording; of one that a step made, that of the recording it was made of."""
+    made = made_at(place) if place.name == KINDS[PREPROCESS].folder else None
+    origin = {} if made is None else made.get("origin", {})
+    while origin and "path" not in origin:
+        origin = origin["of"] if "of" in origin else origin["recordings"][0]
+    return _name(Path(origin["path"])) if origin else place.name
 
 
 def is_inside(output: Path, recording: Recording) -> bool:

@@ -66,7 +66,7 @@ def plan(job: Job, store: Store, progress: Progress, *, force: bool) -> Plan:
         return Plan(action="wait", reasons=("another process is running this job",))
     earlier = nearest(job.parts.as_dict(), summary.history(store, progress))
     if earlier is None:
-        return Plan(action="run", reasons=("the store has no result of this tool or this recording",))
+        return Plan(action="run", reasons=("the store has no earlier result of this tool",))
     key, parts = earlier["key"], earlier["key_parts"]
     changed = differences(job.parts.as_dict(), parts)
     return Plan(action="run", reasons=tuple(changed), nearest=key, nearest_parts=parts)
@@ -97,7 +97,7 @@ def is_running(store: Store, key: str) -> bool:
 
 
 def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the earlier result that shares the most parts with a job.
+    """Return the earlier result of the same tool that shares the most parts with a job.
 
     Parameters
     ----------
@@ -109,18 +109,21 @@ def nearest(parts: dict[str, Any], records: Iterable[dict[str, Any]]) -> dict[st
     Returns
     -------
     dict or None
-        None where no result shares the tool or a recording.
+        None where the tool has no earlier result.
     """
-    best, best_score = None, (0, 0, "")
+    best: dict[str, Any] | None = None
+    best_score: tuple[bool, int, str] | None = None
     for record in records:
         theirs = record["key_parts"]
-        shared = _shares_samples(parts, theirs) + (theirs.get("tool") == parts["tool"])
+        if theirs.get("tool") != parts["tool"]:
+            continue
+        shared = _shares_samples(parts, theirs)
         # Comparing all parts is slow; of a hundred thousand records only a few get this far.
-        if shared == 0 or shared < best_score[0]:
+        if best_score is not None and shared < best_score[0]:
             continue
         score = (shared, -len(differences(parts, theirs)), record["started"])
         # Among equals prefer the latest: users compare with their last run.
-        if score > best_score:
+        if best_score is None or score > best_score:
             best, best_score = record, score
     return best
 

@@ -13,6 +13,7 @@ from spikecrate.recordings import Recording, open_recording
 from spikecrate.recordings import identity as content
 from spikecrate.runtimes.contract import INPUTS, Mount
 from spikecrate.steps.kinds import PREPROCESS
+from spikecrate.steps.lineage import maker
 from spikecrate.steps.paths import RECORD
 from spikecrate.store.file_hashes import FileHashCache, FileState, flush
 
@@ -143,19 +144,33 @@ def made_by(recording: Recording) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        `tool`, `key`, `parameters`, and the path of each of its `inputs`; None where no step made it.
+        The job, as `maker` returns it; None where no step made it.
     """
-    path = recording.files[0].parent.parent / RECORD
+    return made_at(recording.files[0].parent)
+
+
+def made_at(folder: Path) -> dict[str, Any] | None:
+    """Return which step made the recording in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the recording.
+
+    Returns
+    -------
+    dict or None
+        As `made_by` returns it.
+    """
+    path = folder.parent / RECORD
     try:
         record = json.loads(path.read_bytes()) if path.is_file() else {}
         if record["tool"]["kind"] != PREPROCESS:
             return None
-        inputs = {name: facts["path"] for name, facts in record["inputs"].items()}
-        tool, key, parameters = record["tool"]["name"], record["key"], record["parameters"]
+        return maker(record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Another program's run.json.
         return None
-    return {"tool": tool, "key": key, "parameters": parameters, "inputs": inputs}
 
 
 def hash_recordings(

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spikecrate._util.git import read_git
+from spikecrate._util.quantities import counted
 from spikecrate.catalogue.tools import find
 from spikecrate.errors import (
     CommandError,
+    JobNotFoundError,
     RecipeGoneError,
     RecordingChangedError,
-    RecordingNotFoundError,
     ResultDiffersError,
     SorterNotFoundError,
 )
-from spikecrate.recordings.origin import reopen
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
@@ -27,13 +26,14 @@ from spikecrate.steps.inputs import open_inputs
 from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
 from spikecrate.steps.kinds import KINDS, RECORDING
-from spikecrate.steps.opening import open_any
+from spikecrate.steps.lineage import command_again, reopen_recorded
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.record import outputs_hash
 from spikecrate.steps.request import Request
 from spikecrate.steps.run import run_uncached
 from spikecrate.steps.sources import current, hash_of, kept
 from spikecrate.store import results
+from spikecrate.store.summary import told_maker
 
 if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
@@ -182,6 +182,8 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
         An input has changed; the message names the changed parts.
     RecipeGoneError
         The tool has changed and its old version is not available.
+    JobNotFoundError
+        An input is the result of a job that is gone.
     RecordingError
         The recording cannot be read.
     """
@@ -189,20 +191,14 @@ def remake(record: dict[str, Any], *, recording: Path | str | None, store: Store
     tool, sources = _sources(record, parts, store)
     requested = {None: "auto", True: "on", False: "off"}[parts.gpu]
     on_gpu = decide(tool.name, tool.gpu, requested, present=is_present())
-    opener = partial(open_any, store=store, progress=progress)
-    try:
-        words: dict[str, Word] = {
-            name: reopen(facts["origin"], moved=recording if name == RECORDING else None, opener=opener)
-            if facts["kind"] == "recording"
-            else folder_word(facts, store)
-            if facts["kind"] == "folder"
-            else [folder_word(one, store) for one in facts["folders"]]
-            for name, facts in record["inputs"].items()
-        }
-    except RecordingNotFoundError as error:
-        if recording is not None:
-            raise
-        raise RecordingNotFoundError(str(error), next_step="name where it is now: --recording DIR") from None
+    words: dict[str, Word] = {
+        name: reopen_recorded(facts, recording if name == RECORDING else None, store, progress)
+        if facts["kind"] == "recording"
+        else folder_word(facts, store)
+        if facts["kind"] == "folder"
+        else [folder_word(one, store) for one in facts["folders"]]
+        for name, facts in record["inputs"].items()
+    }
     inputs = open_inputs(tool.inputs, words, store, progress)
     identities = {name: found.identity for name, found in inputs.items()}
     if identities != parts.inputs:
@@ -229,11 +225,23 @@ def folder_word(facts: dict[str, Any], store: Store) -> FolderWord:
     -------
     Path, str or tuple of Path
         The key of the job that made the folder if the store has it, else its path or files.
+
+    Raises
+    ------
+    JobNotFoundError
+        A job made the folder, and its result is gone; the message names the job, and the next step makes it again.
     """
     key = facts.get("key")
     if facts.get("names"):
         return tuple(Path(facts["path"]) / str(name) for name in facts["names"])
-    return key if isinstance(key, str) and store.result(key).is_dir() else str(facts["path"])
+    if isinstance(key, str) and store.result(key).is_dir():
+        return key
+    if isinstance(key, str) and not Path(facts["path"]).exists():
+        message = f"an input is the result of the job {told_maker(facts)}, which is not in the store"
+        made = facts.get("made_by")
+        step = command_again(made) if made else f"spikecrate job.rerun FOLDER, with a copy of job {key[:12]}"
+        raise JobNotFoundError(message, next_step=f"make it again: {step}")
+    return str(facts["path"])
 
 
 def _sources(record: dict[str, Any], parts: KeyParts, store: Store) -> tuple[Tool, Sources]:
@@ -293,5 +301,7 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(outcome: dict[str, Any]) -> str:
-    counts = [f"{outcome[name]} {name}" for name in ("units", "events") if name in outcome]
+    counts = [
+        counted(outcome[name], name.removesuffix("s")) for name in ("units", "events") if name in outcome
+    ]
     return ", ".join([*counts, f"BLAKE3 {outcome['blake3'][:12]}"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from spikecrate._util.progress import Progress
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 SUFFIX: Final = ".rows"
 
 State = list[int]

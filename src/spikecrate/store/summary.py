@@ -11,7 +11,7 @@ from spikecrate.store import result_manifest as seal
 from spikecrate.store.index import Index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from spikecrate._util.progress import Progress
@@ -117,6 +117,71 @@ def history(store: Store, progress: Progress | None = None) -> Iterator[dict[str
         yield {"key": summary.key, "started": summary.started, "key_parts": parts}
 
 
+def told_maker(facts: dict[str, Any]) -> str:
+    """Return the tool and the first 12 digits of the key of the job that made an input; empty where none did.
+
+    Parameters
+    ----------
+    facts : dict
+        The run record's entry of the input.
+
+    Returns
+    -------
+    str
+    """
+    made = facts.get("made_by") or {}
+    key = facts.get("key") or made.get("key")
+    return " ".join(filter(None, (made.get("tool"), key[:12]))) if key else ""
+
+
+def told_input(facts: dict[str, Any]) -> str:
+    """Return an input in words: the job that made it, with its recording, or its path and the view of it.
+
+    Parameters
+    ----------
+    facts : dict
+        The run record's entry of the input.
+
+    Returns
+    -------
+    str
+    """
+    if "folders" in facts:
+        return ", ".join(map(told_input, facts["folders"]))
+    if facts.get("kind") == "folder":
+        return told_maker(facts) or str(facts["path"])
+    told = _told(str(facts["path"]), facts.get("origin", {}))
+    made = facts.get("made_by")
+    # Of a copy, the user knows the path.
+    if made is None or made["key"] not in str(facts["path"]):
+        return told
+    return told.replace(str(facts["path"]), f"{told_maker(facts)} of {told_source(made)}")
+
+
+def told_source(made: dict[str, Any]) -> str:
+    """Return the recording of which a job made another one, in words.
+
+    Parameters
+    ----------
+    made : dict
+        That job, as the run record of a later job names it.
+
+    Returns
+    -------
+    str
+    """
+    return _told(str(made["inputs"].get("recording", "")), made.get("origin", {}))
+
+
+def _told(path: str, origin: dict[str, Any]) -> str:
+    # Most recordings are read whole, and a list of many needs no more imports.
+    if origin.keys() <= {"path"}:
+        return path
+    from spikecrate.recordings.origin import told_origin
+
+    return told_origin(origin)
+
+
 def _results(store: Store) -> Index:
     return Index(store.results, store.index / store.results.name, _read_result)
 
@@ -168,15 +233,15 @@ def _paths(record: dict[str, Any]) -> str:
     Until schema 2 of the run record, a job had a recording and no other input.
     """
     if "inputs" in record:
-        return ", ".join(map(_path, record["inputs"].values()))
+        inputs = record["inputs"].values()
+        told = ", ".join(map(told_input, inputs))
+        of = None if any(facts["kind"] == "recording" for facts in inputs) else _recording(inputs)
+        return told if of is None else f"{told} of {told_input(of)}"
     recording = record["recording"]
     return str(recording["path"] if isinstance(recording, dict) else recording)
 
 
-def _path(facts: dict[str, Any]) -> str:
-    origin = facts.get("origin", {})
-    if origin.keys() <= {"path"}:
-        return str(facts["path"])
-    from spikecrate.recordings.origin import told_origin
-
-    return told_origin(origin)
+def _recording(inputs: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the recording that the first of the inputs with one is of."""
+    every = [one for facts in inputs for one in facts.get("folders", [facts])]
+    return next((one["recording"] for one in every if one.get("recording")), None)

@@ -110,7 +110,7 @@ def _require_same_units(units: tuple[int, ...], source: str, events: Mapping[int
     if unknown or missing:
         told = [
             *([f"the sorting has no {listed(unknown)}"] if unknown else []),
-            *([f"{listed(missing)} is missing"] if missing else []),
+            *([f"{listed(missing)} {'is' if len(missing) == 1 else 'are'} missing"] if missing else []),
         ]
         message = f"{source}: unit_ids: the curation is of another sorting: {'; '.join(told)}"
         raise CurationError(message, next_step="name the sorting that was curated")
