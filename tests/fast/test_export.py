@@ -28,9 +28,9 @@ from spikecrate.errors import (
     RecordingChangedError,
     UsageError,
 )
+from spikecrate.exports.user_folder import MARK, phy_files
 from spikecrate.recordings.toy import write_toy
 from spikecrate.sortings.units import NAMES
-from spikecrate.steps.exported import MARK, phy_files
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job

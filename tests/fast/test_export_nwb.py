@@ -16,10 +16,10 @@ import spikecrate
 from spikecrate._util.data import data_path
 from spikecrate.cli import main
 from spikecrate.errors import ParameterUnknownError, ParameterValueError, UsageError
+from spikecrate.exports.nwb import HDF5, read_metadata, session_start, whole_recording
 from spikecrate.recordings import open_recording
 from spikecrate.recordings.started import local_start
 from spikecrate.recordings.views import concatenate
-from spikecrate.steps.nwb import HDF5, read_metadata, session_start, whole_recording
 
 EXPORT = import_module("spikecrate.api.export")
 """The module; the package has the function of this name."""

@@ -23,6 +23,7 @@ FLOORS = [
     {"images", "environments"},
     {"runtimes"},
     {"steps", "bundles"},
+    {"exports"},
     {"api", "batch", "doctor"},
     {"studies"},
     {"cli", "__main__"},

@@ -454,7 +454,7 @@ def test_the_command_keeps_the_order_and_names_the_next_one(recording, tool, cap
         ([], "neither --steps nor --step names an operation"),
         (["--steps", "none.json"], "--steps none.json: .*No such file"),
         (["--steps", "bad.json"], "--steps bad.json: Expecting"),
-        (["--steps", "object.json"], "--steps object.json holds a dict, not a list"),
+        (["--steps", "object.json"], "--steps object.json does not hold a list"),
         (["--step", "bandpass_filter:freq_min"], "'freq_min' is not of the form name=value"),
         (
             ["--step", "bandpas_filter:freq_min=3"],

@@ -15,8 +15,8 @@ from conftest import DATA
 import spikecrate
 from spikecrate._util.progress import Silent
 from spikecrate.errors import JobFailedError
+from spikecrate.exports.nwb import nwb_facts
 from spikecrate.recordings import open_recording
-from spikecrate.steps.nwb import nwb_facts
 from spikecrate.steps.request import StepRequest
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job

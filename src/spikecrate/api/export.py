@@ -14,9 +14,9 @@ from spikecrate.api.result import Result
 from spikecrate.api.run import find_or_run_stored, target_of
 from spikecrate.api.sorted_recording import find_sorting, reopen_recording
 from spikecrate.errors import JobNotFoundError, UsageError
-from spikecrate.steps.exported import changes_in, phy_files, put_export, require_unchanged
+from spikecrate.exports.nwb import UNITS, nwb_facts
+from spikecrate.exports.user_folder import changes_in, phy_files, put_export, require_unchanged
 from spikecrate.steps.kinds import ANALYZE, EXPORT, KINDS, RECORDING
-from spikecrate.steps.nwb import UNITS, nwb_facts
 from spikecrate.steps.opening import open_any
 from spikecrate.steps.output import require_usable
 from spikecrate.steps.request import StepRequest

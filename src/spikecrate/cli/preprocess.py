@@ -1,8 +1,6 @@
 """The command that preprocesses a recording."""
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from spikecrate._util.progress import Progress
 from spikecrate._util.quantities import counted
@@ -12,12 +10,15 @@ from spikecrate.cli.command import command
 from spikecrate.cli.recording_options import RecordingOptions
 from spikecrate.cli.show_sort import told_run
 from spikecrate.cli.sort import SORTING
-from spikecrate.cli.step_options import StepOptions
+from spikecrate.cli.step_options import StepOptions, read_json_file
 from spikecrate.cli.text import say
-from spikecrate.errors import ParameterValueError, UsageError
+from spikecrate.errors import UsageError
 
 if TYPE_CHECKING:
     from spikecrate.api.preprocess import Preprocessed
+
+STEPS: Final = '[{"operation": "bandpass_filter"}]'
+"""Contents of such a file, for messages."""
 
 
 def show_preprocessed(done: "Preprocessed") -> None:
@@ -72,7 +73,8 @@ def preprocess(
     from spikecrate import api
 
     fields = options.fields("preprocess")
-    named = read_steps(steps) + [parse_operation(find("preprocess"), "steps", word) for word in step or []]
+    named = read_json_file("steps", steps, list, STEPS) if steps else []
+    named += [parse_operation(find("preprocess"), "steps", word) for word in step or []]
     if not named and "steps" not in fields["params"]:
         message = "neither --steps nor --step names an operation"
         raise UsageError(
@@ -80,33 +82,3 @@ def preprocess(
         )
     opened = chosen.open(recording, progress, options.runtime)
     return api.preprocess(opened, named or fields["params"]["steps"], progress=progress, **fields)
-
-
-def read_steps(path: str) -> list[Any]:
-    """Read a file of operations.
-
-    Parameters
-    ----------
-    path : str
-        The file; empty for no operations.
-
-    Returns
-    -------
-    list
-
-    Raises
-    ------
-    ParameterValueError
-        The file is not a JSON list; the message names it.
-    """
-    if not path:
-        return []
-    try:
-        found = json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        message = f"--steps {path}: {error}"
-        raise ParameterValueError(message, next_step="give a JSON file with a list of operations") from None
-    if not isinstance(found, list):
-        message = f"--steps {path} holds a {type(found).__name__}, not a list"
-        raise ParameterValueError(message, next_step='write it as [{"operation": "bandpass_filter"}]')
-    return found

@@ -3,12 +3,14 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from spikecrate.catalogue.parameters import parse_assignments
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.choices import Memory, Runtime, Time
 from spikecrate.errors import ParameterValueError
+
+Read = TypeVar("Read", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,14 +120,39 @@ def read_parameters(path: str) -> dict[str, Any]:
     ParameterValueError
         The file cannot be read; the message names it.
     """
-    if not path:
-        return {}
+    return read_json_file("params", path, dict, '{"detect_threshold": 4}') if path else {}
+
+
+def read_json_file(option: str, path: str, kind: type[Read], example: str) -> Read:
+    """Read the JSON file that an option names.
+
+    Parameters
+    ----------
+    option : str
+        Name of the option.
+    path : str
+        The file.
+    kind : type
+        `dict` or `list`: what the file must hold.
+    example : str
+        The contents of such a file, for the next step.
+
+    Returns
+    -------
+    dict or list
+
+    Raises
+    ------
+    ParameterValueError
+        The file cannot be read, or holds something else; the message names it.
+    """
+    expected = {dict: "an object", list: "a list"}[kind]
     try:
         found = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        message = f"--params {path}: {error}"
-        raise ParameterValueError(message, next_step="give a JSON file with one object") from None
-    if not isinstance(found, dict):
-        message = f"--params {path} holds a {type(found).__name__}, not an object"
-        raise ParameterValueError(message, next_step='write it as {"detect_threshold": 4}')
+        message = f"--{option} {path}: {error}"
+        raise ParameterValueError(message, next_step=f"give a JSON file with {expected}: {example}") from None
+    if not isinstance(found, kind):
+        message = f"--{option} {path} does not hold {expected}"
+        raise ParameterValueError(message, next_step=f"write it as {example}")
     return found

@@ -149,7 +149,7 @@ def replace(
     store : Store
         The store, which has the lock.
     fill : callable
-        Makes the staging folder and writes what is to be in it.
+        Makes the staging folder and fills it.
     is_current : callable
         Returns whether the folder has that already.
     require_replaceable : callable

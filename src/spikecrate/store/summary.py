@@ -235,7 +235,11 @@ def _paths(record: dict[str, Any]) -> str:
     if "inputs" in record:
         inputs = record["inputs"].values()
         told = ", ".join(map(told_input, inputs))
-        of = None if any(facts.get("kind", "recording") == "recording" for facts in inputs) else _recording(inputs)
+        of = (
+            None
+            if any(facts.get("kind", "recording") == "recording" for facts in inputs)
+            else _recording(inputs)
+        )
         return told if of is None else f"{told} of {told_input(of)}"
     recording = record["recording"]
     return str(recording["path"] if isinstance(recording, dict) else recording)
