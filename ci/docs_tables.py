@@ -13,8 +13,8 @@ from spikecrate import errors
 from spikecrate.catalogue.parameters import operations
 from spikecrate.catalogue.tools import find
 from spikecrate.cli.sorters import value_range
-from spikecrate.sortings import tables as comparison
-from spikecrate.sortings.tables import columns
+from spikecrate.sortings.comparison import tables as comparison
+from spikecrate.sortings.comparison.tables import columns
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -25,7 +25,7 @@ from spikecrate.errors import (
     StoppedError,
 )
 from spikecrate.runtimes.docker import create_arguments
-from spikecrate.sortings.compare import agree
+from spikecrate.sortings.comparison.compare import agree
 from spikecrate.steps.repeat import repeat
 from spikecrate.store import open_store
 

@@ -10,8 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from trains import RATE, TRAIN, largest_matching, sorting_of
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings import Sorting, compare, matching
-from spikecrate.sortings.assignment import assign
+from spikecrate.sortings import Sorting, compare
+from spikecrate.sortings.comparison import matching
+from spikecrate.sortings.comparison.assignment import assign
 
 
 def count(true_train, found_train, tolerance):

@@ -31,9 +31,9 @@ from spikecrate.errors import (
     UsageError,
 )
 from spikecrate.recordings.toy import write_toy
-from spikecrate.sortings.compared import Settings
-from spikecrate.sortings.comparison_folder import read_comparison
-from spikecrate.sortings.tables import EVENTS, LABELS, SUMMARY, TABLES
+from spikecrate.sortings.comparison.folder import read_comparison
+from spikecrate.sortings.comparison.several import Settings
+from spikecrate.sortings.comparison.tables import EVENTS, LABELS, SUMMARY, TABLES
 from spikecrate.steps.rerun import rerun
 from spikecrate.steps.resolve import find_job
 from spikecrate_harness import mda

@@ -10,8 +10,8 @@ from trains import RATE, TRAIN, largest_matching, sorting_of
 
 from spikecrate.errors import UsageError
 from spikecrate.sortings import Sorting, compare
-from spikecrate.sortings.lag import estimate_lags
-from spikecrate.sortings.truth import classify, find_splits, label_spikes
+from spikecrate.sortings.comparison.lag import estimate_lags
+from spikecrate.sortings.comparison.truth import classify, find_splits, label_spikes
 
 TRAINS = st.lists(TRAIN, max_size=4)
 TOLERANCE = st.integers(0, 8)

@@ -13,7 +13,7 @@ from trains import RATE, TRAIN, largest_matching, sorting_of
 
 from spikecrate.errors import UsageError
 from spikecrate.sortings import Sorting, compare
-from spikecrate.sortings.consensus import find_consensus
+from spikecrate.sortings.comparison.consensus import find_consensus
 
 ONE_UNIT = st.lists(st.integers(0, 60), min_size=1, max_size=15)
 

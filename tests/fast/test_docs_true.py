@@ -285,7 +285,7 @@ def test_python_examples_import_what_exists_and_parse(page):
 
 def test_the_attributes_that_the_pages_use_are_there():
     from spikecrate.sortings import Comparison, Sorting, UnitMatch, UnitQuality
-    from spikecrate.sortings.tables import FoundUnit, TrueUnit
+    from spikecrate.sortings.comparison.tables import FoundUnit, TrueUnit
 
     api = importlib.import_module("spikecrate.api")
     kinds = {

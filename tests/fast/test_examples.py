@@ -27,5 +27,9 @@ def test_the_main_functions_have_examples():
     shown = {
         test.name for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples
     }
-    for name in ("sortings.compare.compare", "sortings.compare.agree", "sortings.model.Sorting"):
+    for name in (
+        "sortings.comparison.compare.compare",
+        "sortings.comparison.compare.agree",
+        "sortings.model.Sorting",
+    ):
         assert f"spikecrate.{name}" in shown

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.sortings.compared import compare_all
-from spikecrate.sortings.judged import Settings
+from spikecrate.sortings.comparison.against_truth import Settings
+from spikecrate.sortings.comparison.several import compare_all
 from spikecrate.sortings.model import read_firings
 
 if TYPE_CHECKING:

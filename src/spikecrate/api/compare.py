@@ -17,8 +17,8 @@ from spikecrate.api.compared_sortings import (
 )
 from spikecrate.api.run import find_or_run
 from spikecrate.errors import UsageError
-from spikecrate.sortings.comparison_folder import ComparisonTables, read_comparison
-from spikecrate.sortings.tables import EVENTS, LABELS
+from spikecrate.sortings.comparison.folder import ComparisonTables, read_comparison
+from spikecrate.sortings.comparison.tables import EVENTS, LABELS
 from spikecrate.steps.kinds import COMPARE, KINDS
 from spikecrate.steps.request import StepRequest
 from spikecrate.store import open_store
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from spikecrate.api.result import Result
     from spikecrate.api.run import Output
     from spikecrate.sortings import Sorting
-    from spikecrate.sortings.consensus import ConsensusUnit
-    from spikecrate.sortings.tables import FoundUnit, TrueUnit, UnitPair
+    from spikecrate.sortings.comparison.consensus import ConsensusUnit
+    from spikecrate.sortings.comparison.tables import FoundUnit, TrueUnit, UnitPair
 
 TOOL: Final = "compare"
 OF_THE_SORTINGS: Final = frozenset({"sampling_frequency", "duration_s", "names", "files", "truth_file"})

@@ -11,7 +11,7 @@ from spikecrate.api.result import Result
 from spikecrate.api.sorted_recording import find_sorting
 from spikecrate.errors import RecordingChangedError, ResultInvalidError, UsageError
 from spikecrate.recordings.origin import told_origin
-from spikecrate.sortings.compared import RESERVED
+from spikecrate.sortings.comparison.several import RESERVED
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.kinds import CURATE
 from spikecrate.steps.lineage import sorter_of

@@ -1,11 +1,9 @@
 """Sortings: the model and its file, comparison with ground truth and with each other, and metrics."""
 
-from spikecrate.sortings.compare import Comparison, UnitMatch, compare
-from spikecrate.sortings.consensus import Consensus, find_consensus
-from spikecrate.sortings.lag import UnitLag, estimate_lags
-from spikecrate.sortings.metrics import UnitQuality, unit_quality
-from spikecrate.sortings.model import Sorting, read_firings, write_firings
-from spikecrate.sortings.truth import (
+from spikecrate.sortings.comparison.compare import Comparison, UnitMatch, compare
+from spikecrate.sortings.comparison.consensus import Consensus, find_consensus
+from spikecrate.sortings.comparison.lag import UnitLag, estimate_lags
+from spikecrate.sortings.comparison.truth import (
     SpikeLabels,
     UnitClasses,
     UnitSplit,
@@ -13,6 +11,8 @@ from spikecrate.sortings.truth import (
     find_splits,
     label_spikes,
 )
+from spikecrate.sortings.metrics import UnitQuality, unit_quality
+from spikecrate.sortings.model import Sorting, read_firings, write_firings
 
 __all__ = [
     "Comparison",

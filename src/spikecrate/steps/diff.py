@@ -9,7 +9,7 @@ from spikecrate.catalogue.tools import find
 from spikecrate.errors import ResultInvalidError, SorterInvalidError, SorterNotFoundError, UsageError
 from spikecrate.runtimes.contract import SCRATCH
 from spikecrate.sortings import read_firings
-from spikecrate.sortings.compare import agree
+from spikecrate.sortings.comparison.compare import agree
 from spikecrate.steps.inputs import recording_facts
 from spikecrate.steps.key import differences
 from spikecrate.steps.kinds import KINDS

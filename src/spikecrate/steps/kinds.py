@@ -293,8 +293,8 @@ def check_comparison(out: Path, job: Job) -> dict[str, Any]:
     ResultInvalidError
         A file is missing or not valid, or a table names a unit that another lacks.
     """
-    from spikecrate.sortings.comparison_folder import read_comparison
-    from spikecrate.sortings.tables import EVENTS, LABELS, SUMMARY, TABLES
+    from spikecrate.sortings.comparison.folder import read_comparison
+    from spikecrate.sortings.comparison.tables import EVENTS, LABELS, SUMMARY, TABLES
 
     for name in (*TABLES, EVENTS, LABELS, SUMMARY):
         require_file(out / name)

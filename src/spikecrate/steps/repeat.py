@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spikecrate.runtimes import choose
 from spikecrate.sortings import read_firings
-from spikecrate.sortings.compare import agree
+from spikecrate.sortings.comparison.compare import agree
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.steps.run import run_uncached
 

@@ -21,7 +21,7 @@ from spikecrate.errors import (
 from spikecrate.runtimes import choose
 from spikecrate.runtimes.gpu import decide, is_present
 from spikecrate.sortings import read_firings
-from spikecrate.sortings.compare import agree
+from spikecrate.sortings.comparison.compare import agree
 from spikecrate.steps.inputs import open_inputs
 from spikecrate.steps.job import Job
 from spikecrate.steps.key import KeyParts, differences
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from spikecrate._util.progress import Progress
     from spikecrate.catalogue.tools import Tool
     from spikecrate.runtimes.contract import Limits
-    from spikecrate.sortings.compare import Agreement
+    from spikecrate.sortings.comparison.compare import Agreement
     from spikecrate.steps.inputs import FolderWord, Word
     from spikecrate.steps.sources import Sources
     from spikecrate.store import Store

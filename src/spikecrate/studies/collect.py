@@ -19,7 +19,7 @@ from spikecrate._util.files import write_atomically
 from spikecrate._version import __version__
 from spikecrate.errors import RecordingError, SpikecrateError, StoppedError
 from spikecrate.sortings import classify, compare, read_firings
-from spikecrate.sortings.compare import agree
+from spikecrate.sortings.comparison.compare import agree
 from spikecrate.steps.paths import FIRINGS
 from spikecrate.store import results
 from spikecrate.studies.outcome import (

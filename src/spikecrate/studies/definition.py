@@ -12,7 +12,7 @@ from spikecrate._util.nearest import nearest
 from spikecrate._util.quantities import parse_bytes, parse_seconds
 from spikecrate._util.yaml_text import YamlError, read_yaml
 from spikecrate.errors import SpikecrateError, StudyInvalidError, UsageError
-from spikecrate.sortings.compare import MATCH_SCORE, TOLERANCE_MS
+from spikecrate.sortings.comparison.compare import MATCH_SCORE, TOLERANCE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOptions:
-    """Options of `spikecrate.sortings.compare`.
+    """Options of `spikecrate.sortings.comparison.compare`.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.matching import Units
+    from spikecrate.sortings.comparison.matching import Units
     from spikecrate.sortings.model import Sorting
 
 TOLERANCE_MS: Final = 0.4
@@ -147,7 +147,7 @@ class Comparison:
         """
         import numpy as np
 
-        from spikecrate.sortings.assignment import assign
+        from spikecrate.sortings.comparison.assignment import assign
 
         gain = np.where(self.agreement >= self.match_score, self.agreement, 0)
         pairs = zip(*(places.tolist() for places in assign(gain)), strict=True)
@@ -265,7 +265,7 @@ def compare(
     >>> second.found, second.accuracy
     (None, 0.0)
     """
-    from spikecrate.sortings.matching import count_matches
+    from spikecrate.sortings.comparison.matching import count_matches
 
     if not 0 <= match_score <= 1:
         message = f"match_score is {match_score:g}"
@@ -305,7 +305,7 @@ def prepare(
     UsageError
         As in `compare`.
     """
-    from spikecrate.sortings.matching import number_units
+    from spikecrate.sortings.comparison.matching import number_units
 
     rate = truth.sampling_frequency
     if rate != found.sampling_frequency:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from spikecrate.sortings.compare import MATCH_SCORE, TOLERANCE_MS, compare
-from spikecrate.sortings.lag import MAX_LAG_MS, estimate_lags
-from spikecrate.sortings.tables import FoundUnit, TrueUnit
-from spikecrate.sortings.truth import (
+from spikecrate.sortings.comparison.compare import MATCH_SCORE, TOLERANCE_MS, compare
+from spikecrate.sortings.comparison.lag import MAX_LAG_MS, estimate_lags
+from spikecrate.sortings.comparison.tables import FoundUnit, TrueUnit
+from spikecrate.sortings.comparison.truth import (
     OVERMERGED,
     PIECE_PRECISION,
     PIECE_RECALL,
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.compare import Comparison, UnitMatch
-    from spikecrate.sortings.lag import UnitLag
+    from spikecrate.sortings.comparison.compare import Comparison, UnitMatch
+    from spikecrate.sortings.comparison.lag import UnitLag
+    from spikecrate.sortings.comparison.truth import UnitClasses, UnitSplit
     from spikecrate.sortings.model import Sorting
-    from spikecrate.sortings.truth import UnitClasses, UnitSplit
 
 UNASSIGNED: Final[dict[str, Any]] = {
     "matched": 0,

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings.consensus import find_consensus
-from spikecrate.sortings.judged import UNASSIGNED, Judged, Settings
-from spikecrate.sortings.model import Sorting, firings_table
-from spikecrate.sortings.tables import (
+from spikecrate.sortings.comparison.against_truth import UNASSIGNED, Judged, Settings
+from spikecrate.sortings.comparison.consensus import find_consensus
+from spikecrate.sortings.comparison.tables import (
     AGREEMENT,
     CONSENSUS,
     EVENTS,
@@ -28,6 +27,7 @@ from spikecrate.sortings.tables import (
     columns,
     write_table,
 )
+from spikecrate.sortings.model import Sorting, firings_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.compare import Comparison
-    from spikecrate.sortings.consensus import Consensus
+    from spikecrate.sortings.comparison.compare import Comparison
+    from spikecrate.sortings.comparison.consensus import Consensus
 
 TRUE: Final = "truth"
 """Name of the truth in `agreement.csv`."""

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings.compare import MATCH_SCORE, TOLERANCE_MS, compare
+from spikecrate.sortings.comparison.compare import MATCH_SCORE, TOLERANCE_MS, compare
 from spikecrate.sortings.model import Sorting
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.compare import Comparison
+    from spikecrate.sortings.comparison.compare import Comparison
 
     Member = tuple[str, int]
 

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from spikecrate.sortings.compared import TRUE
-from spikecrate.sortings.consensus import ConsensusUnit
-from spikecrate.sortings.tables import (
+from spikecrate.sortings.comparison.consensus import ConsensusUnit
+from spikecrate.sortings.comparison.several import TRUE
+from spikecrate.sortings.comparison.tables import (
     AGREEMENT,
     CONSENSUS,
     EVENTS,

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings.compare import prepare
-from spikecrate.sortings.matching import Units, matched_events
+from spikecrate.sortings.comparison.compare import prepare
+from spikecrate.sortings.comparison.matching import Units, matched_events
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.compare import Comparison
+    from spikecrate.sortings.comparison.compare import Comparison
     from spikecrate.sortings.model import Sorting
 
 WELL_DETECTED: Final = 0.8

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from spikecrate.errors import UsageError
-from spikecrate.sortings.compare import TOLERANCE_MS, prepare
-from spikecrate.sortings.matching import count_matches, matched_events
+from spikecrate.sortings.comparison.compare import TOLERANCE_MS, prepare
+from spikecrate.sortings.comparison.matching import count_matches, matched_events
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from spikecrate.sortings.matching import Units
+    from spikecrate.sortings.comparison.matching import Units
     from spikecrate.sortings.model import Sorting
 
 MAX_LAG_MS: Final = 5.0
